@@ -1,0 +1,3 @@
+//! The mail executor.
+
+fn main() {}

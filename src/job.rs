@@ -1,0 +1,410 @@
+//! The job envelope of the job topics: what of it we read, and the result we make of its bytes.
+//!
+//! The envelope belongs to the scheduler service. We read the few fields we need and keep all
+//! bytes: a result is the input with the literal of its top-level `Status` replaced.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::codec::{Codec, CodecError};
+
+/// The largest value of a job, in bytes (1 MiB).
+pub const VALUE_LIMIT_BYTES: usize = 1 << 20;
+
+/// How deep a job's objects and arrays may be nested, its own object included.
+pub const DEPTH_LIMIT: usize = 128;
+
+/// Where a job is in its life, as the scheduler numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobStatus {
+    /// 0
+    Unknown,
+    /// 1
+    Pending,
+    /// 2
+    Scheduled,
+    /// 3
+    Running,
+    /// 4
+    Succeeded,
+    /// 5
+    Failed,
+}
+
+impl JobStatus {
+    const ALL: [(Self, &'static str); 6] = [
+        (Self::Unknown, "0"),
+        (Self::Pending, "1"),
+        (Self::Scheduled, "2"),
+        (Self::Running, "3"),
+        (Self::Succeeded, "4"),
+        (Self::Failed, "5"),
+    ];
+
+    /// The status as it stands on the wire.
+    pub fn literal(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
+    fn from_literal(literal: &str) -> Option<Self> {
+        let literal = if literal == "-0" { "0" } else { literal };
+        Self::ALL.iter().find(|(_, known)| *known == literal).map(|(status, _)| *status)
+    }
+}
+
+/// What kind of job it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobType {
+    /// 0, null or absent.
+    Email,
+    /// 1
+    Sms,
+    /// Any other integer.
+    Other,
+}
+
+/// A job, with the bytes it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    value: Bytes,
+    id: String,
+    status: JobStatus,
+    status_at: Range<usize>,
+    job_type: JobType,
+    data_at: Option<Range<usize>>,
+    schedule_time: Option<String>,
+    created_at: Option<String>,
+}
+
+/// What a mail job holds: all that was given, nothing checked but that it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobData {
+    /// Whose mail it is.
+    pub source_address: String,
+    /// To whom it goes.
+    pub destination_address: String,
+    /// The subject, possibly empty.
+    pub subject: String,
+    /// The text, possibly empty.
+    pub message: String,
+}
+
+impl Job {
+    /// Its `Id`: never empty; jobs with the same one are executed in order.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its `Status`.
+    pub const fn status(&self) -> JobStatus {
+        self.status
+    }
+
+    /// Its `JobType`.
+    pub const fn job_type(&self) -> JobType {
+        self.job_type
+    }
+
+    /// Its `ScheduleTime`, if it is a string; the last one if it is repeated.
+    pub fn schedule_time(&self) -> Option<&str> {
+        self.schedule_time.as_deref()
+    }
+
+    /// Its `CreatedAt`, if it is a string; the last one if it is repeated.
+    pub fn created_at(&self) -> Option<&str> {
+        self.created_at.as_deref()
+    }
+
+    /// Whether its status says that it is to be run: pending, scheduled or running.
+    pub const fn is_runnable(&self) -> bool {
+        matches!(self.status, JobStatus::Pending | JobStatus::Scheduled | JobStatus::Running)
+    }
+
+    /// Whether it is an e-mail.
+    pub const fn is_email(&self) -> bool {
+        matches!(self.job_type, JobType::Email)
+    }
+
+    /// Its `JobData`, which is an object, or a string that holds one.
+    ///
+    /// # Errors
+    /// If it is neither, or one of the four fields is missing, repeated or no string; unknown
+    /// fields are passed over.
+    pub fn data(&self) -> Result<JobData, CodecError> {
+        let at = self.data_at.clone().ok_or_else(|| CodecError::new("JobData is missing"))?;
+        let raw = text(&self.value)?.get(at).unwrap_or_default();
+        match raw.as_bytes().first() {
+            Some(b'{') => JobData::from_object(raw),
+            Some(b'"') => JobData::from_object(&string("JobData", raw)?),
+            _ => Err(found("JobData", raw, "an object or a string that holds one")),
+        }
+    }
+
+    /// The value of its result: its own bytes, with only the literal of `Status` replaced.
+    pub fn result(&self, status: JobStatus) -> Bytes {
+        let literal = status.literal().as_bytes();
+        let Range { start, end } = self.status_at;
+        [&self.value[..start], literal, &self.value[end..]].concat().into()
+    }
+}
+
+/// The codec of the job topics. Encoding gives the bytes that were decoded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JobCodec;
+
+impl Codec<Job> for JobCodec {
+    fn decode(&self, value: Option<&Bytes>) -> Result<Job, CodecError> {
+        let value = value.ok_or_else(|| CodecError::new("found no value, expected a job"))?;
+        if value.len() > VALUE_LIMIT_BYTES {
+            let found = value.len();
+            let cause = format!("found {found} bytes, expected at most {VALUE_LIMIT_BYTES}");
+            return Err(CodecError::new(cause));
+        }
+        let text = text(value)?;
+        check_depth(text)?;
+        Envelope::read(text)?.into_job(value.clone(), text)
+    }
+
+    fn encode(&self, job: &Job) -> Result<Option<Bytes>, CodecError> {
+        Ok(Some(job.value.clone()))
+    }
+}
+
+/// The top-level fields that we read, each as it stands in the text.
+#[derive(Default)]
+struct Envelope<'a> {
+    id: Option<&'a str>,
+    status: Option<&'a str>,
+    job_type: Option<&'a str>,
+    job_data: Option<&'a str>,
+    schedule_time: Option<&'a str>,
+    created_at: Option<&'a str>,
+}
+
+impl<'a> Envelope<'a> {
+    fn read(text: &'a str) -> Result<Self, CodecError> {
+        let mut envelope = Self::default();
+        fields(text, |field, raw| {
+            let slot = match field {
+                Field::Id => &mut envelope.id,
+                Field::Status => &mut envelope.status,
+                Field::JobType => &mut envelope.job_type,
+                Field::JobData => &mut envelope.job_data,
+                Field::ScheduleTime => return Ok(envelope.schedule_time = Some(raw)),
+                Field::CreatedAt => return Ok(envelope.created_at = Some(raw)),
+                _ => return Ok(()),
+            };
+            once(field, slot, raw)
+        })?;
+        Ok(envelope)
+    }
+
+    fn into_job(self, value: Bytes, text: &str) -> Result<Job, CodecError> {
+        let at = |raw: &str| {
+            let start = raw.as_ptr() as usize - text.as_ptr() as usize;
+            start..start + raw.len()
+        };
+        let id = string("Id", self.id.ok_or_else(|| CodecError::new("Id is missing"))?)?;
+        if id.is_empty() {
+            return Err(CodecError::new("Id: found an empty string, expected a name"));
+        }
+        let raw = self.status.ok_or_else(|| CodecError::new("Status is missing"))?;
+        let status = JobStatus::from_literal(raw)
+            .ok_or_else(|| found("Status", raw, "an integer from 0 to 5"))?;
+        let text_of = |raw: Option<&str>| raw.and_then(|raw| string("", raw).ok());
+        Ok(Job {
+            id,
+            status,
+            status_at: at(raw),
+            job_type: job_type(self.job_type)?,
+            data_at: self.job_data.map(at),
+            schedule_time: text_of(self.schedule_time),
+            created_at: text_of(self.created_at),
+            value,
+        })
+    }
+}
+
+impl JobData {
+    fn from_object(text: &str) -> Result<Self, CodecError> {
+        let (mut source, mut destination, mut subject, mut message) = (None, None, None, None);
+        fields(text, |field, raw| {
+            let slot = match field {
+                Field::SourceAddress => &mut source,
+                Field::DestinationAddress => &mut destination,
+                Field::Subject => &mut subject,
+                Field::Message => &mut message,
+                _ => return Ok(()),
+            };
+            once(field, slot, raw)
+        })
+        .map_err(|error| CodecError::new(format!("JobData: {error}")))?;
+        let field = |name, raw: Option<&str>| {
+            let raw = raw.ok_or_else(|| CodecError::new(format!("{name} is missing")))?;
+            string(name, raw)
+        };
+        Ok(Self {
+            source_address: field("SourceAddress", source)?,
+            destination_address: field("DestinationAddress", destination)?,
+            subject: field("Subject", subject)?,
+            message: field("Message", message)?,
+        })
+    }
+}
+
+fn text(value: &[u8]) -> Result<&str, CodecError> {
+    std::str::from_utf8(value)
+        .map_err(|error| CodecError::new(format!("found {error}, expected UTF-8")))
+}
+
+/// `serde_json` does not count the depth of values that it passes over.
+fn check_depth(text: &str) -> Result<(), CodecError> {
+    let opening = |byte: &&u8| matches!(byte, b'{' | b'[');
+    if text.as_bytes().iter().filter(opening).count() <= DEPTH_LIMIT {
+        return Ok(());
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_LIMIT {
+            let cause = format!("found more than {DEPTH_LIMIT} levels, expected fewer");
+            return Err(CodecError::new(cause));
+        }
+    }
+    Ok(())
+}
+
+fn string(name: &str, raw: &str) -> Result<String, CodecError> {
+    serde_json::from_str(raw).map_err(|_| found(name, raw, "a string of Unicode characters"))
+}
+
+fn job_type(raw: Option<&str>) -> Result<JobType, CodecError> {
+    match raw {
+        None | Some("null" | "0" | "-0") => Ok(JobType::Email),
+        Some("1") => Ok(JobType::Sms),
+        Some(raw) if is_integer(raw) => Ok(JobType::Other),
+        Some(raw) => Err(found("JobType", raw, "an integer or null")),
+    }
+}
+
+fn is_integer(raw: &str) -> bool {
+    raw.strip_prefix('-').unwrap_or(raw).bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn once<'a>(field: Field, slot: &mut Option<&'a str>, raw: &'a str) -> Result<(), CodecError> {
+    match slot.replace(raw) {
+        None => Ok(()),
+        Some(_) => Err(CodecError::new(format!("{field:?}: found twice, expected once"))),
+    }
+}
+
+fn found(name: &str, raw: &str, expected: &str) -> CodecError {
+    let kind = match raw.as_bytes().first() {
+        Some(b'{') => "an object".into(),
+        Some(b'[') => "an array".into(),
+        Some(b'"') => "a string that is none".into(),
+        _ => raw.chars().take(32).collect::<String>(),
+    };
+    CodecError::new(format!("{name}: found {kind}, expected {expected}"))
+}
+
+/// Calls `visit` with every field of the one JSON object that `text` is, in order.
+fn fields<'a>(
+    text: &'a str,
+    visit: impl FnMut(Field, &'a str) -> Result<(), CodecError>,
+) -> Result<(), CodecError> {
+    let mut visitor = Fields { visit, refused: None };
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = json.deserialize_map(&mut visitor).and_then(|()| json.end());
+    match (visitor.refused, read) {
+        (Some(error), _) => Err(error),
+        (None, read) => read.map_err(|error| CodecError::new(error.to_string())),
+    }
+}
+
+struct Fields<F> {
+    visit: F,
+    refused: Option<CodecError>,
+}
+
+impl<'de, F> Visitor<'de> for &mut Fields<F>
+where
+    F: FnMut(Field, &'de str) -> Result<(), CodecError>,
+{
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(field) = map.next_key_seed(FieldName)? {
+            let raw = map.next_value::<&'de RawValue>()?.get();
+            if self.refused.is_none() {
+                self.refused = (self.visit)(field, raw).err();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names we know, compared unescaped.
+#[derive(Clone, Copy, Debug)]
+enum Field {
+    Id,
+    Status,
+    JobType,
+    JobData,
+    ScheduleTime,
+    CreatedAt,
+    SourceAddress,
+    DestinationAddress,
+    Subject,
+    Message,
+    Unknown,
+}
+
+struct FieldName;
+
+impl<'de> DeserializeSeed<'de> for FieldName {
+    type Value = Field;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, name: D) -> Result<Field, D::Error> {
+        name.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for FieldName {
+    type Value = Field;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Field, E> {
+        Ok(match name {
+            "Id" => Field::Id,
+            "Status" => Field::Status,
+            "JobType" => Field::JobType,
+            "JobData" => Field::JobData,
+            "ScheduleTime" => Field::ScheduleTime,
+            "CreatedAt" => Field::CreatedAt,
+            "SourceAddress" => Field::SourceAddress,
+            "DestinationAddress" => Field::DestinationAddress,
+            "Subject" => Field::Subject,
+            "Message" => Field::Message,
+            _ => Field::Unknown,
+        })
+    }
+}

@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+
+pub mod codec;
+pub mod job;
+pub mod position;
+pub mod record;
+pub mod sinks;
+pub mod sources;
+pub mod topology;

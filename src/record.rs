@@ -1,0 +1,215 @@
+//! Records as Kafka knows them: what is consumed, what is produced, and their headers.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// The name of a topic; cloning it copies a pointer.
+pub type Topic = Arc<str>;
+
+/// Milliseconds since 1970-01-01T00:00:00Z, as Kafka counts them.
+pub type Timestamp = i64;
+
+/// How many times this member has been newly assigned a partition, counted per partition from 1.
+///
+/// It is a count of our own, not the group's generation, which changes for kept partitions too. A
+/// record, a position or an unfinished job of an older generation is stale.
+pub type Generation = u64;
+
+/// One partition of one topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    /// The topic.
+    pub topic: Topic,
+    /// The partition's number, from 0.
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    /// Names a partition of `topic`.
+    pub fn new(topic: impl Into<Topic>, partition: i32) -> Self {
+        Self { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.topic, self.partition)
+    }
+}
+
+/// A record as a source delivers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerRecord {
+    /// Where it was read.
+    pub partition: TopicPartition,
+    /// Its offset in the partition. Offsets ascend, with gaps: transaction markers and compaction.
+    pub offset: i64,
+    /// The assignment under which it was read.
+    pub generation: Generation,
+    /// Its timestamp, in milliseconds since 1970, if it has one.
+    pub timestamp: Option<Timestamp>,
+    /// Its key; `None` is Kafka's null, which differs from an empty key.
+    pub key: Option<Bytes>,
+    /// Its value; `None` is Kafka's null, a tombstone on a compacted topic.
+    pub value: Option<Bytes>,
+    /// Its headers, in order.
+    pub headers: Headers,
+}
+
+impl ConsumerRecord {
+    /// Bytes of key, value and headers, the measure of the in-flight limit.
+    pub fn size_bytes(&self) -> usize {
+        size_bytes(self.key.as_ref(), self.value.as_ref(), &self.headers)
+    }
+}
+
+/// A record that is to be produced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerRecord {
+    /// Where it goes.
+    pub topic: Topic,
+    /// The partition; `None` leaves it to the partitioner, which hashes the key.
+    pub partition: Option<i32>,
+    /// Milliseconds since 1970; `None` leaves it to the producer.
+    pub timestamp: Option<Timestamp>,
+    /// Its key; records with equal keys go to the same partition.
+    pub key: Option<Bytes>,
+    /// Its value; `None` is a null value.
+    pub value: Option<Bytes>,
+    /// Its headers, in order.
+    pub headers: Headers,
+}
+
+impl ProducerRecord {
+    /// A record without key, value or headers, placed by the partitioner.
+    pub fn to(topic: impl Into<Topic>) -> Self {
+        Self {
+            topic: topic.into(),
+            partition: None,
+            timestamp: None,
+            key: None,
+            value: None,
+            headers: Headers::new(),
+        }
+    }
+
+    /// The same record with a key.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Bytes>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The same record with a value.
+    #[must_use]
+    pub fn value(mut self, value: impl Into<Bytes>) -> Self {
+        self.value = Some(value.into());
+        self
+    }
+
+    /// Bytes of key, value and headers.
+    pub fn size_bytes(&self) -> usize {
+        size_bytes(self.key.as_ref(), self.value.as_ref(), &self.headers)
+    }
+}
+
+fn size_bytes(key: Option<&Bytes>, value: Option<&Bytes>, headers: &Headers) -> usize {
+    key.map_or(0, Bytes::len) + value.map_or(0, Bytes::len) + headers.size_bytes()
+}
+
+/// One header: a name, which may repeat, and a value, which may be null.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Its name.
+    pub name: Cow<'static, str>,
+    /// Its value; `None` is Kafka's null.
+    pub value: Option<Bytes>,
+}
+
+/// The headers of a record: a list in which names may repeat. Cloning it copies a pointer; a
+/// change copies the list if it is shared.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(Option<Arc<Vec<Header>>>);
+
+impl Headers {
+    /// No headers.
+    pub const fn new() -> Self {
+        Self(None)
+    }
+
+    /// The headers in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Header> {
+        self.as_slice().iter()
+    }
+
+    /// The headers in order.
+    pub fn as_slice(&self) -> &[Header] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// How many there are, repeated names included.
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    /// The value of the last header of that name, as Kafka's `lastHeader`; `None` if there is no
+    /// such header or its value is null.
+    pub fn get(&self, name: &str) -> Option<&Bytes> {
+        self.iter().rev().find(|header| header.name == name)?.value.as_ref()
+    }
+
+    /// Adds a header at the end; a header of the same name stays.
+    pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: Option<Bytes>) {
+        Arc::make_mut(self.0.get_or_insert_default()).push(Header { name: name.into(), value });
+    }
+
+    /// Replaces every header of that name with one, at the end.
+    pub fn set(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) {
+        let name = name.into();
+        self.remove(&name);
+        self.push(name, Some(value.into()));
+    }
+
+    /// Removes every header of that name.
+    pub fn remove(&mut self, name: &str) {
+        if self.iter().any(|header| header.name == name)
+            && let Some(headers) = &mut self.0
+        {
+            Arc::make_mut(headers).retain(|header| header.name != name);
+        }
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.iter().map(|h| h.name.len() + h.value.as_ref().map_or(0, Bytes::len)).sum()
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter().map(|h| (&h.name, &h.value))).finish()
+    }
+}
+
+impl FromIterator<Header> for Headers {
+    fn from_iter<I: IntoIterator<Item = Header>>(headers: I) -> Self {
+        let headers: Vec<_> = headers.into_iter().collect();
+        Self(if headers.is_empty() { None } else { Some(Arc::new(headers)) })
+    }
+}
+
+impl<'a> IntoIterator for &'a Headers {
+    type Item = &'a Header;
+    type IntoIter = std::slice::Iter<'a, Header>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}

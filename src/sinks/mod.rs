@@ -1,0 +1,149 @@
+//! Sinks: where jobs are executed ([`JobSink`]), and where records are published ([`Sink`]).
+
+use async_trait::async_trait;
+
+use crate::position::PartitionPosition;
+use crate::record::{ConsumerRecord, ProducerRecord};
+
+#[cfg(feature = "smtp")]
+pub mod smtp;
+
+/// Executes jobs: sends the mail, calls the webhook, bakes the pizza.
+///
+/// `execute` is called for many jobs at once, but for one at a time of those with the same key, in
+/// the order of their offsets.
+#[async_trait]
+pub trait JobSink<In: Sync, Out>: Send + Sync {
+    /// Executes a job once. `record` is what it was decoded from: its coordinates, key, headers and
+    /// timestamp. Retries are the topology's, by the error's kind.
+    ///
+    /// Dropping the future stops the job; one that had begun may then have been executed or not,
+    /// and its record is delivered again.
+    ///
+    /// # Errors
+    /// See [`JobErrorKind`] for what the topology does with each.
+    async fn execute(&self, input: &In, record: &ConsumerRecord) -> Result<Out, JobError>;
+
+    /// Completes at once if jobs can be executed, else as soon as it is worth trying: pending while
+    /// the sink's circuit is open. The topology takes in no record meanwhile. Dropping the future
+    /// changes nothing.
+    async fn ready(&self) {}
+}
+
+/// Why a job was not executed, and what follows from it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct JobError {
+    kind: JobErrorKind,
+    reason: String,
+}
+
+/// What follows from a [`JobError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobErrorKind {
+    /// The job can never succeed: it is finished as failed.
+    Permanent,
+    /// Certainly not executed, and worth another attempt: retried with back-off, within the limits.
+    Transient,
+    /// Executed or not, nobody knows: decided by policy.
+    Ambiguous,
+    /// Certainly not executed, and not the job's fault: tried again when the sink is ready; neither
+    /// attempts nor the deadline count.
+    Unavailable,
+}
+
+impl JobError {
+    /// An error of the given kind; `reason` is for people.
+    pub fn new(kind: JobErrorKind, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into() }
+    }
+
+    /// The job can never succeed.
+    pub fn permanent(reason: impl Into<String>) -> Self {
+        Self::new(JobErrorKind::Permanent, reason)
+    }
+
+    /// Certainly not executed, worth another attempt.
+    pub fn transient(reason: impl Into<String>) -> Self {
+        Self::new(JobErrorKind::Transient, reason)
+    }
+
+    /// Nobody knows whether it was executed.
+    pub fn ambiguous(reason: impl Into<String>) -> Self {
+        Self::new(JobErrorKind::Ambiguous, reason)
+    }
+
+    /// Certainly not executed, and not the job's fault.
+    pub fn unavailable(reason: impl Into<String>) -> Self {
+        Self::new(JobErrorKind::Unavailable, reason)
+    }
+
+    /// What follows from it.
+    pub const fn kind(&self) -> JobErrorKind {
+        self.kind
+    }
+
+    /// The reason, for people.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+/// Publishes records, and commits positions with them if it can.
+///
+/// The topology has at most one `publish` under way, and never one beside a commit.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Publishes a batch; completes when the broker has acknowledged all of it. Records with equal
+    /// keys keep their order. Passing faults (a broker that is away) are retried inside, without
+    /// limit: only dropping the future ends it, and then nobody knows what was published.
+    ///
+    /// # Errors
+    /// See [`SinkError`].
+    async fn publish(&self, batch: &Batch) -> Result<Published, SinkError>;
+
+    /// Ends the sink; nothing is published afterwards.
+    ///
+    /// # Errors
+    /// If the broker could not be told.
+    async fn close(&self) -> Result<(), SinkError>;
+}
+
+/// What is published at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The records, in order.
+    pub outputs: Vec<ProducerRecord>,
+    /// Of each partition with news, the position at which the records behind `outputs` (and those
+    /// finished without output) are finished.
+    pub positions: Vec<PartitionPosition>,
+}
+
+/// What a sink has made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The outputs; the positions are to be committed through the source.
+    Records,
+    /// Outputs and positions, in one transaction.
+    RecordsAndPositions,
+}
+
+/// A batch that was not published as it is.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SinkError {
+    /// These outputs are larger than the broker takes, and will ever be.
+    #[error("{} outputs are larger than the broker takes", outputs.len())]
+    TooLarge {
+        /// Their indices in the batch, ascending.
+        outputs: Vec<usize>,
+        /// Whether the others were published; if not, nothing was.
+        others_published: bool,
+    },
+    /// Nothing was published and no position committed (the transaction was aborted); the batch can
+    /// be published again.
+    #[error("the transaction was aborted: {0}")]
+    Aborted(String),
+    /// The sink is broken for good.
+    #[error("the sink is broken: {0}")]
+    Broken(String),
+}

@@ -1,0 +1,116 @@
+//! Sources: where records come from, and where positions go back to.
+//!
+//! ```text
+//!            events()                        pause · resume
+//!  broker ─────────────▶ Assigned, Record,  ◀────────────── topology
+//!         ◀───────────── Revoked, Lost       commit · release
+//! ```
+//!
+//! One source serves one worker. All methods take `&self`, because a commit overlaps the stream.
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use crate::position::{PartitionPosition, Position};
+use crate::record::{ConsumerRecord, Generation, TopicPartition};
+
+/// A consumer in a group: it yields records of the partitions it is assigned and commits positions.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Joins the group and yields what happens, in order:
+    ///
+    /// - a partition's records come after its `Assigned`, ascending by offset, starting at the
+    ///   committed frontier (the records of the finished set are yielded too), and never after its
+    ///   `Revoked` or `Lost`;
+    /// - after `Revoked`, the partition stays with this member until [`release`](Self::release), or
+    ///   until `Lost` says that it is gone already.
+    ///
+    /// The stream must be polled at all times: assignments come through it also while every
+    /// partition is paused. Its end means that no record will come any more. Called once. Dropping
+    /// the stream loses no record: what was not committed is delivered again.
+    ///
+    /// # Errors
+    /// An error says that the source is broken for good, and ends the stream. Passing faults are
+    /// waited for inside.
+    fn events(&self) -> BoxStream<'_, Result<SourceEvent, SourceError>>;
+
+    /// Yields no record of these partitions from the next poll on, until they are resumed. A pause
+    /// ends with the assignment. Unassigned partitions are passed over.
+    fn pause(&self, partitions: &[TopicPartition]);
+
+    /// Ends a pause; the next record is the one after the last that was yielded.
+    fn resume(&self, partitions: &[TopicPartition]);
+
+    /// Commits positions; durable when it completes. Cancelled, it has committed all or nothing.
+    ///
+    /// # Errors
+    /// See [`CommitError`]; nothing was committed then.
+    async fn commit(&self, positions: &[PartitionPosition]) -> Result<(), CommitError>;
+
+    /// Gives up revoked partitions, once their records are finished and their positions committed.
+    /// Partitions that are lost or were not revoked are passed over.
+    ///
+    /// # Errors
+    /// If the source is broken for good.
+    async fn release(&self, partitions: &[TopicPartition]) -> Result<(), SourceError>;
+
+    /// Leaves the group, so that other members take over at once. No commit is made here.
+    ///
+    /// # Errors
+    /// If the group could not be told; it then waits for the session to time out.
+    async fn close(&self) -> Result<(), SourceError>;
+}
+
+/// What a source yields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceEvent {
+    /// These partitions are new to this member.
+    Assigned(Vec<Assignment>),
+    /// The next record of an assigned partition.
+    Record(ConsumerRecord),
+    /// These partitions are asked back: finish what is in flight, commit, and release them.
+    Revoked(Vec<TopicPartition>),
+    /// These partitions are gone: another member may have them already, a commit is refused.
+    Lost(Vec<TopicPartition>),
+    /// Retention removed offsets before they were read: those from `from` up to, not including,
+    /// `to`.
+    Truncated {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset that was expected.
+        from: i64,
+        /// The first offset that is still there.
+        to: i64,
+    },
+}
+
+/// A partition that is newly assigned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The count of this assignment, carried by each of its records.
+    pub generation: Generation,
+    /// What the group has committed, if anything.
+    pub position: Option<Position>,
+}
+
+/// A source that is broken for good.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the source is broken: {0}")]
+pub struct SourceError(pub String);
+
+/// A commit that was not made.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// A partition belongs to another member by now, or the group has a newer generation. It is
+    /// final for these positions; the source reports the partitions as lost or revoked.
+    #[error("the commit is fenced: {0}")]
+    Fenced(String),
+    /// A passing fault; the same commit can be made again.
+    #[error("the commit failed for now: {0}")]
+    Transient(String),
+    /// The source is broken for good.
+    #[error("the commit failed for good: {0}")]
+    Broken(String),
+}
