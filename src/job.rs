@@ -194,8 +194,15 @@ impl<'a> Envelope<'a> {
                 Field::Status => &mut envelope.status,
                 Field::JobType => &mut envelope.job_type,
                 Field::JobData => &mut envelope.job_data,
-                Field::ScheduleTime => return Ok(envelope.schedule_time = Some(raw)),
-                Field::CreatedAt => return Ok(envelope.created_at = Some(raw)),
+                // Repeated, the last one counts, as for the scheduler.
+                Field::ScheduleTime => {
+                    envelope.schedule_time = Some(raw);
+                    return Ok(());
+                }
+                Field::CreatedAt => {
+                    envelope.created_at = Some(raw);
+                    return Ok(());
+                }
                 _ => return Ok(()),
             };
             once(field, slot, raw)

@@ -1,1 +1,138 @@
-//! The topology.
+//! The topology: a job executor, written once.
+//!
+//! ```text
+//!             records ────────────────────────────────────────────────▶
+//!  Source ──▶ decode ──▶ stages ──▶ execute ──▶ stages ──▶ encode ──▶ Sink
+//!    ▲          │          │          │           │                     │
+//!    │          ▼          ▼          ▼           ▼                     │
+//!    │     dead letter  skipped  retry · order  skipped                 │
+//!    └──────────────── commit the finished frontier ◀───────────────────┘
+//! ```
+//!
+//! Records go right; the only thing that ever goes left is a position. A [`Topology`] holds stages
+//! only; [`Topology::run`] takes the ends, so that one topology serves tests, benchmarks and
+//! production alike.
+//!
+//! Failure is data: only a broken source or sink stops a run.
+
+mod builder;
+mod dead_letter;
+mod drain;
+mod encode;
+mod error;
+mod event;
+mod execute;
+mod frontier;
+mod intake;
+mod lanes;
+mod limits;
+mod outbox;
+mod partition;
+mod pipeline;
+mod retry;
+mod run;
+mod stage;
+mod workers;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use builder::{Builder, Decoding, Executes};
+pub use dead_letter::{TOO_LARGE, UNDECODABLE, UNENCODABLE};
+pub use encode::Encode;
+pub use error::RunError;
+pub use event::{Event, Fate, Observer};
+pub use execute::Executed;
+pub use limits::Limits;
+pub use retry::{Ambiguous, Retry};
+pub use run::Drained;
+pub use stage::{Filter, Flow, Identity, Map, Stage, Then};
+pub use workers::Worker;
+
+use crate::record::Topic;
+use crate::sinks::Sink;
+use crate::sources::Source;
+use event::Observers;
+use pipeline::Pipeline;
+
+/// A job executor: stages from decode to encode, to be run between any source and any sink.
+///
+/// Cloning it is cheap; every worker runs the same stages and the same job sink.
+#[derive(Clone)]
+pub struct Topology {
+    pipeline: Arc<dyn Pipeline>,
+    context: Context,
+    limits: Limits,
+}
+
+/// What the stages of a run share.
+#[derive(Clone, Default)]
+struct Context {
+    observers: Observers,
+    /// Seeds the jitter of the waits.
+    seed: u64,
+}
+
+impl Topology {
+    /// Begins a topology whose dead letters go to the given topic.
+    pub fn builder(dead_letters: impl Into<Topic>) -> Builder {
+        Builder::new(dead_letters.into())
+    }
+
+    fn new(pipeline: Arc<dyn Pipeline>) -> Self {
+        Self { pipeline, context: Context::default(), limits: Limits::default() }
+    }
+
+    /// The same topology with other limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The same topology with one observer more.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.context.observers.push(observer);
+        self
+    }
+
+    /// The same topology with another seed for the jitter of its waits. With equal seeds, clocks,
+    /// sources and sinks, two runs do the same.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.context.seed = seed;
+        self
+    }
+
+    /// Runs until `shutdown` completes, or the source ends, or something breaks.
+    ///
+    /// On shutdown nothing more is taken in; what is in flight may finish for
+    /// [`Limits::shutdown_timeout`] and is published and committed; then source and sink are
+    /// closed. What the deadline cuts off is left unfinished, and what is finished above it stays
+    /// in the position.
+    ///
+    /// Everything runs on the caller's task. Dropping the future stops everything at once, as a
+    /// crash would: what was not committed is delivered again.
+    ///
+    /// # Errors
+    /// If source or sink break. A dead letter, a failed job or a passing fault is no error.
+    pub async fn run(
+        &self,
+        source: &dyn Source,
+        sink: &dyn Sink,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<Drained, RunError> {
+        run::Run::new(self, source, sink).run(shutdown).await
+    }
+}
+
+impl fmt::Debug for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topology")
+            .field("limits", &self.limits)
+            .field("observers", &self.context.observers)
+            .field("seed", &self.context.seed)
+            .finish_non_exhaustive()
+    }
+}

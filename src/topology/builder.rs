@@ -1,0 +1,186 @@
+//! The builder: stages in data order, each step with the methods that can follow it.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::Topology;
+use super::encode::Encode;
+use super::execute::{Executed, Execution};
+use super::lanes::KeyHash;
+use super::pipeline::{Executing, Front, KeyOf, Straight};
+use super::retry::Retry;
+use super::stage::{Filter, Identity, Map, Stage, Then};
+use crate::codec::Codec;
+use crate::record::{ConsumerRecord, Topic};
+use crate::sinks::JobSink;
+
+/// A topology that does not decode yet.
+#[derive(Debug)]
+pub struct Builder {
+    dead_letters: Topic,
+}
+
+impl Builder {
+    pub(super) fn new(dead_letters: Topic) -> Self {
+        Self { dead_letters }
+    }
+
+    /// Decodes every record's value. What the codec can't read is a dead letter, with the reason
+    /// [`UNDECODABLE`](super::UNDECODABLE).
+    pub fn decode<T, C: Codec<T>>(self, codec: C) -> Decoding<T, C, Identity> {
+        let front = Front { dead_letters: self.dead_letters, codec, stages: Identity };
+        Decoding { front, decoded: PhantomData }
+    }
+}
+
+/// A topology that decodes a `T` and takes it through stages.
+pub struct Decoding<T, C, S> {
+    front: Front<C, S>,
+    decoded: PhantomData<fn(T)>,
+}
+
+impl<T, C, S: Stage<T>> Decoding<T, C, S> {
+    /// Passes on what the predicate holds for; the rest is skipped, counted under `name`.
+    pub fn filter<F>(self, name: &'static str, predicate: F) -> Decoding<T, C, Then<S, Filter<F>>>
+    where
+        F: Fn(&S::Out) -> bool + Send + Sync,
+    {
+        self.stage(Filter { name, predicate })
+    }
+
+    /// Passes on what `map` makes of its input.
+    pub fn map<U, F>(self, map: F) -> Decoding<T, C, Then<S, Map<F>>>
+    where
+        F: Fn(S::Out) -> U + Send + Sync,
+    {
+        self.stage(Map(map))
+    }
+
+    /// Adds a stage of your own.
+    pub fn stage<N: Stage<S::Out>>(self, next: N) -> Decoding<T, C, Then<S, N>> {
+        let Front { dead_letters, codec, stages } = self.front;
+        let front = Front { dead_letters, codec, stages: Then(stages, next) };
+        Decoding { front, decoded: PhantomData }
+    }
+
+    /// Executes what comes out of the stages so far. Jobs with the same record key are executed one
+    /// at a time, in order; those without a key in no order. See [`Executes::ordered_by`].
+    pub fn execute<Out>(
+        self,
+        sink: Arc<dyn JobSink<S::Out, Out>>,
+    ) -> Executes<T, C, S, S::Out, Out, Identity>
+    where
+        S::Out: Send + Sync,
+    {
+        Executes {
+            front: self.front,
+            key: Box::new(|record, _| record.key.as_ref().map(hash)),
+            sink,
+            retry: Retry::default(),
+            back: Identity,
+            decoded: PhantomData,
+        }
+    }
+
+    /// Ends the topology: what comes out of the stages is encoded and published.
+    pub fn encode<E: Encode<S::Out> + 'static>(self, encode: E) -> Topology
+    where
+        T: 'static,
+        C: Codec<T> + 'static,
+        S: 'static,
+    {
+        Topology::new(Arc::new(Straight { front: self.front, encode, decoded: PhantomData }))
+    }
+}
+
+/// A topology that executes jobs and takes what came of them through stages.
+pub struct Executes<T, C, S, In, Out, B> {
+    front: Front<C, S>,
+    key: KeyOf<In>,
+    sink: Arc<dyn JobSink<In, Out>>,
+    retry: Retry,
+    back: B,
+    decoded: PhantomData<fn(T)>,
+}
+
+impl<T, C, S, In: 'static, Out, B: Stage<Executed<In, Out>>> Executes<T, C, S, In, Out, B> {
+    /// Orders jobs by a key of their own instead of the record's: those with an equal one are
+    /// executed one at a time, in order.
+    #[must_use]
+    pub fn ordered_by<K, F>(mut self, key: F) -> Self
+    where
+        K: Hash + ?Sized,
+        F: Fn(&In) -> &K + Send + Sync + 'static,
+    {
+        self.key = Box::new(move |_: &ConsumerRecord, input: &In| Some(hash(key(input))));
+        self
+    }
+
+    /// Sets the limits of a job's attempts.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Passes on what the predicate holds for; the rest is finished without output.
+    pub fn filter<F>(
+        self,
+        name: &'static str,
+        predicate: F,
+    ) -> Executes<T, C, S, In, Out, Then<B, Filter<F>>>
+    where
+        F: Fn(&B::Out) -> bool + Send + Sync,
+    {
+        self.stage(Filter { name, predicate })
+    }
+
+    /// Passes on what `map` makes of its input.
+    pub fn map<U, F>(self, map: F) -> Executes<T, C, S, In, Out, Then<B, Map<F>>>
+    where
+        F: Fn(B::Out) -> U + Send + Sync,
+    {
+        self.stage(Map(map))
+    }
+
+    /// Adds a stage of your own.
+    pub fn stage<N: Stage<B::Out>>(self, next: N) -> Executes<T, C, S, In, Out, Then<B, N>> {
+        let Self { front, key, sink, retry, back, decoded } = self;
+        Executes { front, key, sink, retry, back: Then(back, next), decoded }
+    }
+
+    /// Ends the topology: what came of the jobs is encoded and published.
+    pub fn encode<E: Encode<B::Out> + 'static>(self, encode: E) -> Topology
+    where
+        T: 'static,
+        C: Codec<T> + 'static,
+        S: Stage<T, Out = In> + 'static,
+        In: Send + Sync,
+        Out: Send + 'static,
+        B: 'static,
+    {
+        let Self { front, key, sink, retry, back, decoded } = self;
+        let execution = Execution { sink, retry };
+        Topology::new(Arc::new(Executing { front, key, execution, back, encode, decoded }))
+    }
+}
+
+impl<T, C, S> fmt::Debug for Decoding<T, C, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoding").field("dead_letters", &self.front.dead_letters).finish()
+    }
+}
+
+impl<T, C, S, In, Out, B> fmt::Debug for Executes<T, C, S, In, Out, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executes").field("dead_letters", &self.front.dead_letters).finish()
+    }
+}
+
+fn hash<K: Hash + ?Sized>(key: &K) -> KeyHash {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}

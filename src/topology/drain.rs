@@ -1,0 +1,247 @@
+//! The drain: how partitions, or the whole run, come to an end.
+//!
+//! 1. Nothing more is taken in.
+//! 2. What is in flight finishes, until the drain's deadline cuts off what has not been executed.
+//! 3. What was executed is published and the position committed.
+//! 4. A revoked partition is released; after a shutdown, source and sink are closed.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::Context;
+use super::error::RunError;
+use super::event::Event;
+use super::partition::{Drain, Partition};
+use super::run::{Drained, Effect, HandOver, RETRY_DELAY, Run, Work, commit};
+use crate::record::{Generation, TopicPartition};
+use crate::sources::{Assignment, CommitError};
+
+impl Run<'_> {
+    pub(super) fn assign(&mut self, assignments: &[Assignment]) {
+        for assignment in assignments {
+            self.abandon(&assignment.partition);
+            self.partitions.insert(assignment, self.now);
+            self.context.observers.emit(&Event::Assigned(assignment));
+        }
+        if let Some((until, flush_until)) = self.stop {
+            for assignment in assignments {
+                self.drain(&assignment.partition, until, flush_until);
+            }
+        }
+        if self.intake.is_paused {
+            let new: Vec<_> = assignments.iter().map(|a| a.partition.clone()).collect();
+            self.source.pause(&new);
+        }
+    }
+
+    pub(super) fn revoke(&mut self, partition: &TopicPartition) {
+        self.context.observers.emit(&Event::Revoked(partition));
+        let until = self.now + self.topology.limits.drain_timeout;
+        self.drain(partition, until, until + self.flush_time());
+        if let Some(drain) = self.partitions.get_mut(partition).and_then(|p| p.drain.as_mut()) {
+            drain.revoked = true;
+        }
+    }
+
+    pub(super) fn lose(&mut self, partition: &TopicPartition) {
+        self.context.observers.emit(&Event::Lost(partition));
+        self.abandon(partition);
+    }
+
+    /// Takes nothing more in, and lets what is in flight finish.
+    pub(super) fn stop(&mut self) {
+        if self.stop.is_some() {
+            return;
+        }
+        let until = self.now + self.topology.limits.shutdown_timeout;
+        let flush_until = until + self.flush_time();
+        self.stop = Some((until, flush_until));
+        self.intake.is_stopped = true;
+        self.commit_at = self.now;
+        for partition in self.partitions.names(|_| true) {
+            self.drain(&partition, until, flush_until);
+        }
+    }
+
+    /// Half of the time to close is for publishing and committing, half for closing.
+    fn flush_time(&self) -> Duration {
+        self.topology.limits.close_timeout / 2
+    }
+
+    fn drain(&mut self, partition: &TopicPartition, until: Instant, flush_until: Instant) {
+        let Some(partition) = self.partitions.get_mut(partition) else { return };
+        partition.held = None;
+        partition.drain.get_or_insert(Drain {
+            until,
+            cut: false,
+            flush_until,
+            revoked: false,
+            retry_at: None,
+        });
+    }
+
+    /// Drops everything that belongs to a partition, published or not; says how many records.
+    fn abandon(&mut self, partition: &TopicPartition) -> usize {
+        let Some(Partition { generation, in_flight, .. }) = self.partitions.remove(partition)
+        else {
+            return 0;
+        };
+        self.cancel(partition, generation);
+        let of_it = |r: &crate::record::ConsumerRecord| {
+            r.partition == *partition && r.generation == generation
+        };
+        for entry in self.outbox.take_out(of_it) {
+            self.let_go(entry.record.size_bytes(), entry.lane);
+        }
+        in_flight
+    }
+
+    /// Drops the jobs of a partition that have not been executed; says how many.
+    fn cancel(&mut self, partition: &TopicPartition, generation: Generation) -> usize {
+        let of_it = |work: &Work| work.generation == generation && work.partition == *partition;
+        let in_line = self.lanes.cancel(of_it);
+        for work in &in_line {
+            self.intake.remove(work.size_bytes);
+        }
+        let (running, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.running).into_iter().partition(of_it);
+        self.running.extend(kept);
+        for work in &running {
+            self.let_go(work.size_bytes, work.lane);
+        }
+        in_line.len() + running.len()
+    }
+
+    /// Cuts off the drains whose time is over.
+    pub(super) fn cut_off_what_is_due(&mut self) {
+        let now = self.now;
+        let is_due = |p: &Partition| p.drain.is_some_and(|drain| !drain.cut && now >= drain.until);
+        for name in self.partitions.names(is_due) {
+            let Some(partition) = self.partitions.get_mut(&name) else { continue };
+            let generation = partition.generation;
+            if let Some(drain) = &mut partition.drain {
+                drain.cut = true;
+            }
+            let unfinished = self.cancel(&name, generation);
+            if let Some(partition) = self.partitions.get_mut(&name) {
+                partition.in_flight -= unfinished;
+            }
+            self.drained.unfinished += unfinished;
+            if unfinished > 0 {
+                let event = Event::CutOff { partition: &name, unfinished };
+                self.context.observers.emit(&event);
+            }
+        }
+    }
+
+    /// The revoked partitions of which everything is finished, or whose time is over.
+    pub(super) fn partitions_to_hand_over(&self) -> Vec<TopicPartition> {
+        let now = self.now;
+        self.partitions.names(|p| {
+            p.drain.is_some_and(|drain| {
+                let done = p.in_flight == 0 || now >= drain.flush_until;
+                drain.revoked && done && drain.retry_at.is_none_or(|at| now >= at)
+            })
+        })
+    }
+
+    /// Commits and releases partitions.
+    pub(super) fn hand_over(&mut self, partitions: Vec<TopicPartition>) {
+        let is_over = |drain: Drain| self.now >= drain.flush_until;
+        let late = self.partitions.iter().any(|(name, p)| {
+            partitions.binary_search(name).is_ok() && p.drain.is_some_and(is_over)
+        });
+        let positions = self.partitions.save(|name| partitions.binary_search(name).is_ok());
+        let (source, context) = (self.source, self.context.clone());
+        self.effect = Some(Box::pin(async move {
+            let committed = if positions.is_empty() {
+                Ok(())
+            } else {
+                commit(source, &context, &positions).await
+            };
+            let again = matches!(committed, Err(CommitError::Transient(_))) && !late;
+            let released = if again { None } else { Some(source.release(&partitions).await) };
+            Effect::HandedOver(HandOver { partitions, positions, committed, released })
+        }));
+    }
+
+    pub(super) fn handed_over(&mut self, hand_over: HandOver) -> Result<(), RunError> {
+        let HandOver { partitions, positions, committed, released } = hand_over;
+        if let Err(error @ CommitError::Broken(_)) = committed {
+            return Err(RunError::Commit(error));
+        }
+        if committed.is_ok() {
+            self.partitions.saved(&positions);
+        }
+        let Some(released) = released else {
+            for name in &partitions {
+                let partition = self.partitions.get_mut(name);
+                if let Some(drain) = partition.and_then(|p| p.drain.as_mut()) {
+                    drain.retry_at = Some(self.now + RETRY_DELAY);
+                }
+            }
+            return Ok(());
+        };
+        for partition in &partitions {
+            if self.is_revoked(partition) {
+                self.context.observers.emit(&Event::Released(partition));
+                self.drained.unfinished += self.abandon(partition);
+            }
+        }
+        Ok(released?)
+    }
+
+    fn is_revoked(&mut self, partition: &TopicPartition) -> bool {
+        let drain = self.partitions.get_mut(partition).and_then(|p| p.drain);
+        drain.is_some_and(|drain| drain.revoked)
+    }
+
+    /// When the drains want to be looked at.
+    pub(super) fn drain_deadlines(&self) -> impl Iterator<Item = Instant> + '_ {
+        let of_drain = |drain: Drain| {
+            let next = if drain.cut { drain.flush_until } else { drain.until };
+            [Some(next), drain.retry_at]
+        };
+        let drains = self.partitions.iter().filter_map(|(_, partition)| partition.drain);
+        let end = self.stop.map(|(_, end)| end);
+        let now = self.now;
+        drains.flat_map(of_drain).chain([end]).flatten().filter(move |at| *at > now)
+    }
+
+    /// Whether nothing is left to be done after a shutdown, or no time.
+    pub(super) fn is_over(&self) -> bool {
+        self.stop.is_some_and(|(_, end)| {
+            let done = self.intake.records() == 0
+                && self.effect.is_none()
+                && !self.partitions.iter().any(|(_, p)| p.has_unsaved());
+            done || self.now >= end
+        })
+    }
+
+    /// Closes sink and source.
+    pub(super) async fn close(mut self) -> Drained {
+        self.effect = None;
+        self.drained.unfinished += self.intake.records();
+        let limit = self.flush_time();
+        let (context, source, sink, drained) = (self.context, self.source, self.sink, self.drained);
+        closed(&context, "sink", limit, sink.close()).await;
+        closed(&context, "source", limit, source.close()).await;
+        drained
+    }
+}
+
+/// Waits for the end of a close, and tells if it fails.
+async fn closed<E: std::fmt::Display>(
+    context: &Context,
+    end: &str,
+    limit: Duration,
+    close: impl Future<Output = Result<(), E>> + Send,
+) {
+    let problem = match timeout(limit, close).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => format!("{end}: {error}"),
+        Err(_) => format!("{end}: not closed within {limit:?}"),
+    };
+    context.observers.emit(&Event::CloseFailed(&problem));
+}

@@ -1,0 +1,24 @@
+//! What stops a run.
+
+use crate::sinks::SinkError;
+use crate::sources::{CommitError, SourceError};
+
+/// A broken source or sink: the only things that stop a run. What was in flight is left unfinished
+/// and is delivered again.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RunError {
+    /// The source is broken.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The source can't commit any more.
+    #[error(transparent)]
+    Commit(CommitError),
+    /// The sink is broken.
+    #[error(transparent)]
+    Sink(SinkError),
+    /// The dead letter of this record, without value, key and headers, is too large for the broker.
+    #[error(
+        "the dead letter of {0}, stripped of value, key and headers, is too large for its topic"
+    )]
+    DeadLetterTooLarge(String),
+}

@@ -1,0 +1,200 @@
+//! What a run tells about itself: the one seam of logs, metrics and traces.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::position::PartitionPosition;
+use crate::record::{ConsumerRecord, TopicPartition};
+use crate::sinks::{Batch, JobError, JobErrorKind, SinkError};
+use crate::sources::{Assignment, CommitError};
+
+/// Is told everything that happens in a run, on the run's own task: it must return soon and must
+/// not block. Closures implement it.
+pub trait Observer: Send + Sync {
+    /// Something happened.
+    fn on(&self, event: &Event<'_>);
+}
+
+impl<F: Fn(&Event<'_>) + Send + Sync> Observer for F {
+    fn on(&self, event: &Event<'_>) {
+        self(event);
+    }
+}
+
+/// What happened. Durations are by tokio's clock.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A partition is new to this worker.
+    Assigned(&'a Assignment),
+    /// A partition is asked back; what is in flight is drained.
+    Revoked(&'a TopicPartition),
+    /// A partition is gone; what was in flight is abandoned.
+    Lost(&'a TopicPartition),
+    /// A partition's last position is committed and it was given up.
+    Released(&'a TopicPartition),
+    /// Retention removed the offsets from `from` up to, not including, `to` before they were read.
+    Truncated {
+        /// The partition.
+        partition: &'a TopicPartition,
+        /// The first offset that is lost.
+        from: i64,
+        /// The first offset that is there.
+        to: i64,
+    },
+    /// A record was taken in.
+    Fetched(&'a ConsumerRecord),
+    /// A record was taken in that a former owner of the partition had finished; it is passed over.
+    AlreadyFinished(&'a ConsumerRecord),
+    /// A record was decoded, or could not be.
+    Decoded {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A stage skipped a record.
+    Skipped {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// The stage's name.
+        stage: &'static str,
+    },
+    /// A job sink ended an attempt.
+    Executed {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// Which attempt, from 1; an attempt that found the job sink unavailable does not count.
+        attempt: u32,
+        /// Why it failed, if it did.
+        error: Option<&'a JobError>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A job waits for its next attempt.
+    Retried {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// The attempt that failed, from 1.
+        attempt: u32,
+        /// How long it waits.
+        delay: Duration,
+        /// Why it failed.
+        error: &'a JobError,
+    },
+    /// A job waits for the job sink to be ready.
+    Suspended {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// Why the job sink is unavailable.
+        error: &'a JobError,
+    },
+    /// A dead letter was made.
+    DeadLettered {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// A short label of bounded variety.
+        reason: &'static str,
+        /// For people.
+        cause: &'a str,
+    },
+    /// A batch was acknowledged.
+    Published {
+        /// The batch.
+        batch: &'a Batch,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A batch, or a part of it, was not published and is going to be again.
+    PublishFailed(&'a SinkError),
+    /// Positions were committed.
+    Committed {
+        /// The positions.
+        positions: &'a [PartitionPosition],
+        /// How long it took.
+        took: Duration,
+    },
+    /// Positions were not committed; unless the partition is gone, they are going to be.
+    CommitFailed(&'a CommitError),
+    /// A record has met its fate: its outputs, if any, are acknowledged.
+    Finished {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// Its fate.
+        fate: Fate,
+    },
+    /// Source or sink could not be closed in time, or at all.
+    CloseFailed(&'a str),
+    /// Where a partition stands; told at every commit interval.
+    Frontier {
+        /// The partition.
+        partition: &'a TopicPartition,
+        /// The lowest unfinished offset.
+        offset: i64,
+        /// Records taken in and not finished.
+        in_flight: usize,
+        /// How long the frontier has stood before an unfinished record; zero if there is none.
+        age: Duration,
+    },
+    /// The frontier of a partition has stood still for longer than the limit; told once a record.
+    Stuck {
+        /// The partition.
+        partition: &'a TopicPartition,
+        /// The record that is not finished.
+        offset: i64,
+        /// For how long.
+        age: Duration,
+    },
+    /// Intake has stopped (a limit is reached, or the job sink is not ready) or goes on.
+    Intake {
+        /// Whether records are taken in.
+        open: bool,
+    },
+    /// A drain's time is over: this many records of a partition are left unfinished.
+    CutOff {
+        /// The partition.
+        partition: &'a TopicPartition,
+        /// How many.
+        unfinished: usize,
+    },
+}
+
+/// How a record ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// A stage of this name skipped it.
+    Skipped(&'static str),
+    /// It is a dead letter, for this reason.
+    DeadLettered(&'static str),
+    /// It went through, and its job, if it has one, was executed.
+    Succeeded,
+    /// Its job was not executed, or nobody knows.
+    Failed(JobErrorKind),
+}
+
+/// The observers of a topology.
+#[derive(Clone, Default)]
+pub(super) struct Observers(Vec<Arc<dyn Observer>>);
+
+impl Observers {
+    pub(super) fn push(&mut self, observer: Arc<dyn Observer>) {
+        self.0.push(observer);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn emit(&self, event: &Event<'_>) {
+        for observer in &self.0 {
+            observer.on(event);
+        }
+    }
+}
+
+impl fmt::Debug for Observers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} observers", self.0.len())
+    }
+}

@@ -1,0 +1,203 @@
+//! The frontier of one partition: which of its delivered records are finished.
+//!
+//! ```text
+//!            frontier                     next
+//!               ▼                           ▼
+//!  ████████████ ○ █ ○ ▒ █ █ ○ █ ○ ○ ▒ ○ ○ ○
+//!  finished         █ finished  ▒ being published  ○ unfinished
+//! ```
+//!
+//! It counts records that were delivered and never does arithmetic with offsets, which have gaps.
+
+use std::collections::VecDeque;
+
+use crate::position::Position;
+
+/// The delivered records of a partition from its frontier on.
+#[derive(Debug)]
+pub(super) struct Frontier {
+    delivered: VecDeque<(i64, State)>,
+    /// One above the last delivered offset.
+    next: i64,
+    /// What former owners had finished above their frontier.
+    inherited: Position,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Unfinished,
+    Publishing,
+    Finished,
+}
+
+/// Whether a delivered record is to be worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivered {
+    New,
+    AlreadyFinished,
+}
+
+impl Frontier {
+    pub(super) fn new(committed: Option<Position>) -> Self {
+        let inherited = committed.unwrap_or(const { Position::at(0) });
+        Self { delivered: VecDeque::new(), next: inherited.frontier(), inherited }
+    }
+
+    /// The lowest offset that may be unfinished.
+    pub(super) fn offset(&self) -> i64 {
+        self.delivered.front().map_or(self.next, |(offset, _)| *offset)
+    }
+
+    /// Whether a record waits at the frontier.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.delivered.is_empty()
+    }
+
+    /// Whether a record at this offset can be told from the frontier in a commit.
+    pub(super) fn fits(&self, offset: i64) -> bool {
+        self.delivered.front().is_none_or(|(first, _)| offset - first < Position::WINDOW_OFFSETS)
+    }
+
+    /// Counts a record that was delivered. Offsets ascend.
+    pub(super) fn deliver(&mut self, offset: i64) -> Delivered {
+        self.next = offset + 1;
+        if !self.inherited.is_finished(offset) || offset < self.inherited.frontier() {
+            self.delivered.push_back((offset, State::Unfinished));
+            return Delivered::New;
+        }
+        if self.is_waiting() {
+            self.delivered.push_back((offset, State::Finished));
+        }
+        Delivered::AlreadyFinished
+    }
+
+    /// Counts a record into the batch that is being published.
+    pub(super) fn publishing(&mut self, offset: i64) {
+        self.set(offset, State::Publishing);
+    }
+
+    /// Counts a record out of a batch that was not published.
+    pub(super) fn not_published(&mut self, offset: i64) {
+        self.set(offset, State::Unfinished);
+    }
+
+    /// Counts a record as finished; true if the frontier moved.
+    pub(super) fn finish(&mut self, offset: i64) -> bool {
+        self.set(offset, State::Finished);
+        let before = self.delivered.len();
+        while self.delivered.front().is_some_and(|(_, state)| *state == State::Finished) {
+            self.delivered.pop_front();
+        }
+        self.delivered.len() < before
+    }
+
+    /// The position at which the finished records are finished.
+    pub(super) fn position(&self) -> Position {
+        self.position_where(|state| state == State::Finished)
+    }
+
+    /// The position at which the records that are being published are finished too.
+    pub(super) fn position_once_published(&self) -> Position {
+        self.position_where(|state| state != State::Unfinished)
+    }
+
+    fn position_where(&self, is_finished: impl Fn(State) -> bool) -> Position {
+        let mut rest = self.delivered.iter().skip_while(|(_, state)| is_finished(*state));
+        let mut position = Position::at(rest.next().map_or(self.next, |(offset, _)| *offset));
+        let above = rest.filter(|(_, state)| is_finished(*state)).map(|(offset, _)| *offset);
+        let inherited = self.inherited.finished_above().filter(|offset| *offset >= self.next);
+        above.chain(inherited).for_each(|offset| position.finish(offset));
+        position
+    }
+
+    fn set(&mut self, offset: i64, state: State) {
+        let index = self.delivered.binary_search_by_key(&offset, |(offset, _)| *offset);
+        let index = index.expect("a record is finished once, after it was delivered");
+        self.delivered[index].1 = state;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_frontier_stops_before_the_first_unfinished_record() {
+        let mut frontier = Frontier::new(None);
+        [3, 4, 7, 9].iter().for_each(|offset| drop(frontier.deliver(*offset)));
+        assert!(!frontier.finish(7));
+        assert_eq!(frontier.offset(), 3);
+        assert!(frontier.finish(3));
+        assert_eq!(frontier.offset(), 4);
+        assert!(frontier.finish(4));
+        assert_eq!(frontier.offset(), 9);
+        assert!(frontier.finish(9));
+        assert_eq!(frontier.offset(), 10);
+    }
+
+    #[test]
+    fn records_being_published_count_only_in_the_batchs_own_position() {
+        let mut frontier = Frontier::new(None);
+        [0, 1, 2].iter().for_each(|offset| drop(frontier.deliver(*offset)));
+        frontier.publishing(0);
+        frontier.finish(2);
+        assert_eq!(frontier.position().frontier(), 0);
+        assert_eq!(frontier.position_once_published().frontier(), 1);
+        frontier.not_published(0);
+        assert_eq!(frontier.position_once_published().frontier(), 0);
+    }
+
+    #[test]
+    fn a_set_that_was_inherited_is_handed_on_before_it_is_delivered_again() {
+        let mut committed = Position::at(10);
+        committed.finish(15);
+        let mut frontier = Frontier::new(Some(committed));
+        assert_eq!(frontier.deliver(10), Delivered::New);
+        frontier.finish(10);
+        let position = frontier.position();
+        assert_eq!(position.frontier(), 11);
+        assert_eq!(position.finished_above().collect::<Vec<_>>(), [15]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_of_finishing_keeps_the_position_true(
+            gaps in prop::collection::vec(1_i64..5, 1..60),
+            order in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
+            hand_over in 0_usize..60,
+        ) {
+            let offsets: Vec<i64> =
+                gaps.iter().scan(0, |offset, gap| { *offset += gap; Some(*offset) }).collect();
+            let mut frontier = Frontier::new(None);
+            let mut finished = BTreeSet::new();
+            for offset in &offsets {
+                frontier.deliver(*offset);
+            }
+            for (step, index) in order.iter().enumerate() {
+                let offset = offsets[index.index(offsets.len())];
+                if step == hand_over {
+                    let committed = frontier.position();
+                    let metadata = committed.metadata();
+                    let position = Position::from_commit(committed.frontier(), &metadata);
+                    frontier = Frontier::new(position.ok());
+                    for offset in offsets.iter().filter(|o| **o >= committed.frontier()) {
+                        let expected = finished.contains(offset);
+                        let delivered = frontier.deliver(*offset);
+                        prop_assert_eq!(delivered == Delivered::AlreadyFinished, expected);
+                    }
+                }
+                if finished.insert(offset) {
+                    frontier.finish(offset);
+                }
+                let position = frontier.position();
+                for offset in &offsets {
+                    prop_assert_eq!(position.is_finished(*offset), finished.contains(offset));
+                }
+            }
+        }
+    }
+}

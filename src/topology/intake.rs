@@ -1,0 +1,63 @@
+//! Intake: whether records are taken in, by what is in flight and by the job sink's readiness.
+
+use futures::future::BoxFuture;
+
+use super::limits::Limits;
+
+/// What is in flight, and what keeps intake shut.
+pub(super) struct Intake<'a> {
+    records: usize,
+    bytes: usize,
+    limits: Limits,
+    /// Shut from the moment a limit is reached until there is room again, so that the source is
+    /// not paused and resumed for every record.
+    is_full: bool,
+    /// Pending while the job sink's circuit is open.
+    pub(super) gate: Option<BoxFuture<'a, ()>>,
+    /// No record is taken in any more.
+    pub(super) is_stopped: bool,
+    /// What the source was told.
+    pub(super) is_paused: bool,
+}
+
+impl Intake<'_> {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            records: 0,
+            bytes: 0,
+            limits,
+            is_full: false,
+            gate: None,
+            is_stopped: false,
+            is_paused: false,
+        }
+    }
+
+    pub(super) fn records(&self) -> usize {
+        self.records
+    }
+
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.records += 1;
+        self.bytes += bytes;
+        self.is_full = self.records >= self.limits.in_flight_records.max(1)
+            || self.bytes >= self.limits.in_flight_bytes;
+    }
+
+    pub(super) fn remove(&mut self, bytes: usize) {
+        self.records -= 1;
+        self.bytes -= bytes;
+        self.is_full &= self.records >= low(self.limits.in_flight_records)
+            || self.bytes >= low(self.limits.in_flight_bytes);
+        self.is_full &= self.records > 0;
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.is_full && !self.is_stopped && self.gate.is_none()
+    }
+}
+
+/// The lower of the two watermarks: there is room below it.
+fn low(limit: usize) -> usize {
+    limit - limit / 8
+}

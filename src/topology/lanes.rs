@@ -1,0 +1,72 @@
+//! Order per key: of the jobs with one key, one at a time is under way; the others wait in line.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
+/// The hash of a key. Two keys with one hash only wait for each other.
+pub(super) type KeyHash = u64;
+
+/// The lanes in use: a lane is taken by one job, with the ones that wait for it behind.
+pub(super) struct Lanes<W> {
+    // The hasher is not seeded, so that walking over the lanes has the same order in every run.
+    lanes: HashMap<KeyHash, VecDeque<W>, BuildHasherDefault<DefaultHasher>>,
+}
+
+impl<W> Lanes<W> {
+    pub(super) fn new() -> Self {
+        Self { lanes: HashMap::default() }
+    }
+
+    /// Takes the lane and gives the job back, or puts it in line.
+    pub(super) fn enter(&mut self, key: KeyHash, work: W) -> Option<W> {
+        match self.lanes.entry(key) {
+            Entry::Vacant(lane) => {
+                lane.insert(VecDeque::new());
+                Some(work)
+            }
+            Entry::Occupied(mut lane) => {
+                lane.get_mut().push_back(work);
+                None
+            }
+        }
+    }
+
+    /// Hands the lane to the next in line, which may start now, or frees it.
+    pub(super) fn leave(&mut self, key: KeyHash) -> Option<W> {
+        let next = self.lanes.get_mut(&key)?.pop_front();
+        if next.is_none() {
+            self.lanes.remove(&key);
+        }
+        next
+    }
+
+    /// Takes the jobs for which `condition` holds out of all lines.
+    pub(super) fn cancel(&mut self, condition: impl Fn(&W) -> bool) -> Vec<W> {
+        let mut cancelled = Vec::new();
+        for line in self.lanes.values_mut() {
+            let (out, stay) = line.drain(..).partition(&condition);
+            *line = stay;
+            cancelled.extend::<VecDeque<W>>(out);
+        }
+        cancelled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_hands_itself_on_in_order_and_is_freed_at_the_end() {
+        let mut lanes = Lanes::new();
+        assert_eq!(lanes.enter(1, 'a'), Some('a'));
+        assert_eq!(lanes.enter(1, 'b'), None);
+        assert_eq!(lanes.enter(1, 'c'), None);
+        assert_eq!(lanes.enter(2, 'x'), Some('x'));
+        assert_eq!(lanes.cancel(|work| *work == 'b'), ['b']);
+        assert_eq!(lanes.leave(1), Some('c'));
+        assert_eq!(lanes.leave(1), None);
+        assert_eq!(lanes.enter(1, 'd'), Some('d'));
+    }
+}

@@ -1,0 +1,40 @@
+//! The limits of a run, each with its unit.
+
+use std::time::Duration;
+
+/// The limits of a run. All are per worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Records taken in and not finished, at most: those that execute, wait for their key, wait for
+    /// an attempt or wait to be published. At least 1.
+    pub in_flight_records: usize,
+    /// Bytes of these records' keys, values and headers: at this many, intake stops. One record can
+    /// exceed it, so that a record larger than the limit is worked on too.
+    pub in_flight_bytes: usize,
+    /// How often positions are committed.
+    pub commit_interval: Duration,
+    /// How long the records of a revoked partition may take to finish.
+    pub drain_timeout: Duration,
+    /// How long the records in flight may take to finish after the shutdown.
+    pub shutdown_timeout: Duration,
+    /// How long it may take, after a drain, to publish and commit what is finished, and to close.
+    pub close_timeout: Duration,
+    /// When a frontier that stands still is told as stuck.
+    pub stuck_after: Duration,
+}
+
+impl Default for Limits {
+    /// 4,096 records or 8 MiB in flight, a commit a second, 20 s to drain a partition, 25 s to shut
+    /// down, 4 s to close, stuck after 5 minutes.
+    fn default() -> Self {
+        Self {
+            in_flight_records: 4_096,
+            in_flight_bytes: 8 << 20,
+            commit_interval: Duration::from_secs(1),
+            drain_timeout: Duration::from_secs(20),
+            shutdown_timeout: Duration::from_secs(25),
+            close_timeout: Duration::from_secs(4),
+            stuck_after: Duration::from_secs(300),
+        }
+    }
+}

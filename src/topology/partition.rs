@@ -1,0 +1,205 @@
+//! The partitions that this worker is assigned.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::frontier::{Delivered, Frontier};
+use crate::position::{PartitionPosition, Position};
+use crate::record::{ConsumerRecord, Generation, TopicPartition};
+use crate::sources::Assignment;
+
+/// One assigned partition.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) generation: Generation,
+    pub(super) frontier: Frontier,
+    /// When the frontier came to stand where it is.
+    frontier_since: Instant,
+    /// The offset that was told as stuck.
+    pub(super) stuck: Option<i64>,
+    /// Records admitted, not finished and not cut off.
+    pub(super) in_flight: usize,
+    /// Finished records that no commit tells yet.
+    unsaved: u64,
+    /// Of these, the ones that the commit or batch under way tells.
+    saving: u64,
+    /// Records in the batch that is being published.
+    publishing: u64,
+    /// A record that does not fit into the window yet; no other is taken in before it.
+    pub(super) held: Option<ConsumerRecord>,
+    pub(super) drain: Option<Drain>,
+}
+
+/// How far the drain of a partition is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    /// What is in flight may execute until then.
+    pub(super) until: Instant,
+    /// That time is over: what had not been executed was cut off.
+    pub(super) cut: bool,
+    /// What was executed may be published, and the position committed, until then.
+    pub(super) flush_until: Instant,
+    /// Whether the source has asked for it back.
+    pub(super) revoked: bool,
+    /// A commit failed; the next is tried then.
+    pub(super) retry_at: Option<Instant>,
+}
+
+impl Partition {
+    pub(super) fn new(assignment: &Assignment, now: Instant) -> Self {
+        Self {
+            generation: assignment.generation,
+            frontier: Frontier::new(assignment.position.clone()),
+            frontier_since: now,
+            stuck: None,
+            in_flight: 0,
+            unsaved: 0,
+            saving: 0,
+            publishing: 0,
+            held: None,
+            drain: None,
+        }
+    }
+
+    /// Takes in a record at the end.
+    pub(super) fn deliver(&mut self, offset: i64, now: Instant) -> Delivered {
+        if !self.frontier.is_waiting() {
+            self.frontier_since = now;
+        }
+        let delivered = self.frontier.deliver(offset);
+        match delivered {
+            Delivered::New => self.in_flight += 1,
+            Delivered::AlreadyFinished => self.unsaved += 1,
+        }
+        delivered
+    }
+
+    /// Counts an admitted record as finished.
+    pub(super) fn finish(&mut self, offset: i64, now: Instant) {
+        if self.frontier.finish(offset) {
+            self.frontier_since = now;
+        }
+        self.in_flight -= 1;
+        self.unsaved += 1;
+    }
+
+    /// How long the frontier has stood before an unfinished record.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        if self.in_flight == 0 { Duration::ZERO } else { now - self.frontier_since }
+    }
+
+    /// Whether it takes in a record.
+    pub(super) fn takes_records(&self) -> bool {
+        self.held.is_none() && self.drain.is_none()
+    }
+
+    pub(super) fn has_unsaved(&self) -> bool {
+        self.unsaved > 0
+    }
+
+    /// Counts a record into the batch that is being published.
+    pub(super) fn publishing(&mut self, offset: i64) {
+        self.frontier.publishing(offset);
+        self.publishing += 1;
+    }
+
+    /// Counts a record out of a batch that was not published.
+    pub(super) fn not_published(&mut self, offset: i64) {
+        self.frontier.not_published(offset);
+    }
+
+    /// The position of what is finished, to be saved by a commit.
+    fn save(&mut self) -> Position {
+        self.saving = self.unsaved;
+        self.frontier.position()
+    }
+
+    /// The position that also tells the records that are being published, to be saved with them.
+    fn save_with_batch(&mut self) -> Position {
+        self.saving = self.unsaved + std::mem::take(&mut self.publishing);
+        self.frontier.position_once_published()
+    }
+
+    /// What was being saved is saved.
+    fn saved(&mut self) {
+        self.unsaved -= self.saving;
+        self.saving = 0;
+    }
+}
+
+/// All assigned partitions, in a defined order.
+#[derive(Debug, Default)]
+pub(super) struct Partitions(BTreeMap<TopicPartition, Partition>);
+
+impl Partitions {
+    pub(super) fn insert(&mut self, assignment: &Assignment, now: Instant) {
+        self.0.insert(assignment.partition.clone(), Partition::new(assignment, now));
+    }
+
+    pub(super) fn remove(&mut self, partition: &TopicPartition) -> Option<Partition> {
+        self.0.remove(partition)
+    }
+
+    pub(super) fn get_mut(&mut self, partition: &TopicPartition) -> Option<&mut Partition> {
+        self.0.get_mut(partition)
+    }
+
+    /// The partition of a record, unless the record belongs to an older assignment.
+    pub(super) fn of(&mut self, record: &ConsumerRecord) -> Option<&mut Partition> {
+        self.0.get_mut(&record.partition).filter(|p| p.generation == record.generation)
+    }
+
+    /// Whether the partition is still assigned as it was.
+    pub(super) fn holds(&self, partition: &TopicPartition, generation: Generation) -> bool {
+        self.0.get(partition).is_some_and(|p| p.generation == generation)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&TopicPartition, &Partition)> {
+        self.0.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&TopicPartition, &mut Partition)> {
+        self.0.iter_mut()
+    }
+
+    /// The names of the partitions for which `condition` holds.
+    pub(super) fn names(&self, condition: impl Fn(&Partition) -> bool) -> Vec<TopicPartition> {
+        self.0.iter().filter(|(_, p)| condition(p)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The positions, with news, of the partitions for which `condition` holds.
+    pub(super) fn save(
+        &mut self,
+        condition: impl Fn(&TopicPartition) -> bool,
+    ) -> Vec<PartitionPosition> {
+        let with_news = self.0.iter_mut().filter(|(name, p)| p.unsaved > 0 && condition(name));
+        with_news.map(|(name, p)| positioned(name, p.generation, p.save())).collect()
+    }
+
+    /// The positions, with news, that a batch is to carry.
+    pub(super) fn save_with_batch(&mut self) -> Vec<PartitionPosition> {
+        let with_news = self.0.iter_mut().filter(|(_, p)| p.unsaved + p.publishing > 0);
+        with_news.map(|(name, p)| positioned(name, p.generation, p.save_with_batch())).collect()
+    }
+
+    /// What was being saved of these is saved.
+    pub(super) fn saved(&mut self, positions: &[PartitionPosition]) {
+        for saved in positions {
+            if let Some(partition) = self.0.get_mut(&saved.partition)
+                && partition.generation == saved.generation
+            {
+                partition.saved();
+            }
+        }
+    }
+}
+
+fn positioned(
+    partition: &TopicPartition,
+    generation: Generation,
+    position: Position,
+) -> PartitionPosition {
+    PartitionPosition { partition: partition.clone(), generation, position }
+}

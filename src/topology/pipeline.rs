@@ -1,0 +1,216 @@
+//! A topology's stages put together: what a run drives without knowing their types.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::Context;
+use super::dead_letter::{UNDECODABLE, UNENCODABLE, dead_letter};
+use super::encode::Encode;
+use super::event::{Event, Fate};
+use super::execute::{Executed, Execution};
+use super::lanes::KeyHash;
+use super::stage::{Flow, Stage};
+use crate::codec::Codec;
+use crate::record::{ConsumerRecord, ProducerRecord, Topic};
+
+/// All stages of a topology.
+pub(super) trait Pipeline: Send + Sync {
+    /// Takes a record through the stages up to its execution, or to its end.
+    fn admit(self: Arc<Self>, context: &Arc<Context>, record: ConsumerRecord) -> Admitted;
+
+    /// Whether jobs can be executed: see [`JobSink::ready`](crate::sinks::JobSink::ready).
+    fn ready(&self) -> Option<BoxFuture<'_, ()>>;
+
+    /// Where dead letters go.
+    fn dead_letters(&self) -> &Topic;
+}
+
+/// A record that was taken in.
+pub(super) enum Admitted {
+    /// It needed no execution.
+    Finished(Finished),
+    /// It is to be executed, one at a time with those of the same key.
+    Execute(Option<KeyHash>, BoxFuture<'static, Finished>),
+}
+
+/// A record that has passed all stages; with its outputs published, it has met its fate.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) record: ConsumerRecord,
+    pub(super) outputs: Vec<ProducerRecord>,
+    pub(super) fate: Fate,
+}
+
+/// The stages before the execution.
+pub(super) struct Front<C, S> {
+    pub(super) dead_letters: Topic,
+    pub(super) codec: C,
+    pub(super) stages: S,
+}
+
+impl<C, S> Front<C, S> {
+    fn decode<T>(&self, context: &Context, record: ConsumerRecord) -> Passed<S::Out>
+    where
+        C: Codec<T>,
+        S: Stage<T>,
+    {
+        let decoded = if context.observers.is_empty() {
+            self.codec.decode(record.value.as_ref())
+        } else {
+            let started = Instant::now();
+            let decoded = self.codec.decode(record.value.as_ref());
+            context.observers.emit(&Event::Decoded { record: &record, took: started.elapsed() });
+            decoded
+        };
+        let flow = match decoded {
+            Ok(input) => self.stages.apply(&record, input),
+            Err(error) => Flow::DeadLetter { reason: UNDECODABLE, cause: error.to_string() },
+        };
+        pass(&self.dead_letters, context, record, flow)
+    }
+}
+
+/// A record that goes on, or is finished.
+enum Passed<T> {
+    On(ConsumerRecord, T),
+    Off(Finished),
+}
+
+fn pass<T>(topic: &Topic, context: &Context, record: ConsumerRecord, flow: Flow<T>) -> Passed<T> {
+    match flow {
+        Flow::Next(input) => Passed::On(record, input),
+        Flow::Skip(stage) => {
+            context.observers.emit(&Event::Skipped { record: &record, stage });
+            Passed::Off(Finished { record, outputs: Vec::new(), fate: Fate::Skipped(stage) })
+        }
+        Flow::DeadLetter { reason, cause } => {
+            let event = Event::DeadLettered { record: &record, reason, cause: &cause };
+            context.observers.emit(&event);
+            let outputs = vec![dead_letter(topic, &record, reason, cause)];
+            Passed::Off(Finished { record, outputs, fate: Fate::DeadLettered(reason) })
+        }
+    }
+}
+
+fn encode<T, E: Encode<T>>(
+    topic: &Topic,
+    context: &Context,
+    encode: &E,
+    passed: Passed<T>,
+    fate: Fate,
+) -> Finished {
+    let (record, item) = match passed {
+        Passed::On(record, item) => (record, item),
+        Passed::Off(finished) => return finished,
+    };
+    match encode.encode(&record, item) {
+        Ok(outputs) => Finished { record, outputs, fate },
+        Err(error) => {
+            let flow = Flow::<()>::DeadLetter { reason: UNENCODABLE, cause: error.to_string() };
+            match pass(topic, context, record, flow) {
+                Passed::Off(finished) => finished,
+                Passed::On(..) => unreachable!("a dead letter does not go on"),
+            }
+        }
+    }
+}
+
+/// A topology that executes nothing: decode, stages, encode.
+pub(super) struct Straight<T, C, S, E> {
+    pub(super) front: Front<C, S>,
+    pub(super) encode: E,
+    pub(super) decoded: std::marker::PhantomData<fn(T)>,
+}
+
+impl<T, C, S, E> Pipeline for Straight<T, C, S, E>
+where
+    C: Codec<T>,
+    S: Stage<T>,
+    E: Encode<S::Out>,
+{
+    fn admit(self: Arc<Self>, context: &Arc<Context>, record: ConsumerRecord) -> Admitted {
+        let passed = self.front.decode(context, record);
+        let topic = &self.front.dead_letters;
+        Admitted::Finished(encode(topic, context, &self.encode, passed, Fate::Succeeded))
+    }
+
+    fn ready(&self) -> Option<BoxFuture<'_, ()>> {
+        None
+    }
+
+    fn dead_letters(&self) -> &Topic {
+        &self.front.dead_letters
+    }
+}
+
+/// A topology that executes jobs: decode, stages, execute, stages, encode.
+pub(super) struct Executing<T, C, S, In, Out, B, E> {
+    pub(super) front: Front<C, S>,
+    pub(super) key: KeyOf<In>,
+    pub(super) execution: Execution<In, Out>,
+    pub(super) back: B,
+    pub(super) encode: E,
+    pub(super) decoded: std::marker::PhantomData<fn(T)>,
+}
+
+/// The function that gives a job's key, as a hash; `None` is no key, and no order.
+pub(super) type KeyOf<In> = Box<dyn Fn(&ConsumerRecord, &In) -> Option<KeyHash> + Send + Sync>;
+
+impl<T, C, S, In, Out, B, E> Pipeline for Executing<T, C, S, In, Out, B, E>
+where
+    T: 'static,
+    C: Codec<T> + 'static,
+    S: Stage<T, Out = In> + 'static,
+    In: Send + Sync + 'static,
+    Out: Send + 'static,
+    B: Stage<Executed<In, Out>> + 'static,
+    E: Encode<B::Out> + 'static,
+{
+    fn admit(self: Arc<Self>, context: &Arc<Context>, record: ConsumerRecord) -> Admitted {
+        let (record, input) = match self.front.decode(context, record) {
+            Passed::On(record, input) => (record, input),
+            Passed::Off(finished) => return Admitted::Finished(finished),
+        };
+        let key = (self.key)(&record, &input);
+        let context = context.clone();
+        Admitted::Execute(
+            key,
+            Box::pin(async move {
+                let executed = self.execution.run(&context, &record, input).await;
+                self.finish(&context, record, executed)
+            }),
+        )
+    }
+
+    fn ready(&self) -> Option<BoxFuture<'_, ()>> {
+        Some(self.execution.sink.ready())
+    }
+
+    fn dead_letters(&self) -> &Topic {
+        &self.front.dead_letters
+    }
+}
+
+impl<T, C, S, In, Out, B, E> Executing<T, C, S, In, Out, B, E>
+where
+    B: Stage<Executed<In, Out>>,
+    E: Encode<B::Out>,
+{
+    fn finish(
+        &self,
+        context: &Context,
+        record: ConsumerRecord,
+        executed: Executed<In, Out>,
+    ) -> Finished {
+        let fate = match &executed.outcome {
+            Ok(_) => Fate::Succeeded,
+            Err(error) => Fate::Failed(error.kind()),
+        };
+        let topic = &self.front.dead_letters;
+        let flow = self.back.apply(&record, executed);
+        let passed = pass(topic, context, record, flow);
+        encode(topic, context, &self.encode, passed, fate)
+    }
+}

@@ -1,0 +1,80 @@
+//! How often, how long and how far apart a job is tried.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use crate::record::ConsumerRecord;
+
+/// The limits of a job's attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts at most, the first included. At least 1.
+    pub attempts: u32,
+    /// No attempt begins later than this after the first one ended. Time in which the job sink was
+    /// unavailable does not count.
+    pub deadline: Duration,
+    /// The wait before the second attempt; it doubles with each further one.
+    pub first_delay: Duration,
+    /// The longest wait between two attempts.
+    pub max_delay: Duration,
+    /// What is done with a job that was executed or not.
+    pub ambiguous: Ambiguous,
+}
+
+/// What is done with a job of which nobody knows whether it was executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ambiguous {
+    /// It is executed again: at least once.
+    Resend,
+    /// It is finished as failed, to be looked at: at most once.
+    Park,
+}
+
+impl Default for Retry {
+    /// 8 attempts within 10 minutes, from 500 ms to 60 s apart; ambiguous jobs are sent again.
+    fn default() -> Self {
+        Self {
+            attempts: 8,
+            deadline: Duration::from_secs(600),
+            first_delay: Duration::from_millis(500),
+            max_delay: Duration::from_secs(60),
+            ambiguous: Ambiguous::Resend,
+        }
+    }
+}
+
+impl Retry {
+    /// The wait after the given failure (from 1): exponential, of which a random part of up to
+    /// half is taken off, so that jobs that failed together do not come back together.
+    pub(super) fn delay(&self, failures: u32, jitter: f64) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        let full = self.first_delay.saturating_mul(1 << doublings).min(self.max_delay);
+        full.mul_f64(1.0 - jitter / 2.0)
+    }
+}
+
+/// A random number in `0.0..1.0` that is a function of the seed, the record and its attempt: it
+/// does not depend on what else runs.
+pub(super) fn jitter(seed: u64, record: &ConsumerRecord, attempt: u32) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    (seed, &record.partition, record.offset, attempt).hash(&mut hasher);
+    (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_their_limit_and_lose_at_most_half_to_jitter() {
+        let retry = Retry {
+            first_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(5),
+            ..Retry::default()
+        };
+        let full: Vec<_> = (1..=5).map(|n| retry.delay(n, 0.0).as_secs()).collect();
+        assert_eq!(full, [1, 2, 4, 5, 5]);
+        assert_eq!(retry.delay(3, 1.0), Duration::from_secs(2));
+        assert_eq!(retry.delay(u32::MAX, 0.0), Duration::from_secs(5));
+    }
+}
