@@ -10,10 +10,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::Context;
+use super::admit::Work;
+use super::effect::{Effect, HandOver, RETRY_DELAY, commit};
 use super::error::RunError;
 use super::event::Event;
 use super::partition::{Drain, Partition};
-use super::run::{Drained, Effect, HandOver, RETRY_DELAY, Run, Work, commit};
+use super::run::{Drained, Run};
 use crate::record::{Generation, TopicPartition};
 use crate::sources::{Assignment, CommitError};
 

@@ -15,9 +15,11 @@
 //!
 //! Failure is data: only a broken source or sink stops a run.
 
+mod admit;
 mod builder;
 mod dead_letter;
 mod drain;
+mod effect;
 mod encode;
 mod error;
 mod event;

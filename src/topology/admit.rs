@@ -1,0 +1,164 @@
+//! Admission: how a record gets in flight, and how it ends to be.
+//!
+//! ```text
+//!  fetch ──▶ admit ──▶ lanes ──▶ running ──▶ outbox ──▶ publish ──▶ finish
+//!    │         │                               ▲
+//!  held        └── finished without execution ─┘
+//! ```
+
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::StreamExt;
+
+use super::event::{Event, Fate};
+use super::frontier::Delivered;
+use super::lanes::KeyHash;
+use super::partition::Partition;
+use super::pipeline::{Admitted, Finished};
+use super::run::{Run, TURN_EVENTS};
+use crate::record::{ConsumerRecord, Generation, TopicPartition};
+
+/// A job on its way through execution and the stages after it.
+pub(super) struct Work {
+    pub(super) partition: TopicPartition,
+    pub(super) generation: Generation,
+    pub(super) size_bytes: usize,
+    pub(super) lane: Option<KeyHash>,
+    future: BoxFuture<'static, Finished>,
+}
+
+impl Future for Work {
+    type Output = (Option<KeyHash>, Finished);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let finished = ready!(self.future.poll_unpin(cx));
+        Poll::Ready((self.lane, finished))
+    }
+}
+
+impl Run<'_> {
+    /// Takes a record in, or holds it if its partition's window is full.
+    pub(super) fn fetch(&mut self, record: ConsumerRecord) {
+        let Some(partition) = self.partitions.of(&record) else { return };
+        if !partition.takes_records() {
+            return;
+        }
+        if partition.frontier.fits(record.offset) {
+            return self.admit(record);
+        }
+        self.source.pause(std::slice::from_ref(&record.partition));
+        partition.held = Some(record);
+    }
+
+    pub(super) fn admit(&mut self, record: ConsumerRecord) {
+        let now = self.now;
+        let Some(partition) = self.partitions.of(&record) else { return };
+        if partition.deliver(record.offset, now) == Delivered::AlreadyFinished {
+            return self.context.observers.emit(&Event::AlreadyFinished(&record));
+        }
+        self.context.observers.emit(&Event::Fetched(&record));
+        let size_bytes = record.size_bytes();
+        self.intake.add(size_bytes);
+        let (name, generation) = (record.partition.clone(), record.generation);
+        match self.topology.pipeline.clone().admit(&self.context, record) {
+            Admitted::Finished(finished) => self.outgoing(finished, None),
+            Admitted::Execute(lane, future) => {
+                let work = Work { partition: name, generation, size_bytes, lane, future };
+                self.begin(work);
+            }
+        }
+    }
+
+    /// Begins a job, or puts it in line behind the others with its key.
+    fn begin(&mut self, mut work: Work) {
+        if let Some(lane) = work.lane {
+            match self.lanes.enter(lane, work) {
+                Some(first) => work = first,
+                None => return,
+            }
+        }
+        // A job that is done at once never becomes one of the running.
+        match (&mut work).now_or_never() {
+            Some((lane, finished)) => self.outgoing(finished, lane),
+            None => self.running.push(work),
+        }
+    }
+
+    /// Collects the job that is done, and those that are done with it.
+    pub(super) fn collect(&mut self, lane: Option<KeyHash>, finished: Finished) {
+        self.outgoing(finished, lane);
+        for _ in 1..TURN_EVENTS {
+            match self.running.next().now_or_never() {
+                Some(Some((lane, finished))) => self.outgoing(finished, lane),
+                _ => break,
+            }
+        }
+    }
+
+    fn outgoing(&mut self, finished: Finished, lane: Option<KeyHash>) {
+        if finished.outputs.is_empty() {
+            self.finish(&finished.record, finished.fate, lane);
+        } else {
+            self.outbox.push(finished, lane);
+        }
+    }
+
+    /// A record has met its fate: it counts in the next position, and the next of its key begins.
+    pub(super) fn finish(&mut self, record: &ConsumerRecord, fate: Fate, lane: Option<KeyHash>) {
+        if let Some(partition) = self.partitions.of(record) {
+            partition.finish(record.offset, self.now);
+            self.context.observers.emit(&Event::Finished { record, fate });
+        }
+        self.let_go(record.size_bytes(), lane);
+    }
+
+    /// A record is in flight no more.
+    pub(super) fn let_go(&mut self, size_bytes: usize, lane: Option<KeyHash>) {
+        self.intake.remove(size_bytes);
+        if let Some(next) = lane.and_then(|lane| self.lanes.leave(lane)) {
+            self.running.push(next);
+        }
+    }
+
+    /// Shuts intake while the job sink is not ready.
+    pub(super) fn check_gate(&mut self) {
+        if self.intake.is_open()
+            && let Some(mut ready) = self.topology.pipeline.ready()
+            && (&mut ready).now_or_never().is_none()
+        {
+            self.intake.gate = Some(ready);
+        }
+    }
+
+    /// Admits the records that did not fit into a window that has moved on.
+    pub(super) fn take_in_held(&mut self) {
+        let fits = |p: &Partition| p.held.as_ref().is_some_and(|held| p.frontier.fits(held.offset));
+        if !self.intake.is_open() || !self.partitions.iter().any(|(_, p)| p.held.is_some()) {
+            return;
+        }
+        for name in self.partitions.names(fits) {
+            let held = self.partitions.get_mut(&name).and_then(|p| p.held.take());
+            held.into_iter().for_each(|record| self.admit(record));
+            if !self.intake.is_paused {
+                self.source.resume(std::slice::from_ref(&name));
+            }
+        }
+    }
+
+    pub(super) fn pause_or_resume(&mut self) {
+        let open = self.intake.is_open();
+        if open != self.intake.is_paused {
+            return;
+        }
+        self.intake.is_paused = !open;
+        let partitions = self.partitions.names(Partition::takes_records);
+        if open {
+            self.source.resume(&partitions);
+        } else {
+            self.source.pause(&partitions);
+        }
+        self.context.observers.emit(&Event::Intake { open });
+    }
+}

@@ -1,0 +1,175 @@
+//! Effects on the broker: publishing, committing, handing over.
+//!
+//! One is under way at a time, so that a position never overtakes another.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Context;
+use super::dead_letter::{TOO_LARGE, too_large};
+use super::error::RunError;
+use super::event::Event;
+use super::outbox::{Entry, Outbox};
+use super::run::Run;
+use crate::position::PartitionPosition;
+use crate::record::{ConsumerRecord, TopicPartition};
+use crate::sinks::{Published, SinkError};
+use crate::sources::{CommitError, Source, SourceError};
+
+/// The wait before a commit that failed is made again, and before an aborted batch is, at first.
+pub(super) const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// The longest wait before an aborted batch is published again.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// An effect on the broker that has ended.
+pub(super) enum Effect {
+    Published(Outbox, Result<Published, SinkError>),
+    Committed(Vec<PartitionPosition>, Result<(), CommitError>),
+    HandedOver(HandOver),
+}
+
+/// The end of revoked partitions: their last commit, and the release if that was made.
+pub(super) struct HandOver {
+    pub(super) partitions: Vec<TopicPartition>,
+    pub(super) positions: Vec<PartitionPosition>,
+    pub(super) committed: Result<(), CommitError>,
+    pub(super) released: Option<Result<(), SourceError>>,
+}
+
+impl Run<'_> {
+    pub(super) fn publish(&mut self) {
+        let mut outbox = std::mem::take(&mut self.outbox);
+        for entry in &outbox.entries {
+            if let Some(partition) = self.partitions.of(&entry.record) {
+                partition.publishing(entry.record.offset);
+            }
+        }
+        outbox.batch.positions = self.partitions.save_with_batch();
+        let (sink, context) = (self.sink, self.context.clone());
+        self.effect = Some(Box::pin(async move {
+            let started = Instant::now();
+            let result = sink.publish(&outbox.batch).await;
+            if result.is_ok() {
+                let took = started.elapsed();
+                context.observers.emit(&Event::Published { batch: &outbox.batch, took });
+            }
+            Effect::Published(outbox, result)
+        }));
+    }
+
+    pub(super) fn commit(&mut self) {
+        let positions = self.partitions.save(|_| true);
+        let (source, context) = (self.source, self.context.clone());
+        self.effect = Some(Box::pin(async move {
+            let result = commit(source, &context, &positions).await;
+            Effect::Committed(positions, result)
+        }));
+    }
+
+    pub(super) fn on_effect(&mut self, effect: Effect) -> Result<(), RunError> {
+        match effect {
+            Effect::Published(outbox, result) => self.published(outbox, result),
+            Effect::Committed(positions, result) => self.committed(&positions, result),
+            Effect::HandedOver(hand_over) => self.handed_over(hand_over),
+        }
+    }
+
+    fn published(
+        &mut self,
+        mut outbox: Outbox,
+        result: Result<Published, SinkError>,
+    ) -> Result<(), RunError> {
+        let error = match result {
+            Ok(published) => {
+                self.aborts = 0;
+                self.finish_all(outbox.entries);
+                if published == Published::RecordsAndPositions {
+                    self.partitions.saved(&outbox.batch.positions);
+                }
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        self.context.observers.emit(&Event::PublishFailed(&error));
+        for entry in &outbox.entries {
+            if let Some(partition) = self.partitions.of(&entry.record) {
+                partition.not_published(entry.record.offset);
+            }
+        }
+        match error {
+            SinkError::Broken(_) => return Err(RunError::Sink(error)),
+            SinkError::Aborted(_) => {
+                let delay = RETRY_DELAY.saturating_mul(1 << self.aborts.min(10));
+                self.publish_at = self.now + delay.min(MAX_RETRY_DELAY);
+                self.aborts += 1;
+            }
+            SinkError::TooLarge { outputs, others_published } => {
+                let dead_letters = self.topology.pipeline.dead_letters();
+                let observers = &self.context.observers;
+                let substitute = |record: &ConsumerRecord, refusals: u8| {
+                    let cause = "the broker refuses the output";
+                    let event = Event::DeadLettered { record, reason: TOO_LARGE, cause };
+                    observers.emit(&event);
+                    too_large(dead_letters, record, refusals)
+                };
+                let done = outbox.replace_refused(&outputs, others_published, substitute)?;
+                self.finish_all(done);
+            }
+        }
+        self.outbox.put_back(outbox);
+        self.forget_stale_outputs();
+        Ok(())
+    }
+
+    fn finish_all(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            self.finish(&entry.record, entry.fate, entry.lane);
+        }
+    }
+
+    /// Drops the outputs of partitions that were lost while they were being published.
+    fn forget_stale_outputs(&mut self) {
+        let partitions = &self.partitions;
+        let is_stale = |r: &ConsumerRecord| !partitions.holds(&r.partition, r.generation);
+        for entry in self.outbox.take_out(is_stale) {
+            self.let_go(entry.record.size_bytes(), entry.lane);
+        }
+    }
+
+    pub(super) fn committed(
+        &mut self,
+        positions: &[PartitionPosition],
+        result: Result<(), CommitError>,
+    ) -> Result<(), RunError> {
+        let wait =
+            if self.stop.is_some() { RETRY_DELAY } else { self.topology.limits.commit_interval };
+        self.commit_at = self.now + wait;
+        match result {
+            Ok(()) => {
+                self.partitions.saved(positions);
+                Ok(())
+            }
+            Err(error @ CommitError::Broken(_)) => Err(RunError::Commit(error)),
+            Err(CommitError::Fenced(_) | CommitError::Transient(_)) => Ok(()),
+        }
+    }
+}
+
+/// Commits, and tells what came of it.
+pub(super) async fn commit(
+    source: &dyn Source,
+    context: &Context,
+    positions: &[PartitionPosition],
+) -> Result<(), CommitError> {
+    let started = Instant::now();
+    let result = source.commit(positions).await;
+    match &result {
+        Ok(()) => {
+            let took = started.elapsed();
+            context.observers.emit(&Event::Committed { positions, took });
+        }
+        Err(error) => context.observers.emit(&Event::CommitFailed(error)),
+    }
+    result
+}

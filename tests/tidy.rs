@@ -1,0 +1,159 @@
+//! The house keeps its laws: who may import whom, and what code must not do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const LONGEST_FILE_LINES: usize = 500;
+
+/// For each room of the library, what it may import of the crate. The longest prefix decides.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("src/record.rs", &[]),
+    ("src/position.rs", &["record"]),
+    ("src/codec.rs", &[]),
+    ("src/job.rs", &["record", "codec"]),
+    ("src/sources/", &["record", "position", "sources"]),
+    ("src/sinks/", &["record", "position", "sinks"]),
+    ("src/sinks/smtp/", &["record", "position", "sinks", "job", "codec"]),
+    ("src/topology/", &["record", "position", "codec", "sources", "sinks", "topology"]),
+];
+
+struct File {
+    path: String,
+    text: String,
+}
+
+impl File {
+    /// Its lines that are code, with their numbers.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+        lines.filter(|(_, line)| !line.starts_with("//"))
+    }
+
+    fn is_below(&self, folders: &[&str]) -> bool {
+        folders.iter().any(|folder| self.path.starts_with(folder))
+    }
+}
+
+fn files() -> Vec<File> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "testkit", "apps", "tests", "benches"] {
+        walk(&root.join(folder), &mut |path| {
+            let name = path.strip_prefix(root).expect("below the root").to_string_lossy();
+            let text = fs::read_to_string(&path).expect("a source file is UTF-8");
+            files.push(File { path: name.replace('\\', "/"), text });
+        });
+    }
+    assert!(files.len() > 20, "found {} files, expected the whole tree", files.len());
+    files
+}
+
+fn walk(folder: &Path, visit: &mut dyn FnMut(PathBuf)) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.map(|entry| entry.expect("a readable folder").path()) {
+        match path.extension() {
+            _ if path.is_dir() && !path.ends_with("target") => walk(&path, visit),
+            Some(extension) if extension == "rs" => visit(path),
+            _ => {}
+        }
+    }
+}
+
+/// Fails with every place where `is_wrong` says so.
+fn no_line(law: &str, applies: impl Fn(&File) -> bool, is_wrong: impl Fn(&File, &str) -> bool) {
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| applies(file)) {
+        let lines = file.code().filter(|(_, line)| is_wrong(file, line));
+        wrong.extend(lines.map(|(number, line)| format!("{}:{number}: {line}", file.path)));
+    }
+    assert!(wrong.is_empty(), "{law}:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_imports_only_what_it_may() {
+    no_line(
+        "a room imports what it must not",
+        |file| file.is_below(&["src/"]) && file.path != "src/lib.rs",
+        |file, line| {
+            let room = ROOMS.iter().filter(|(room, _)| file.path.starts_with(room));
+            let (_, allowed) = room.max_by_key(|(room, _)| room.len()).expect("a known room");
+            let imported = line.split("crate::").skip(1);
+            imported.into_iter().any(|path| {
+                let module = path.split(|c: char| !c.is_alphanumeric() && c != '_').next();
+                !allowed.contains(&module.unwrap_or_default())
+            })
+        },
+    );
+}
+
+#[test]
+fn clients_are_named_only_where_they_are_wrapped() {
+    let names = |name: &'static str| move |_: &File, line: &str| line.contains(name);
+    let is_kafka = |file: &File| file.path.contains("kafka");
+    no_line("rdkafka outside the Kafka files", |f| !is_kafka(f) && !is_tidy(f), names("rdkafka"));
+    let mail = ["src/sinks/smtp/", "tests/smtp", "benches/smtp", "testkit/tests/smtp"];
+    no_line("lettre outside the mail sink", |f| !f.is_below(&mail) && !is_tidy(f), names("lettre"));
+}
+
+#[test]
+fn the_topology_knows_neither_kafka_nor_smtp_nor_mail() {
+    no_line(
+        "the topology names what it must not know",
+        |file| file.is_below(&["src/topology/"]),
+        |_, line| {
+            let line = line.to_lowercase();
+            ["kafka", "smtp", "mail", "crate::job"].iter().any(|word| line.contains(word))
+        },
+    );
+}
+
+#[test]
+fn every_select_is_biased() {
+    for file in files().iter().filter(|file| !is_tidy(file)) {
+        let lines: Vec<_> = file.code().collect();
+        for pair in lines.windows(2) {
+            let opens = pair[0].1.ends_with("select! {");
+            let (path, number) = (&file.path, pair[0].0);
+            assert!(
+                !opens || pair[1].1 == "biased;",
+                "{path}:{number}: a select! without `biased`"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_library_starts_no_task_and_no_thread() {
+    no_line(
+        "a task or thread is started",
+        |file| file.is_below(&["src/"]) && !file.path.contains("kafka"),
+        |_, line| line.contains("spawn") || line.contains("std::thread"),
+    );
+}
+
+#[test]
+fn nothing_is_imported_by_glob() {
+    no_line(
+        "a glob import",
+        |file| !is_tidy(file),
+        |_, line| {
+            line.starts_with("use ")
+                && line.contains("::*")
+                && !line.contains("super::*")
+                && !line.contains("proptest::prelude::*")
+        },
+    );
+}
+
+#[test]
+fn files_are_short_enough_to_be_one_noun() {
+    for file in files() {
+        let lines = file.text.lines().count();
+        let path = &file.path;
+        assert!(lines <= LONGEST_FILE_LINES, "{path}: found {lines} lines, expected at most 500");
+    }
+}
+
+fn is_tidy(file: &File) -> bool {
+    file.path == "tests/tidy.rs"
+}
