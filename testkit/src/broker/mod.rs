@@ -1,1 +1,190 @@
-//! An in-memory Kafka broker.
+//! An in-memory Kafka broker: topics, consumer groups, transactions, and faults on demand.
+//!
+//! ```text
+//!                 publish              append              fetch               events()
+//!  Producer ────────────────▶ Broker ─────────▶ partitions ─────────▶ Consumer ────────▶ topology
+//!  ExactlyOnceSink             │ ▲                                     │   ▲
+//!                              │ └────────────── commit · release ◀────┘   │
+//!                              └── groups: Assigned · Revoked · Lost ──────┘
+//! ```
+//!
+//! It keeps Kafka's semantics where a client can see them: keys placed by the clients' hashes,
+//! incremental rebalances while records are in flight, commits fenced by member and assignment,
+//! transactions whose markers spend offsets, the last stable offset, producer fencing. It runs in
+//! the tasks that call it: no thread, no spawned task, no wall clock, and no order that a run does
+//! not determine, so that under tokio's paused clock a run is a function of its seed.
+//!
+//! ```
+//! use futures::StreamExt as _;
+//! use jobstream::record::ProducerRecord;
+//! use jobstream::sources::{Source as _, SourceEvent};
+//! use jobstream_testkit::broker::Broker;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = Broker::new();
+//! broker.create_topic("jobs", 6);
+//! broker.produce(ProducerRecord::to("jobs").key("3c91b").value("bake"))?;
+//!
+//! let consumer = broker.consumer("bakers", ["jobs"]).build();
+//! let mut events = consumer.events();
+//! let assigned = events.next().await;
+//! assert!(matches!(assigned, Some(Ok(SourceEvent::Assigned(partitions))) if partitions.len() == 6));
+//! let record = events.next().await;
+//! assert!(matches!(record, Some(Ok(SourceEvent::Record(record))) if record.partition.partition == 5));
+//! # Ok(()) }
+//! ```
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jobstream::record::{ProducerRecord, Topic};
+use tokio::sync::Notify;
+
+mod assignor;
+mod builder;
+mod consumer;
+mod events;
+mod exactly_once;
+mod faults;
+mod fetch;
+mod group;
+mod log;
+mod member;
+mod operation;
+mod partitioner;
+mod producer;
+mod random;
+mod reads;
+mod state;
+mod topic;
+mod transaction;
+mod transactional_producer;
+
+pub use builder::{BrokerBuilder, DEFAULT_WALL_CLOCK_MS};
+pub use consumer::{Consumer, ConsumerBuilder};
+pub use exactly_once::ExactlyOnceSink;
+pub use group::{CommittedOffset, Protocol};
+pub use log::Isolation;
+pub use member::MemberId;
+pub use operation::{Fault, Operation};
+pub use partitioner::Partitioner;
+pub use producer::{ProduceError, Producer};
+pub use topic::{DEFAULT_MAX_MESSAGE_BYTES, Retention, TopicOptions};
+pub use transactional_producer::{GroupMetadata, TransactionError, TransactionalProducer};
+
+use state::State;
+
+/// A handle to an in-memory broker; clones share it.
+#[derive(Clone)]
+pub struct Broker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Notified after every change, for whoever waits for a condition.
+    changed: Notify,
+}
+
+impl Broker {
+    /// A broker without topics, with the defaults of [`BrokerBuilder`].
+    pub fn new() -> Self {
+        BrokerBuilder::default().build()
+    }
+
+    /// A broker with other settings.
+    pub fn builder() -> BrokerBuilder {
+        BrokerBuilder::default()
+    }
+
+    /// Creates a topic, with a number of partitions or with [`TopicOptions`]. Says whether it did:
+    /// a topic that exists stays as it is. Groups that subscribe to it are rebalanced.
+    pub fn create_topic(&self, topic: impl Into<Topic>, options: impl Into<TopicOptions>) -> bool {
+        let (topic, options) = (topic.into(), options.into());
+        self.change(|state| state.create_topic(&topic, &options))
+    }
+
+    /// Appends one record at once, whatever faults are set, and says where: its partition and
+    /// offset.
+    ///
+    /// # Errors
+    /// If there is no such topic or partition, or the record is larger than the topic takes.
+    pub fn produce(&self, record: impl Into<ProducerRecord>) -> Result<(i32, i64), ProduceError> {
+        let record = record.into();
+        self.change(|state| state.append(&record, Partitioner::default(), None))
+    }
+
+    /// A member of `group` that subscribes to `topics`; it joins when its stream is first polled.
+    pub fn consumer<T: Into<Topic>>(
+        &self,
+        group: impl Into<Arc<str>>,
+        topics: impl IntoIterator<Item = T>,
+    ) -> ConsumerBuilder {
+        ConsumerBuilder::new(
+            self.clone(),
+            group.into(),
+            topics.into_iter().map(Into::into).collect(),
+        )
+    }
+
+    /// A sink that publishes records, and leaves the positions to the source.
+    pub fn producer(&self) -> Producer {
+        Producer::new(self.clone())
+    }
+
+    /// A member and a sink that publishes outputs and positions in one transaction: the defaults
+    /// of [`ConsumerBuilder::exactly_once`].
+    pub fn exactly_once<T: Into<Topic>>(
+        &self,
+        group: impl Into<Arc<str>>,
+        topics: impl IntoIterator<Item = T>,
+        transactional_id: impl Into<Arc<str>>,
+    ) -> (Consumer, ExactlyOnceSink) {
+        self.consumer(group, topics).exactly_once(transactional_id)
+    }
+
+    /// A transactional producer, initialised: an older one of this id is fenced, and the
+    /// transaction that it left open is aborted.
+    pub fn transactional_producer(&self, id: impl Into<Arc<str>>) -> TransactionalProducer {
+        TransactionalProducer::new(self.clone(), id.into(), None)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `f` on the state, and wakes whoever waits if it says that something changed.
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let out = f(&mut state);
+        if !std::mem::take(&mut state.changed) {
+            return out;
+        }
+        let parked = std::mem::take(&mut state.parked);
+        drop(state);
+        parked.into_values().for_each(std::task::Waker::wake);
+        self.shared.changed.notify_waiters();
+        out
+    }
+
+    /// Runs `f` on the state, and wakes whoever waits.
+    fn change<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        self.with(|state| {
+            state.changed = true;
+            f(state)
+        })
+    }
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,97 @@
+//! Who gets which partition: balanced, and moving as few partitions as possible.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jobstream::record::{Topic, TopicPartition};
+
+use super::member::MemberId;
+
+/// Assigns each partition to a member that subscribes to its topic.
+///
+/// A partition stays where it was, unless its member is gone or owns at least two more than another
+/// that could take it. Ties go to the lower member and the higher partition.
+pub(super) fn assign(
+    members: &BTreeMap<MemberId, BTreeSet<Topic>>,
+    partitions: &BTreeSet<TopicPartition>,
+    previous: &BTreeMap<TopicPartition, MemberId>,
+) -> BTreeMap<TopicPartition, MemberId> {
+    let subscribes = |member: MemberId, partition: &TopicPartition| {
+        members.get(&member).is_some_and(|topics| topics.contains(&partition.topic))
+    };
+    let mut target = previous.clone();
+    target.retain(|partition, member| {
+        partitions.contains(partition) && subscribes(*member, partition)
+    });
+    let mut load: BTreeMap<MemberId, usize> = members.keys().map(|&member| (member, 0)).collect();
+    target.values().for_each(|member| *load.entry(*member).or_default() += 1);
+
+    for partition in partitions {
+        if !target.contains_key(partition)
+            && let Some(member) = least_loaded(&load, |member| subscribes(member, partition))
+        {
+            target.insert(partition.clone(), member);
+            *load.entry(member).or_default() += 1;
+        }
+    }
+    while let Some((partition, from, to)) = next_move(&target, &load, subscribes) {
+        target.insert(partition, to);
+        *load.entry(from).or_default() -= 1;
+        *load.entry(to).or_default() += 1;
+    }
+    target
+}
+
+fn least_loaded(
+    load: &BTreeMap<MemberId, usize>,
+    eligible: impl Fn(MemberId) -> bool,
+) -> Option<MemberId> {
+    let eligible = load.iter().filter(|&(&member, _)| eligible(member));
+    eligible.min_by_key(|&(&member, &partitions)| (partitions, member)).map(|(&member, _)| member)
+}
+
+/// The move that relieves the most loaded member, if one evens the load.
+fn next_move(
+    target: &BTreeMap<TopicPartition, MemberId>,
+    load: &BTreeMap<MemberId, usize>,
+    subscribes: impl Fn(MemberId, &TopicPartition) -> bool,
+) -> Option<(TopicPartition, MemberId, MemberId)> {
+    let moves = target.iter().rev().filter_map(|(partition, &from)| {
+        let to = least_loaded(load, |member| subscribes(member, partition))?;
+        let gain = load[&from].checked_sub(load[&to] + 2)?;
+        Some((gain, partition, from, to))
+    });
+    // `max_by_key` takes the last of equals: reversed once more, it is the highest partition.
+    let moves: Vec<_> = moves.collect();
+    let (_, partition, from, to) = moves.into_iter().rev().max_by_key(|&(gain, ..)| gain)?;
+    Some((partition.clone(), from, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(ids: &[usize]) -> BTreeMap<MemberId, BTreeSet<Topic>> {
+        ids.iter().map(|&id| (MemberId(id), BTreeSet::from(["jobs".into()]))).collect()
+    }
+
+    fn partitions(count: i32) -> BTreeSet<TopicPartition> {
+        (0..count).map(|partition| TopicPartition::new("jobs", partition)).collect()
+    }
+
+    #[test]
+    fn a_new_member_gets_its_share_and_nothing_else_moves() {
+        let before = assign(&members(&[0, 1]), &partitions(6), &BTreeMap::new());
+        let after = assign(&members(&[0, 1, 2]), &partitions(6), &before);
+        assert_eq!(after.values().filter(|&&member| member == MemberId(2)).count(), 2);
+        assert_eq!(
+            before.iter().filter(|&(partition, owner)| after[partition] != *owner).count(),
+            2
+        );
+    }
+
+    #[test]
+    fn members_above_the_number_of_partitions_get_none() {
+        let target = assign(&members(&[0, 1, 2]), &partitions(2), &BTreeMap::new());
+        assert_eq!(target.values().collect::<BTreeSet<_>>().len(), 2);
+    }
+}

@@ -1,0 +1,98 @@
+//! The settings of a broker.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jobstream::record::Timestamp;
+use tokio::sync::Notify;
+
+use super::random::Random;
+use super::state::{State, WallClock};
+use super::transaction::Transactions;
+use super::{Broker, Shared};
+
+/// What a broker's wall clock shows where none is given: 2024-01-01T00:00:00Z, standing still.
+pub const DEFAULT_WALL_CLOCK_MS: Timestamp = 1_704_067_200_000;
+
+/// The settings of a broker. Timeouts count by tokio's clock.
+#[derive(Clone)]
+pub struct BrokerBuilder {
+    seed: u64,
+    wall_clock: WallClock,
+    session_timeout: Duration,
+    transaction_timeout: Duration,
+}
+
+impl BrokerBuilder {
+    /// Seeds the generator that places records without a key; 0 if nothing is said.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Stamps records without a timestamp by this clock, in milliseconds since 1970.
+    #[must_use]
+    pub fn wall_clock(mut self, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        self.wall_clock = Arc::new(now);
+        self
+    }
+
+    /// How long a group waits for a member that has crashed or is suspended; 45 s if nothing is
+    /// said, as in Kafka.
+    #[must_use]
+    pub const fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.session_timeout = timeout;
+        self
+    }
+
+    /// How long a transaction may stay open; 60 s if nothing is said, as in librdkafka.
+    #[must_use]
+    pub const fn transaction_timeout(mut self, timeout: Duration) -> Self {
+        self.transaction_timeout = timeout;
+        self
+    }
+
+    /// A broker with these settings, and no topics.
+    pub fn build(self) -> Broker {
+        let state = State {
+            wall_clock: self.wall_clock,
+            random: Random::seeded(self.seed),
+            session_timeout: self.session_timeout,
+            topics: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            members: Vec::new(),
+            sessions: 0,
+            transactions: Transactions::new(self.transaction_timeout),
+            failures: BTreeMap::new(),
+            held: BTreeSet::new(),
+            stopped: false,
+            parked: BTreeMap::new(),
+            changed: false,
+        };
+        Broker { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
+    }
+}
+
+impl Default for BrokerBuilder {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            wall_clock: Arc::new(|| DEFAULT_WALL_CLOCK_MS),
+            session_timeout: Duration::from_secs(45),
+            transaction_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl fmt::Debug for BrokerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BrokerBuilder")
+            .field("seed", &self.seed)
+            .field("session_timeout", &self.session_timeout)
+            .field("transaction_timeout", &self.transaction_timeout)
+            .finish_non_exhaustive()
+    }
+}

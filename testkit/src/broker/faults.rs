@@ -1,0 +1,94 @@
+//! The verbs that make things go wrong, on a schedule that the test decides.
+
+use jobstream::record::TopicPartition;
+use tokio::time::Instant;
+
+use super::Broker;
+use super::member::{MemberId, Process};
+use super::operation::{Fault, Operation};
+
+impl Broker {
+    /// Fails the next `times` operations of this kind, after those that were set before.
+    pub fn fail(&self, operation: Operation, times: usize, fault: Fault) {
+        self.change(|state| {
+            let failures = state.failures.entry(operation).or_default();
+            failures.extend(std::iter::repeat_n(fault, times));
+        });
+    }
+
+    /// Lets operations of this kind pend, without effect, until they are released.
+    pub fn hold(&self, operation: Operation) {
+        self.change(|state| state.held.insert(operation));
+    }
+
+    /// Lets held operations go on, and ends the faults that were set for their kind.
+    pub fn release(&self, operation: Operation) {
+        self.change(|state| {
+            state.held.remove(&operation);
+            state.failures.remove(&operation);
+        });
+    }
+
+    /// Takes the broker away: every operation pends, and no session or transaction times out.
+    pub fn stop(&self) {
+        self.change(|state| state.stopped = true);
+    }
+
+    /// Brings the broker back; sessions and transactions have their whole time again.
+    pub fn start(&self) {
+        self.change(|state| {
+            state.stopped = false;
+            state.renew_deadlines(Instant::now());
+        });
+    }
+
+    /// Kills the process of a member: its stream yields nothing any more and its calls never
+    /// complete. The group notices when the session times out or is [expired](Self::expire). A
+    /// restarted process is another consumer. Dropping a consumer that was not closed does the
+    /// same.
+    pub fn crash(&self, member: MemberId) {
+        self.change(|state| state.halt(member, Process::Crashed, Instant::now()));
+    }
+
+    /// Stops the process of a member, as SIGSTOP does: its stream and its calls pend, and its
+    /// session runs out after the session timeout.
+    pub fn suspend(&self, member: MemberId) {
+        self.change(|state| state.halt(member, Process::Suspended, Instant::now()));
+    }
+
+    /// Lets a suspended member go on. If its session has run out meanwhile, it is a zombie: its
+    /// stream yields `Lost`, what it tries to commit is fenced, and it joins the group again.
+    pub fn wake(&self, member: MemberId) {
+        self.change(|state| state.wake(member, Instant::now()));
+    }
+
+    /// Ends the session of a member at once: its partitions go to others, its stream yields
+    /// `Lost`, and it joins again when it runs.
+    pub fn expire(&self, member: MemberId) {
+        self.change(|state| state.expire(member));
+    }
+
+    /// Moves a partition to a member of the group, until the group is rebalanced for another
+    /// reason; its owner is asked for it.
+    pub fn reassign(&self, group: &str, partition: &TopicPartition, to: MemberId) {
+        self.change(|state| state.reassign(group, partition, to));
+    }
+
+    /// Drops the records of a partition below an offset, as `DeleteRecords` does. Records of open
+    /// transactions stay.
+    pub fn truncate(&self, partition: &TopicPartition, before: i64) {
+        self.change(|state| {
+            if let Some(log) = state.log_mut(partition) {
+                log.truncate(before);
+            }
+        });
+    }
+
+    /// Compacts a topic: of the records with one key in a partition, the last stays at its offset.
+    pub fn compact(&self, topic: &str) {
+        self.change(|state| {
+            let logs = state.topics.get_mut(topic).map(|topic| topic.logs.iter_mut());
+            logs.into_iter().flatten().for_each(super::log::Log::compact);
+        });
+    }
+}

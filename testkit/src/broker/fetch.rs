@@ -1,0 +1,180 @@
+//! One step of a member's stream: what it yields next.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
+use jobstream::position::Position;
+use jobstream::record::{ConsumerRecord, TopicPartition};
+use jobstream::sources::{Assignment, SourceError, SourceEvent};
+use tokio::time::Instant;
+
+use super::member::{Fetch, Member, MemberId, Membership, Process, Subscription};
+use super::operation::{Admission, Fault, Operation, RETRY_BACKOFF};
+use super::state::State;
+
+/// Records that a stream has fetched and not yet yielded, of one partition.
+pub(super) type Chunk = VecDeque<ConsumerRecord>;
+
+pub(super) enum Step {
+    Event(SourceEvent),
+    /// The chunk is filled.
+    Records,
+    Broken(SourceError),
+    Ended,
+    /// Nothing until the waker is called, or until then.
+    Parked(Option<Instant>),
+}
+
+impl State {
+    /// What the member's stream does next. Records that it has not yielded are read again.
+    pub(super) fn step(&mut self, id: MemberId, chunk: &mut Chunk, waker: &Waker) -> Step {
+        let now = Instant::now();
+        self.expire_overdue(now);
+        self.members[id.0].rewind(chunk);
+        let step = self.next_step(id, chunk, now);
+        if matches!(step, Step::Parked(_)) {
+            self.parked.insert(id, waker.clone());
+        }
+        step
+    }
+
+    fn next_step(&mut self, id: MemberId, chunk: &mut Chunk, now: Instant) -> Step {
+        let member = &mut self.members[id.0];
+        if member.process != Process::Running || self.stopped {
+            return Step::Parked(self.next_deadline());
+        }
+        if let Some(event) = member.notices.pop_front() {
+            member.apply(&event);
+            return Step::Event(event);
+        }
+        if member.retry_at.is_some_and(|at| at > now) {
+            return self.park(id);
+        }
+        member.retry_at = None;
+        match member.membership {
+            Membership::Left => Step::Ended,
+            Membership::Outside => self.try_join(id, chunk, now),
+            Membership::Joined(_) => self.try_fetch(id, chunk, now),
+        }
+    }
+
+    fn try_join(&mut self, id: MemberId, chunk: &mut Chunk, now: Instant) -> Step {
+        self.attempt(id, Operation::Join, now).unwrap_or_else(|| {
+            self.join(id);
+            self.next_step(id, chunk, now)
+        })
+    }
+
+    fn try_fetch(&mut self, id: MemberId, chunk: &mut Chunk, now: Instant) -> Step {
+        if self.next_readable(id).is_none() {
+            return self.park(id);
+        }
+        if let Some(step) = self.attempt(id, Operation::Fetch, now) {
+            return step;
+        }
+        while let Some(partition) = self.next_readable(id) {
+            if let Some(truncated) = self.seek(id, &partition) {
+                return Step::Event(truncated);
+            }
+            self.fetch(id, partition, chunk);
+            if !chunk.is_empty() {
+                return Step::Records;
+            }
+        }
+        self.park(id)
+    }
+
+    /// Nothing if the operation may go on.
+    fn attempt(&mut self, id: MemberId, operation: Operation, now: Instant) -> Option<Step> {
+        match self.admit(operation, Some(id)) {
+            Admission::Granted => None,
+            Admission::Waits => Some(self.park(id)),
+            Admission::Fails(Fault::Transient | Fault::Aborted) => {
+                self.members[id.0].retry_at = Some(now + RETRY_BACKOFF);
+                Some(self.park(id))
+            }
+            Admission::Fails(Fault::Fenced | Fault::Broken) => {
+                Some(Step::Broken(SourceError(format!("{operation:?} of {id} failed for good"))))
+            }
+        }
+    }
+
+    fn park(&self, id: MemberId) -> Step {
+        Step::Parked(self.members[id.0].retry_at.into_iter().chain(self.next_deadline()).min())
+    }
+
+    /// The next partition with something to read, round and round.
+    fn next_readable(&self, id: MemberId) -> Option<TopicPartition> {
+        let Member { fetches, turn, subscription, .. } = &self.members[id.0];
+        let readable = |(partition, fetch): &(&TopicPartition, &Fetch)| {
+            !fetch.paused
+                && self.log(partition).is_some_and(|log| {
+                    let stays = log.start()..=log.end();
+                    !stays.contains(&fetch.next)
+                        || fetch.next < log.readable_end(subscription.isolation)
+                })
+        };
+        let after = turn.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut in_turn = fetches.range((after, Bound::Unbounded)).chain(fetches);
+        in_turn.find(readable).map(|(partition, _)| partition.clone())
+    }
+
+    /// Moves an offset that is not there to the start of the log (`auto.offset.reset=earliest`),
+    /// and says so if unread records are gone.
+    fn seek(&mut self, id: MemberId, partition: &TopicPartition) -> Option<SourceEvent> {
+        let (start, end) = self.log(partition).map(|log| (log.start(), log.end()))?;
+        let fetch = self.members[id.0].fetches.get_mut(partition)?;
+        let from = fetch.next;
+        if !(start..=end).contains(&from) {
+            fetch.next = start;
+        }
+        let truncated = (0..start).contains(&from);
+        truncated.then(|| SourceEvent::Truncated { partition: partition.clone(), from, to: start })
+    }
+
+    fn fetch(&mut self, id: MemberId, partition: TopicPartition, chunk: &mut Chunk) {
+        let Some(topic) = self.topics.get(&partition.topic) else { return };
+        let log = &topic.logs[partition.partition as usize];
+        let member = &mut self.members[id.0];
+        let Subscription { isolation, max_poll_records, .. } = member.subscription;
+        let Some(fetch) = member.fetches.get_mut(&partition) else { return };
+        let generation = fetch.generation;
+        fetch.next = log.read(fetch.next, isolation, max_poll_records, |offset, stored| {
+            chunk.push_back(stored.at(partition.clone(), offset, generation));
+        });
+        member.turn = Some(partition);
+    }
+}
+
+impl Member {
+    /// Goes back to the first record that was not yielded.
+    fn rewind(&mut self, chunk: &mut Chunk) {
+        self.dirty.store(false, Ordering::Release);
+        if let Some(first) = chunk.front()
+            && let Some(fetch) = self.fetches.get_mut(&first.partition)
+            && fetch.generation == first.generation
+        {
+            fetch.next = first.offset;
+        }
+        chunk.clear();
+    }
+
+    /// Starts to read what is assigned, and stops to read what is asked back or lost.
+    fn apply(&mut self, event: &SourceEvent) {
+        match event {
+            SourceEvent::Assigned(assignments) => {
+                for Assignment { partition, generation, position } in assignments {
+                    let next = position.as_ref().map_or(-1, Position::frontier);
+                    let fetch = Fetch { generation: *generation, next, paused: false };
+                    self.fetches.insert(partition.clone(), fetch);
+                }
+            }
+            SourceEvent::Revoked(partitions) | SourceEvent::Lost(partitions) => {
+                self.fetches.retain(|partition, _| !partitions.contains(partition));
+            }
+            SourceEvent::Record(_) | SourceEvent::Truncated { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A plain producer, as a sink.
+
+use async_trait::async_trait;
+use jobstream::record::{Topic, TopicPartition};
+use jobstream::sinks::{Batch, Published, Sink, SinkError};
+
+use super::Broker;
+use super::member::MemberId;
+use super::operation::{Fault, Operation};
+use super::partitioner::Partitioner;
+use super::state::State;
+
+/// A record that was not appended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProduceError {
+    /// No such topic; nothing creates topics by itself.
+    #[error("topic {0} does not exist")]
+    UnknownTopic(Topic),
+    /// The topic has no such partition.
+    #[error("partition {0} does not exist")]
+    UnknownPartition(TopicPartition),
+    /// The record is larger than its topic takes.
+    #[error(
+        "the record is too large: found a batch of {bytes} bytes, expected at most {max_bytes}"
+    )]
+    TooLarge {
+        /// Bytes of the record as a batch of its own.
+        bytes: usize,
+        /// The topic's `max.message.bytes`.
+        max_bytes: usize,
+    },
+}
+
+/// Publishes records without a transaction; the positions are left to the source.
+///
+/// Outputs that are too large are passed over and the others published; an output for a topic that
+/// does not exist breaks it.
+#[derive(Clone, Debug)]
+pub struct Producer {
+    broker: Broker,
+    partitioner: Partitioner,
+    member: Option<MemberId>,
+}
+
+impl Producer {
+    pub(super) fn new(broker: Broker) -> Self {
+        Self { broker, partitioner: Partitioner::default(), member: None }
+    }
+
+    /// Places records by this partitioner.
+    #[must_use]
+    pub const fn partitioner(mut self, partitioner: Partitioner) -> Self {
+        self.partitioner = partitioner;
+        self
+    }
+
+    /// Runs in the process of that member: when it crashes or is suspended, this pends too.
+    #[must_use]
+    pub const fn beside(mut self, member: MemberId) -> Self {
+        self.member = Some(member);
+        self
+    }
+}
+
+#[async_trait]
+impl Sink for Producer {
+    async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
+        let published = self.broker.perform_at_last(Operation::Publish, self.member, |state| {
+            publish(state, batch, self.partitioner)
+        });
+        published.await.unwrap_or_else(|fault| {
+            let reason = format!("publish: {fault:?} fault was set");
+            Err(match fault {
+                Fault::Transient | Fault::Aborted => SinkError::Aborted(reason),
+                Fault::Fenced | Fault::Broken => SinkError::Broken(reason),
+            })
+        })
+    }
+
+    async fn close(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+fn publish(
+    state: &mut State,
+    batch: &Batch,
+    partitioner: Partitioner,
+) -> Result<Published, SinkError> {
+    let too_large = too_large(state, batch)?;
+    let mut refused = too_large.iter().copied().peekable();
+    for (index, record) in batch.outputs.iter().enumerate() {
+        if refused.next_if_eq(&index).is_none() {
+            state
+                .append(record, partitioner, None)
+                .map_err(|error| SinkError::Broken(error.to_string()))?;
+        }
+    }
+    if too_large.is_empty() {
+        Ok(Published::Records)
+    } else {
+        Err(SinkError::TooLarge { outputs: too_large, others_published: true })
+    }
+}
+
+/// The outputs that are too large, ascending; an error if one can't be published at all.
+pub(super) fn too_large(state: &State, batch: &Batch) -> Result<Vec<usize>, SinkError> {
+    let mut outputs = Vec::new();
+    for (index, record) in batch.outputs.iter().enumerate() {
+        match state.check(record) {
+            Ok(_) => {}
+            Err(ProduceError::TooLarge { .. }) => outputs.push(index),
+            Err(error) => return Err(SinkError::Broken(error.to_string())),
+        }
+    }
+    Ok(outputs)
+}

@@ -1,0 +1,23 @@
+//! A seeded generator: SplitMix64, by Sebastiano Vigna, in the public domain.
+
+#[derive(Debug)]
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) const fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A partition number below `partitions`.
+    pub(super) const fn partition(&mut self, partitions: i32) -> i32 {
+        (self.next() % partitions as u64) as i32
+    }
+}

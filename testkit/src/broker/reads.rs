@@ -1,0 +1,130 @@
+//! What tests and tools see of the broker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jobstream::record::{ConsumerRecord, Topic, TopicPartition};
+
+use super::Broker;
+use super::group::CommittedOffset;
+use super::log::Isolation;
+use super::member::MemberId;
+use super::state::State;
+
+impl Broker {
+    /// The records of a topic that are still there, by partition and offset, as a reader of this
+    /// isolation level sees them. Their generation is 0.
+    pub fn records(&self, topic: &str, isolation: Isolation) -> Vec<ConsumerRecord> {
+        let state = self.lock();
+        let mut records = Vec::new();
+        let Some(topic) = state.topics.get(topic) else { return records };
+        for (number, log) in (0..).zip(&topic.logs) {
+            let partition = TopicPartition { topic: topic.name.clone(), partition: number };
+            log.read(log.start(), isolation, usize::MAX, |offset, stored| {
+                records.push(stored.at(partition.clone(), offset, 0));
+            });
+        }
+        records
+    }
+
+    /// The partitions of a topic, ascending; none if there is no such topic.
+    pub fn partitions(&self, topic: &str) -> Vec<TopicPartition> {
+        let state = self.lock();
+        let topic = state.topics.get(topic);
+        let numbers = topic
+            .into_iter()
+            .flat_map(|topic| (0..topic.partitions()).zip(std::iter::repeat(&topic.name)));
+        numbers.map(|(number, name)| TopicPartition::new(name.clone(), number)).collect()
+    }
+
+    /// The names of all topics, ascending.
+    pub fn topics(&self) -> Vec<Topic> {
+        self.lock().topics.keys().cloned().collect()
+    }
+
+    /// The first offset that is still there; `None` if there is no such partition.
+    pub fn log_start_offset(&self, partition: &TopicPartition) -> Option<i64> {
+        self.lock().log(partition).map(super::log::Log::start)
+    }
+
+    /// The offset that the next record gets; `None` if there is no such partition.
+    pub fn high_watermark(&self, partition: &TopicPartition) -> Option<i64> {
+        self.lock().log(partition).map(super::log::Log::end)
+    }
+
+    /// Where a `read_committed` reader stops: the first offset of the oldest open transaction, or
+    /// the high watermark; `None` if there is no such partition.
+    pub fn last_stable_offset(&self, partition: &TopicPartition) -> Option<i64> {
+        self.lock().log(partition).map(super::log::Log::last_stable_offset)
+    }
+
+    /// What a group has committed.
+    pub fn committed(&self, group: &str) -> BTreeMap<TopicPartition, CommittedOffset> {
+        let state = self.lock();
+        state.groups.get(group).map(|group| group.committed.clone()).unwrap_or_default()
+    }
+
+    /// Sets what a group has committed for a partition, as an administrator or another client
+    /// would. Members that own it already read on where they are.
+    pub fn alter_committed(
+        &self,
+        group: impl Into<Arc<str>>,
+        partition: &TopicPartition,
+        offset: i64,
+        metadata: impl Into<String>,
+    ) {
+        let committed = CommittedOffset { offset, metadata: metadata.into() };
+        self.change(|state| {
+            let group = state.groups.entry(group.into()).or_default();
+            group.committed.insert(partition.clone(), committed);
+        });
+    }
+
+    /// The members of a group, in the order in which they were made.
+    pub fn members(&self, group: &str) -> Vec<MemberId> {
+        self.lock().groups.get(group).map(super::group::Group::members).unwrap_or_default()
+    }
+
+    /// Who owns each partition of a group, revoked ones included until they are released.
+    pub fn assignment(&self, group: &str) -> BTreeMap<TopicPartition, MemberId> {
+        self.lock().groups.get(group).map(super::group::Group::owners).unwrap_or_default()
+    }
+
+    /// Whether the group has committed up to the end of the topic: no transaction is open on it,
+    /// and no record that a `read_committed` reader sees is at or above a committed offset.
+    pub fn has_caught_up(&self, group: &str, topic: &str) -> bool {
+        self.lock().has_caught_up(group, topic)
+    }
+
+    /// Completes when the group [has caught up](Self::has_caught_up). Dropping it changes nothing.
+    pub async fn caught_up(&self, group: &str, topic: &str) {
+        self.until(|broker| broker.has_caught_up(group, topic)).await;
+    }
+
+    /// Completes when the condition holds; it is looked at now and after every change. Dropping it
+    /// changes nothing.
+    pub async fn until(&self, mut condition: impl FnMut(&Self) -> bool + Send) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if condition(self) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl State {
+    fn has_caught_up(&self, group: &str, topic: &str) -> bool {
+        let (Some(group), Some(topic)) = (self.groups.get(group), self.topics.get(topic)) else {
+            return false;
+        };
+        (0..).zip(&topic.logs).all(|(number, log)| {
+            let partition = TopicPartition { topic: topic.name.clone(), partition: number };
+            let frontier = group.committed.get(&partition).map_or(0, |committed| committed.offset);
+            let mut unread = 0;
+            log.read(frontier, Isolation::ReadCommitted, 1, |_, _| unread += 1);
+            log.last_stable_offset() == log.end() && unread == 0
+        })
+    }
+}
