@@ -53,28 +53,25 @@ fn records_without_a_key_are_spread_and_another_seed_spreads_them_differently() 
     assert_ne!(placed, placements(2, &keyless));
 }
 
-#[tokio::test]
-async fn a_producer_places_a_key_by_its_partitioner() {
+#[test]
+fn a_key_is_placed_by_the_partitioner_of_the_broker() {
     for (partitioner, partition) in
         [(Partitioner::ConsistentRandom, 5), (Partitioner::Murmur2Random, 0)]
     {
-        let broker = Broker::new();
+        let broker = Broker::builder().partitioner(partitioner).build();
         broker.create_topic("jobs", 6);
-        let outputs = vec![ProducerRecord::to("jobs").key("3c91b")];
-        let producer = broker.producer().partitioner(partitioner);
-        producer.publish(&Batch { outputs, positions: Vec::new() }).await.unwrap();
-        let records = broker.records("jobs", Isolation::ReadCommitted);
-        assert_eq!(records[0].partition.partition, partition);
+        let record = ProducerRecord::to("jobs").key("3c91b");
+        assert_eq!(broker.produce(record), Ok((partition, 0)));
     }
 }
 
-/// 61 bytes of batch header, 4 of record length, 3 of attributes and deltas, 1 for the null key,
-/// 3 or 4 for the length of the value, 1 for the number of headers.
+/// 61 bytes of batch header, 3 for the length of the record, 3 of attributes and deltas, 1 for the
+/// null key, 3 for the length of the value, 1 for the number of headers.
 #[test]
 fn a_record_is_too_large_from_the_byte_that_kafka_refuses() {
     let broker = Broker::new();
     broker.create_topic("jobs", 1);
-    let overhead = 61 + 4 + 3 + 1 + 4 + 1;
+    let overhead = 61 + 3 + 3 + 1 + 3 + 1;
     let record = |bytes: usize| ProducerRecord::to("jobs").value(vec![0; bytes]);
     assert_eq!(broker.produce(record(1_048_588 - overhead)), Ok((0, 0)));
     let error = broker.produce(record(1_048_588 - overhead + 1)).unwrap_err();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jobstream::record::Timestamp;
 use tokio::sync::Notify;
 
+use super::partitioner::Partitioner;
 use super::random::Random;
 use super::state::{State, WallClock};
 use super::transaction::Transactions;
@@ -20,6 +21,7 @@ pub const DEFAULT_WALL_CLOCK_MS: Timestamp = 1_704_067_200_000;
 #[derive(Clone)]
 pub struct BrokerBuilder {
     seed: u64,
+    partitioner: Partitioner,
     wall_clock: WallClock,
     session_timeout: Duration,
     transaction_timeout: Duration,
@@ -30,6 +32,13 @@ impl BrokerBuilder {
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// Places records by this partitioner; `ConsistentRandom` if nothing is said.
+    #[must_use]
+    pub const fn partitioner(mut self, partitioner: Partitioner) -> Self {
+        self.partitioner = partitioner;
         self
     }
 
@@ -59,6 +68,7 @@ impl BrokerBuilder {
     pub fn build(self) -> Broker {
         let state = State {
             wall_clock: self.wall_clock,
+            partitioner: self.partitioner,
             random: Random::seeded(self.seed),
             session_timeout: self.session_timeout,
             topics: BTreeMap::new(),
@@ -80,6 +90,7 @@ impl Default for BrokerBuilder {
     fn default() -> Self {
         Self {
             seed: 0,
+            partitioner: Partitioner::default(),
             wall_clock: Arc::new(|| DEFAULT_WALL_CLOCK_MS),
             session_timeout: Duration::from_secs(45),
             transaction_timeout: Duration::from_secs(60),
@@ -91,6 +102,7 @@ impl fmt::Debug for BrokerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BrokerBuilder")
             .field("seed", &self.seed)
+            .field("partitioner", &self.partitioner)
             .field("session_timeout", &self.session_timeout)
             .field("transaction_timeout", &self.transaction_timeout)
             .finish_non_exhaustive()

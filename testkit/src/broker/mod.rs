@@ -112,7 +112,7 @@ impl Broker {
     /// If there is no such topic or partition, or the record is larger than the topic takes.
     pub fn produce(&self, record: impl Into<ProducerRecord>) -> Result<(i32, i64), ProduceError> {
         let record = record.into();
-        self.change(|state| state.append(&record, Partitioner::default(), None))
+        self.change(|state| state.append(&record, None))
     }
 
     /// A member of `group` that subscribes to `topics`; it joins when its stream is first polled.

@@ -16,7 +16,8 @@ pub(super) const RETRY_BACKOFF: Duration = Duration::from_millis(100);
 pub enum Operation {
     /// Joining the group, when a stream is first polled and after it lost its session.
     Join,
-    /// Reading records. What a stream has already fetched is still yielded while it is held.
+    /// Reading records, when there are some to read. What a stream has already fetched is still
+    /// yielded while it is held.
     Fetch,
     /// Beginning a transaction.
     BeginTransaction,

@@ -24,6 +24,7 @@ pub(super) type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 pub(super) struct State {
     pub(super) wall_clock: WallClock,
+    pub(super) partitioner: Partitioner,
     pub(super) random: Random,
     pub(super) session_timeout: Duration,
     pub(super) topics: BTreeMap<Topic, TopicState>,
@@ -87,13 +88,12 @@ impl State {
     pub(super) fn append(
         &mut self,
         record: &ProducerRecord,
-        partitioner: Partitioner,
         producer: Option<ProducerId>,
     ) -> Result<(i32, i64), ProduceError> {
         let partitions = self.check(record)?.partitions();
         let partition = record
             .partition
-            .or_else(|| partitioner.partition(record.key.as_deref(), partitions))
+            .or_else(|| self.partitioner.partition(record.key.as_deref(), partitions))
             .unwrap_or_else(|| self.random.partition(partitions));
         let stored = Stored {
             timestamp: record.timestamp.unwrap_or_else(|| (self.wall_clock)()),
