@@ -125,8 +125,8 @@ impl Member<'_> {
     }
 }
 
-fn apply(broker: &Broker, members: &mut [Member<'_>], action: Action) {
-    match action {
+fn apply(broker: &Broker, members: &mut [Member<'_>], action: &Action) {
+    match *action {
         Action::Produce(partition) => {
             let record =
                 ProducerRecord { partition: Some(partition), ..ProducerRecord::to("jobs") };
@@ -180,7 +180,7 @@ async fn run(protocol: Protocol, actions: Vec<Action>) -> (usize, BTreeSet<(Topi
         .collect();
     let mut members: Vec<_> = consumers.iter().map(start).collect();
     for action in actions {
-        apply(&broker, &mut members, action);
+        apply(&broker, &mut members, &action);
         tokio::task::yield_now().await;
     }
     for member in &members {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use jobstream::position::{PartitionPosition, Position};
 use jobstream::record::{ProducerRecord, TopicPartition};
 use jobstream::sinks::{Batch, Published, Sink as _, SinkError};
@@ -246,4 +246,30 @@ async fn a_zombies_transaction_is_fenced() {
     assert!(matches!(refused, Err(SinkError::Aborted(_))), "found {refused:?}");
     assert!(results(&broker, Isolation::ReadCommitted).is_empty());
     assert_eq!(committed(&broker), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_yielding_broker_can_be_crashed_between_the_steps_of_a_transaction() {
+    let mut seen = Vec::new();
+    for polls in 1.. {
+        let broker = {
+            let yielding = Broker::builder().yielding().build();
+            yielding.create_topic("jobs", 1);
+            yielding.create_topic("results", 1);
+            yielding
+        };
+        let (consumer, sink) = broker.exactly_once("group", ["jobs"], "id");
+        assigned(&consumer).await;
+        let batch = batch(1);
+        let mut publish = sink.publish(&batch);
+        let completed = (0..polls).any(|_| (&mut publish).now_or_never().is_some());
+        drop(publish);
+        let uncommitted = results(&broker, Isolation::ReadUncommitted).len();
+        seen.push((uncommitted, committed(&broker)));
+        if completed {
+            break;
+        }
+    }
+    seen.dedup();
+    assert_eq!(seen, [(0, None), (1, None), (1, Some(1))]);
 }

@@ -25,6 +25,7 @@ pub struct BrokerBuilder {
     wall_clock: WallClock,
     session_timeout: Duration,
     transaction_timeout: Duration,
+    yields: bool,
 }
 
 impl BrokerBuilder {
@@ -64,6 +65,15 @@ impl BrokerBuilder {
         self
     }
 
+    /// Lets every operation but joins and fetches yield once before its effect and once after it.
+    /// A simulation that drops a future at its k-th poll then meets every moment at which a crash
+    /// makes a difference, those between the steps of a transaction included.
+    #[must_use]
+    pub const fn yielding(mut self) -> Self {
+        self.yields = true;
+        self
+    }
+
     /// A broker with these settings, and no topics.
     pub fn build(self) -> Broker {
         let state = State {
@@ -82,7 +92,8 @@ impl BrokerBuilder {
             parked: BTreeMap::new(),
             changed: false,
         };
-        Broker { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
+        let (state, changed) = (Mutex::new(state), Notify::new());
+        Broker { shared: Arc::new(Shared { yields: self.yields, state, changed }) }
     }
 }
 
@@ -94,6 +105,7 @@ impl Default for BrokerBuilder {
             wall_clock: Arc::new(|| DEFAULT_WALL_CLOCK_MS),
             session_timeout: Duration::from_secs(45),
             transaction_timeout: Duration::from_secs(60),
+            yields: false,
         }
     }
 }

@@ -44,6 +44,7 @@ use tokio::sync::Notify;
 mod assignor;
 mod builder;
 mod consumer;
+mod coordinator;
 mod events;
 mod exactly_once;
 mod faults;
@@ -56,6 +57,7 @@ mod partitioner;
 mod producer;
 mod random;
 mod reads;
+mod sessions;
 mod state;
 mod topic;
 mod transaction;
@@ -82,6 +84,8 @@ pub struct Broker {
 }
 
 struct Shared {
+    /// Whether operations yield around their effect.
+    yields: bool,
     state: Mutex<State>,
     /// Notified after every change, for whoever waits for a condition.
     changed: Notify,
