@@ -1,5 +1,7 @@
 //! Groups of the in-memory broker: rebalances while records are in flight, crashes, zombies.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::time::Duration;
 
 use futures::StreamExt as _;
