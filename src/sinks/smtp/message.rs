@@ -59,8 +59,7 @@ impl Sender {
         let recipient = mailbox("DestinationAddress", &data.destination_address)?;
         check_subject(&data.subject)?;
         let message_id = self.message_id(job);
-        let date =
-            Date::first(&[job.schedule_time(), job.created_at()], record.timestamp);
+        let date = Date::first(&[job.schedule_time(), job.created_at()], record.timestamp);
         let body = body(&data.message);
 
         let mut headers = Headers::with_capacity(9);
