@@ -1,0 +1,6 @@
+//! The fake SMTP server.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod basics;
+mod client;
