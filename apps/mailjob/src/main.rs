@@ -1,3 +1,2 @@
-//! The mail executor.
-
+//! x
 fn main() {}

@@ -1,1 +1,96 @@
-//! The mail sink.
+//! The mail sink: sends the mail that a job holds to an SMTP server, and says what became of it.
+//!
+//! ```text
+//! job ─▶ mail ─▶ rate limit ─▶ slot ─▶ circuit ─▶ connection ─▶ MAIL RCPT DATA ─▶ message ─▶ reply
+//!                                         │       (idle or new)
+//!                                         ▼
+//!                                    unavailable
+//! ```
+//!
+//! # What becomes of a job
+//!
+//! | the server | the job |
+//! |---|---|
+//! | 2yz to the final dot | [`Accepted`] |
+//! | 5yz to MAIL, RCPT, DATA or the final dot, but not 530 and 535; or the job's data is none | [`Permanent`](crate::sinks::JobErrorKind::Permanent) |
+//! | 4yz to one of these, but not 421; or the connection was lost before the write that holds the final dot had begun | [`Transient`](crate::sinks::JobErrorKind::Transient) |
+//! | no answer after that write had begun: lost, too late, or no SMTP | [`Ambiguous`](crate::sinks::JobErrorKind::Ambiguous) |
+//! | no connection, TLS or login failed, any 4yz or 5yz before MAIL; 421, 530 or 535 to anything | [`Unavailable`](crate::sinks::JobErrorKind::Unavailable), and the circuit opens |
+//!
+//! A reply of 421 to the final dot is an answer: the server is going away and did not take the mail.
+//! A connection that was idle and turns out to be closed before its first answer is replaced once,
+//! and the job learns nothing of it.
+//!
+//! # Connections
+//!
+//! lettre builds the messages and spells the commands; the pool and the conversation are our own. A
+//! connection belongs to one send at a time, by value, and goes back only after every command has
+//! had its reply: a cancelled send closes it. After a refused mail RSET goes before the next MAIL.
+//! There are never more connections than [`MailConfig::connections_max`], and who waits for one is
+//! served in order.
+//!
+//! # The circuit
+//!
+//! It opens on the server's fault; then no mail is tried and
+//! [`JobSink::ready`](crate::sinks::JobSink::ready) is pending. Who waits there asks the server
+//! again, with a back-off that doubles, by NOOP on an idle connection or by a new one up to its
+//! login. A change is told to the [`Observer`], once.
+//!
+//! # Mails
+//!
+//! The bytes of a mail depend on its job alone (and on the record's timestamp, where the job has no
+//! usable date): `Message-ID` is the hash of `Id` and `ScheduleTime`, `Date` is the first of
+//! `ScheduleTime` and `CreatedAt` that is RFC 3339 in the years 1970 to 9999. The text arrives as it
+//! is in the job, with every line end as CRLF and perhaps one more at the end. A subject has at most
+//! [`SUBJECT_LIMIT_BYTES`].
+//!
+//! # Logins
+//!
+//! The user is sent as it is, which is what Amazon SES wants (its users have no `@`):
+//!
+//! ```
+//! use jobstream::sinks::smtp::{Login, MailConfig, MailSink, TlsMode};
+//!
+//! let config = MailConfig {
+//!     port: 587,
+//!     tls: TlsMode::StartTls,
+//!     login: Some(Login::new("AKIAIOSFODNN7EXAMPLE", "the SMTP password")),
+//!     allowed_from_domains: vec!["example.com".into()],
+//!     ..MailConfig::new("email-smtp.eu-west-1.amazonaws.com", "noreply@example.com")
+//! };
+//! let sink = MailSink::new(&config)?;
+//! # Ok::<(), jobstream::sinks::smtp::ConfigError>(())
+//! ```
+
+mod address;
+mod auth;
+mod circuit;
+mod config;
+mod connect;
+mod conversation;
+mod date;
+mod extensions;
+mod fault;
+mod gauge;
+mod message;
+mod observer;
+mod open;
+mod pool;
+mod rate;
+mod reply;
+mod secret;
+mod sink;
+mod subject;
+mod tls;
+mod transaction;
+
+pub use address::{
+    AddressError, DOMAIN_LIMIT_OCTETS, LABEL_LIMIT_OCTETS, LOCAL_PART_LIMIT_OCTETS, Mailbox,
+};
+pub use config::{ConfigError, Login, MailConfig, TimeLimits, TlsMode};
+pub use connect::{Connect, Stream, TcpConnect};
+pub use fault::{ServerFault, ServerFaultKind};
+pub use observer::{CircuitChange, Observer, Phase};
+pub use secret::Secret;
+pub use sink::{Accepted, MailSink, ServerReport};
+pub use subject::SUBJECT_LIMIT_BYTES;

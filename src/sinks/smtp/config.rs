@@ -1,0 +1,230 @@
+//! What a mail sink is told.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use super::address::{AddressError, Mailbox, a_labels};
+use super::message::Sender;
+use super::secret::Secret;
+
+/// The settings of a [`MailSink`](super::MailSink). Its `Debug` shows no password.
+#[derive(Clone, Debug)]
+pub struct MailConfig {
+    /// The server's name or IP address; also the name that its certificate must have.
+    pub host: String,
+    /// The server's TCP port.
+    pub port: u16,
+    /// Whether and how the connection is encrypted.
+    pub tls: TlsMode,
+    /// Certificates of further authorities, in PEM, beside those of the system.
+    pub tls_ca_pem: Option<Vec<u8>>,
+    /// Whether the server's certificate must hold. Without it anybody can pose as the server.
+    pub tls_verify: bool,
+    /// The login, if the server wants one.
+    pub login: Option<Login>,
+    /// Whether the login may travel over an unencrypted connection.
+    pub allow_plaintext_auth: bool,
+    /// The envelope's sender, an RFC 5321 Mailbox. Bounces go there.
+    pub mail_from: String,
+    /// The domains whose addresses may stand in `From`; mails of others have `mail_from` there, and
+    /// their sender in `Reply-To`.
+    pub allowed_from_domains: Vec<String>,
+    /// The name given with EHLO; `None` is the domain of `mail_from`.
+    pub ehlo_name: Option<String>,
+    /// The most connections open at once, idle ones included.
+    pub connections_max: NonZeroUsize,
+    /// The most mails a second, failed ones included; `None` is no limit.
+    pub mails_per_second_max: Option<NonZeroU32>,
+    /// How many mails may go at once after a pause, within the rate limit.
+    pub mails_burst_max: NonZeroU32,
+    /// How long a connection may be idle before it is closed.
+    pub idle_limit: Duration,
+    /// How long each phase may take.
+    pub limits: TimeLimits,
+    /// The wait before the first probe of a server that is away; doubled with each further one.
+    pub probe_backoff_min: Duration,
+    /// The longest wait between two probes.
+    pub probe_backoff_max: Duration,
+}
+
+impl MailConfig {
+    /// A server on port 25, opportunistic TLS with checked certificates, no login, and 8
+    /// connections; no domain is allowed in `From` yet.
+    pub fn new(host: impl Into<String>, mail_from: impl Into<String>) -> Self {
+        Self {
+            host: host.into(),
+            port: 25,
+            tls: TlsMode::Opportunistic,
+            tls_ca_pem: None,
+            tls_verify: true,
+            login: None,
+            allow_plaintext_auth: false,
+            mail_from: mail_from.into(),
+            allowed_from_domains: Vec::new(),
+            ehlo_name: None,
+            connections_max: const { NonZeroUsize::new(8).unwrap() },
+            mails_per_second_max: None,
+            mails_burst_max: NonZeroU32::MIN,
+            idle_limit: Duration::from_secs(30),
+            limits: TimeLimits::default(),
+            probe_backoff_min: Duration::from_millis(500),
+            probe_backoff_max: Duration::from_secs(30),
+        }
+    }
+
+    /// The login must not travel in clear, and nothing else can be hoped for.
+    pub(super) fn check_login(&self) -> Result<(), ConfigError> {
+        let Some(login) = &self.login else { return Ok(()) };
+        if self.tls == TlsMode::None && !self.allow_plaintext_auth {
+            return Err(ConfigError::PlaintextAuth);
+        }
+        // RFC 4616: a NUL separates the parts.
+        if login.user.contains('\0') || login.password.expose().contains('\0') {
+            return Err(ConfigError::LoginNul);
+        }
+        Ok(())
+    }
+
+    pub(super) fn sender(&self) -> Result<Sender, ConfigError> {
+        let mail_from = Mailbox::parse(&self.mail_from)
+            .map_err(|error| ConfigError::MailFrom { found: self.mail_from.clone(), error })?;
+        let allowed = |domain: &String| {
+            a_labels(domain)
+                .map(|domain| domain.to_ascii_lowercase())
+                .map_err(|error| ConfigError::AllowedFromDomain { found: domain.clone(), error })
+        };
+        let allowed_from_domains =
+            self.allowed_from_domains.iter().map(allowed).collect::<Result<_, _>>()?;
+        Ok(Sender { mail_from, allowed_from_domains })
+    }
+
+    pub(super) fn ehlo_name(&self, mail_from: &Mailbox) -> Result<String, ConfigError> {
+        let name = self.ehlo_name.clone().unwrap_or_else(|| mail_from.domain().to_owned());
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(ConfigError::EhloName { found: name });
+        }
+        Ok(name)
+    }
+}
+
+/// Whether and how connections are encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TlsMode {
+    /// STARTTLS where the server offers it; a handshake that then fails is the server's fault, and
+    /// a login never travels without it.
+    #[default]
+    Opportunistic,
+    /// STARTTLS, or no mail (RFC 3207).
+    StartTls,
+    /// TLS from the first byte, usually on port 465 (RFC 8314).
+    Implicit,
+    /// Never.
+    None,
+}
+
+/// A login, for AUTH PLAIN or LOGIN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The user, sent as it is: nothing is added, `@` or none.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+}
+
+impl Login {
+    /// A user and a password.
+    pub fn new(user: impl Into<String>, password: impl Into<Secret>) -> Self {
+        Self { user: user.into(), password: password.into() }
+    }
+}
+
+/// How long each phase may take. The defaults are what RFC 5321 section 4.5.3.2 asks for at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// Until the stream is open, name resolution included.
+    pub connect: Duration,
+    /// The TLS handshake.
+    pub tls: Duration,
+    /// The server's first reply.
+    pub greeting: Duration,
+    /// EHLO and its reply, STARTTLS and its reply.
+    pub ehlo: Duration,
+    /// AUTH, each of its replies.
+    pub auth: Duration,
+    /// The reply to each of MAIL, RCPT, RSET and NOOP.
+    pub command: Duration,
+    /// The reply to DATA.
+    pub data: Duration,
+    /// Writing the whole message.
+    pub body: Duration,
+    /// The answer to the final dot. Who waits for less causes duplicates (RFC 1047).
+    pub final_reply: Duration,
+    /// All of these together, for one mail.
+    pub whole: Duration,
+}
+
+impl Default for TimeLimits {
+    fn default() -> Self {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        Self {
+            connect: Duration::from_secs(30),
+            tls: Duration::from_secs(30),
+            greeting: minutes(5),
+            ehlo: minutes(5),
+            auth: minutes(2),
+            command: minutes(5),
+            data: minutes(2),
+            body: minutes(3),
+            final_reply: minutes(10),
+            whole: minutes(20),
+        }
+    }
+}
+
+/// A setting that no sink can be made from. Names are those of the fields of [`MailConfig`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// `host` is empty, or no name for a certificate where one is to be checked.
+    #[error("host: found {found:?}, expected a host's name or an IP address")]
+    Host {
+        /// What was found.
+        found: String,
+    },
+    /// `mail_from` is no RFC 5321 Mailbox.
+    #[error("mail_from: {found:?}: {error}")]
+    MailFrom {
+        /// What was found.
+        found: String,
+        /// Why it is none.
+        error: AddressError,
+    },
+    /// One of `allowed_from_domains` is none.
+    #[error("allowed_from_domains: {found:?}: {error}")]
+    AllowedFromDomain {
+        /// What was found.
+        found: String,
+        /// Why it is none.
+        error: AddressError,
+    },
+    /// `ehlo_name` is empty, or has a space or a character that is not ASCII.
+    #[error("ehlo_name: found {found:?}, expected a domain in ASCII, or an address literal")]
+    EhloName {
+        /// What was found.
+        found: String,
+    },
+    /// A login without TLS, and without leave to go in clear.
+    #[error(
+        "a login with TLS switched off would travel in clear: expected another TLS mode, or \
+         MAIL_ALLOW_PLAINTEXT_AUTH=true"
+    )]
+    PlaintextAuth,
+    /// The login holds a NUL, which AUTH PLAIN cannot carry.
+    #[error("login: found a NUL, expected none")]
+    LoginNul,
+    /// `tls_ca_pem` holds no certificate, or one that is broken.
+    #[error("tls_ca_pem: {0}")]
+    CaPem(String),
+    /// The system has no certificates of authorities that can be read, and none were given.
+    #[error("found no certificates of authorities on this system, and none in tls_ca_pem: {0}")]
+    NoAuthorities(String),
+}

@@ -1,0 +1,221 @@
+//! One connection, and what was said on it: commands out, replies in.
+
+use std::fmt::Display;
+use std::future::{Future, poll_fn};
+use std::io::{self, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
+use tokio::time::{Instant, timeout_at};
+
+use super::connect::Stream;
+use super::extensions::Extensions;
+use super::gauge::OpenConnection;
+use super::reply::Reply;
+
+/// What is read at once, in bytes.
+const READ_BYTES: usize = 4096;
+
+/// A connection on which SMTP is spoken.
+///
+/// It is owned by who speaks: a send takes it out of the pool by value, and it goes back only after
+/// a clean end. Whatever else happens, cancellation included, drops it, which closes it: so no
+/// reply is ever left over for somebody else's mail.
+pub(super) struct Conversation {
+    stream: Box<dyn Stream>,
+    /// Bytes that were read and belong to no reply yet.
+    received: Vec<u8>,
+    /// Commands that are not written yet.
+    outgoing: Vec<u8>,
+    /// When the time of the whole is over.
+    deadline: Instant,
+    /// Whether every command has its reply and nothing is left over.
+    clean: bool,
+    pub(super) extensions: Extensions,
+    /// Whether it has carried a mail, or waited for one.
+    pub(super) reused: bool,
+    /// Whether the last mail was refused, so that RSET is due before the next.
+    pub(super) needs_reset: bool,
+    pub(super) idle_since: Instant,
+    _open: OpenConnection,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAnswer {
+    #[error("the connection was closed")]
+    Closed,
+    #[error("the connection was lost: {0}")]
+    Lost(io::Error),
+    #[error("no answer within {} s", .0.as_secs_f64())]
+    TimedOut(Duration),
+    #[error("found no SMTP reply")]
+    Garbage,
+    #[error("found reply {0}")]
+    Unexpected(Reply),
+}
+
+impl NoAnswer {
+    /// Whether the connection is gone, rather than silent or senseless.
+    pub(super) const fn is_lost(&self) -> bool {
+        matches!(self, Self::Closed | Self::Lost(_))
+    }
+}
+
+impl Conversation {
+    pub(super) fn new(stream: Box<dyn Stream>, open: OpenConnection, deadline: Instant) -> Self {
+        Self {
+            stream,
+            received: Vec::with_capacity(READ_BYTES),
+            outgoing: Vec::with_capacity(512),
+            deadline,
+            clean: false,
+            extensions: Extensions::default(),
+            reused: false,
+            needs_reset: false,
+            idle_since: Instant::now(),
+            _open: open,
+        }
+    }
+
+    /// Begins a use that may last until `deadline`; until [`Self::end`] it is not clean.
+    pub(super) fn begin(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        self.clean = false;
+    }
+
+    /// Ends a use: every command has its reply.
+    pub(super) fn end(&mut self) {
+        self.clean = self.received.is_empty() && self.outgoing.is_empty();
+        self.reused = true;
+    }
+
+    /// Itself, if it may be used again.
+    pub(super) fn if_clean(self) -> Option<Self> {
+        self.clean.then_some(self)
+    }
+
+    /// Keeps a command for the next [`Self::flush`].
+    pub(super) fn queue(&mut self, command: impl Display) {
+        write!(self.outgoing, "{command}").unwrap_or_else(|_| unreachable!("a Vec takes all"));
+    }
+
+    /// Writes what was queued, in one write.
+    pub(super) async fn flush(&mut self, limit: Duration) -> Result<(), NoAnswer> {
+        let commands = std::mem::take(&mut self.outgoing);
+        let written = self.write(&commands, limit).await;
+        self.outgoing = commands;
+        self.outgoing.clear();
+        written
+    }
+
+    /// Writes all of `bytes`.
+    pub(super) async fn write(&mut self, bytes: &[u8], limit: Duration) -> Result<(), NoAnswer> {
+        let deadline = self.deadline;
+        within(limit, deadline, async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        })
+        .await
+    }
+
+    /// Reads the next reply.
+    pub(super) async fn reply(&mut self, limit: Duration) -> Result<Reply, NoAnswer> {
+        if let Some(reply) = self.reply_at_hand()? {
+            return Ok(reply);
+        }
+        let until = self.deadline.min(after(limit));
+        loop {
+            self.received.reserve(READ_BYTES / 4);
+            let read = self.stream.read_buf(&mut self.received);
+            match timeout_at(until, read).await {
+                Err(_) => return Err(NoAnswer::TimedOut(limit)),
+                Ok(Err(error)) => return Err(NoAnswer::Lost(error)),
+                Ok(Ok(0)) => return Err(NoAnswer::Closed),
+                Ok(Ok(_)) => {}
+            }
+            if let Some(reply) = self.reply_at_hand()? {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// Writes a command and reads its reply.
+    pub(super) async fn command(
+        &mut self,
+        command: impl Display,
+        limit: Duration,
+    ) -> Result<Reply, NoAnswer> {
+        self.queue(command);
+        self.flush(limit).await?;
+        self.reply(limit).await
+    }
+
+    /// Whether nothing has come in since the last use: no end, no parting words, no stray reply.
+    /// Completes at once.
+    pub(super) async fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        poll_fn(|cx| {
+            let mut buffer = ReadBuf::new(&mut byte);
+            Poll::Ready(Pin::new(&mut self.stream).poll_read(cx, &mut buffer).is_pending())
+        })
+        .await
+    }
+
+    /// Takes leave without waiting: QUIT if it can be written at once, and closes.
+    pub(super) fn leave(mut self) {
+        let cx = &mut Context::from_waker(Waker::noop());
+        if Pin::new(&mut self.stream).poll_write(cx, b"QUIT\r\n").is_ready() {
+            let _ = Pin::new(&mut self.stream).poll_flush(cx);
+            let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+        }
+    }
+
+    /// Whether the server has said more than it was asked.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.received.is_empty()
+    }
+
+    /// The same connection over another stream, made from its own. Nothing that was offered before
+    /// is remembered (RFC 3207 section 4.2).
+    pub(super) async fn over<F>(
+        self,
+        limit: Duration,
+        wrap: impl FnOnce(Box<dyn Stream>) -> F,
+    ) -> Result<Self, NoAnswer>
+    where
+        F: Future<Output = io::Result<Box<dyn Stream>>>,
+    {
+        let stream = within(limit, self.deadline, wrap(self.stream)).await?;
+        Ok(Self { stream, extensions: Extensions::default(), ..self })
+    }
+
+    fn reply_at_hand(&mut self) -> Result<Option<Reply>, NoAnswer> {
+        let Some((reply, length)) = Reply::parse(&self.received).map_err(|_| NoAnswer::Garbage)?
+        else {
+            return Ok(None);
+        };
+        self.received.drain(..length);
+        Ok(Some(reply))
+    }
+}
+
+/// The moment when a limit is over; one without end is over in thirty years.
+pub(super) fn after(limit: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+    Instant::now() + limit.min(FAR)
+}
+
+/// What `action` gives, unless it takes too long.
+pub(super) async fn within<T>(
+    limit: Duration,
+    deadline: Instant,
+    action: impl Future<Output = io::Result<T>>,
+) -> Result<T, NoAnswer> {
+    match timeout_at(deadline.min(after(limit)), action).await {
+        Ok(done) => done.map_err(NoAnswer::Lost),
+        Err(_) => Err(NoAnswer::TimedOut(limit)),
+    }
+}

@@ -1,0 +1,337 @@
+//! Mails, built from jobs.
+//!
+//! Nothing in a mail depends on the time, the attempt, the partition or the server: the bytes of a
+//! second attempt are those of the first, and a receiver can recognise them by their `Message-ID`.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use lettre::message::Body;
+use lettre::message::header::{
+    ContentTransferEncoding, ContentType, Date as DateHeader, HeaderName, HeaderValue, Headers,
+    MIME_VERSION_1_0,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::job::Job;
+use crate::record::ConsumerRecord;
+use crate::sinks::JobError;
+
+use super::address::{AddressError, Mailbox};
+use super::date::Date;
+use super::subject::{self, SUBJECT_LIMIT_BYTES};
+
+/// The bytes of a `Message-ID`'s hash: 32 hexadecimal digits.
+const MESSAGE_ID_BYTES: usize = 16;
+
+/// Who sends: what every mail of a sink has in common.
+#[derive(Clone, Debug)]
+pub(super) struct Sender {
+    /// The envelope's sender, and `From` of mails whose own sender is not allowed there.
+    pub(super) mail_from: Mailbox,
+    /// The domains whose addresses may stand in `From`: A-labels in lower case.
+    pub(super) allowed_from_domains: Vec<String>,
+}
+
+/// A mail as it goes to the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mail {
+    pub(super) recipient: Mailbox,
+    /// `<hash@domain>`
+    pub(super) message_id: String,
+    /// Whether an address in it is not ASCII (RFC 6531).
+    pub(super) needs_smtputf8: bool,
+    /// The octets of the message, as RFC 1870 counts them: without dot-stuffing and final dot.
+    pub(super) size_octets: usize,
+    /// What follows DATA: the message with its dots stuffed, and the final dot.
+    pub(super) data: Vec<u8>,
+}
+
+impl Sender {
+    /// The mail of a job.
+    ///
+    /// # Errors
+    /// Permanent, if the job's data is none: a field missing, a bad address, a control character in
+    /// the subject, a subject that is too long. The reason shows nothing of the job.
+    pub(super) fn mail(&self, job: &Job, record: &ConsumerRecord) -> Result<Mail, JobError> {
+        let data = job.data().map_err(|error| JobError::permanent(error.to_string()))?;
+        let source = mailbox("SourceAddress", &data.source_address)?;
+        let recipient = mailbox("DestinationAddress", &data.destination_address)?;
+        check_subject(&data.subject)?;
+        let message_id = self.message_id(job);
+        let date = Date::first(&[job.schedule_time(), job.created_at()], record.timestamp);
+        let body = body(&data.message);
+
+        let mut headers = Headers::with_capacity(9);
+        headers.set(DateHeader::new(SystemTime::from(date)));
+        if self.allows(&source) {
+            headers.insert_raw(encoded("From", source.as_str()));
+        } else {
+            headers.insert_raw(encoded("From", self.mail_from.as_str()));
+            headers.insert_raw(encoded("Reply-To", source.as_str()));
+        }
+        headers.insert_raw(encoded("To", recipient.as_str()));
+        headers.insert_raw(encoded("Subject", &subject::encode(&data.subject)));
+        headers.insert_raw(encoded("Message-ID", &message_id));
+        headers.set(MIME_VERSION_1_0);
+        headers.set(ContentType::TEXT_PLAIN);
+        headers.set(body.encoding());
+
+        let needs_smtputf8 =
+            [&source, &recipient, &self.mail_from].into_iter().any(Mailbox::needs_smtputf8);
+        let (data, size_octets) = data_of(&headers, body.as_ref());
+        Ok(Mail { recipient, message_id, needs_smtputf8, size_octets, data })
+    }
+
+    fn allows(&self, source: &Mailbox) -> bool {
+        let allowed = |domain: &String| domain.eq_ignore_ascii_case(source.domain());
+        self.allowed_from_domains.iter().any(allowed)
+    }
+
+    /// Names the job, not the attempt: the hash of its `Id` and `ScheduleTime`, each behind its
+    /// length.
+    fn message_id(&self, job: &Job) -> String {
+        let mut hash = Sha256::new();
+        for part in [Some(job.id()), job.schedule_time()].into_iter().flatten() {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let mut id = String::with_capacity(2 * MESSAGE_ID_BYTES + 64);
+        id.push('<');
+        for byte in &hash.finalize()[..MESSAGE_ID_BYTES] {
+            let _ = write!(id, "{byte:02x}");
+        }
+        let _ = write!(id, "@{}>", self.mail_from.domain());
+        id
+    }
+}
+
+fn mailbox(field: &str, text: &str) -> Result<Mailbox, JobError> {
+    let refused = |error: AddressError| JobError::permanent(format!("{field}: {error}"));
+    Mailbox::parse(text).map_err(refused)
+}
+
+fn check_subject(subject: &str) -> Result<(), JobError> {
+    if subject.bytes().any(|b| b.is_ascii_control()) {
+        return Err(JobError::permanent("Subject: found a control character, expected none"));
+    }
+    if subject.len() > SUBJECT_LIMIT_BYTES {
+        let found = subject.len();
+        let reason =
+            format!("Subject: found {found} bytes, expected at most {SUBJECT_LIMIT_BYTES}");
+        return Err(JobError::permanent(reason));
+    }
+    Ok(())
+}
+
+/// A header whose value is ASCII (or an address that needs SMTPUTF8) and is folded already.
+fn encoded(name: &'static str, value: &str) -> HeaderValue {
+    let name = HeaderName::new_from_ascii_str(name);
+    HeaderValue::dangerous_new_pre_encoded(name, String::new(), value.to_owned())
+}
+
+/// The text with every CR, LF and CRLF as CRLF, in an encoding that brings it over unchanged
+/// whatever the server offers: 7bit, quoted-printable or base64.
+fn body(text: &str) -> Body {
+    let lines = with_crlf(text);
+    if lines.contains('\0') {
+        // lettre would pass it on as 7bit.
+        Body::new_with_encoding(lines, ContentTransferEncoding::Base64)
+            .unwrap_or_else(|_| unreachable!("anything can be encoded as base64"))
+    } else {
+        Body::new(lines)
+    }
+}
+
+fn with_crlf(text: &str) -> String {
+    let mut lines = String::with_capacity(text.len() + 64);
+    let mut rest = text;
+    while let Some(end) = rest.find(['\r', '\n']) {
+        lines.push_str(&rest[..end]);
+        lines.push_str("\r\n");
+        let length = if rest[end..].starts_with("\r\n") { 2 } else { 1 };
+        rest = &rest[end + length..];
+    }
+    lines.push_str(rest);
+    lines
+}
+
+/// The message with its dots stuffed and the final dot (RFC 5321 section 4.5.2), and its octets
+/// without them.
+fn data_of(headers: &Headers, body: &[u8]) -> (Vec<u8>, usize) {
+    let mut data = Vec::with_capacity(512 + body.len() + body.len() / 64);
+    data.extend_from_slice(headers.to_string().as_bytes());
+    data.extend_from_slice(b"\r\n");
+    let mut size_octets = data.len() + body.len();
+    let mut at_line_start = true;
+    for line in body.split_inclusive(|&b| b == b'\n') {
+        if line.starts_with(b".") {
+            data.push(b'.');
+        }
+        data.extend_from_slice(line);
+        at_line_start = line.ends_with(b"\n");
+    }
+    if !at_line_start {
+        data.extend_from_slice(b"\r\n");
+        size_octets += 2;
+    }
+    data.extend_from_slice(b".\r\n");
+    (data, size_octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use crate::codec::Codec as _;
+    use crate::job::{Job, JobCodec};
+    use crate::record::{ConsumerRecord, Headers, TopicPartition};
+    use crate::sinks::JobErrorKind;
+
+    use super::{Mail, Mailbox, Sender};
+
+    fn sender() -> Sender {
+        Sender {
+            mail_from: Mailbox::parse("service@example.com").unwrap(),
+            allowed_from_domains: vec!["example.com".into(), "xn--bcher-kva.example".into()],
+        }
+    }
+
+    fn job(value: &serde_json::Value) -> (Job, ConsumerRecord) {
+        let value = Bytes::from(value.to_string());
+        let job = JobCodec.decode(Some(&value)).unwrap();
+        let record = ConsumerRecord {
+            partition: TopicPartition::new("jobs", 0),
+            offset: 0,
+            generation: 1,
+            timestamp: Some(1_000),
+            key: None,
+            value: Some(value),
+            headers: Headers::new(),
+        };
+        (job, record)
+    }
+
+    fn mail(source: &str, to: &str, subject: &str, message: &str) -> Result<Mail, String> {
+        let (job, record) = job(&serde_json::json!({
+            "Id": "1", "Status": 2, "ScheduleTime": "2024-01-01T00:00:00Z",
+            "JobData": {"SourceAddress": source, "DestinationAddress": to,
+                        "Subject": subject, "Message": message},
+        }));
+        sender().mail(&job, &record).map_err(|error| {
+            assert_eq!(error.kind(), JobErrorKind::Permanent);
+            error.reason().to_owned()
+        })
+    }
+
+    fn data(source: &str, subject: &str, message: &str) -> String {
+        String::from_utf8(mail(source, "to@example.net", subject, message).unwrap().data).unwrap()
+    }
+
+    #[test]
+    fn a_mail_is_what_it_is_byte_for_byte() {
+        assert_eq!(
+            data("a@example.com", "Hello", "Hi\nthere"),
+            "Date: Mon, 01 Jan 2024 00:00:00 +0000\r\n\
+             From: a@example.com\r\n\
+             To: to@example.net\r\n\
+             Subject: Hello\r\n\
+             Message-ID: <cf1bd10d9de13d14210328af943f2aa8@example.com>\r\n\
+             MIME-Version: 1.0\r\n\
+             Content-Type: text/plain; charset=utf-8\r\n\
+             Content-Transfer-Encoding: 7bit\r\n\
+             \r\n\
+             Hi\r\nthere\r\n.\r\n"
+        );
+    }
+
+    #[test]
+    fn only_an_allowed_domain_stands_in_from() {
+        for source in ["a@example.com", "a@EXAMPLE.com", "a@b\u{fc}cher.example"] {
+            let data = data(source, "", "");
+            assert!(!data.contains("Reply-To") && data.contains("From: a@"), "{data}");
+        }
+        for source in ["a@evil.example", "a@sub.example.com", "a@example.com.evil.example"] {
+            let data = data(source, "", "");
+            assert!(data.contains("\r\nFrom: service@example.com\r\n"), "{data}");
+            assert!(data.contains(&format!("\r\nReply-To: {source}\r\n")), "{data}");
+        }
+    }
+
+    #[test]
+    fn dots_are_stuffed_and_the_size_is_that_of_the_message() {
+        let mail = mail("a@example.com", "to@example.net", "", ".\n..\n.x\n").unwrap();
+        let text = String::from_utf8(mail.data).unwrap();
+        assert!(text.ends_with("\r\n\r\n..\r\n...\r\n..x\r\n.\r\n"), "{text}");
+        assert_eq!(mail.size_octets, text.len() - 3 - ".\r\n".len());
+        assert!(data("a@example.com", "", "").ends_with("7bit\r\n\r\n.\r\n"));
+    }
+
+    #[test]
+    fn every_kind_of_line_end_becomes_crlf() {
+        assert_eq!(
+            super::with_crlf("a\rb\nc\r\nd\n\re\r\r\n"),
+            "a\r\nb\r\nc\r\nd\r\n\r\ne\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_refused_without_showing_it() {
+        let cases = [
+            mail("secret", "to@example.net", "", ""),
+            mail("a@example.com", "secret secret@example.com", "", ""),
+            mail("a@example.com", "b@example.com", "secret\r\nBcc: x@y", ""),
+            mail("a@example.com", "b@example.com", "secret\u{7f}", ""),
+            mail("a@example.com", "b@example.com", &"secret".repeat(6000), ""),
+        ];
+        for case in cases {
+            let reason = case.unwrap_err();
+            assert!(!reason.contains("secret"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn the_message_id_names_id_and_schedule_time_unambiguously() {
+        let id = |id: &str, time: serde_json::Value| {
+            let (job, _) = job(&serde_json::json!({"Id": id, "Status": 2, "ScheduleTime": time}));
+            sender().message_id(&job)
+        };
+        let all = [
+            id("1", "23".into()),
+            id("12", "3".into()),
+            id("1", "".into()),
+            id("1", serde_json::Value::Null),
+        ];
+        for (i, one) in all.iter().enumerate() {
+            assert!(all[..i].iter().all(|other| other != one));
+            assert_eq!(one.len(), "<@example.com>".len() + 32);
+        }
+        assert_eq!(all[0], id("1", "23".into()));
+    }
+
+    #[test]
+    fn the_date_falls_back_and_never_panics() {
+        for (schedule, created, expected) in [
+            ("2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z", "Mon, 01 Jan 2024 00:00:00"),
+            ("0001-01-01T00:00:00Z", "2025-01-01T00:00:00Z", "Wed, 01 Jan 2025 00:00:00"),
+            ("9999-12-31T23:59:59Z", "", "Fri, 31 Dec 9999 23:59:59"),
+            ("10000-01-01T00:00:00Z", "soon", "Thu, 01 Jan 1970 00:00:01"),
+        ] {
+            let (job, record) = job(&serde_json::json!({
+                "Id": "1", "Status": 2, "ScheduleTime": schedule, "CreatedAt": created,
+                "JobData": {"SourceAddress": "a@b.example", "DestinationAddress": "c@d.example",
+                            "Subject": "", "Message": ""},
+            }));
+            let data = String::from_utf8(sender().mail(&job, &record).unwrap().data).unwrap();
+            assert!(data.starts_with(&format!("Date: {expected} +0000\r\n")), "{data}");
+        }
+    }
+
+    #[test]
+    fn a_non_ascii_local_part_needs_smtputf8_and_a_domain_does_not() {
+        let needs = |source, to| mail(source, to, "", "").unwrap().needs_smtputf8;
+        assert!(needs("jos\u{e9}@example.com", "b@example.com"));
+        assert!(needs("a@example.com", "jos\u{e9}@example.com"));
+        assert!(!needs("a@b\u{fc}cher.example", "c@b\u{fc}cher.example"));
+    }
+}

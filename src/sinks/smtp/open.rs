@@ -1,0 +1,171 @@
+//! Opens connections, up to the point where mails can be sent.
+//!
+//! ```text
+//! connect ─▶ (implicit TLS) ─▶ greeting ─▶ EHLO ─▶ (STARTTLS ─▶ TLS ─▶ EHLO) ─▶ (AUTH)
+//! ```
+
+use std::future::Future;
+use std::sync::Arc;
+
+use lettre::transport::smtp::commands::{Ehlo, Starttls};
+use lettre::transport::smtp::extension::ClientId;
+use tokio::time::Instant;
+
+use super::auth;
+use super::config::{Login, TimeLimits, TlsMode};
+use super::connect::Connect;
+use super::conversation::{Conversation, NoAnswer, after, within};
+use super::extensions::Extensions;
+use super::fault::{ServerFault, ServerFaultKind};
+use super::gauge::Gauge;
+use super::observer::{Observer, Phase};
+use super::reply::Reply;
+use super::tls::{Tls, is_certificate_error};
+
+/// What it takes to open a connection.
+pub(super) struct Opener {
+    pub(super) connect: Arc<dyn Connect>,
+    pub(super) mode: TlsMode,
+    /// Made for every mode but [`TlsMode::None`].
+    pub(super) tls: Option<Tls>,
+    pub(super) login: Option<Login>,
+    pub(super) allow_plaintext_auth: bool,
+    pub(super) ehlo_name: String,
+    pub(super) limits: TimeLimits,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) gauge: Arc<Gauge>,
+}
+
+/// A new connection, and whether it is encrypted.
+pub(super) struct Opened {
+    pub(super) conversation: Conversation,
+    pub(super) encrypted: bool,
+}
+
+impl Opener {
+    /// Opens a connection; dropping the future closes it.
+    pub(super) async fn open(&self) -> Result<Opened, ServerFault> {
+        let deadline = after(self.limits.whole);
+        let mut conversation = self.timed(Phase::Connect, self.connected(deadline)).await?;
+        let mut encrypted = false;
+        if self.mode == TlsMode::Implicit {
+            conversation = self.timed(Phase::Tls, self.encrypted(conversation)).await?;
+            encrypted = true;
+        }
+        self.timed(Phase::Greeting, self.greeted(&mut conversation)).await?;
+        self.timed(Phase::Ehlo, self.introduced(&mut conversation)).await?;
+        if !encrypted && self.wants_starttls(conversation.extensions)? {
+            conversation = self.timed(Phase::Tls, self.upgraded(conversation)).await?;
+            encrypted = true;
+            self.timed(Phase::Ehlo, self.introduced(&mut conversation)).await?;
+        }
+        if let Some(login) = &self.login {
+            self.check_login_may_travel(encrypted)?;
+            let logged_in = auth::log_in(&mut conversation, login, self.limits.auth);
+            self.timed(Phase::Auth, logged_in).await?;
+        }
+        if conversation.has_unread() {
+            let reason = "the server said more than it was asked";
+            return Err(ServerFault::new(Phase::Ehlo, ServerFaultKind::Unreachable, reason));
+        }
+        Ok(Opened { conversation, encrypted })
+    }
+
+    async fn connected(&self, deadline: Instant) -> Result<Conversation, ServerFault> {
+        let stream = within(self.limits.connect, deadline, self.connect.connect())
+            .await
+            .map_err(|no_answer| silent(Phase::Connect, "", &no_answer))?;
+        Ok(Conversation::new(stream, self.gauge.open(), deadline))
+    }
+
+    async fn greeted(&self, conversation: &mut Conversation) -> Result<(), ServerFault> {
+        let reply = conversation.reply(self.limits.greeting).await;
+        positive(Phase::Greeting, "", reply).map(|_| ())
+    }
+
+    async fn introduced(&self, conversation: &mut Conversation) -> Result<(), ServerFault> {
+        let ehlo = Ehlo::new(ClientId::Domain(self.ehlo_name.clone()));
+        let reply = conversation.command(ehlo, self.limits.ehlo).await;
+        let reply = positive(Phase::Ehlo, "EHLO: ", reply)?;
+        conversation.extensions = Extensions::from_reply(&reply);
+        Ok(())
+    }
+
+    fn wants_starttls(&self, extensions: Extensions) -> Result<bool, ServerFault> {
+        match self.mode {
+            TlsMode::None | TlsMode::Implicit => Ok(false),
+            TlsMode::Opportunistic => Ok(extensions.starttls),
+            TlsMode::StartTls if extensions.starttls => Ok(true),
+            TlsMode::StartTls => {
+                let reason = "the server does not offer STARTTLS, which MAIL_TLS requires";
+                Err(ServerFault::new(Phase::Tls, ServerFaultKind::Tls, reason))
+            }
+        }
+    }
+
+    async fn upgraded(&self, mut conversation: Conversation) -> Result<Conversation, ServerFault> {
+        let reply = conversation.command(Starttls, self.limits.ehlo).await;
+        positive(Phase::Tls, "STARTTLS: ", reply)?;
+        // What came in clear must not be taken for something said under TLS (CVE-2011-0411).
+        if conversation.has_unread() {
+            let reason = "found bytes in clear behind the reply to STARTTLS, expected a handshake";
+            return Err(ServerFault::new(Phase::Tls, ServerFaultKind::Tls, reason));
+        }
+        self.encrypted(conversation).await
+    }
+
+    async fn encrypted(&self, conversation: Conversation) -> Result<Conversation, ServerFault> {
+        let tls = self.tls.as_ref().unwrap_or_else(|| unreachable!("made for every TLS mode"));
+        let handshake = |stream| tls.handshake(stream);
+        conversation.over(self.limits.tls, handshake).await.map_err(|no_answer| match no_answer {
+            NoAnswer::Lost(error) if is_certificate_error(&error) => {
+                ServerFault::new(Phase::Tls, ServerFaultKind::Certificate, error.to_string())
+            }
+            NoAnswer::Lost(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                ServerFault::new(Phase::Tls, ServerFaultKind::Tls, error.to_string())
+            }
+            no_answer => silent(Phase::Tls, "", &no_answer),
+        })
+    }
+
+    /// Credentials never travel in clear unless that is allowed; whoever strips STARTTLS from the
+    /// server's offers gets none.
+    fn check_login_may_travel(&self, encrypted: bool) -> Result<(), ServerFault> {
+        if encrypted || self.allow_plaintext_auth {
+            return Ok(());
+        }
+        let reason = "the server does not offer STARTTLS, so the login would travel in clear; \
+                      MAIL_ALLOW_PLAINTEXT_AUTH=true allows that";
+        Err(ServerFault::new(Phase::Auth, ServerFaultKind::Plaintext, reason))
+    }
+
+    async fn timed<T>(
+        &self,
+        phase: Phase,
+        action: impl Future<Output = Result<T, ServerFault>>,
+    ) -> Result<T, ServerFault> {
+        let start = Instant::now();
+        let result = action.await;
+        self.observer.phase(phase, start.elapsed(), result.is_ok());
+        result
+    }
+}
+
+fn positive(
+    phase: Phase,
+    command: &str,
+    reply: Result<Reply, NoAnswer>,
+) -> Result<Reply, ServerFault> {
+    match reply {
+        Ok(reply) if reply.is_positive() => Ok(reply),
+        Ok(reply) => {
+            Err(ServerFault::new(phase, ServerFaultKind::Refused, format!("{command}{reply}")))
+        }
+        Err(no_answer) => Err(silent(phase, command, &no_answer)),
+    }
+}
+
+fn silent(phase: Phase, command: &str, no_answer: &NoAnswer) -> ServerFault {
+    let reason = format!("{command}{no_answer}");
+    ServerFault::new(phase, ServerFaultKind::Unreachable, reason)
+}

@@ -1,0 +1,294 @@
+//! The mail sink.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lettre::transport::smtp::commands::{Noop, Quit};
+use tokio::time::{Instant, sleep_until};
+
+use crate::job::Job;
+use crate::record::ConsumerRecord;
+use crate::sinks::{JobError, JobSink};
+
+use super::circuit::Circuit;
+use super::config::{ConfigError, MailConfig, TimeLimits, TlsMode};
+use super::connect::{Connect, TcpConnect};
+use super::conversation::{Conversation, NoAnswer, after};
+use super::fault::{ServerFault, ServerFaultKind};
+use super::gauge::Gauge;
+use super::message::{Mail, Sender};
+use super::observer::{Observer, Phase};
+use super::open::{Opened, Opener};
+use super::pool::{Pool, Slot};
+use super::rate::Rate;
+use super::tls::Tls;
+use super::transaction::{End, Transaction, is_servers_fault};
+
+/// Sends the mails of jobs to one SMTP server. See the [module](super) for what is promised.
+pub struct MailSink {
+    sender: Sender,
+    opener: Opener,
+    pool: Pool,
+    rate: Option<Rate>,
+    circuit: Circuit,
+    limits: TimeLimits,
+    gauge: Arc<Gauge>,
+    observer: Arc<dyn Observer>,
+}
+
+/// A mail that the server has accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its `Message-ID`, with angle brackets: the same for every attempt of one job.
+    pub message_id: String,
+    /// The server's reply to the final dot, on one line.
+    pub reply: String,
+}
+
+/// What [`MailSink::check`] has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerReport {
+    /// Whether the connection was encrypted.
+    pub encrypted: bool,
+    /// Whether the login was used, and accepted.
+    pub logged_in: bool,
+    /// Whether PIPELINING is offered.
+    pub pipelining: bool,
+    /// Whether SMTPUTF8 is offered: without it addresses with a local part beyond ASCII fail.
+    pub smtputf8: bool,
+}
+
+impl MailSink {
+    /// A sink that connects over TCP. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn new(config: &MailConfig) -> Result<Self, ConfigError> {
+        let connect = TcpConnect::new(config.host.clone(), config.port);
+        Self::with(config, Arc::new(connect), Arc::new(()))
+    }
+
+    /// A sink whose streams come from `connect`, and whose doings `observer` hears.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn with(
+        config: &MailConfig,
+        connect: Arc<dyn Connect>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, ConfigError> {
+        if config.host.is_empty() {
+            return Err(ConfigError::Host { found: String::new() });
+        }
+        config.check_login()?;
+        let sender = config.sender()?;
+        let gauge = Gauge::new(Arc::clone(&observer));
+        let tls = match config.tls {
+            TlsMode::None => None,
+            _ => Some(Tls::new(config)?),
+        };
+        let opener = Opener {
+            connect,
+            mode: config.tls,
+            tls,
+            login: config.login.clone(),
+            allow_plaintext_auth: config.allow_plaintext_auth,
+            ehlo_name: config.ehlo_name(&sender.mail_from)?,
+            limits: config.limits,
+            observer: Arc::clone(&observer),
+            gauge: Arc::clone(&gauge),
+        };
+        Ok(Self {
+            sender,
+            opener,
+            pool: Pool::new(config.connections_max, config.idle_limit, Arc::clone(&gauge)),
+            rate: config.mails_per_second_max.map(|rate| Rate::new(rate, config.mails_burst_max)),
+            circuit: Circuit::new(
+                config.probe_backoff_min,
+                config.probe_backoff_max,
+                Arc::clone(&observer),
+            ),
+            limits: config.limits,
+            gauge,
+            observer,
+        })
+    }
+
+    /// Opens a connection of its own up to the point where mails can be sent, and ends it with
+    /// QUIT. It waits for a slot like a mail does, and leaves the circuit as it is.
+    ///
+    /// # Errors
+    /// See [`ServerFault`].
+    pub async fn check(&self) -> Result<ServerReport, ServerFault> {
+        let _slot = self.pool.slot().await;
+        self.pool.clear();
+        let Opened { mut conversation, encrypted } = self.opener.open().await?;
+        let extensions = conversation.extensions;
+        // The server has shown what was asked; how it says goodbye is no fault.
+        let _ = conversation.command(Quit, self.limits.command).await;
+        Ok(ServerReport {
+            encrypted,
+            logged_in: self.opener.login.is_some(),
+            pipelining: extensions.pipelining,
+            smtputf8: extensions.smtputf8,
+        })
+    }
+
+    /// Closes idle connections when their time is up; never completes. It is to be polled beside
+    /// the topology. Without it they are closed when the next mail is sent. Dropping the future
+    /// changes nothing.
+    pub async fn retire_idle(&self) {
+        loop {
+            match self.pool.retire() {
+                Some(at) => sleep_until(at).await,
+                // None is idle: the next one is not due before the limit is over once.
+                None => sleep_until(after(self.pool.idle_limit())).await,
+            }
+        }
+    }
+
+    /// Closes the idle connections, with QUIT, without waiting for its answer. Sends under way go
+    /// on.
+    pub fn close_idle(&self) {
+        self.pool.clear();
+    }
+
+    /// Connections that are open, idle ones included.
+    pub fn open_connections(&self) -> usize {
+        self.gauge.open_connections()
+    }
+
+    /// Why nothing is sent at present, if the circuit is open.
+    pub fn unavailable_reason(&self) -> Option<String> {
+        self.circuit.reason()
+    }
+
+    async fn deliver(&self, slot: Slot<'_>, mail: &Mail) -> Result<Accepted, JobError> {
+        let transaction = Transaction {
+            mail_from: &self.sender.mail_from,
+            limits: &self.limits,
+            observer: &*self.observer,
+        };
+        if let Some(conversation) = slot.idle().await {
+            let (end, conversation) = transaction.send(conversation, mail).await;
+            if !matches!(end, End::Stale) {
+                return self.finish(slot, mail, end, conversation);
+            }
+        }
+        let opened = self.opener.open().await.map_err(|fault| self.unavailable(&fault))?;
+        let (end, conversation) = transaction.send(opened.conversation, mail).await;
+        self.finish(slot, mail, end, conversation)
+    }
+
+    fn finish(
+        &self,
+        slot: Slot<'_>,
+        mail: &Mail,
+        end: End,
+        conversation: Option<Conversation>,
+    ) -> Result<Accepted, JobError> {
+        if let Some(conversation) = conversation {
+            slot.put_back(conversation);
+        }
+        match end {
+            End::Accepted(reply) => {
+                Ok(Accepted { message_id: mail.message_id.clone(), reply: reply.to_string() })
+            }
+            End::Refused(step, reply) if is_servers_fault(&reply) => {
+                Err(self.unavailable(&format!("{}: {reply}", step.name())))
+            }
+            End::Refused(step, reply) => {
+                let reason = format!("{}: {reply}", step.name());
+                let for_good = reply.code / 100 == 5;
+                Err(if for_good { JobError::permanent } else { JobError::transient }(reason))
+            }
+            End::NoSmtputf8 => Err(JobError::permanent(
+                "an address has a local part beyond ASCII, which needs SMTPUTF8, and the server \
+                 does not offer it",
+            )),
+            End::Unsent(step, no_answer) => {
+                Err(JobError::transient(format!("{}: {no_answer}", step.name())))
+            }
+            End::Stale => Err(JobError::transient("the connection was closed before any answer")),
+            End::Ambiguous(no_answer) => {
+                Err(JobError::ambiguous(format!("after the final dot: {no_answer}")))
+            }
+        }
+    }
+
+    fn unavailable(&self, reason: &impl ToString) -> JobError {
+        let reason = reason.to_string();
+        self.circuit.open(&reason);
+        JobError::unavailable(reason)
+    }
+
+    /// Asks whether the server is there: an idle connection if there is one, else a new one, which
+    /// then waits for the next mail.
+    async fn probe(&self) -> Result<(), ServerFault> {
+        let slot = self.pool.slot().await;
+        if let Some(mut conversation) = slot.idle().await {
+            let start = Instant::now();
+            conversation.begin(after(self.limits.whole));
+            let answer = conversation.command(Noop, self.limits.command).await;
+            let succeeded = matches!(&answer, Ok(reply) if reply.is_positive());
+            self.observer.phase(Phase::Noop, start.elapsed(), succeeded);
+            if succeeded {
+                conversation.end();
+                if let Some(conversation) = conversation.if_clean() {
+                    slot.put_back(conversation);
+                }
+                return Ok(());
+            }
+            if let Err(no_answer @ NoAnswer::TimedOut(_)) = answer {
+                let kind = ServerFaultKind::Unreachable;
+                return Err(ServerFault::new(Phase::Noop, kind, no_answer.to_string()));
+            }
+        }
+        let mut conversation = self.opener.open().await?.conversation;
+        conversation.end();
+        if let Some(conversation) = conversation.if_clean() {
+            slot.put_back(conversation);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl JobSink<Job, Accepted> for MailSink {
+    /// Sends the mail of a job. Dropping the future closes its connection; if the write with the
+    /// final dot had begun, the server may have the mail or not.
+    async fn execute(&self, job: &Job, record: &ConsumerRecord) -> Result<Accepted, JobError> {
+        let mail = self.sender.mail(job, record)?;
+        if let Some(rate) = &self.rate {
+            rate.take().await;
+        }
+        let slot = self.pool.slot().await;
+        if let Some(reason) = self.circuit.reason() {
+            return Err(JobError::unavailable(reason));
+        }
+        self.deliver(slot, &mail).await
+    }
+
+    /// Pending while the circuit is open; who waits here probes the server, one at a time.
+    async fn ready(&self) {
+        while self.circuit.probe_at().is_some() {
+            let _probe = self.circuit.probe.lock().await;
+            let Some(probe_at) = self.circuit.probe_at() else { return };
+            sleep_until(probe_at).await;
+            match self.probe().await {
+                Ok(()) => self.circuit.close(),
+                Err(fault) => self.circuit.stay_open(&fault.to_string()),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for MailSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MailSink")
+            .field("mail_from", &self.sender.mail_from.as_str())
+            .field("open_connections", &self.open_connections())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,265 @@
+//! One mail on one connection: MAIL, RCPT, DATA, the message, and the answer to its final dot.
+//!
+//! Where PIPELINING is offered (RFC 2920) the three commands are one write. The message and its
+//! final dot are another: from the moment it begins, only a reply can tell what became of the mail.
+
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use lettre::Address;
+use lettre::transport::smtp::commands::{Data, Mail as MailCommand, Rcpt, Rset};
+use lettre::transport::smtp::extension::{MailBodyParameter, MailParameter};
+use tokio::time::Instant;
+
+use super::address::Mailbox;
+use super::config::TimeLimits;
+use super::conversation::{Conversation, NoAnswer, after};
+use super::message::Mail;
+use super::observer::{Observer, Phase};
+use super::reply::Reply;
+
+/// The last write of a message, in bytes: it holds the final dot. What of the message stands before
+/// it is written first, and what fails there has certainly not been accepted.
+const LAST_WRITE_BYTES: usize = 64 * 1024;
+
+/// What became of a mail.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The server has it.
+    Accepted(Reply),
+    /// The server does not want it: 4yz or 5yz.
+    Refused(Step, Reply),
+    /// An address in it needs SMTPUTF8, which the server does not offer.
+    NoSmtputf8,
+    /// No answer, and the final dot was not begun to be written.
+    Unsent(Step, NoAnswer),
+    /// A connection out of the pool was closed before the first answer.
+    Stale,
+    /// No answer after a write that holds the final dot had begun.
+    Ambiguous(NoAnswer),
+}
+
+/// A part of the transaction that is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Rset,
+    Mail,
+    Rcpt,
+    Data,
+    Message,
+}
+
+/// The three commands, with the one that is due after a refused mail.
+const STEPS: [Step; 4] = [Step::Rset, Step::Mail, Step::Rcpt, Step::Data];
+
+impl Step {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Rset => "RSET",
+            Self::Mail => "MAIL",
+            Self::Rcpt => "RCPT",
+            Self::Data => "DATA",
+            Self::Message => "message",
+        }
+    }
+
+    const fn is_accepted_by(self, reply: &Reply) -> bool {
+        match self {
+            Self::Data => reply.code == 354,
+            _ => reply.is_positive(),
+        }
+    }
+
+    const fn limit(self, limits: &TimeLimits) -> Duration {
+        match self {
+            Self::Data => limits.data,
+            _ => limits.command,
+        }
+    }
+}
+
+/// Sends mails of one envelope sender.
+pub(super) struct Transaction<'a> {
+    pub(super) mail_from: &'a Mailbox,
+    pub(super) limits: &'a TimeLimits,
+    pub(super) observer: &'a dyn Observer,
+}
+
+impl Transaction<'_> {
+    /// Sends a mail, and gives the connection back if the conversation ended cleanly. Dropping the
+    /// future closes the connection.
+    pub(super) async fn send(
+        &self,
+        mut conversation: Conversation,
+        mail: &Mail,
+    ) -> (End, Option<Conversation>) {
+        if mail.needs_smtputf8 && !conversation.extensions.smtputf8 {
+            return (End::NoSmtputf8, Some(conversation));
+        }
+        conversation.begin(after(self.limits.whole));
+        let start = Instant::now();
+        let envelope = self.envelope(&mut conversation, mail).await;
+        self.observer.phase(Phase::Envelope, start.elapsed(), envelope.is_ok());
+        let end = match envelope {
+            Ok(()) => self.message(&mut conversation, &mail.data).await,
+            Err(end) => end,
+        };
+        (end, conversation.if_clean())
+    }
+
+    /// MAIL, RCPT and DATA: `Ok` if the server waits for the message.
+    async fn envelope(&self, c: &mut Conversation, mail: &Mail) -> Result<(), End> {
+        let steps = if c.needs_reset { &STEPS[..] } else { &STEPS[1..] };
+        let pipelining = c.extensions.pipelining;
+        if pipelining {
+            for step in steps {
+                self.queue(c, *step, mail);
+            }
+            c.flush(self.limits.command).await.map_err(|error| unsent(c, steps[0], error, true))?;
+        }
+        let mut refusal = None;
+        for (i, &step) in steps.iter().enumerate() {
+            if !pipelining {
+                self.queue(c, step, mail);
+                let flushed = c.flush(self.limits.command).await;
+                flushed.map_err(|error| unsent(c, step, error, i == 0))?;
+            }
+            let reply = match (c.reply(step.limit(self.limits)).await, refusal) {
+                (Ok(reply), None) => reply,
+                (Ok(reply), Some(refused)) => {
+                    // RFC 2920 section 3.1: the server may wait for a message all the same.
+                    if reply.code == 421 || reply.code == 354 && !self.lone_dot(c).await {
+                        return Err(refused);
+                    }
+                    refusal = Some(refused);
+                    continue;
+                }
+                (Err(no_answer), None) => return Err(unsent(c, step, no_answer, i == 0)),
+                (Err(_), Some(refused)) => return Err(refused),
+            };
+            if step.is_accepted_by(&reply) {
+                refusal = None;
+                continue;
+            }
+            refusal = Some(refused(c, step, reply, i == 0)?);
+            if !pipelining {
+                break;
+            }
+        }
+        let Some(refused) = refusal else { return Ok(()) };
+        c.needs_reset = true;
+        c.end();
+        Err(refused)
+    }
+
+    fn queue(&self, c: &mut Conversation, step: Step, mail: &Mail) {
+        match step {
+            Step::Rset => c.queue(Rset),
+            Step::Mail => {
+                let parameters = parameters(c, mail);
+                c.queue(MailCommand::new(Some(address(self.mail_from)), parameters));
+            }
+            Step::Rcpt => c.queue(Rcpt::new(address(&mail.recipient), Vec::new())),
+            Step::Data => c.queue(Data),
+            Step::Message => unreachable!("the message is no command"),
+        }
+    }
+
+    /// Ends a message that no recipient gets; whatever the answer, no mail was sent. Whether the
+    /// connection can go on.
+    async fn lone_dot(&self, c: &mut Conversation) -> bool {
+        c.write(b".\r\n", self.limits.command).await.is_ok()
+            && c.reply(self.limits.command).await.is_ok_and(|reply| reply.code != 421)
+    }
+
+    async fn message(&self, c: &mut Conversation, data: &[u8]) -> End {
+        let (first, last) = data.split_at(data.len().saturating_sub(LAST_WRITE_BYTES));
+        let start = Instant::now();
+        let told = |succeeded| self.observer.phase(Phase::Body, start.elapsed(), succeeded);
+        if !first.is_empty()
+            && let Err(no_answer) = c.write(first, self.limits.body).await
+        {
+            told(false);
+            return match parting_words(c) {
+                Some(reply) if reply.is_negative() => End::Refused(Step::Message, reply),
+                _ => End::Unsent(Step::Message, no_answer),
+            };
+        }
+        let written = c.write(last, self.limits.body).await;
+        told(written.is_ok());
+        let start = Instant::now();
+        let answer = match written {
+            Ok(()) => c.reply(self.limits.final_reply).await,
+            Err(no_answer) => parting_words(c).ok_or(no_answer),
+        };
+        self.observer.phase(Phase::FinalReply, start.elapsed(), answer.is_ok());
+        final_answer(c, answer)
+    }
+}
+
+fn final_answer(c: &mut Conversation, answer: Result<Reply, NoAnswer>) -> End {
+    match answer {
+        Ok(reply) if reply.is_positive() => {
+            c.needs_reset = false;
+            c.end();
+            End::Accepted(reply)
+        }
+        Ok(reply) if reply.is_negative() => {
+            if !is_servers_fault(&reply) {
+                c.needs_reset = true;
+                c.end();
+            }
+            End::Refused(Step::Message, reply)
+        }
+        Ok(reply) => End::Ambiguous(NoAnswer::Unexpected(reply)),
+        Err(no_answer) => End::Ambiguous(no_answer),
+    }
+}
+
+/// Whether a reply is the server's own fault, not the job's: it is going away (421), or wants a
+/// login (530) or another one (535).
+pub(super) const fn is_servers_fault(reply: &Reply) -> bool {
+    matches!(reply.code, 421 | 530 | 535)
+}
+
+/// What a refusal leads to: `Ok` if the conversation can go on after it.
+fn refused(c: &Conversation, step: Step, reply: Reply, is_first: bool) -> Result<End, End> {
+    if step == Step::Rset || is_first && c.reused && reply.code == 421 {
+        return Err(End::Stale);
+    }
+    if !reply.is_negative() {
+        return Err(End::Unsent(step, NoAnswer::Unexpected(reply)));
+    }
+    let closes = is_servers_fault(&reply);
+    let end = End::Refused(step, reply);
+    if closes { Err(end) } else { Ok(end) }
+}
+
+fn unsent(c: &Conversation, step: Step, no_answer: NoAnswer, is_first: bool) -> End {
+    if is_first && c.reused && no_answer.is_lost() {
+        End::Stale
+    } else {
+        End::Unsent(step, no_answer)
+    }
+}
+
+/// What the server said before it closed the connection, if that is here already.
+fn parting_words(c: &mut Conversation) -> Option<Reply> {
+    c.reply(Duration::MAX).now_or_never()?.ok()
+}
+
+fn parameters(c: &Conversation, mail: &Mail) -> Vec<MailParameter> {
+    let mut parameters = Vec::new();
+    if c.extensions.size {
+        parameters.push(MailParameter::Size(mail.size_octets));
+    }
+    if mail.needs_smtputf8 {
+        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+        parameters.push(MailParameter::SmtpUtfEight);
+    }
+    parameters
+}
+
+fn address(mailbox: &Mailbox) -> Address {
+    Address::new_dangerous(mailbox.local_part(), mailbox.domain())
+}
