@@ -2,7 +2,6 @@
 
 mod support;
 
-
 use std::time::Duration;
 
 use jobstream::codec::Json;
