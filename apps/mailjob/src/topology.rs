@@ -38,11 +38,7 @@ impl Default for Topics {
 }
 
 /// The mail executor over a job sink: the mail sink, or whatever takes its place in a test.
-pub fn topology(
-    topics: &Topics,
-    sink: Arc<dyn JobSink<Job, Accepted>>,
-    retry: Retry,
-) -> Topology {
+pub fn topology(topics: &Topics, sink: Arc<dyn JobSink<Job, Accepted>>, retry: Retry) -> Topology {
     let results = topics.results.clone();
     Topology::builder(topics.dead_letters.clone())
         .decode(JobCodec)
@@ -51,7 +47,9 @@ pub fn topology(
         .execute(sink)
         .ordered_by(Job::id)
         .retry(retry)
-        .encode(move |record: &ConsumerRecord, executed| Ok(vec![result(&results, record, &executed)]))
+        .encode(move |record: &ConsumerRecord, executed| {
+            Ok(vec![result(&results, record, &executed)])
+        })
 }
 
 /// The result of a job: its bytes with only `Status` replaced, its key or `Id`, and its headers
@@ -97,4 +95,3 @@ fn outcome(outcome: &Result<Accepted, JobError>) -> &'static str {
         Err(JobErrorKind::Transient | JobErrorKind::Unavailable) => "exhausted",
     }
 }
-

@@ -58,7 +58,9 @@ fn headers(headers: &Headers) -> BTreeMap<&str, Header<'_>> {
         let value = Text::from(header.value.as_ref());
         match named.remove(&*header.name) {
             None => named.insert(&header.name, Header::One(value)),
-            Some(Header::One(first)) => named.insert(&header.name, Header::Many(vec![first, value])),
+            Some(Header::One(first)) => {
+                named.insert(&header.name, Header::Many(vec![first, value]))
+            }
             Some(Header::Many(mut values)) => {
                 values.push(value);
                 named.insert(&header.name, Header::Many(values))
@@ -108,7 +110,8 @@ pub(super) fn write_mails(folder: &Path, mails: &[Arc<Mail>]) -> io::Result<()> 
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     for mail in mails {
         let id = mail.message_id().unwrap_or("no-message-id");
-        let stem: String = id.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let stem: String =
+            id.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
         let count = seen.entry(stem.clone()).or_default();
         *count += 1;
         let name = if *count == 1 { format!("{stem}.eml") } else { format!("{stem}-{count}.eml") };
