@@ -292,3 +292,8 @@ async fn an_open_transaction_hides_what_follows_until_it_is_fenced() {
 async fn a_newer_pair_fences_the_older_one() {
     transactions::a_newer_pair_fences_the_older_one(&cooperative()).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_release_of_what_was_not_asked_back_is_passed_over() {
+    rebalances::a_release_of_what_was_not_asked_back_is_passed_over(&cooperative()).await;
+}

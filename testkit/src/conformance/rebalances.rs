@@ -19,6 +19,9 @@ pub(super) fn behaviours<B: Backend>() -> Vec<Behaviour<B>> {
         Behaviour::always("no_record_follows_the_revocation_of_its_partition", |b| {
             Box::pin(no_record_follows_the_revocation_of_its_partition(b))
         }),
+        Behaviour::always("a_release_of_what_was_not_asked_back_is_passed_over", |b| {
+            Box::pin(a_release_of_what_was_not_asked_back_is_passed_over(b))
+        }),
         Behaviour::always("a_member_that_leaves_is_replaced", |b| {
             Box::pin(a_member_that_leaves_is_replaced(b))
         }),
@@ -82,16 +85,19 @@ pub async fn a_revoked_partition_stays_until_it_is_released<B: Backend>(backend:
     members.during(source.commit(&[position])).await.expect("it is the new owner's");
 }
 
-/// Not even one that was fetched before; the new owner gets them.
+/// Not even one that was fetched before or is published then; the new owner gets them.
 pub async fn no_record_follows_the_revocation_of_its_partition<B: Backend>(backend: &B) {
     let topic = backend.create_topic(2).await;
-    fill(backend, &topic, 2, 200).await;
     let group = format!("{topic}-group");
     let (a, b) = (backend.source(&group, &topic).await, backend.source(&group, &topic).await);
     let mut members = Members::of(backend);
     members.join(&a);
-    members.until("a record", |m| !m.records(0).is_empty()).await;
+    members.settle(&[2]).await;
     members.join(&b);
+    members.during(fill(backend, &topic, 2, 100)).await;
+    members.until("a is asked", |m| !m.revoked(0).is_empty()).await;
+    members.during(fill(backend, &topic, 2, 100)).await;
+    members.silence().await;
     members.settle(&[1, 1]).await;
     let moved = members.owned(1).into_keys().next().expect("b owns one partition");
     members.until("b's records", |m| m.offsets(1, &moved).len() == 200).await;
@@ -102,6 +108,23 @@ pub async fn no_record_follows_the_revocation_of_its_partition<B: Backend>(backe
     let of_moved =
         |event: &SourceEvent| matches!(event, SourceEvent::Record(r) if r.partition == moved);
     assert!(!seen[revoked..].iter().any(of_moved), "found {:?}", &seen[revoked..]);
+}
+
+/// The partition stays, its records go on, it can be committed.
+pub async fn a_release_of_what_was_not_asked_back_is_passed_over<B: Backend>(backend: &B) {
+    let topic = backend.create_topic(1).await;
+    let source = backend.source(&format!("{topic}-group"), &topic).await;
+    let mut members = Members::of(backend);
+    members.join(&source);
+    members.settle(&[1]).await;
+    let partition = members.owned(0).into_keys().next().expect("it owns the partition");
+    let release = source.release(std::slice::from_ref(&partition));
+    members.during(release).await.expect("the source goes on");
+    members.during(fill(backend, &topic, 1, 1)).await;
+    members.until("the record", |m| m.offsets(0, &partition) == [0]).await;
+    let position = members.position(0, &partition, Position::at(1));
+    members.during(source.commit(&[position])).await.expect("it is still its partition");
+    assert_eq!(members.assignments(0, &partition).len(), 1);
 }
 
 /// Without a session having to time out, the other gets everything.
