@@ -4,4 +4,7 @@
 
 mod basics;
 mod client;
+mod encrypted;
+mod hostile;
+mod misfortunes;
 mod speed;
