@@ -30,6 +30,7 @@
 mod auth;
 mod builder;
 mod command;
+pub mod conformance;
 mod connections;
 mod conversation;
 mod data;

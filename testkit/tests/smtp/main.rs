@@ -4,7 +4,9 @@
 
 mod basics;
 mod client;
+mod conformance;
 mod encrypted;
 mod hostile;
 mod misfortunes;
+mod postfix;
 mod speed;
