@@ -35,6 +35,7 @@
 //! | bare LF in the text | kept | LF and CRLF are one | Postfix stores lines, not octets. Not in the suite |
 //! | bare LF at the end of a command | 500 | obeyed | section 2.3.8. Not in the suite |
 //! | many errors in one conversation | no limit | 421 after 20 | a test may make as many as it likes |
+//! | a "command" that looks like a header, such as `MAILFROM:<a@b>` | 500 | 221 and the end | Postfix guards against HTTP and form abuse. Not in the suite |
 //! | EHLO | | DSN, ETRN, VRFY, CHUNKING too | not needed by the mail sink |
 
 mod cases;
