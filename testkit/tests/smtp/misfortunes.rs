@@ -16,6 +16,8 @@ fn server(misfortune: Misfortune) -> SmtpServerBuilder {
     SmtpServer::builder().misfortune(misfortune)
 }
 
+type Condition = fn(Occasion) -> Occasion;
+
 /// A conversation that passes every command once.
 const COMMANDS: [(Moment, &str); 9] = [
     (Moment::Ehlo, "EHLO me"),
@@ -108,7 +110,7 @@ async fn half_of_the_recipients_are_refused_in_each_mail() {
 #[tokio::test]
 async fn it_strikes_only_whom_it_is_for() {
     let at = || Misfortune::at(Moment::Dot);
-    let cases: [(fn(Occasion) -> Occasion, [u16; 3]); 6] = [
+    let cases: [(Condition, [u16; 3]); 6] = [
         (|at| at.to("b@b.example"), [250, 450, 250]),
         (|at| at.to("@b.example"), [450, 450, 450]),
         (|at| at.from("me@a.example"), [450, 450, 450]),
