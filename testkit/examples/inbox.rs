@@ -7,10 +7,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use jobstream_testkit::smtp::{Mail, Misfortune, SmtpServer, SmtpServerBuilder, Tls};
-use tokio::io::{AsyncWriteExt, BufWriter, stdout};
+use tokio::io::{AsyncWriteExt, BufWriter, stderr, stdout};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -55,9 +56,20 @@ fn login(text: &str) -> Result<(String, String), String> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
-    let options = Options::parse();
-    let server = builder(&options)?.listen_on(options.listen).await?;
+async fn main() -> ExitCode {
+    match run(&Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Where not even this can be written, the exit code says it.
+            let _ = stderr().write_all(format!("inbox: {failure}\n").as_bytes()).await;
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Completes after Ctrl-C, when all mails that were accepted before it are written.
+async fn run(options: &Options) -> Result<(), Failure> {
+    let server = builder(options)?.listen_on(options.listen).await?;
     let mut out = BufWriter::new(stdout());
     let mut say = format!("listening on {}\n", server.address());
     if let Some(pem) = server.ca_pem() {
