@@ -13,7 +13,7 @@ use clap::{Parser, ValueEnum};
 use jobstream_testkit::smtp::{Mail, Misfortune, SmtpServer, SmtpServerBuilder, Tls};
 use tokio::io::{AsyncWriteExt, BufWriter, stderr, stdout};
 
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A fake SMTP server: accepts every mail, and misbehaves when it is told to.
 #[derive(Debug, Parser)]

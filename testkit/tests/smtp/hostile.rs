@@ -79,7 +79,7 @@ fn octets() -> impl Strategy<Value = Vec<u8>> {
 const ENVELOPE: &str = "EHLO me\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n";
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn no_octets_make_the_server_panic_or_hang(octets in octets(), piece in 1..2_000usize) {
