@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use jobstream::sinks::smtp::{MailConfig, MailSink};
 use jobstream::sinks::{JobErrorKind, JobSink as _};
-use jobstream_testkit::smtp::{Act, Misfortune, Moment};
+use jobstream_testkit::smtp::{Act, Misfortune, Moment, SmtpServer};
 use tokio::time::{Instant, sleep};
 
 use super::peer::{
@@ -66,6 +66,26 @@ async fn a_probe_asks_an_idle_connection_by_noop() {
     sink.ready().await;
     assert_eq!(server.connections().total, 2);
     assert!(server.conversation().iter().any(|exchange| exchange.moment == Moment::Noop));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pool_settles_at_what_the_server_allows_and_fails_no_job() {
+    let builder = SmtpServer::builder().connections_limit(2);
+    let server = Arc::new(builder.in_memory().unwrap());
+    let log = Arc::new(Log::default());
+    let connect = Arc::new(Memory(Arc::clone(&server)));
+    let sink = MailSink::with(&with_connections(6), connect, Arc::clone(&log) as _).unwrap();
+    let ids: Vec<_> = (0..300).map(|number| number.to_string()).collect();
+    futures::future::join_all(ids.iter().map(|id| async {
+        while let Err(error) = send(&sink, id, OTHER).await {
+            assert_eq!(error.kind(), JobErrorKind::Unavailable);
+            sink.ready().await;
+        }
+    }))
+    .await;
+    assert_eq!(server.inbox().count(), 300);
+    let changes = log.changes.lock().unwrap();
+    assert!(changes.len() <= 4, "{changes:?}");
 }
 
 #[tokio::test(start_paused = true)]
