@@ -22,10 +22,11 @@ use super::effect::Effect;
 use super::error::RunError;
 use super::event::Event;
 use super::intake::Intake;
-use super::lanes::Lanes;
+use super::lanes::{KeyHash, Lanes};
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::partition::Partitions;
+use super::pipeline::Finished;
 use super::{Context, Topology};
 use crate::sinks::Sink;
 use crate::sources::{Source, SourceError, SourceEvent};
@@ -96,30 +97,35 @@ impl<'a> Run<'a> {
         let mut shutdown = pin!(shutdown);
         let mut ended = false;
         loop {
-            self.now = Instant::now();
             self.do_what_is_due();
             self.advance();
             if self.is_over() {
                 return Ok(self.close().await);
             }
             let wake_at = self.wake_at();
-            select! {
+            let turn = select! {
                 biased;
-                () = &mut shutdown, if self.stop.is_none() => self.stop(),
-                effect = completed(&mut self.effect) => self.on_effect(effect)?,
-                Some((lane, finished)) = self.running.next() => self.collect(lane, finished),
-                () = completed(&mut self.intake.gate) => {}
-                event = events.next(), if !ended => match event {
-                    Some(event) => {
-                        self.on_event(event?);
-                        self.take_in(&mut events)?;
-                    }
-                    None => {
-                        ended = true;
-                        self.stop();
-                    }
-                },
-                () = sleep_until(wake_at) => {}
+                () = &mut shutdown, if self.stop.is_none() => Turn::Shutdown,
+                effect = completed(&mut self.effect) => Turn::Effect(effect),
+                Some((lane, finished)) = self.running.next() => Turn::Done(lane, finished),
+                () = completed(&mut self.intake.gate) => Turn::Due,
+                event = events.next(), if !ended => Turn::Event(event),
+                () = sleep_until(wake_at) => Turn::Due,
+            };
+            self.now = Instant::now();
+            match turn {
+                Turn::Shutdown => self.stop(),
+                Turn::Effect(effect) => self.on_effect(effect)?,
+                Turn::Done(lane, finished) => self.collect(lane, finished),
+                Turn::Event(Some(event)) => {
+                    self.on_event(event?);
+                    self.take_in(&mut events)?;
+                }
+                Turn::Event(None) => {
+                    ended = true;
+                    self.stop();
+                }
+                Turn::Due => {}
             }
             tokio::task::consume_budget().await;
         }
@@ -208,6 +214,16 @@ impl<'a> Run<'a> {
         }
         self.drain_deadlines().fold(wake_at, Instant::min)
     }
+}
+
+/// What makes the loop turn.
+enum Turn {
+    Shutdown,
+    Effect(Effect),
+    Done(Option<KeyHash>, Finished),
+    Event(Option<Result<SourceEvent, SourceError>>),
+    /// The job sink is ready again, or a time has come.
+    Due,
 }
 
 type SourceEvents<'a> = BoxStream<'a, Result<SourceEvent, SourceError>>;

@@ -1,5 +1,7 @@
 //! Groups of the in-memory broker: rebalances while records are in flight, crashes, zombies.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -85,7 +87,7 @@ async fn an_eager_rebalance_asks_everything_back_and_assigns_after_the_last_rele
     assert!(silent(&mut from_b).await);
     assert_eq!(next(&mut from_a).await, SourceEvent::Revoked(partitions(&[0, 1])));
     a.release(&partitions(&[0])).await.unwrap();
-    assert!(silent(&mut from_b).await, "one partition is not released yet");
+    assert!(silent(&mut from_a).await && silent(&mut from_b).await, "one is not released yet");
     a.release(&partitions(&[1])).await.unwrap();
     assert_eq!(assigned(next(&mut from_a).await), [(0, 2)]);
     assert_eq!(assigned(next(&mut from_b).await), [(1, 1)]);
@@ -200,6 +202,32 @@ async fn operations_fail_as_often_as_was_said_and_are_held_until_released() {
     broker.produce(ProducerRecord::to("jobs")).unwrap();
     assert!(events.next().await.unwrap().is_err());
     assert!(events.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_take_turns() {
+    let broker = broker(2, 8);
+    let a = broker.consumer("group", ["jobs"]).max_poll_records(2).build();
+    let mut events = a.events();
+    assert_eq!(assigned(next(&mut events).await), [(0, 1), (1, 1)]);
+    let mut order = Vec::new();
+    for _ in 0..8 {
+        let SourceEvent::Record(record) = next(&mut events).await else { panic!() };
+        order.push(record.partition.partition);
+    }
+    assert_eq!(order, [0, 0, 1, 1, 0, 0, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_stream_is_woken_by_what_happens() {
+    let broker = broker(1, 0);
+    let a = member(&broker);
+    let waiting = tokio::spawn(async move { a.events().skip(1).next().await });
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    broker.produce(ProducerRecord::to("jobs")).unwrap();
+    let record = timeout(SECOND, waiting).await.unwrap().unwrap().unwrap().unwrap();
+    assert_eq!((offset(&record), start.elapsed()), (0, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

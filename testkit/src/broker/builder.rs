@@ -8,6 +8,7 @@ use std::time::Duration;
 use jobstream::record::Timestamp;
 use tokio::sync::Notify;
 
+use super::partitioner::Partitioner;
 use super::random::Random;
 use super::state::{State, WallClock};
 use super::transaction::Transactions;
@@ -20,9 +21,11 @@ pub const DEFAULT_WALL_CLOCK_MS: Timestamp = 1_704_067_200_000;
 #[derive(Clone)]
 pub struct BrokerBuilder {
     seed: u64,
+    partitioner: Partitioner,
     wall_clock: WallClock,
     session_timeout: Duration,
     transaction_timeout: Duration,
+    yields: bool,
 }
 
 impl BrokerBuilder {
@@ -30,6 +33,13 @@ impl BrokerBuilder {
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// Places records by this partitioner; `ConsistentRandom` if nothing is said.
+    #[must_use]
+    pub const fn partitioner(mut self, partitioner: Partitioner) -> Self {
+        self.partitioner = partitioner;
         self
     }
 
@@ -55,10 +65,20 @@ impl BrokerBuilder {
         self
     }
 
+    /// Lets every operation but joins and fetches yield once before its effect and once after it.
+    /// A simulation that drops a future at its k-th poll then meets every moment at which a crash
+    /// makes a difference, those between the steps of a transaction included.
+    #[must_use]
+    pub const fn yielding(mut self) -> Self {
+        self.yields = true;
+        self
+    }
+
     /// A broker with these settings, and no topics.
     pub fn build(self) -> Broker {
         let state = State {
             wall_clock: self.wall_clock,
+            partitioner: self.partitioner,
             random: Random::seeded(self.seed),
             session_timeout: self.session_timeout,
             topics: BTreeMap::new(),
@@ -72,7 +92,8 @@ impl BrokerBuilder {
             parked: BTreeMap::new(),
             changed: false,
         };
-        Broker { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
+        let (state, changed) = (Mutex::new(state), Notify::new());
+        Broker { shared: Arc::new(Shared { yields: self.yields, state, changed }) }
     }
 }
 
@@ -80,9 +101,11 @@ impl Default for BrokerBuilder {
     fn default() -> Self {
         Self {
             seed: 0,
+            partitioner: Partitioner::default(),
             wall_clock: Arc::new(|| DEFAULT_WALL_CLOCK_MS),
             session_timeout: Duration::from_secs(45),
             transaction_timeout: Duration::from_secs(60),
+            yields: false,
         }
     }
 }
@@ -91,6 +114,7 @@ impl fmt::Debug for BrokerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BrokerBuilder")
             .field("seed", &self.seed)
+            .field("partitioner", &self.partitioner)
             .field("session_timeout", &self.session_timeout)
             .field("transaction_timeout", &self.transaction_timeout)
             .finish_non_exhaustive()

@@ -12,7 +12,7 @@ use super::Broker;
 use super::consumer::Consumer;
 use super::member::MemberId;
 use super::operation::Fault;
-use super::producer::too_large;
+use super::producer::{ProduceError, too_large};
 use super::transactional_producer::{TransactionError, TransactionalProducer};
 
 /// What the two of a pair share: the member, and the producer of its transactions.
@@ -55,10 +55,6 @@ impl Transaction {
     }
 
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
-        let outputs = self.broker.with(|state| too_large(state, batch))?;
-        if !outputs.is_empty() {
-            return Err(SinkError::TooLarge { outputs, others_published: false });
-        }
         let error = match self.run(&batch.outputs, &batch.positions).await {
             Ok(()) => return Ok(Published::RecordsAndPositions),
             Err(error) => error,
@@ -66,6 +62,10 @@ impl Transaction {
         self.recover(&error);
         let reason = error.to_string();
         Err(match error {
+            TransactionError::Record(ProduceError::TooLarge { .. }) => {
+                let outputs = self.broker.with(|state| too_large(state, batch))?;
+                SinkError::TooLarge { outputs, others_published: false }
+            }
             TransactionError::Fenced(_)
             | TransactionError::GroupFenced(_)
             | TransactionError::Fault(Fault::Fenced | Fault::Aborted | Fault::Transient) => {

@@ -29,7 +29,8 @@ impl Broker {
         });
     }
 
-    /// Takes the broker away: every operation pends, and no session or transaction times out.
+    /// Takes the broker away: every operation pends, and no session or transaction times out. What
+    /// a stream has already fetched is still yielded.
     pub fn stop(&self) {
         self.change(|state| state.stopped = true);
     }

@@ -154,7 +154,6 @@ impl Member {
         self.dirty.store(false, Ordering::Release);
         if let Some(first) = chunk.front()
             && let Some(fetch) = self.fetches.get_mut(&first.partition)
-            && fetch.generation == first.generation
         {
             fetch.next = first.offset;
         }

@@ -44,6 +44,7 @@ use tokio::sync::Notify;
 mod assignor;
 mod builder;
 mod consumer;
+mod coordinator;
 mod events;
 mod exactly_once;
 mod faults;
@@ -56,6 +57,7 @@ mod partitioner;
 mod producer;
 mod random;
 mod reads;
+mod sessions;
 mod state;
 mod topic;
 mod transaction;
@@ -82,6 +84,8 @@ pub struct Broker {
 }
 
 struct Shared {
+    /// Whether operations yield around their effect.
+    yields: bool,
     state: Mutex<State>,
     /// Notified after every change, for whoever waits for a condition.
     changed: Notify,
@@ -112,7 +116,7 @@ impl Broker {
     /// If there is no such topic or partition, or the record is larger than the topic takes.
     pub fn produce(&self, record: impl Into<ProducerRecord>) -> Result<(i32, i64), ProduceError> {
         let record = record.into();
-        self.change(|state| state.append(&record, Partitioner::default(), None))
+        self.change(|state| state.append(&record, None))
     }
 
     /// A member of `group` that subscribes to `topics`; it joins when its stream is first polled.

@@ -1,5 +1,7 @@
 //! Operations: what a client asks of the broker, and what can be made of it.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -16,7 +18,8 @@ pub(super) const RETRY_BACKOFF: Duration = Duration::from_millis(100);
 pub enum Operation {
     /// Joining the group, when a stream is first polled and after it lost its session.
     Join,
-    /// Reading records. What a stream has already fetched is still yielded while it is held.
+    /// Reading records, when there are some to read. What a stream has already fetched is still
+    /// yielded while it is held.
     Fetch,
     /// Beginning a transaction.
     BeginTransaction,
@@ -88,13 +91,14 @@ impl State {
 
 impl Broker {
     /// Applies an operation once it is admitted. Cancelled, it was applied or not, as a whole.
-    pub(super) async fn perform<T>(
+    pub(super) async fn perform<T: Send>(
         &self,
         operation: Operation,
         member: Option<MemberId>,
         mut apply: impl FnMut(&mut State) -> T + Send,
     ) -> Result<T, Fault> {
-        loop {
+        self.yield_once().await;
+        let outcome = loop {
             let changed = self.shared.changed.notified();
             let outcome = self.with(|state| {
                 state.expire_overdue(Instant::now());
@@ -108,14 +112,28 @@ impl Broker {
                 }
             });
             match outcome {
-                Some(outcome) => return outcome,
+                Some(outcome) => break outcome,
                 None => changed.await,
             }
-        }
+        };
+        self.yield_once().await;
+        outcome
+    }
+
+    async fn yield_once(&self) {
+        let mut yielded = !self.shared.yields;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 
     /// The same, but tries again what fails for now.
-    pub(super) async fn perform_at_last<T>(
+    pub(super) async fn perform_at_last<T: Send>(
         &self,
         operation: Operation,
         member: Option<MemberId>,

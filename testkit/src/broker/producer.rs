@@ -7,7 +7,6 @@ use jobstream::sinks::{Batch, Published, Sink, SinkError};
 use super::Broker;
 use super::member::MemberId;
 use super::operation::{Fault, Operation};
-use super::partitioner::Partitioner;
 use super::state::State;
 
 /// A record that was not appended.
@@ -38,20 +37,12 @@ pub enum ProduceError {
 #[derive(Clone, Debug)]
 pub struct Producer {
     broker: Broker,
-    partitioner: Partitioner,
     member: Option<MemberId>,
 }
 
 impl Producer {
     pub(super) fn new(broker: Broker) -> Self {
-        Self { broker, partitioner: Partitioner::default(), member: None }
-    }
-
-    /// Places records by this partitioner.
-    #[must_use]
-    pub const fn partitioner(mut self, partitioner: Partitioner) -> Self {
-        self.partitioner = partitioner;
-        self
+        Self { broker, member: None }
     }
 
     /// Runs in the process of that member: when it crashes or is suspended, this pends too.
@@ -65,9 +56,9 @@ impl Producer {
 #[async_trait]
 impl Sink for Producer {
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
-        let published = self.broker.perform_at_last(Operation::Publish, self.member, |state| {
-            publish(state, batch, self.partitioner)
-        });
+        let published = self
+            .broker
+            .perform_at_last(Operation::Publish, self.member, |state| publish(state, batch));
         published.await.unwrap_or_else(|fault| {
             let reason = format!("publish: {fault:?} fault was set");
             Err(match fault {
@@ -82,18 +73,12 @@ impl Sink for Producer {
     }
 }
 
-fn publish(
-    state: &mut State,
-    batch: &Batch,
-    partitioner: Partitioner,
-) -> Result<Published, SinkError> {
+fn publish(state: &mut State, batch: &Batch) -> Result<Published, SinkError> {
     let too_large = too_large(state, batch)?;
     let mut refused = too_large.iter().copied().peekable();
     for (index, record) in batch.outputs.iter().enumerate() {
         if refused.next_if_eq(&index).is_none() {
-            state
-                .append(record, partitioner, None)
-                .map_err(|error| SinkError::Broken(error.to_string()))?;
+            state.append(record, None).map_err(|error| SinkError::Broken(error.to_string()))?;
         }
     }
     if too_large.is_empty() {

@@ -9,7 +9,6 @@ use jobstream::record::{ProducerRecord, TopicPartition};
 use tokio::time::Instant;
 
 use super::log::ProducerId;
-use super::partitioner::Partitioner;
 use super::producer::ProduceError;
 use super::state::State;
 use super::transactional_producer::TransactionError;
@@ -119,13 +118,12 @@ impl State {
         id: &str,
         epoch: u64,
         records: &[ProducerRecord],
-        partitioner: Partitioner,
     ) -> Result<Vec<(i32, i64)>, TransactionError> {
         let (producer, _) = self.transactions.open(id, epoch)?;
         for record in records {
             self.check(record)?;
         }
-        let places = records.iter().map(|record| self.append(record, partitioner, Some(producer)));
+        let places = records.iter().map(|record| self.append(record, Some(producer)));
         let places = places.collect::<Result<Vec<_>, ProduceError>>()?;
         let (_, open) = self.transactions.open(id, epoch)?;
         for (record, &(partition, _)) in records.iter().zip(&places) {

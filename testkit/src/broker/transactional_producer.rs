@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use super::Broker;
 use super::member::MemberId;
 use super::operation::{Fault, Operation};
-use super::partitioner::Partitioner;
 use super::producer::ProduceError;
 
 /// A transaction that did not go on.
@@ -58,21 +57,13 @@ pub struct TransactionalProducer {
     broker: Broker,
     id: Arc<str>,
     epoch: AtomicU64,
-    partitioner: Partitioner,
     member: Option<MemberId>,
 }
 
 impl TransactionalProducer {
     pub(super) fn new(broker: Broker, id: Arc<str>, member: Option<MemberId>) -> Self {
         let epoch = AtomicU64::new(broker.change(|state| state.init_producer(&id)));
-        Self { broker, id, epoch, partitioner: Partitioner::default(), member }
-    }
-
-    /// Places records by this partitioner.
-    #[must_use]
-    pub const fn partitioner(mut self, partitioner: Partitioner) -> Self {
-        self.partitioner = partitioner;
-        self
+        Self { broker, id, epoch, member }
     }
 
     /// Becomes the newest producer of its id once more, and aborts what was open.
@@ -113,7 +104,7 @@ impl TransactionalProducer {
         records: &[ProducerRecord],
     ) -> Result<Vec<(i32, i64)>, TransactionError> {
         let sent = self.broker.perform_at_last(Operation::Publish, self.member, |state| {
-            state.send(&self.id, self.epoch(), records, self.partitioner)
+            state.send(&self.id, self.epoch(), records)
         });
         sent.await.unwrap_or_else(|fault| Err(TransactionError::Fault(fault)))
     }

@@ -1,0 +1,54 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  mailjob demo
+      The jobs that come with the program, one of every fate.
+  mailjob demo --jobs jobs.jsonl --results results.jsonl --mails mails/
+      Your own jobs, one a line; results and mails go to files.
+  grep example.com jobs.jsonl | mailjob demo --jobs -
+      Jobs from standard input.
+  mailjob demo --generate 100000
+      Synthetic load, with its throughput at the end.";
+
+/// Takes e-mail jobs from Kafka, sends them by SMTP and reports the results.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole service in this process: broker, mail server and all, nothing to install
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct DemoArgs {
+    /// Read jobs from FILE, one a line ('-' is standard input), instead of the built-in ones
+    #[arg(long, value_name = "FILE", conflicts_with = "generate")]
+    pub(crate) jobs: Option<PathBuf>,
+
+    /// Make N jobs up and show the throughput
+    #[arg(long, value_name = "N")]
+    pub(crate) generate: Option<u64>,
+
+    /// Write the results to FILE, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) results: Option<PathBuf>,
+
+    /// Write the dead letters to FILE, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dead_letters: Option<PathBuf>,
+
+    /// Write every mail to DIR as it was received, one .eml each; *.eml already there are removed
+    #[arg(long, value_name = "DIR")]
+    pub(crate) mails: Option<PathBuf>,
+}

@@ -1,0 +1,226 @@
+//! The whole service in one process: in-memory broker, shipping topology, mail sink, inbox.
+
+mod fates;
+mod inbox;
+mod input;
+mod output;
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use jobstream::record::ProducerRecord;
+use jobstream::sinks::smtp::{ConfigError, MailConfig, MailSink, TlsMode};
+use jobstream::topology::{Ambiguous, Retry, RunError, Topology};
+use jobstream_testkit::broker::{Broker, Isolation, ProduceError, Retention, TopicOptions};
+use jobstream_testkit::smtp::{Keep, SmtpServer, StartError};
+use mailjob::topology::{Topics, topology};
+use tokio::time::Instant;
+
+use crate::cli::DemoArgs;
+use fates::{Counts, Fates};
+use input::Input;
+
+const PARTITIONS: i32 = 6;
+const GROUP: &str = "topic-job-run-consumer-emailexecutor";
+const MAIL_FROM: &str = "mailjob@example.com";
+/// Whose addresses may stand in `From`.
+const ALLOWED_FROM_DOMAIN: &str = "example.com";
+/// Places records without a key, the same in every run.
+const SEED: u64 = 7;
+const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not 0");
+/// Jobs that are produced and not finished, at most: a long run needs no more memory.
+const BACKLOG: u64 = 20_000;
+/// A message can be twice as large as a job.
+const MAX_MESSAGE_BYTES: usize = 2 << 20;
+
+/// What ends a demo before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DemoError {
+    /// A file could not be read or written; the error names it.
+    #[error(transparent)]
+    File(io::Error),
+    #[error("the inbox does not start: {0}")]
+    Inbox(#[from] StartError),
+    #[error("the mail sink does not start: {0}")]
+    MailSink(#[from] ConfigError),
+    #[error("a job was not produced: {0}")]
+    Produce(#[from] ProduceError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("interrupted: {finished} of {all} records have met their fate")]
+    Interrupted { finished: u64, all: u64 },
+    #[error("standard output: {0}")]
+    Output(io::Error),
+}
+
+impl DemoError {
+    /// Whether it is the user's to mend.
+    pub(crate) const fn is_usage(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+}
+
+/// Runs the demo from its first job to its last, and shows what became of them.
+pub(crate) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
+    let input = Input::read(args.jobs.as_deref(), args.generate).map_err(DemoError::File)?;
+    let results =
+        args.results.as_deref().map(output::create).transpose().map_err(DemoError::File)?;
+    let dead_letters =
+        args.dead_letters.as_deref().map(output::create).transpose().map_err(DemoError::File)?;
+    args.mails.as_deref().map_or(Ok(()), output::empty_folder).map_err(DemoError::File)?;
+
+    let stage = Stage::new(&input, results.is_some(), args.mails.is_some()).await?;
+    let started = Instant::now();
+    let outcome = stage.play(&input).await;
+    let took = started.elapsed();
+
+    for (topic, file) in
+        [(&stage.topics.results, results), (&stage.topics.dead_letters, dead_letters)]
+    {
+        if let Some(file) = file {
+            let records = stage.broker.records(topic, Isolation::ReadCommitted);
+            output::write_records(file, &records).map_err(DemoError::File)?;
+        }
+    }
+    if let Some(folder) = &args.mails {
+        output::write_mails(folder, &stage.server.inbox().mails()).map_err(DemoError::File)?;
+    }
+    stage.show(&input, took).map_err(DemoError::Output)?;
+    stage.server.shutdown().await;
+    outcome
+}
+
+/// Everything that a demo runs on.
+struct Stage {
+    topics: Topics,
+    broker: Broker,
+    server: SmtpServer,
+    topology: Topology,
+    fates: Arc<Fates>,
+}
+
+impl Stage {
+    async fn new(input: &Input, keep_results: bool, keep_mails: bool) -> Result<Self, DemoError> {
+        let topics = Topics::default();
+        let is_load = matches!(input, Input::Generated(_));
+        let broker = Broker::builder().seed(SEED).build();
+        let options = TopicOptions::partitions(PARTITIONS).max_message_bytes(MAX_MESSAGE_BYTES);
+        broker.create_topic(&*topics.jobs, options.clone().retention(Retention::Unconsumed));
+        let kept = if keep_results { Retention::Everything } else { Retention::Latest(0) };
+        broker.create_topic(&*topics.results, options.clone().retention(kept));
+        broker.create_topic(&*topics.dead_letters, options);
+
+        let keep = if is_load && !keep_mails { Keep::Counts } else { Keep::Mails };
+        let server = inbox::start(matches!(input, Input::Fixtures(_)), keep).await?;
+        let address = server.address();
+        let sink = MailSink::new(&MailConfig {
+            port: address.port(),
+            tls: TlsMode::None,
+            allowed_from_domains: vec![ALLOWED_FROM_DOMAIN.into()],
+            connections_max: CONNECTIONS,
+            ..MailConfig::new(address.ip().to_string(), MAIL_FROM)
+        })?;
+        let retry = Retry {
+            attempts: 4,
+            deadline: Duration::from_secs(60),
+            first_delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(1),
+            ambiguous: Ambiguous::Resend,
+        };
+        let fates = Arc::new(Fates::new());
+        let topology =
+            topology(&topics, Arc::new(sink), retry).with_seed(SEED).with_observer(fates.clone());
+        Ok(Self { topics, broker, server, topology, fates })
+    }
+
+    /// Runs the topology until every job has met its fate, or Ctrl-C.
+    async fn play(&self, input: &Input) -> Result<(), DemoError> {
+        let all = input.len();
+        let progress = progress_bar(input);
+        let source = self.broker.consumer(GROUP, [self.topics.jobs.clone()]).build();
+        let sink = self.broker.producer();
+        let mut fed = Ok(());
+        let mut interrupted = false;
+        let shutdown = async {
+            tokio::select! {
+                biased;
+                _ = tokio::signal::ctrl_c() => interrupted = true,
+                result = self.feed(input, &progress) => fed = result,
+            }
+        };
+        self.topology.run(&source, &sink, shutdown).await?;
+        progress.finish_and_clear();
+        fed?;
+        let finished = self.fates.counts().total();
+        if interrupted || finished < all {
+            return Err(DemoError::Interrupted { finished, all });
+        }
+        Ok(())
+    }
+
+    /// Produces the jobs, no faster than they are finished, and waits for the last one's fate.
+    async fn feed(&self, input: &Input, progress: &ProgressBar) -> Result<(), DemoError> {
+        let mut finished = self.fates.finished();
+        let mut produced = 0;
+        loop {
+            let done = *finished.borrow_and_update();
+            progress.set_position(done);
+            if done >= input.len() {
+                return Ok(());
+            }
+            while produced < input.len() && produced < done + BACKLOG {
+                let job = ProducerRecord::to(self.topics.jobs.clone()).value(input.job(produced));
+                self.broker.produce(job)?;
+                produced += 1;
+            }
+            if finished.changed().await.is_err() {
+                unreachable!("the fates outlive the demo");
+            }
+        }
+    }
+
+    fn show(&self, input: &Input, took: Duration) -> io::Result<()> {
+        let counts = self.fates.counts();
+        let mut out = anstream::stdout().lock();
+        writeln!(out, "{}", counts.table())?;
+        writeln!(out, "{}", self.on_the_way(&counts))?;
+        if matches!(input, Input::Generated(_)) {
+            let rate = counts.total() as f64 / took.as_secs_f64();
+            let (jobs, took) = (HumanCount(counts.total()), took.as_secs_f64());
+            writeln!(
+                out,
+                "{jobs} jobs in {took:.2} s: {rate:.0} jobs/s over {CONNECTIONS} connections"
+            )?;
+        }
+        Ok(())
+    }
+
+    fn on_the_way(&self, counts: &Counts) -> String {
+        let inbox = self.server.inbox();
+        let mails = inbox.count();
+        let repeated = mails - inbox.counts().len().min(mails as usize) as u64;
+        format!(
+            "{} mails are in the inbox, {} of them a second copy with the same Message-ID; {} \
+             attempts were made again",
+            HumanCount(mails),
+            HumanCount(repeated),
+            HumanCount(counts.retries),
+        )
+    }
+}
+
+/// Shown on a terminal only, and only where there is something to wait for.
+fn progress_bar(input: &Input) -> ProgressBar {
+    let Input::Generated(count) = input else { return ProgressBar::hidden() };
+    let style = ProgressStyle::with_template(
+        "{bar:40.cyan/blue} {human_pos} of {human_len} jobs, {per_sec}, {eta} left",
+    );
+    let bar = ProgressBar::new(*count);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

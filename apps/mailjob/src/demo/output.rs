@@ -1,0 +1,127 @@
+//! What a demo leaves in files: records as JSON lines, mails as .eml.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use jobstream::record::{ConsumerRecord, Headers};
+use jobstream_testkit::smtp::Mail;
+use serde::Serialize;
+
+/// A record as one JSON line.
+#[derive(Serialize)]
+struct Line<'a> {
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+    key: Text<'a>,
+    headers: BTreeMap<&'a str, Header<'a>>,
+    value: Text<'a>,
+}
+
+/// Bytes as a string where they are UTF-8, else as base64; null where there are none.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Text<'a> {
+    Null,
+    Utf8(Cow<'a, str>),
+    Base64 { base64: String },
+}
+
+/// The value of a header, or the list of them where its name is repeated.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Header<'a> {
+    One(Text<'a>),
+    Many(Vec<Text<'a>>),
+}
+
+impl<'a> From<Option<&'a Bytes>> for Text<'a> {
+    fn from(bytes: Option<&'a Bytes>) -> Self {
+        match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+            None => Self::Null,
+            Some((_, Ok(text))) => Self::Utf8(text.into()),
+            Some((bytes, Err(_))) => Self::Base64 { base64: BASE64.encode(bytes) },
+        }
+    }
+}
+
+fn headers(headers: &Headers) -> BTreeMap<&str, Header<'_>> {
+    let mut named: BTreeMap<&str, Header<'_>> = BTreeMap::new();
+    for header in headers {
+        let value = Text::from(header.value.as_ref());
+        match named.remove(&*header.name) {
+            None => named.insert(&header.name, Header::One(value)),
+            Some(Header::One(first)) => {
+                named.insert(&header.name, Header::Many(vec![first, value]))
+            }
+            Some(Header::Many(mut values)) => {
+                values.push(value);
+                named.insert(&header.name, Header::Many(values))
+            }
+        };
+    }
+    named
+}
+
+/// Opens a file for writing; the error names it.
+pub(super) fn create(path: &Path) -> io::Result<BufWriter<File>> {
+    File::create(path).map(BufWriter::new).map_err(|error| named(path, &error))
+}
+
+/// Writes records, one JSON object a line.
+pub(super) fn write_records(mut file: impl Write, records: &[ConsumerRecord]) -> io::Result<()> {
+    for record in records {
+        let line = Line {
+            topic: &record.partition.topic,
+            partition: record.partition.partition,
+            offset: record.offset,
+            key: record.key.as_ref().into(),
+            headers: headers(&record.headers),
+            value: record.value.as_ref().into(),
+        };
+        serde_json::to_writer(&mut file, &line)?;
+        file.write_all(b"\n")?;
+    }
+    file.flush()
+}
+
+/// Makes the folder if it is missing, and removes the .eml files that are in it.
+pub(super) fn empty_folder(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder).map_err(|error| named(folder, &error))?;
+    for entry in fs::read_dir(folder).map_err(|error| named(folder, &error))? {
+        let path = entry.map_err(|error| named(folder, &error))?.path();
+        if path.extension().is_some_and(|extension| extension == "eml") {
+            fs::remove_file(&path).map_err(|error| named(&path, &error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes mails as they were received. A file is named after its `Message-ID`; further mails with
+/// the same one get a number.
+pub(super) fn write_mails(folder: &Path, mails: &[Arc<Mail>]) -> io::Result<()> {
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    for mail in mails {
+        let id = mail.message_id().unwrap_or("no-message-id");
+        let stem: String =
+            id.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let count = seen.entry(stem.clone()).or_default();
+        *count += 1;
+        let name = if *count == 1 { format!("{stem}.eml") } else { format!("{stem}-{count}.eml") };
+        let path = folder.join(name);
+        fs::write(&path, &mail.raw).map_err(|error| named(&path, &error))?;
+    }
+    Ok(())
+}
+
+/// An error that says which file it is about.
+pub(super) fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,3 @@
+//! The mail executor: takes e-mail jobs from a topic, sends the mails and reports the results.
+
+pub mod topology;

@@ -1,0 +1,82 @@
+//! The group coordinator: moves groups on, and takes their commits.
+
+use std::sync::Arc;
+
+use jobstream::position::PartitionPosition;
+use jobstream::record::TopicPartition;
+
+use super::member::MemberId;
+use super::state::State;
+use super::topic::Retention;
+
+impl State {
+    /// Lets a group decide anew who gets what.
+    pub(super) fn rebalance(&mut self, name: &str) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let partitions = self.topics.values().filter(|topic| group.topics.contains(&topic.name));
+        let partitions = partitions.flat_map(|topic| {
+            (0..topic.partitions()).map(|number| TopicPartition::new(topic.name.clone(), number))
+        });
+        group.rebalance(partitions.collect());
+        self.reconcile(name);
+    }
+
+    pub(super) fn reassign(&mut self, name: &str, partition: &TopicPartition, to: MemberId) {
+        if let Some(group) = self.groups.get_mut(name) {
+            group.reassign(partition, to);
+            self.reconcile(name);
+        }
+    }
+
+    /// Lets a group take its next steps, and tells its members.
+    pub(super) fn reconcile(&mut self, name: &str) {
+        let unstable = self.transactions.unstable_offsets(name);
+        let Some(group) = self.groups.get_mut(name) else { return };
+        for (id, event) in group.reconcile(&unstable) {
+            self.members[id.0].notify(event);
+        }
+        self.changed = true;
+    }
+
+    pub(super) fn release(&mut self, id: MemberId, partitions: &[TopicPartition]) {
+        let name = self.members[id.0].subscription.group.clone();
+        if let Some(group) = self.groups.get_mut(&name) {
+            group.release(id, partitions);
+            self.reconcile(&name);
+        }
+    }
+
+    /// Says why the member may not commit these positions, if so.
+    pub(super) fn fence(
+        &self,
+        id: MemberId,
+        positions: &[PartitionPosition],
+    ) -> Result<(), String> {
+        match self.groups.get(&self.members[id.0].subscription.group) {
+            Some(group) => group.fence(id, positions),
+            None => Err(format!("{id} has not joined its group")),
+        }
+    }
+
+    /// Commits positions without a question.
+    pub(super) fn commit(&mut self, name: &Arc<str>, positions: &[PartitionPosition]) {
+        self.groups.entry(name.clone()).or_default().commit(positions);
+        for position in positions {
+            self.drop_consumed(&position.partition);
+        }
+    }
+
+    fn drop_consumed(&mut self, partition: &TopicPartition) {
+        let Some(topic) = self.topics.get_mut(&partition.topic) else { return };
+        if topic.retention != Retention::Unconsumed {
+            return;
+        }
+        let groups = self.groups.values().filter(|group| group.topics.contains(&partition.topic));
+        let committed = groups.map(|group| group.committed.get(partition).map_or(0, |c| c.offset));
+        if let (Some(before), Some(log)) =
+            (committed.min(), topic.logs.get_mut(partition.partition as usize))
+        {
+            log.truncate(before);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! A broker under test.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jobstream::record::{ConsumerRecord, ProducerRecord, Topic, TopicPartition};
+use jobstream::sinks::Sink;
+use jobstream::sources::Source;
+
+use crate::broker::{CommittedOffset, Isolation};
+
+/// Makes topics, sources and sinks on a broker, and looks at it from outside.
+///
+/// Methods panic when the broker can't be asked: that is no finding about it.
+#[async_trait]
+pub trait Backend: Sync {
+    /// Its consumer, of a pair or not.
+    type Source: Source;
+
+    /// What it can do.
+    fn features(&self) -> Features;
+
+    /// How long a condition may take until it counts as not met.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    /// Creates a topic under a name that was never used; it takes records of 1 MiB, and none of
+    /// 3 MiB.
+    async fn create_topic(&self, partitions: i32) -> Topic;
+
+    /// A consumer of one topic that sees committed records, starts at the earliest where nothing
+    /// is committed, and has not joined yet.
+    async fn source(&self, group: &str, topic: &Topic) -> Self::Source;
+
+    /// A sink that leaves the positions to the source, and places keys by CRC-32.
+    async fn sink(&self) -> Box<dyn Sink>;
+
+    /// A consumer of one topic and the sink that commits its positions in transactions.
+    async fn exactly_once(
+        &self,
+        group: &str,
+        topic: &Topic,
+        transactional_id: &str,
+    ) -> (Self::Source, Box<dyn Sink>);
+
+    /// All records of a topic, sorted by partition and offset.
+    async fn read(&self, topic: &Topic, isolation: Isolation) -> Vec<ConsumerRecord>;
+
+    /// The offset that the next record gets.
+    async fn high_watermark(&self, partition: &TopicPartition) -> i64;
+
+    /// What a group has committed for a partition.
+    async fn committed(&self, group: &str, partition: &TopicPartition) -> Option<CommittedOffset>;
+
+    /// Deletes the records below an offset. Needs `truncation`.
+    async fn truncate(&self, partition: &TopicPartition, before: i64);
+
+    /// Kills a member without a word to its group, which notices within its patience. Needs
+    /// `crashes`.
+    async fn crash(&self, source: Self::Source);
+
+    /// Lets the session of a live member run out. Needs `expiry`.
+    async fn expire(&self, source: &Self::Source);
+
+    /// Sends records in a transaction and aborts it. Needs `transactions`.
+    async fn abort(&self, transactional_id: &str, outputs: &[ProducerRecord]);
+
+    /// Sends records in a transaction and leaves it open, as a crash does. Needs `transactions`.
+    async fn abandon(&self, transactional_id: &str, outputs: &[ProducerRecord]);
+}
+
+/// What a backend can do beyond produce, fetch, groups and commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// Transactions: `exactly_once`, `abort` and `abandon`.
+    pub transactions: bool,
+    /// Rebalances ask back only what moves.
+    pub cooperative: bool,
+    /// `truncate`.
+    pub truncation: bool,
+    /// `crash`.
+    pub crashes: bool,
+    /// `expire`.
+    pub expiry: bool,
+}

@@ -1,0 +1,225 @@
+//! Rebalances: partitions move, and each has one owner at a time.
+
+use std::collections::BTreeSet;
+
+use jobstream::position::Position;
+use jobstream::sources::{CommitError, Source as _, SourceEvent};
+
+use super::records::fill;
+use super::{Backend, Behaviour, Members};
+
+pub(super) fn behaviours<B: Backend>() -> Vec<Behaviour<B>> {
+    vec![
+        Behaviour::always("members_share_the_partitions_and_each_has_one_owner", |b| {
+            Box::pin(members_share_the_partitions_and_each_has_one_owner(b))
+        }),
+        Behaviour::always("a_revoked_partition_stays_until_it_is_released", |b| {
+            Box::pin(a_revoked_partition_stays_until_it_is_released(b))
+        }),
+        Behaviour::always("no_record_follows_the_revocation_of_its_partition", |b| {
+            Box::pin(no_record_follows_the_revocation_of_its_partition(b))
+        }),
+        Behaviour::always("a_release_of_what_was_not_asked_back_is_passed_over", |b| {
+            Box::pin(a_release_of_what_was_not_asked_back_is_passed_over(b))
+        }),
+        Behaviour::always("a_member_that_leaves_is_replaced", |b| {
+            Box::pin(a_member_that_leaves_is_replaced(b))
+        }),
+        Behaviour::always("a_group_may_have_more_members_than_partitions", |b| {
+            Box::pin(a_group_may_have_more_members_than_partitions(b))
+        }),
+        Behaviour::always("a_kept_partition_goes_on_under_its_old_assignment", |b| {
+            Box::pin(a_kept_partition_goes_on_under_its_old_assignment(b))
+        })
+        .with(|features| features.cooperative),
+        Behaviour::always("a_crashed_member_is_replaced_and_its_records_come_again", |b| {
+            Box::pin(a_crashed_member_is_replaced_and_its_records_come_again(b))
+        })
+        .with(|features| features.crashes),
+        Behaviour::always("an_expired_member_learns_of_its_loss_and_joins_again", |b| {
+            Box::pin(an_expired_member_learns_of_its_loss_and_joins_again(b))
+        })
+        .with(|features| features.expiry),
+    ]
+}
+
+/// Six partitions and three members: two each, none twice.
+pub async fn members_share_the_partitions_and_each_has_one_owner<B: Backend>(backend: &B) {
+    let topic = backend.create_topic(6).await;
+    let group = format!("{topic}-group");
+    let mut sources = Vec::new();
+    for _ in 0..3 {
+        sources.push(backend.source(&group, &topic).await);
+    }
+    let mut members = Members::of(backend);
+    for source in &sources {
+        members.join(source);
+    }
+    members.settle(&[2, 2, 2]).await;
+    let owned = (0..3).flat_map(|member| members.owned(member).into_keys());
+    assert_eq!(owned.collect::<BTreeSet<_>>().len(), 6);
+}
+
+/// It can still be committed until then, and nobody else has it.
+pub async fn a_revoked_partition_stays_until_it_is_released<B: Backend>(backend: &B) {
+    let topic = backend.create_topic(2).await;
+    fill(backend, &topic, 2, 2).await;
+    let group = format!("{topic}-group");
+    let (a, b) = (backend.source(&group, &topic).await, backend.source(&group, &topic).await);
+    let mut members = Members::of(backend);
+    members.join(&a);
+    members.settle(&[2]).await;
+    members.join(&b);
+    members.until("a is asked", |m| !m.revoked(0).is_empty()).await;
+    let asked = members.revoked(0).remove(0);
+    members.silence().await;
+    assert!(members.owned(1).is_empty(), "b has {:?}", members.owned(1));
+    let position = members.position(0, &asked, Position::at(1));
+    members.during(a.commit(&[position])).await.expect("it is still a's");
+    members.settle(&[1, 1]).await;
+    let (next, source) = if members.owned(1).contains_key(&asked) { (1, &b) } else { (0, &a) };
+    let assigned = members.assignments(next, &asked);
+    let position = assigned.last().and_then(|assignment| assignment.position.clone());
+    assert_eq!(position, Some(Position::at(1)));
+    let position = members.position(next, &asked, Position::at(2));
+    members.during(source.commit(&[position])).await.expect("it is the new owner's");
+}
+
+/// Not even one that was fetched before or is published then; the new owner gets them.
+pub async fn no_record_follows_the_revocation_of_its_partition<B: Backend>(backend: &B) {
+    let topic = backend.create_topic(2).await;
+    let group = format!("{topic}-group");
+    let (a, b) = (backend.source(&group, &topic).await, backend.source(&group, &topic).await);
+    let mut members = Members::of(backend);
+    members.join(&a);
+    members.settle(&[2]).await;
+    members.join(&b);
+    members.during(fill(backend, &topic, 2, 100)).await;
+    members.until("a is asked", |m| !m.revoked(0).is_empty()).await;
+    members.during(fill(backend, &topic, 2, 100)).await;
+    members.silence().await;
+    members.settle(&[1, 1]).await;
+    let moved = members.owned(1).into_keys().next().expect("b owns one partition");
+    members.until("b's records", |m| m.offsets(1, &moved).len() == 200).await;
+    let seen = members.seen(0);
+    let is_revocation =
+        |event: &SourceEvent| matches!(event, SourceEvent::Revoked(p) if p.contains(&moved));
+    let revoked = seen.iter().position(is_revocation).expect("a was asked for it");
+    let of_moved =
+        |event: &SourceEvent| matches!(event, SourceEvent::Record(r) if r.partition == moved);
+    assert!(!seen[revoked..].iter().any(of_moved), "found {:?}", &seen[revoked..]);
+}
+
+/// The partition stays, its records go on, it can be committed.
+pub async fn a_release_of_what_was_not_asked_back_is_passed_over<B: Backend>(backend: &B) {
+    let topic = backend.create_topic(1).await;
+    let source = backend.source(&format!("{topic}-group"), &topic).await;
+    let mut members = Members::of(backend);
+    members.join(&source);
+    members.settle(&[1]).await;
+    let partition = members.owned(0).into_keys().next().expect("it owns the partition");
+    let release = source.release(std::slice::from_ref(&partition));
+    members.during(release).await.expect("the source goes on");
+    members.during(fill(backend, &topic, 1, 1)).await;
+    members.until("the record", |m| m.offsets(0, &partition) == [0]).await;
+    let position = members.position(0, &partition, Position::at(1));
+    members.during(source.commit(&[position])).await.expect("it is still its partition");
+    assert_eq!(members.assignments(0, &partition).len(), 1);
+}
+
+/// Without a session having to time out, the other gets everything.
+pub async fn a_member_that_leaves_is_replaced<B: Backend>(backend: &B) {
+    let topic = backend.create_topic(2).await;
+    let group = format!("{topic}-group");
+    let (a, b) = (backend.source(&group, &topic).await, backend.source(&group, &topic).await);
+    let mut members = Members::of(backend);
+    members.join(&a);
+    members.join(&b);
+    members.settle(&[1, 1]).await;
+    members.during(b.close()).await.expect("the member can leave");
+    members.forget(1);
+    members.settle(&[2]).await;
+}
+
+/// The one that gets none waits, and takes over when another leaves.
+pub async fn a_group_may_have_more_members_than_partitions<B: Backend>(backend: &B) {
+    let topic = backend.create_topic(1).await;
+    fill(backend, &topic, 1, 1).await;
+    let group = format!("{topic}-group");
+    let (a, b) = (backend.source(&group, &topic).await, backend.source(&group, &topic).await);
+    let mut members = Members::of(backend);
+    members.join(&a);
+    members.settle(&[1]).await;
+    members.join(&b);
+    members.silence().await;
+    let owners = |members: &Members<'_>| members.owned(0).len() + members.owned(1).len();
+    members.settle_until("one owner", |members| owners(members) == 1).await;
+    let (owner, other) = if members.owned(0).is_empty() { (&b, 0) } else { (&a, 1) };
+    members.during(owner.close()).await.expect("the member can leave");
+    members.forget(1 - other);
+    members.until("the record", |members| !members.records(other).is_empty()).await;
+}
+
+/// Its records go on where they were, with the same generation.
+pub async fn a_kept_partition_goes_on_under_its_old_assignment<B: Backend>(backend: &B) {
+    let topic = backend.create_topic(2).await;
+    let group = format!("{topic}-group");
+    let (a, b) = (backend.source(&group, &topic).await, backend.source(&group, &topic).await);
+    let mut members = Members::of(backend);
+    members.join(&a);
+    members.settle(&[2]).await;
+    members.join(&b);
+    members.settle(&[1, 1]).await;
+    let kept = members.owned(0).into_keys().next().expect("a owns one partition");
+    assert_eq!(members.assignments(0, &kept).len(), 1);
+    let asked: Vec<_> = members.seen(0).iter().collect();
+    let revoked =
+        |event: &&SourceEvent| matches!(event, SourceEvent::Revoked(gone) if gone.contains(&kept));
+    assert!(!asked.iter().any(revoked), "found {asked:?}");
+    let position = members.position(0, &kept, Position::at(0));
+    members.during(a.commit(&[position])).await.expect("a kept partition can be committed");
+}
+
+/// What it had not committed is delivered to the next.
+pub async fn a_crashed_member_is_replaced_and_its_records_come_again<B: Backend>(backend: &B) {
+    let topic = backend.create_topic(1).await;
+    fill(backend, &topic, 1, 3).await;
+    let group = format!("{topic}-group");
+    let a = backend.source(&group, &topic).await;
+    {
+        let mut members = Members::of(backend);
+        members.join(&a);
+        members.until("the records", |m| m.records(0).len() == 3).await;
+        let partition = members.records(0)[0].partition.clone();
+        let position = members.position(0, &partition, Position::at(1));
+        members.during(a.commit(&[position])).await.expect("the owner may commit");
+    }
+    backend.crash(a).await;
+    let b = backend.source(&group, &topic).await;
+    let mut members = Members::of(backend);
+    members.join(&b);
+    members.until("the records", |m| m.records(0).len() == 2).await;
+    assert_eq!(members.records(0)[0].offset, 1);
+}
+
+/// Its commits are fenced, its stream says `Lost`, and it gets a share again.
+pub async fn an_expired_member_learns_of_its_loss_and_joins_again<B: Backend>(backend: &B) {
+    let topic = backend.create_topic(2).await;
+    fill(backend, &topic, 2, 1).await;
+    let group = format!("{topic}-group");
+    let (a, b) = (backend.source(&group, &topic).await, backend.source(&group, &topic).await);
+    let mut members = Members::of(backend);
+    members.join(&a);
+    members.settle(&[2]).await;
+    let partition = members.owned(0).into_keys().next().expect("a owns both");
+    let stale = members.position(0, &partition, Position::at(1));
+    backend.expire(&a).await;
+    let refused = members.during(a.commit(std::slice::from_ref(&stale))).await;
+    assert!(matches!(refused, Err(CommitError::Fenced(_))), "found {refused:?}");
+    let is_loss = |event: &SourceEvent| matches!(event, SourceEvent::Lost(gone) if gone.len() == 2);
+    members.until("a has lost both", |m| m.seen(0).iter().any(is_loss)).await;
+    members.join(&b);
+    members.settle(&[1, 1]).await;
+    let refused = members.during(a.commit(&[stale])).await;
+    assert!(matches!(refused, Err(CommitError::Fenced(_))), "found {refused:?}");
+}

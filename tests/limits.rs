@@ -1,0 +1,125 @@
+//! Back-pressure: in flight never above its limit, memory bounded whatever the input.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use jobstream::topology::{Event, Limits};
+use proptest::prelude::*;
+use support::{
+    Diary, GROUP, JOBS, Never, Task, Told, broker, limits, produce, results, run_to_the_end,
+    topology,
+};
+use tokio::time::{sleep, timeout};
+
+async fn most_in_flight(tasks: &[(Option<u8>, u8, u8)], limit: usize) -> usize {
+    let (broker, diary) = (broker(3), Diary::new());
+    for (id, (key, takes, failures)) in tasks.iter().enumerate() {
+        let takes = Duration::from_millis(u64::from(*takes));
+        let task = Task::new(id as u64).takes(takes).fails(u32::from(*failures));
+        produce(&broker, key.map(|key| key.to_string()).as_deref(), &task);
+    }
+    let in_flight = AtomicUsize::new(0);
+    let most = Arc::new(AtomicUsize::new(0));
+    let seen = most.clone();
+    let observer = Arc::new(move |event: &Event<'_>| match event {
+        Event::Fetched(_) => {
+            let now = in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+            seen.fetch_max(now, Ordering::Relaxed);
+        }
+        Event::Finished { .. } => drop(Some(in_flight.fetch_sub(1, Ordering::Relaxed))),
+        _ => {}
+    });
+    let limits = Limits { in_flight_records: limit, ..limits() };
+    let topology = topology(diary.clone()).with_limits(limits).with_observer(observer);
+    run_to_the_end(&topology, &broker).await;
+    assert_eq!(results(&broker).len(), tasks.len());
+    assert!(diary.most_concurrent() <= most.load(Ordering::Relaxed));
+    most.load(Ordering::Relaxed)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn in_flight_is_never_above_its_limit_and_reaches_it(
+        tasks in prop::collection::vec((prop::option::of(0_u8..4), 1_u8..50, 0_u8..2), 1..80),
+        limit in 1_usize..40,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let most = runtime.block_on(most_in_flight(&tasks, limit));
+        prop_assert_eq!(most, limit.min(tasks.len()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_input_and_a_sink_that_never_answers_take_in_no_more_than_the_limit() {
+    let broker = broker(3);
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let seen = fetched.clone();
+    let observer = Arc::new(move |event: &Event<'_>| {
+        if matches!(event, Event::Fetched(_)) {
+            seen.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let limits = Limits { in_flight_records: 100, ..limits() };
+    let topology = topology(Arc::new(Never)).with_limits(limits).with_observer(observer);
+    let source = broker.consumer(GROUP, [JOBS]).build();
+    let producer = broker.producer();
+    let endless = async {
+        for id in 0.. {
+            produce(&broker, None, &Task::new(id));
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let run = topology.run(&source, &producer, std::future::pending());
+    let both = timeout(Duration::from_secs(3600), futures::future::join(run, endless));
+    assert!(both.await.is_err(), "expected that neither ends");
+    assert_eq!(fetched.load(Ordering::Relaxed), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn intake_stops_at_the_limit_of_bytes_and_a_larger_record_still_passes() {
+    let (broker, diary) = (broker(1), Diary::new());
+    for id in 0..50 {
+        produce(
+            &broker,
+            Some(&"k".repeat(1_000 + id)),
+            &Task::new(id as u64).takes(Duration::from_secs(1)),
+        );
+    }
+    let limits = Limits { in_flight_bytes: 4_000, ..limits() };
+    run_to_the_end(&topology(diary.clone()).with_limits(limits), &broker).await;
+    assert_eq!(diary.most_concurrent(), 4);
+    assert_eq!(results(&broker).len(), 50);
+
+    let diary = Diary::new();
+    produce(&broker, Some(&"k".repeat(9_000)), &Task::new(99));
+    run_to_the_end(&topology(diary.clone()).with_limits(limits), &broker).await;
+    assert_eq!(diary.ended(), [99]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frontier_that_stands_still_is_told_once_a_record() {
+    let (broker, told) = (broker(1), Arc::new(Told::default()));
+    for id in 0..2 {
+        produce(&broker, Some("a"), &Task::new(id).takes(Duration::from_secs(100)));
+    }
+    let seen = told.clone();
+    let observer = Arc::new(move |event: &Event<'_>| match event {
+        Event::Stuck { partition, offset, age } => {
+            seen.tell(format!("{partition} @ {offset} after {} s", age.as_secs()));
+        }
+        _ => {}
+    });
+    let limits = Limits { stuck_after: Duration::from_secs(30), ..limits() };
+    let topology = topology(Diary::new()).with_limits(limits).with_observer(observer);
+    run_to_the_end(&topology, &broker).await;
+    assert_eq!(told.all(), ["jobs[0] @ 0 after 30 s", "jobs[0] @ 1 after 30 s"]);
+}

@@ -1,0 +1,165 @@
+//! Publishing: what is refused, aborted or broken, and what a reader sees of it.
+
+mod support;
+
+use std::time::Duration;
+
+use jobstream::codec::Json;
+use jobstream::record::{ConsumerRecord, ProducerRecord};
+use jobstream::topology::{RunError, Topology, Worker};
+use jobstream_testkit::broker::{Broker, Fault, Isolation, Operation, TopicOptions};
+use support::{
+    DEAD_LETTERS, Diary, GROUP, JOBS, RESULTS, Task, broker, limits, produce, results, topology,
+    values,
+};
+use tokio::time::sleep;
+
+const SMALL_BYTES: usize = 2_000;
+
+/// A broker whose results take few bytes.
+fn small_broker() -> Broker {
+    let broker = Broker::new();
+    broker.create_topic(JOBS, 1);
+    let results = TopicOptions::partitions(1).max_message_bytes(SMALL_BYTES);
+    broker.create_topic(RESULTS, results);
+    broker.create_topic(DEAD_LETTERS, 1);
+    broker
+}
+
+/// Results of as many bytes as the job says, and an audit record each.
+fn inflate() -> Topology {
+    Topology::builder(DEAD_LETTERS).decode(Json::<usize>::new()).encode(
+        |_: &ConsumerRecord, size: usize| {
+            let result = ProducerRecord::to(RESULTS).value("x".repeat(size));
+            Ok(vec![ProducerRecord::to("audit").value(size.to_string()), result])
+        },
+    )
+}
+
+fn produce_sizes(broker: &Broker) {
+    broker.create_topic("audit", 1);
+    for size in ["10", "5000", "20"] {
+        broker.produce(ProducerRecord::to(JOBS).key("k").value(size)).unwrap();
+    }
+}
+
+fn check_too_large(broker: &Broker) {
+    let sizes: Vec<_> = values(broker, RESULTS, Isolation::ReadCommitted);
+    assert_eq!(sizes, ["x".repeat(10), "x".repeat(20)]);
+    let dead = broker.records(DEAD_LETTERS, Isolation::ReadCommitted);
+    assert_eq!(dead.len(), 1);
+    assert_eq!((dead[0].key.as_deref(), dead[0].value.as_deref()), (Some(&b"k"[..]), None));
+    assert_eq!(dead[0].headers.get("dead-letter-reason").unwrap(), "too-large");
+    assert_eq!(dead[0].headers.get("dead-letter-offset").unwrap(), "1");
+    let mut audit = values(broker, "audit", Isolation::ReadCommitted);
+    audit.sort();
+    assert_eq!(audit, ["10", "20", "5000"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_is_too_large_is_a_dead_letter_without_value() {
+    let broker = small_broker();
+    produce_sizes(&broker);
+    support::run_to_the_end(&inflate(), &broker).await;
+    check_too_large(&broker);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_exactly_once_mode_too_an_output_that_is_too_large_is_a_dead_letter() {
+    let broker = small_broker();
+    produce_sizes(&broker);
+    let (source, sink) = broker.exactly_once(GROUP, [JOBS], "one");
+    inflate().run(&source, &sink, broker.caught_up(GROUP, JOBS)).await.unwrap();
+    check_too_large(&broker);
+}
+
+#[tokio::test(start_paused = true)]
+async fn aborted_outputs_are_published_again_and_never_executed_again() {
+    let (broker, diary) = (broker(2), Diary::new());
+    for id in 0..20 {
+        produce(&broker, Some(&(id % 3).to_string()), &Task::new(id));
+    }
+    broker.fail(Operation::EndTransaction, 3, Fault::Aborted);
+    let (source, sink) = broker.exactly_once(GROUP, [JOBS], "one");
+    let topology = topology(diary.clone()).with_limits(limits());
+    topology.run(&source, &sink, broker.caught_up(GROUP, JOBS)).await.unwrap();
+    assert_eq!(diary.began().len(), 20);
+    assert_eq!(results(&broker).len(), 20);
+    assert!(results(&broker).values().all(|count| *count == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_broker_is_away_outputs_wait_and_nothing_is_dropped() {
+    let (broker, diary) = (broker(2), Diary::new());
+    for id in 0..20 {
+        produce(&broker, None, &Task::new(id).takes(Duration::from_secs(id)));
+    }
+    let outage = async {
+        sleep(Duration::from_secs(3)).await;
+        broker.stop();
+        sleep(Duration::from_secs(600)).await;
+        broker.start();
+        broker.caught_up(GROUP, JOBS).await;
+    };
+    let source = broker.consumer(GROUP, [JOBS]).build();
+    let topology = topology(diary.clone()).with_limits(limits());
+    topology.run(&source, &broker.producer(), outage).await.unwrap();
+    assert_eq!(diary.ended().len(), 20);
+    assert_eq!(results(&broker).len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_sink_stops_the_run_and_says_so() {
+    let broker = broker(1);
+    produce(&broker, None, &Task::new(1));
+    broker.fail(Operation::Publish, 1, Fault::Broken);
+    let source = broker.consumer(GROUP, [JOBS]).build();
+    let never = std::future::pending();
+    let error = topology(Diary::new()).run(&source, &broker.producer(), never).await.unwrap_err();
+    assert!(matches!(error, RunError::Sink(_)), "{error}");
+}
+
+fn workers(broker: &Broker, count: usize) -> Vec<Worker> {
+    let worker = |_| Worker {
+        source: Box::new(broker.consumer(GROUP, [JOBS]).build()),
+        sink: Box::new(broker.producer()),
+    };
+    (0..count).map(worker).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_workers_share_the_partitions() {
+    let (broker, diary) = (broker(4), Diary::new());
+    for id in 0..100 {
+        produce(&broker, Some(&id.to_string()), &Task::new(id).takes(Duration::from_millis(50)));
+    }
+    let topology = topology(diary.clone()).with_limits(limits());
+    let workers = workers(&broker, 3);
+    let owners = |broker: &Broker| {
+        broker.assignment(GROUP).into_values().collect::<std::collections::BTreeSet<_>>().len()
+    };
+    let all_share = async {
+        broker.until(|broker| owners(broker) == 3).await;
+        broker.caught_up(GROUP, JOBS).await;
+    };
+    topology.run_workers(&workers, all_share).await.unwrap();
+    assert_eq!(diary.ended().len(), 100);
+    assert!(results(&broker).values().all(|count| *count == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_one_worker_breaks_the_others_are_drained_and_the_error_is_told() {
+    let (broker, diary) = (broker(2), Diary::new());
+    let slow = Task::new(1).takes(Duration::from_secs(5));
+    produce(&broker, None, &slow);
+    let topology = topology(diary.clone()).with_limits(limits());
+    let workers = workers(&broker, 2);
+    let break_one = async {
+        sleep(Duration::from_secs(1)).await;
+        broker.fail(Operation::Fetch, 1, Fault::Broken);
+        produce(&broker, None, &Task::new(2));
+        std::future::pending::<()>().await;
+    };
+    let error = topology.run_workers(&workers, break_one).await.unwrap_err();
+    assert!(matches!(error, RunError::Source(_)), "{error}");
+}
