@@ -9,3 +9,4 @@ mod misfortunes;
 mod outcomes;
 mod peer;
 mod pooled_lettre;
+mod stray;
