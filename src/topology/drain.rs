@@ -151,10 +151,11 @@ impl Run<'_> {
     /// Commits and releases partitions.
     pub(super) fn hand_over(&mut self, partitions: Vec<TopicPartition>) {
         let is_over = |drain: Drain| self.now >= drain.flush_until;
-        let late = self.partitions.iter().any(|(name, p)| {
-            partitions.binary_search(name).is_ok() && p.drain.is_some_and(is_over)
-        });
-        let positions = self.partitions.save(|name| partitions.binary_search(name).is_ok());
+        let late = self
+            .partitions
+            .iter()
+            .any(|(name, p)| partitions.contains(name) && p.drain.is_some_and(is_over));
+        let positions = self.partitions.save(|name| partitions.contains(name));
         let (source, context) = (self.source, self.context.clone());
         self.effect = Some(Box::pin(async move {
             let committed = if positions.is_empty() {

@@ -111,9 +111,17 @@ impl Frontier {
     }
 
     fn set(&mut self, offset: i64, state: State) {
-        let index = self.delivered.binary_search_by_key(&offset, |(offset, _)| *offset);
-        let index = index.expect("a record is finished once, after it was delivered");
+        let index = self.index_of(offset).expect("a record is finished after it was delivered");
         self.delivered[index].1 = state;
+    }
+
+    fn index_of(&self, offset: i64) -> Option<usize> {
+        // Where there is no gap, the record is as far in as its offset says.
+        let guess = usize::try_from(offset - self.delivered.front()?.0).ok()?;
+        if self.delivered.get(guess).is_some_and(|(found, _)| *found == offset) {
+            return Some(guess);
+        }
+        self.delivered.binary_search_by_key(&offset, |(offset, _)| *offset).ok()
     }
 }
 
