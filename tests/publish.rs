@@ -1,5 +1,7 @@
 //! Publishing: what is refused, aborted or broken, and what a reader sees of it.
 
+#![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
+
 mod support;
 
 use std::time::Duration;

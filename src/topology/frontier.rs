@@ -136,7 +136,9 @@ mod tests {
     #[test]
     fn the_frontier_stops_before_the_first_unfinished_record() {
         let mut frontier = Frontier::new(None);
-        [3, 4, 7, 9].iter().for_each(|offset| drop(frontier.deliver(*offset)));
+        for offset in [3, 4, 7, 9] {
+            frontier.deliver(offset);
+        }
         assert!(!frontier.finish(7));
         assert_eq!(frontier.offset(), 3);
         assert!(frontier.finish(3));
@@ -150,7 +152,9 @@ mod tests {
     #[test]
     fn records_being_published_count_only_in_the_batchs_own_position() {
         let mut frontier = Frontier::new(None);
-        [0, 1, 2].iter().for_each(|offset| drop(frontier.deliver(*offset)));
+        for offset in 0..3 {
+            frontier.deliver(offset);
+        }
         frontier.publishing(0);
         frontier.finish(2);
         assert_eq!(frontier.position().frontier(), 0);
