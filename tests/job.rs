@@ -51,6 +51,14 @@ fn keys_compare_unescaped() {
 }
 
 #[test]
+fn a_name_or_a_value_that_is_no_unicode_matters_only_in_the_fields_that_we_read() {
+    let text = r#"{"\ud800":1,"x":"\udc00","\"Id\"":2,"Id":"x","Status":1,"JobData":{"\ud800":1}}"#;
+    let job = decode(text).unwrap();
+    assert_eq!(job.result(JobStatus::Failed), text.replace("\"Status\":1", "\"Status\":5"));
+    assert_eq!(job.data().unwrap_err().to_string(), "SourceAddress is missing");
+}
+
+#[test]
 fn only_the_top_level_status_is_replaced() {
     let text = r#"{"a":{"Status":1},"Id":"\"Status\":1","Status":1,"status":1}"#;
     let result = decode(text).unwrap().result(JobStatus::Succeeded);
