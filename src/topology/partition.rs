@@ -42,8 +42,6 @@ pub(super) struct Drain {
     pub(super) flush_until: Instant,
     /// Whether the source has asked for it back.
     pub(super) revoked: bool,
-    /// A commit failed; the next is tried then.
-    pub(super) retry_at: Option<Instant>,
 }
 
 impl Partition {
@@ -186,12 +184,9 @@ impl Partitions {
         self.iter().filter(|(_, p)| condition(p)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The positions, with news, of the partitions for which `condition` holds.
-    pub(super) fn save(
-        &mut self,
-        condition: impl Fn(&TopicPartition) -> bool,
-    ) -> Vec<PartitionPosition> {
-        let with_news = self.iter_mut().filter(|(name, p)| p.unsaved > 0 && condition(name));
+    /// The positions with news.
+    pub(super) fn save(&mut self) -> Vec<PartitionPosition> {
+        let with_news = self.iter_mut().filter(|(_, p)| p.unsaved > 0);
         with_news.map(|(name, p)| positioned(name, p.generation, p.save())).collect()
     }
 
