@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anstyle::{AnsiColor, Style};
+use indicatif::HumanCount;
 use jobstream::sinks::JobErrorKind;
 use jobstream::topology::{Event, Fate, Observer};
 use mailjob::topology::{SKIPPED_STATUS, SKIPPED_TYPE};
@@ -129,10 +130,15 @@ impl Counts {
         let mut table = format!("{bold}{:<44}{:>9}  {}{bold:#}\n", "fate", "records", "output");
         for (row, count) in &self.rows {
             let style = row.style();
-            let (label, output) = (row.label(), row.output());
+            let (label, count, output) = (row.label(), human(*count), row.output());
             table.push_str(&format!("{style}{label:<44}{count:>9}  {output}{style:#}\n"));
         }
-        table.push_str(&format!("{bold}{:<44}{:>9}{bold:#}\n", "all", self.total()));
+        table.push_str(&format!("{bold}{:<44}{:>9}{bold:#}\n", "all", human(self.total())));
         table
     }
+}
+
+/// With its thousands set apart.
+fn human(count: u64) -> String {
+    HumanCount(count).to_string()
 }

@@ -87,6 +87,6 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_named() {
         let error = Input::read(Some(Path::new("no/such.jsonl")), None).err().expect("an error");
-        assert!(error.to_string().starts_with("no/such.jsonl: "), "{error}");
+        assert!(error.to_string().starts_with("cannot read 'no/such.jsonl': "), "{error}");
     }
 }

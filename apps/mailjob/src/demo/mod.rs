@@ -6,13 +6,14 @@ mod input;
 mod output;
 mod summary;
 
+use std::fmt;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use jobstream::record::ProducerRecord;
 use jobstream::sinks::smtp::{ConfigError, MailConfig, MailSink, TlsMode};
 use jobstream::topology::{Ambiguous, Retry, RunError, Topology};
@@ -271,11 +272,16 @@ async fn interrupted_twice() {
 fn progress_bar(input: &Input) -> ProgressBar {
     let Input::Generated(count) = input else { return ProgressBar::hidden() };
     let style = ProgressStyle::with_template(
-        "{bar:40.cyan/blue} {human_pos} of {human_len} jobs, {per_sec}, {eta} left",
+        "{bar:40.cyan/blue} {human_pos} of {human_len} jobs, {rate}, {eta} left",
     );
     let bar = ProgressBar::new(*count);
     match style {
-        Ok(style) => bar.with_style(style),
+        Ok(style) => bar.with_style(style.with_key("rate", rate)),
         Err(_) => bar,
     }
+}
+
+fn rate(state: &ProgressState, text: &mut dyn fmt::Write) {
+    // A bar that can't be drawn is not worth ending a run for.
+    let _ = write!(text, "{}/s", HumanCount(state.per_sec() as u64));
 }
