@@ -7,11 +7,13 @@ use crate::model::Mail;
 /// A mail's `Message-ID`, with its brackets, and what a reader sees.
 pub(crate) fn read(raw: &[u8]) -> (String, Mail) {
     let shown = String::from_utf8_lossy(raw);
-    let (head, _) = shown.split_once("\r\n\r\n").expect("headers and a body");
+    let (head, body) = shown.split_once("\r\n\r\n").expect("headers and a body");
     for line in shown.split("\r\n") {
         assert!(!line.contains(['\r', '\n']), "a bare CR or LF in {line:?}");
         assert!(line.len() <= 998, "a line of {} octets", line.len());
     }
+    // RFC 5321 section 2.4 and RFC 2045 section 2.7: without 8BITMIME a body is ASCII without NUL.
+    assert!(body.is_ascii() && !raw.contains(&0), "a body that is not 7bit: {body:?}");
     let unfolded = head.replace("\r\n ", " ");
     let headers: Vec<_> =
         unfolded.split("\r\n").map(|line| line.split_once(": ").unwrap_or((line, ""))).collect();

@@ -39,7 +39,7 @@ fn a_record_without_key_has_a_result_with_its_id_as_key() {
 }
 
 #[test]
-fn a_key_is_placed_as_librdkafka_places_it() {
+fn a_key_is_placed_by_its_crc_32() {
     assert_eq!(crc32(b"3c91b") % 6, 5);
     let lines: Vec<_> = (0..200).map(|n| Job::new(format!("{n:024x}")).line()).collect();
     let golden = Job::new("3c91b").line();
