@@ -132,8 +132,8 @@ impl Job {
     /// Its `JobData`, which is an object, or a string that holds one.
     ///
     /// # Errors
-    /// If it is neither, or one of the four fields is missing, repeated or no string; unknown
-    /// fields are passed over.
+    /// If it is neither, or one of the four fields is missing or no string. Of a repeated field the
+    /// last one counts, as for the scheduler; unknown fields are passed over.
     pub fn data(&self) -> Result<JobData, CodecError> {
         let at = self.data_at.clone().ok_or_else(|| CodecError::new("JobData is missing"))?;
         let raw = text(&self.value)?.get(at).unwrap_or_default();
@@ -247,7 +247,8 @@ impl JobData {
                 Field::Message => &mut message,
                 _ => return Ok(()),
             };
-            once(field, slot, raw)
+            *slot = Some(raw);
+            Ok(())
         })
         .map_err(|error| CodecError::new(format!("JobData: {error}")))?;
         let field = |name, raw: Option<&str>| {

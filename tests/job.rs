@@ -145,7 +145,7 @@ fn job_data_that_cannot_be_used_names_the_field() {
         ("\"null\"", "JobData: invalid type: null"),
         ("{}", "SourceAddress is missing"),
         (r#"{"SourceAddress":null}"#, "SourceAddress: found null"),
-        (r#"{"SourceAddress":"a","SourceAddress":"b"}"#, "SourceAddress: found twice"),
+        (r#"{"SourceAddress":"a","SourceAddress":7}"#, "SourceAddress: found 7"),
         (r#"{"SourceAddress":"a","DestinationAddress":"b","Subject":"c"}"#, "Message is missing"),
     ] {
         let cause = with(data).data().unwrap_err().to_string();
@@ -153,6 +153,13 @@ fn job_data_that_cannot_be_used_names_the_field() {
     }
     let missing = decode(r#"{"Id":"1","Status":1}"#).unwrap();
     assert_eq!(missing.data().unwrap_err().to_string(), "JobData is missing");
+}
+
+#[test]
+fn of_a_field_that_job_data_repeats_the_last_one_counts() {
+    let data = r#"{"SourceAddress":"a@b.c","DestinationAddress":7,"Subject":"s","Message":"m","DestinationAddress":"d@e.f"}"#;
+    let job = decode(format!(r#"{{"Id":"1","Status":1,"JobData":{data}}}"#)).unwrap();
+    assert_eq!(job.data().unwrap().destination_address, "d@e.f");
 }
 
 /// A JSON value as text, with the forms that a parser might change: number forms, escapes, spaces.

@@ -96,8 +96,8 @@ fn mail(data: &Node, times: [Option<String>; 2]) -> Option<Mail> {
         value => value,
     };
     let Value::Object(fields) = object else { return None };
-    let text = |name| match all(fields, name)[..] {
-        [Node { value: Value::String(Some(text)), .. }] => Some(text.clone()),
+    let text = |name| match &all(fields, name).last()?.value {
+        Value::String(Some(text)) => Some(text.clone()),
         _ => None,
     };
     let source = address(&text("SourceAddress")?)?;
