@@ -35,7 +35,7 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// What the hand-written loop publishes at once.
 const BATCH_RECORDS: usize = 1_000;
 /// Jobs that are produced and not committed, at most, where memory is measured.
-const BACKLOG_RECORDS: usize = 10_000;
+const BACKLOG_RECORDS: usize = 8_000;
 const PAIRS: usize = 5;
 /// Makes this program one measured pass of so many records.
 const MEMORY_VARIABLE: &str = "TOPOLOGY_BENCH_MEMORY_RECORDS";
