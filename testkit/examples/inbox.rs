@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use jobstream_testkit::smtp::{Mail, Misfortune, SmtpServer, SmtpServerBuilder, Tls};
+use jobstream_testkit::smtp::{Inbox, Mail, Misfortune, SmtpServer, SmtpServerBuilder, Tls};
 use tokio::io::{AsyncWriteExt, BufWriter, stderr, stdout};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -44,6 +45,9 @@ struct Options {
     seed: u64,
 }
 
+/// How long lines are gathered before they are written.
+const GATHERING: Duration = Duration::from_millis(10);
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum TlsOption {
     Starttls,
@@ -55,7 +59,7 @@ fn login(text: &str) -> Result<(String, String), String> {
     Ok((user.to_owned(), password.to_owned()))
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match run(&Options::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,7 +91,7 @@ async fn run(options: &Options) -> Result<(), Failure> {
         let end = tokio::select! {
             biased;
             interrupted = &mut interrupted => interrupted.map(|()| true)?,
-            _ = inbox.wait_for(1) => false,
+            () = arrivals(&inbox) => false,
         };
         for mail in inbox.take() {
             out.write_all(line(&mail).as_bytes()).await?;
@@ -102,6 +106,12 @@ async fn run(options: &Options) -> Result<(), Failure> {
             return Ok(());
         }
     }
+}
+
+/// Completes a moment after the first mail, so that what arrives with it is written with it.
+async fn arrivals(inbox: &Inbox) {
+    inbox.wait_for(1).await;
+    tokio::time::sleep(GATHERING).await;
 }
 
 fn builder(options: &Options) -> Result<SmtpServerBuilder, Failure> {

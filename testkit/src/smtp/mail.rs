@@ -48,7 +48,7 @@ impl Mail {
     /// The subject, decoded.
     #[must_use]
     pub fn subject(&self) -> Option<String> {
-        self.parsed()?.subject().map(str::to_owned)
+        MessageParser::default().parse_headers(&self.raw[..])?.subject().map(str::to_owned)
     }
 
     /// The text of the body, decoded from its transfer encoding and charset.
