@@ -3,19 +3,20 @@
 //!
 //! ```text
 //! cargo bench --bench smtp            # some minutes
-//! cargo bench --bench smtp -- --short # seconds, for CI
+//! cargo bench --bench smtp -- --short # half a minute, for CI
 //! cargo bench --bench smtp -- --bars  # fails if a bar is missed
+//! SMTP_BENCH_FAKE=1 cargo bench --bench smtp # as if Postfix were not installed
 //! ```
 //!
-//! Every run asserts at its end that the server has counted each mail once. Without Postfix there is
-//! nothing to compare with, and the bench says so.
+//! Every run asserts at its end that the server has counted each mail once. Without Postfix the server
+//! is the fake one of the testkit, and there are no bars.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints")]
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +27,10 @@ use jobstream::job::{Job, JobCodec};
 use jobstream::record::{ConsumerRecord, Headers, TopicPartition};
 use jobstream::sinks::JobSink as _;
 use jobstream::sinks::smtp::{MailConfig, MailSink, TlsMode};
+use jobstream_testkit::smtp::{Keep, SmtpServer};
 use lettre::transport::smtp::PoolConfig;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 const FROM: &str = "bench@example.com";
@@ -54,11 +57,12 @@ struct Plan {
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    let Some((smtp_source, smtp_sink)) = find("smtp-source").zip(find("smtp-sink")) else {
-        eprintln!("found no smtp-source and smtp-sink, expected both: apt-get install postfix");
-        return;
-    };
-    let (scale, rounds) = if has("--short") { (1, 1) } else { (8, 3) };
+    let postfix = find("smtp-source").zip(find("smtp-sink"));
+    let (smtp_source, smtp_sink) = postfix.unzip();
+    if smtp_sink.is_none() {
+        println!("No Postfix: to the fake server in this process, whose CPU time is counted too.");
+    }
+    let (scale, rounds) = if has("--short") { (1, 3) } else { (5, 3) };
     let plan = |connections, mails: usize, lettre_mails: usize| Plan {
         connections,
         mails: mails * scale,
@@ -67,37 +71,43 @@ fn main() {
     println!("{:>11} {:>12} {:>10} {:>12}", "connections", "", "mails/s", "CPU us/mail");
     let mut missed = 0;
     for plan in
-        [plan(1, 2_500, 25), plan(8, 8_000, 200), plan(64, 12_500, 800), plan(100, 12_500, 800)]
+        [plan(1, 6_000, 25), plan(8, 8_000, 200), plan(64, 12_500, 800), plan(100, 12_500, 800)]
     {
         let mut best: [Option<Figure>; 3] = [None; 3];
         for _ in 0..rounds {
             let figures = [
-                run_sink(&smtp_sink, &plan),
-                run_lettre(&smtp_sink, &plan),
-                run_smtp_source(&smtp_sink, &smtp_source, &plan),
+                Some(run_sink(smtp_sink.as_deref(), &plan)),
+                Some(run_lettre(smtp_sink.as_deref(), &plan)),
+                smtp_source
+                    .as_deref()
+                    .map(|path| run_smtp_source(smtp_sink.as_deref(), path, &plan)),
             ];
             for (best, figure) in best.iter_mut().zip(figures) {
-                if best.is_none_or(|best| figure.mails_per_second > best.mails_per_second) {
-                    *best = Some(figure);
-                }
+                *best = faster(*best, figure);
             }
         }
-        missed += report(&plan, best.map(|figure| figure.expect("every contender has run")));
+        missed += report(&plan, best);
     }
     if has("--bars") {
         assert_eq!(missed, 0, "bars were missed");
     }
 }
 
+fn faster(one: Option<Figure>, other: Option<Figure>) -> Option<Figure> {
+    one.into_iter().chain(other).max_by(|a, b| a.mails_per_second.total_cmp(&b.mails_per_second))
+}
+
 /// Prints the figures, and says how many bars they miss.
-fn report(plan: &Plan, [sink, lettre, source]: [Figure; 3]) -> usize {
-    for (name, figure) in [("mail sink", sink), ("lettre", lettre), ("smtp-source", source)] {
+fn report(plan: &Plan, figures: [Option<Figure>; 3]) -> usize {
+    for (name, figure) in ["mail sink", "lettre", "smtp-source"].into_iter().zip(figures) {
+        let Some(figure) = figure else { continue };
         let Figure { mails_per_second, cpu_micros_per_mail } = figure;
         let connections = plan.connections;
         println!(
             "{connections:>11} {name:>12} {mails_per_second:>10.0} {cpu_micros_per_mail:>12.1}"
         );
     }
+    let [Some(sink), Some(lettre), Some(source)] = figures else { return 0 };
     let to_lettre = sink.mails_per_second / lettre.mails_per_second;
     let to_source = sink.mails_per_second / source.mails_per_second;
     let cpu = sink.cpu_micros_per_mail / source.cpu_micros_per_mail;
@@ -114,11 +124,11 @@ fn report(plan: &Plan, [sink, lettre, source]: [Figure; 3]) -> usize {
     missed
 }
 
-fn run_sink(smtp_sink: &PathBuf, plan: &Plan) -> Figure {
+fn run_sink(smtp_sink: Option<&Path>, plan: &Plan) -> Figure {
     let server = Server::start(smtp_sink);
     let jobs: Vec<_> = (0..plan.mails).map(job).collect();
     let config = MailConfig {
-        port: server.port,
+        port: server.port(),
         tls: TlsMode::None,
         allowed_from_domains: vec!["example.com".into()],
         connections_max: plan.connections.try_into().expect("at least one connection"),
@@ -135,11 +145,11 @@ fn run_sink(smtp_sink: &PathBuf, plan: &Plan) -> Figure {
     figure
 }
 
-fn run_lettre(smtp_sink: &PathBuf, plan: &Plan) -> Figure {
+fn run_lettre(smtp_sink: Option<&Path>, plan: &Plan) -> Figure {
     let server = Server::start(smtp_sink);
     let pool = PoolConfig::new().max_size(plan.connections.try_into().expect("a small number"));
     let messages: Vec<_> = (0..plan.lettre_mails).map(message).collect();
-    let port = server.port;
+    let port = server.port();
     let figure = measure(plan.lettre_mails, || {
         block_on(async move {
             let transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous("127.0.0.1")
@@ -157,13 +167,13 @@ fn run_lettre(smtp_sink: &PathBuf, plan: &Plan) -> Figure {
     figure
 }
 
-fn run_smtp_source(smtp_sink: &PathBuf, smtp_source: &PathBuf, plan: &Plan) -> Figure {
+fn run_smtp_source(smtp_sink: Option<&Path>, smtp_source: &Path, plan: &Plan) -> Figure {
     let server = Server::start(smtp_sink);
     let figure = measure(plan.mails, || {
         let status = Command::new(smtp_source)
             .args(["-d", "-s", &plan.connections.to_string(), "-m", &plan.mails.to_string()])
             .args(["-l", &(BODY_BYTES + 200).to_string(), "-f", FROM, "-t", TO])
-            .arg(format!("127.0.0.1:{}", server.port))
+            .arg(format!("127.0.0.1:{}", server.port()))
             .status()
             .expect("smtp-source can be started");
         assert!(status.success(), "smtp-source failed: {status}");
@@ -226,15 +236,15 @@ fn cpu_seconds() -> f64 {
         / TICKS_PER_SECOND
 }
 
-/// An `smtp-sink` on a free port; killed when dropped.
-struct Server {
-    child: Child,
-    port: u16,
-    counts: PathBuf,
+/// A server on a free port; it ends when dropped.
+enum Server {
+    Postfix { child: Child, port: u16, counts: PathBuf },
+    Fake { server: SmtpServer, _runtime: Runtime },
 }
 
 impl Server {
-    fn start(smtp_sink: &PathBuf) -> Self {
+    fn start(smtp_sink: Option<&Path>) -> Self {
+        let Some(smtp_sink) = smtp_sink else { return Self::fake() };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
         drop(listener);
@@ -252,28 +262,58 @@ impl Server {
             assert!(start.elapsed() < Duration::from_secs(10), "smtp-sink does not listen");
             std::thread::yield_now();
         }
-        Self { child, port, counts }
+        Self::Postfix { child, port, counts }
+    }
+
+    fn fake() -> Self {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).enable_all().build().expect("a runtime");
+        let server = SmtpServer::builder().keep(Keep::Counts).exchanges_kept(0);
+        let server = runtime.block_on(server.listen()).expect("a port is free");
+        Self::Fake { server, _runtime: runtime }
+    }
+
+    fn port(&self) -> u16 {
+        match self {
+            Self::Postfix { port, .. } => *port,
+            Self::Fake { server, .. } => server.address().port(),
+        }
     }
 
     /// Asserts that the server has counted that many mails, neither fewer nor more.
     fn assert_mails(&self, expected: usize) {
-        let counts = fs::read_to_string(&self.counts).expect("the counts can be read");
-        let last = counts.rsplit("mesg=").next().unwrap_or_default();
-        let digits: String = last.chars().take_while(char::is_ascii_digit).collect();
-        assert_eq!(digits.parse(), Ok(expected), "mails that arrived, by {last:?}");
+        let found = match self {
+            Self::Postfix { counts, .. } => {
+                let counts = fs::read_to_string(counts).expect("the counts can be read");
+                let last = counts.rsplit("mesg=").next().unwrap_or_default();
+                let digits: String = last.chars().take_while(char::is_ascii_digit).collect();
+                digits.parse().ok()
+            }
+            Self::Fake { server, .. } => {
+                let counts = server.inbox().counts();
+                assert!(counts.values().all(|count| *count == 1), "a mail arrived twice");
+                usize::try_from(server.inbox().count()).ok()
+            }
+        };
+        assert_eq!(found, Some(expected), "mails that arrived");
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_file(&self.counts);
+        if let Self::Postfix { child, counts, .. } = self {
+            let _ = child.kill();
+            let _ = child.wait();
+            let _ = fs::remove_file(counts);
+        }
     }
 }
 
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
+    if std::env::var_os("SMTP_BENCH_FAKE").is_some() {
+        return None;
+    }
     let directories = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
     directories.map(|directory| directory.join(name)).find(|file| file.is_file())
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use jobstream::topology::{Event, Limits};
 use jobstream_testkit::broker::{Broker, Fault, Operation};
 use support::{
-    Diary, GROUP, JOBS, Task, broker, frontiers, limits, produce, results, run_to_the_end, topology,
+    CommitWatch, Diary, GROUP, JOBS, Task, broker, frontiers, limits, produce, results,
+    run_to_the_end, topology,
 };
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -187,6 +188,50 @@ async fn a_commit_that_fails_for_now_is_made_again() {
     run_to_the_end(&topology, &broker).await;
     assert_eq!(*failed.lock().unwrap(), 3);
     assert_eq!(frontiers(&broker)[&0], 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_commit_of_a_shutdown_is_made_again_if_it_fails_for_now() {
+    let (broker, diary) = (broker(1), Diary::new());
+    produce_all(&broker, &[0; 10]);
+    let source = broker.consumer(GROUP, [JOBS]).build();
+    let stop = async {
+        sleep(Duration::from_millis(100)).await;
+        broker.fail(Operation::Commit, 5, Fault::Transient);
+    };
+    let topology = topology(diary.clone()).with_limits(limits());
+    topology.run(&source, &broker.producer(), stop).await.unwrap();
+    assert_eq!(frontiers(&broker)[&0], 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn outputs_of_an_older_assignment_finish_no_record_of_the_newer_one() {
+    let (broker, diary) = (broker(1), Diary::new());
+    for id in 0..3 {
+        produce(&broker, None, &Task::new(id));
+    }
+    broker.hold(Operation::Publish);
+    let source = broker.consumer(GROUP, [JOBS]).build();
+    let member = source.member();
+    let watch = Arc::new(CommitWatch::default());
+    let observer = Arc::new(move |event: &Event<'_>| watch.on(event));
+    let topology = topology(diary.clone()).with_limits(limits()).with_observer(observer);
+    let lose_and_regain = async {
+        sleep(seconds(1)).await;
+        broker.expire(member);
+        broker.until(|broker| broker.assignment(GROUP).len() == 1).await;
+        sleep(seconds(1)).await;
+        broker.release(Operation::Publish);
+        broker.hold(Operation::Publish);
+        sleep(seconds(1)).await;
+        assert!(frontiers(&broker).is_empty(), "found {:?}", frontiers(&broker));
+        broker.release(Operation::Publish);
+        broker.caught_up(GROUP, JOBS).await;
+    };
+    let drained = topology.run(&source, &broker.producer(), lose_and_regain).await.unwrap();
+    assert_eq!(drained.unfinished, 0);
+    assert_eq!(diary.ended(), [0, 1, 2, 0, 1, 2]);
+    assert_eq!(frontiers(&broker)[&0], 3);
 }
 
 #[tokio::test(start_paused = true)]

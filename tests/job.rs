@@ -1,5 +1,7 @@
 //! The wire contract of the job topics: decoding, and results that keep every byte but `Status`.
 
+#![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
+
 use bytes::Bytes;
 use jobstream::codec::{Codec, CodecError};
 use jobstream::job::{DEPTH_LIMIT, Job, JobCodec, JobStatus, JobType, VALUE_LIMIT_BYTES};
@@ -46,6 +48,14 @@ fn keys_compare_unescaped() {
     let job = decode(r#"{"\u0049d":"x","St\u0061tus" : 1}"#).unwrap();
     assert_eq!(job.id(), "x");
     assert_eq!(job.result(JobStatus::Failed), r#"{"\u0049d":"x","St\u0061tus" : 5}"#);
+}
+
+#[test]
+fn a_name_or_a_value_that_is_no_unicode_matters_only_in_the_fields_that_we_read() {
+    let text = r#"{"\ud800":1,"x":"\udc00","\"Id\"":2,"Id":"x","Status":1,"JobData":{"\ud800":1}}"#;
+    let job = decode(text).unwrap();
+    assert_eq!(job.result(JobStatus::Failed), text.replace("\"Status\":1", "\"Status\":5"));
+    assert_eq!(job.data().unwrap_err().to_string(), "SourceAddress is missing");
 }
 
 #[test]

@@ -112,11 +112,10 @@ async fn a_frontier_that_stands_still_is_told_once_a_record() {
         produce(&broker, Some("a"), &Task::new(id).takes(Duration::from_secs(100)));
     }
     let seen = told.clone();
-    let observer = Arc::new(move |event: &Event<'_>| match event {
-        Event::Stuck { partition, offset, age } => {
+    let observer = Arc::new(move |event: &Event<'_>| {
+        if let Event::Stuck { partition, offset, age } = event {
             seen.tell(format!("{partition} @ {offset} after {} s", age.as_secs()));
         }
-        _ => {}
     });
     let limits = Limits { stuck_after: Duration::from_secs(30), ..limits() };
     let topology = topology(Diary::new()).with_limits(limits).with_observer(observer);

@@ -1,5 +1,7 @@
 //! Order: jobs with one key are executed one at a time, in order; all others run beside them.
 
+#![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,12 +1,15 @@
 //! Publishing: what is refused, aborted or broken, and what a reader sees of it.
 
+#![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
+
 mod support;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jobstream::codec::Json;
 use jobstream::record::{ConsumerRecord, ProducerRecord};
-use jobstream::topology::{RunError, Topology, Worker};
+use jobstream::topology::{Event, RunError, Topology, Worker};
 use jobstream_testkit::broker::{Broker, Fault, Isolation, Operation, TopicOptions};
 use support::{
     DEAD_LETTERS, Diary, GROUP, JOBS, RESULTS, Task, broker, limits, produce, results, topology,
@@ -86,6 +89,26 @@ async fn aborted_outputs_are_published_again_and_never_executed_again() {
     assert_eq!(diary.began().len(), 20);
     assert_eq!(results(&broker).len(), 20);
     assert!(results(&broker).values().all(|count| *count == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn positions_that_a_transaction_has_committed_are_not_committed_again() {
+    let broker = broker(2);
+    for id in 0..20 {
+        produce(&broker, None, &Task::new(id).takes(Duration::from_secs(id)));
+    }
+    let commits = Arc::new(Mutex::new(0));
+    let seen = commits.clone();
+    let observer = Arc::new(move |event: &Event<'_>| {
+        if matches!(event, Event::Committed { .. }) {
+            *seen.lock().unwrap() += 1;
+        }
+    });
+    let (source, sink) = broker.exactly_once(GROUP, [JOBS], "one");
+    let topology = topology(Diary::new()).with_limits(limits()).with_observer(observer);
+    topology.run(&source, &sink, broker.caught_up(GROUP, JOBS)).await.unwrap();
+    assert_eq!(results(&broker).len(), 20);
+    assert_eq!(*commits.lock().unwrap(), 0, "commits beside the transactions");
 }
 
 #[tokio::test(start_paused = true)]

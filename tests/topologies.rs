@@ -1,5 +1,7 @@
 //! Three different topologies: stages compose in any order, and the run loop only drives them.
 
+#![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -45,19 +45,20 @@ impl Run<'_> {
         if !partition.takes_records() {
             return;
         }
-        if partition.frontier.fits(record.offset) {
-            return self.admit(record);
+        if !partition.frontier.fits(record.offset) {
+            self.source.pause(std::slice::from_ref(&record.partition));
+            partition.held = Some(record);
+            return;
         }
-        self.source.pause(std::slice::from_ref(&record.partition));
-        partition.held = Some(record);
+        match partition.deliver(record.offset, self.now) {
+            Delivered::New => self.admit(record),
+            Delivered::AlreadyFinished => {
+                self.context.observers.emit(&Event::AlreadyFinished(&record));
+            }
+        }
     }
 
-    pub(super) fn admit(&mut self, record: ConsumerRecord) {
-        let now = self.now;
-        let Some(partition) = self.partitions.of(&record) else { return };
-        if partition.deliver(record.offset, now) == Delivered::AlreadyFinished {
-            return self.context.observers.emit(&Event::AlreadyFinished(&record));
-        }
+    fn admit(&mut self, record: ConsumerRecord) {
         self.context.observers.emit(&Event::Fetched(&record));
         let size_bytes = record.size_bytes();
         self.intake.add(size_bytes);
@@ -140,7 +141,7 @@ impl Run<'_> {
         }
         for name in self.partitions.names(fits) {
             let held = self.partitions.get_mut(&name).and_then(|p| p.held.take());
-            held.into_iter().for_each(|record| self.admit(record));
+            held.into_iter().for_each(|record| self.fetch(record));
             if !self.intake.is_paused {
                 self.source.resume(std::slice::from_ref(&name));
             }

@@ -11,13 +11,13 @@ use tokio::time::{Instant, timeout};
 
 use super::Context;
 use super::admit::Work;
-use super::effect::{Effect, HandOver, RETRY_DELAY, commit};
+use super::effect::Effect;
 use super::error::RunError;
 use super::event::Event;
 use super::partition::{Drain, Partition};
 use super::run::{Drained, Run};
-use crate::record::{Generation, TopicPartition};
-use crate::sources::{Assignment, CommitError};
+use crate::record::{ConsumerRecord, Generation, TopicPartition};
+use crate::sources::{Assignment, SourceError};
 
 impl Run<'_> {
     pub(super) fn assign(&mut self, assignments: &[Assignment]) {
@@ -60,7 +60,6 @@ impl Run<'_> {
         let flush_until = until + self.flush_time();
         self.stop = Some((until, flush_until));
         self.intake.is_stopped = true;
-        self.commit_at = self.now;
         for partition in self.partitions.names(|_| true) {
             self.drain(&partition, until, flush_until);
         }
@@ -74,13 +73,7 @@ impl Run<'_> {
     fn drain(&mut self, partition: &TopicPartition, until: Instant, flush_until: Instant) {
         let Some(partition) = self.partitions.get_mut(partition) else { return };
         partition.held = None;
-        partition.drain.get_or_insert(Drain {
-            until,
-            cut: false,
-            flush_until,
-            revoked: false,
-            retry_at: None,
-        });
+        partition.drain.get_or_insert(Drain { until, cut: false, flush_until, revoked: false });
     }
 
     /// Drops everything that belongs to a partition, published or not; says how many records.
@@ -90,9 +83,7 @@ impl Run<'_> {
             return 0;
         };
         self.cancel(partition, generation);
-        let of_it = |r: &crate::record::ConsumerRecord| {
-            r.partition == *partition && r.generation == generation
-        };
+        let of_it = |r: &ConsumerRecord| r.partition == *partition && r.generation == generation;
         for entry in self.outbox.take_out(of_it) {
             self.let_go(entry.record.size_bytes(), entry.lane);
         }
@@ -137,78 +128,56 @@ impl Run<'_> {
         }
     }
 
-    /// The revoked partitions of which everything is finished, or whose time is over.
-    pub(super) fn partitions_to_hand_over(&self) -> Vec<TopicPartition> {
-        let now = self.now;
-        self.partitions.names(|p| {
-            p.drain.is_some_and(|drain| {
-                let done = p.in_flight == 0 || now >= drain.flush_until;
-                drain.revoked && done && drain.retry_at.is_none_or(|at| now >= at)
-            })
-        })
+    /// Whether a drained partition waits for its last commit.
+    pub(super) fn has_drained(&self) -> bool {
+        let waits = |p: &Partition| p.drain.is_some() && p.in_flight == 0 && p.has_unsaved();
+        self.partitions.iter().any(|(_, partition)| waits(partition))
     }
 
-    /// Commits and releases partitions.
-    pub(super) fn hand_over(&mut self, partitions: Vec<TopicPartition>) {
-        let is_over = |drain: Drain| self.now >= drain.flush_until;
-        let late = self.partitions.iter().any(|(name, p)| {
-            partitions.binary_search(name).is_ok() && p.drain.is_some_and(is_over)
-        });
-        let positions = self.partitions.save(|name| partitions.binary_search(name).is_ok());
-        let (source, context) = (self.source, self.context.clone());
+    /// The revoked partitions of which everything is finished and saved, or whose time is over.
+    pub(super) fn partitions_to_release(&self) -> Vec<(TopicPartition, Generation)> {
+        let is_due = |p: &Partition| {
+            p.drain.is_some_and(|drain| {
+                let done = p.in_flight == 0 && !p.has_unsaved();
+                drain.revoked && (done || self.now >= drain.flush_until)
+            })
+        };
+        let due = self.partitions.iter().filter(|(_, partition)| is_due(partition));
+        due.map(|(name, partition)| (name.clone(), partition.generation)).collect()
+    }
+
+    /// Gives partitions up. The source is told before it is asked for another event, so that what
+    /// it gives up is this assignment and no later one.
+    pub(super) fn release(&mut self, partitions: Vec<(TopicPartition, Generation)>) {
+        let source = self.source;
         self.effect = Some(Box::pin(async move {
-            let committed = if positions.is_empty() {
-                Ok(())
-            } else {
-                commit(source, &context, &positions).await
-            };
-            let again = matches!(committed, Err(CommitError::Transient(_))) && !late;
-            let released = if again { None } else { Some(source.release(&partitions).await) };
-            Effect::HandedOver(HandOver { partitions, positions, committed, released })
+            let names: Vec<_> = partitions.iter().map(|(name, _)| name.clone()).collect();
+            let result = source.release(&names).await;
+            Effect::Released(partitions, result)
         }));
     }
 
-    pub(super) fn handed_over(&mut self, hand_over: HandOver) -> Result<(), RunError> {
-        let HandOver { partitions, positions, committed, released } = hand_over;
-        if let Err(error @ CommitError::Broken(_)) = committed {
-            return Err(RunError::Commit(error));
-        }
-        if committed.is_ok() {
-            self.partitions.saved(&positions);
-        }
-        let Some(released) = released else {
-            for name in &partitions {
-                let partition = self.partitions.get_mut(name);
-                if let Some(drain) = partition.and_then(|p| p.drain.as_mut()) {
-                    drain.retry_at = Some(self.now + RETRY_DELAY);
-                }
-            }
-            return Ok(());
-        };
-        for partition in &partitions {
-            if self.is_revoked(partition) {
+    pub(super) fn released(
+        &mut self,
+        partitions: &[(TopicPartition, Generation)],
+        result: Result<(), SourceError>,
+    ) -> Result<(), RunError> {
+        for (partition, generation) in partitions {
+            if self.partitions.holds(partition, *generation) {
                 self.context.observers.emit(&Event::Released(partition));
                 self.drained.unfinished += self.abandon(partition);
             }
         }
-        Ok(released?)
-    }
-
-    fn is_revoked(&mut self, partition: &TopicPartition) -> bool {
-        let drain = self.partitions.get_mut(partition).and_then(|p| p.drain);
-        drain.is_some_and(|drain| drain.revoked)
+        Ok(result?)
     }
 
     /// When the drains want to be looked at.
     pub(super) fn drain_deadlines(&self) -> impl Iterator<Item = Instant> + '_ {
-        let of_drain = |drain: Drain| {
-            let next = if drain.cut { drain.flush_until } else { drain.until };
-            [Some(next), drain.retry_at]
-        };
+        let next = |drain: Drain| if drain.cut { drain.flush_until } else { drain.until };
         let drains = self.partitions.iter().filter_map(|(_, partition)| partition.drain);
         let end = self.stop.map(|(_, end)| end);
         let now = self.now;
-        drains.flat_map(of_drain).chain([end]).flatten().filter(move |at| *at > now)
+        drains.map(next).chain(end).filter(move |at| *at > now)
     }
 
     /// Whether nothing is left to be done after a shutdown, or no time.

@@ -1,4 +1,4 @@
-//! Effects on the broker: publishing, committing, handing over.
+//! Effects on the broker: publishing, committing, releasing.
 //!
 //! One is under way at a time, so that a position never overtakes another.
 
@@ -13,12 +13,12 @@ use super::event::Event;
 use super::outbox::{Entry, Outbox};
 use super::run::Run;
 use crate::position::PartitionPosition;
-use crate::record::{ConsumerRecord, TopicPartition};
+use crate::record::{ConsumerRecord, Generation, TopicPartition};
 use crate::sinks::{Published, SinkError};
 use crate::sources::{CommitError, Source, SourceError};
 
 /// The wait before a commit that failed is made again, and before an aborted batch is, at first.
-pub(super) const RETRY_DELAY: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 /// The longest wait before an aborted batch is published again.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
@@ -26,15 +26,7 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 pub(super) enum Effect {
     Published(Outbox, Result<Published, SinkError>),
     Committed(Vec<PartitionPosition>, Result<(), CommitError>),
-    HandedOver(HandOver),
-}
-
-/// The end of revoked partitions: their last commit, and the release if that was made.
-pub(super) struct HandOver {
-    pub(super) partitions: Vec<TopicPartition>,
-    pub(super) positions: Vec<PartitionPosition>,
-    pub(super) committed: Result<(), CommitError>,
-    pub(super) released: Option<Result<(), SourceError>>,
+    Released(Vec<(TopicPartition, Generation)>, Result<(), SourceError>),
 }
 
 impl Run<'_> {
@@ -58,8 +50,16 @@ impl Run<'_> {
         }));
     }
 
+    /// When the next commit is to be made, if there is news: after the interval, or at once if a
+    /// drain waits for it.
+    pub(super) fn commit_due(&self) -> Option<Instant> {
+        let has_news = self.partitions.iter().any(|(_, partition)| partition.has_unsaved());
+        let due = if self.has_drained() { self.no_commit_before } else { self.commit_at };
+        has_news.then_some(due.max(self.no_commit_before))
+    }
+
     pub(super) fn commit(&mut self) {
-        let positions = self.partitions.save(|_| true);
+        let positions = self.partitions.save();
         let (source, context) = (self.source, self.context.clone());
         self.effect = Some(Box::pin(async move {
             let result = commit(source, &context, &positions).await;
@@ -71,7 +71,7 @@ impl Run<'_> {
         match effect {
             Effect::Published(outbox, result) => self.published(outbox, result),
             Effect::Committed(positions, result) => self.committed(&positions, result),
-            Effect::HandedOver(hand_over) => self.handed_over(hand_over),
+            Effect::Released(partitions, result) => self.released(&partitions, result),
         }
     }
 
@@ -142,22 +142,23 @@ impl Run<'_> {
         positions: &[PartitionPosition],
         result: Result<(), CommitError>,
     ) -> Result<(), RunError> {
-        let wait =
-            if self.stop.is_some() { RETRY_DELAY } else { self.topology.limits.commit_interval };
-        self.commit_at = self.now + wait;
+        self.commit_at = self.now + self.topology.limits.commit_interval;
         match result {
             Ok(()) => {
                 self.partitions.saved(positions);
                 Ok(())
             }
             Err(error @ CommitError::Broken(_)) => Err(RunError::Commit(error)),
-            Err(CommitError::Fenced(_) | CommitError::Transient(_)) => Ok(()),
+            Err(CommitError::Fenced(_) | CommitError::Transient(_)) => {
+                self.no_commit_before = self.now + RETRY_DELAY;
+                Ok(())
+            }
         }
     }
 }
 
 /// Commits, and tells what came of it.
-pub(super) async fn commit(
+async fn commit(
     source: &dyn Source,
     context: &Context,
     positions: &[PartitionPosition],

@@ -39,24 +39,24 @@ struct Spent {
 }
 
 impl<In: Send + Sync, Out: Send> Execution<In, Out> {
-    /// Executes a job until it is settled.
+    /// Executes a job until it is settled; gives its outcome and the number of attempts.
     pub(super) async fn run(
         &self,
         context: &Context,
         record: &ConsumerRecord,
-        input: In,
-    ) -> Executed<In, Out> {
+        input: &In,
+    ) -> (Result<Out, JobError>, u32) {
         let mut spent = Spent::default();
         loop {
             let attempt = spent.failures + 1;
-            let outcome = self.attempt(context, record, &input, attempt).await;
+            let outcome = self.attempt(context, record, input, attempt).await;
             let error = match outcome {
-                Ok(out) => return Executed { input, outcome: Ok(out), attempts: attempt },
+                Ok(out) => return (Ok(out), attempt),
                 Err(error) => error,
             };
             match self.wait(context, record, &error, &mut spent).await {
                 Wait::Over => {}
-                Wait::Final => return Executed { input, outcome: Err(error), attempts: attempt },
+                Wait::Final => return (Err(error), attempt),
             }
         }
     }

@@ -24,11 +24,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 4,096 records or 8 MiB in flight, a commit a second, 20 s to drain a partition, 25 s to shut
+    /// 1,024 records or 8 MiB in flight, a commit a second, 20 s to drain a partition, 25 s to shut
     /// down, 4 s to close, stuck after 5 minutes.
     fn default() -> Self {
         Self {
-            in_flight_records: 4_096,
+            in_flight_records: 1_024,
             in_flight_bytes: 8 << 20,
             commit_interval: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(20),

@@ -1,6 +1,5 @@
 //! The partitions that this worker is assigned.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -43,8 +42,6 @@ pub(super) struct Drain {
     pub(super) flush_until: Instant,
     /// Whether the source has asked for it back.
     pub(super) revoked: bool,
-    /// A commit failed; the next is tried then.
-    pub(super) retry_at: Option<Instant>,
 }
 
 impl Partition {
@@ -129,65 +126,80 @@ impl Partition {
     }
 }
 
-/// All assigned partitions, in a defined order.
+/// All assigned partitions, ordered by number and topic, which is quicker to compare than a name.
 #[derive(Debug, Default)]
-pub(super) struct Partitions(BTreeMap<TopicPartition, Partition>);
+pub(super) struct Partitions(Vec<(TopicPartition, Partition)>);
 
 impl Partitions {
+    fn find(&self, partition: &TopicPartition) -> Result<usize, usize> {
+        self.0.binary_search_by(|(name, _)| {
+            let by_number = name.partition.cmp(&partition.partition);
+            by_number.then_with(|| name.topic.cmp(&partition.topic))
+        })
+    }
+
+    /// Adds a partition that is not there.
     pub(super) fn insert(&mut self, assignment: &Assignment, now: Instant) {
-        self.0.insert(assignment.partition.clone(), Partition::new(assignment, now));
+        if let Err(index) = self.find(&assignment.partition) {
+            let partition = Partition::new(assignment, now);
+            self.0.insert(index, (assignment.partition.clone(), partition));
+        }
     }
 
     pub(super) fn remove(&mut self, partition: &TopicPartition) -> Option<Partition> {
-        self.0.remove(partition)
+        let index = self.find(partition).ok()?;
+        Some(self.0.remove(index).1)
+    }
+
+    pub(super) fn get(&self, partition: &TopicPartition) -> Option<&Partition> {
+        let index = self.find(partition).ok()?;
+        Some(&self.0[index].1)
     }
 
     pub(super) fn get_mut(&mut self, partition: &TopicPartition) -> Option<&mut Partition> {
-        self.0.get_mut(partition)
+        let index = self.find(partition).ok()?;
+        Some(&mut self.0[index].1)
     }
 
     /// The partition of a record, unless the record belongs to an older assignment.
     pub(super) fn of(&mut self, record: &ConsumerRecord) -> Option<&mut Partition> {
-        self.0.get_mut(&record.partition).filter(|p| p.generation == record.generation)
+        self.get_mut(&record.partition).filter(|p| p.generation == record.generation)
     }
 
     /// Whether the partition is still assigned as it was.
     pub(super) fn holds(&self, partition: &TopicPartition, generation: Generation) -> bool {
-        self.0.get(partition).is_some_and(|p| p.generation == generation)
+        self.get(partition).is_some_and(|p| p.generation == generation)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&TopicPartition, &Partition)> {
-        self.0.iter()
+        self.0.iter().map(|(name, partition)| (name, partition))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&TopicPartition, &mut Partition)> {
-        self.0.iter_mut()
+        self.0.iter_mut().map(|(name, partition)| (&*name, partition))
     }
 
     /// The names of the partitions for which `condition` holds.
     pub(super) fn names(&self, condition: impl Fn(&Partition) -> bool) -> Vec<TopicPartition> {
-        self.0.iter().filter(|(_, p)| condition(p)).map(|(name, _)| name.clone()).collect()
+        self.iter().filter(|(_, p)| condition(p)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The positions, with news, of the partitions for which `condition` holds.
-    pub(super) fn save(
-        &mut self,
-        condition: impl Fn(&TopicPartition) -> bool,
-    ) -> Vec<PartitionPosition> {
-        let with_news = self.0.iter_mut().filter(|(name, p)| p.unsaved > 0 && condition(name));
+    /// The positions with news.
+    pub(super) fn save(&mut self) -> Vec<PartitionPosition> {
+        let with_news = self.iter_mut().filter(|(_, p)| p.unsaved > 0);
         with_news.map(|(name, p)| positioned(name, p.generation, p.save())).collect()
     }
 
     /// The positions, with news, that a batch is to carry.
     pub(super) fn save_with_batch(&mut self) -> Vec<PartitionPosition> {
-        let with_news = self.0.iter_mut().filter(|(_, p)| p.unsaved + p.publishing > 0);
+        let with_news = self.iter_mut().filter(|(_, p)| p.unsaved + p.publishing > 0);
         with_news.map(|(name, p)| positioned(name, p.generation, p.save_with_batch())).collect()
     }
 
     /// What was being saved of these is saved.
     pub(super) fn saved(&mut self, positions: &[PartitionPosition]) {
         for saved in positions {
-            if let Some(partition) = self.0.get_mut(&saved.partition)
+            if let Some(partition) = self.get_mut(&saved.partition)
                 && partition.generation == saved.generation
             {
                 partition.saved();

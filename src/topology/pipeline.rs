@@ -175,13 +175,11 @@ where
         };
         let key = (self.key)(&record, &input);
         let context = context.clone();
-        Admitted::Execute(
-            key,
-            Box::pin(async move {
-                let executed = self.execution.run(&context, &record, input).await;
-                self.finish(&context, record, executed)
-            }),
-        )
+        let execute = async move {
+            let (outcome, attempts) = self.execution.run(&context, &record, &input).await;
+            self.finish(&context, record, Executed { input, outcome, attempts })
+        };
+        Admitted::Execute(key, Box::pin(execute))
     }
 
     fn ready(&self) -> Option<BoxFuture<'_, ()>> {

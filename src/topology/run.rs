@@ -58,6 +58,8 @@ pub(super) struct Run<'a> {
     pub(super) now: Instant,
     tick_at: Instant,
     pub(super) commit_at: Instant,
+    /// After a commit that failed.
+    pub(super) no_commit_before: Instant,
     pub(super) publish_at: Instant,
     pub(super) aborts: u32,
     /// After the shutdown: when the drain, and when all publishing and committing must end.
@@ -82,6 +84,7 @@ impl<'a> Run<'a> {
             now,
             tick_at: now + topology.limits.commit_interval,
             commit_at: now + topology.limits.commit_interval,
+            no_commit_before: now,
             publish_at: now,
             aborts: 0,
             stop: None,
@@ -167,11 +170,10 @@ impl<'a> Run<'a> {
         if self.effect.is_some() {
             return;
         }
-        let hand_over = self.partitions_to_hand_over();
-        if !hand_over.is_empty() {
-            self.hand_over(hand_over);
-        } else if self.now >= self.commit_at && self.partitions.iter().any(|(_, p)| p.has_unsaved())
-        {
+        let to_release = self.partitions_to_release();
+        if !to_release.is_empty() {
+            self.release(to_release);
+        } else if self.commit_due().is_some_and(|due| self.now >= due) {
             self.commit();
         } else if self.now >= self.publish_at && !self.outbox.is_empty() {
             self.publish();
@@ -208,9 +210,7 @@ impl<'a> Run<'a> {
             if !self.outbox.is_empty() {
                 wake_at = wake_at.min(self.publish_at);
             }
-            if self.partitions.iter().any(|(_, p)| p.has_unsaved()) {
-                wake_at = wake_at.min(self.commit_at);
-            }
+            wake_at = self.commit_due().into_iter().fold(wake_at, Instant::min);
         }
         self.drain_deadlines().fold(wake_at, Instant::min)
     }

@@ -1,6 +1,7 @@
 //! What the tests of the topology share: a small job, a job sink that does as it is told and keeps
 //! a diary, and ends that yield around every effect.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;

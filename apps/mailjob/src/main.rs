@@ -12,6 +12,8 @@ mod demo;
 const EXIT_USAGE: u8 = 2;
 /// Anything else that went wrong.
 const EXIT_FAILURE: u8 = 1;
+/// A second Ctrl-C.
+const EXIT_ABORTED: u8 = 130;
 
 fn main() -> ExitCode {
     let command = cli::Cli::parse().command;
@@ -22,8 +24,7 @@ fn main() -> ExitCode {
     match command {
         cli::Command::Demo(args) => match runtime.block_on(demo::run(&args)) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) if error.is_usage() => fail(EXIT_USAGE, &error),
-            Err(error) => fail(EXIT_FAILURE, &error),
+            Err(error) => fail(error.exit_code(), &error),
         },
     }
 }

@@ -38,7 +38,10 @@ impl TcpConnect {
 #[async_trait]
 impl Connect for TcpConnect {
     async fn connect(&self) -> io::Result<Box<dyn Stream>> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{}:{}: {error}", self.host, self.port))
+        };
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(named)?;
         stream.set_nodelay(true)?;
         Ok(Box::new(stream))
     }

@@ -27,7 +27,8 @@
 //! connection belongs to one send at a time, by value, and goes back only after every command has
 //! had its reply: a cancelled send closes it. After a refused mail RSET goes before the next MAIL.
 //! There are never more connections than [`MailConfig::connections_max`], and who waits for one is
-//! served in order.
+//! served in order. Where the server has fewer connections for us (421 instead of a greeting while
+//! others are open), the pool settles at what it allows, and tries one more every minute.
 //!
 //! # The circuit
 //!

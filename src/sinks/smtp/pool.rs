@@ -10,6 +10,9 @@ use tokio::time::Instant;
 use super::conversation::Conversation;
 use super::gauge::Gauge;
 
+/// How long a slot that the server did not want is left out, in seconds.
+const WITHHELD_SECONDS: u64 = 60;
+
 /// Idle connections, and the right to have one more.
 ///
 /// A connection is opened only by who holds a [`Slot`] and finds none idle, and is given back before
@@ -17,14 +20,22 @@ use super::gauge::Gauge;
 pub(super) struct Pool {
     slots: Semaphore,
     idle: Mutex<Vec<Conversation>>,
+    withheld: Mutex<Withheld>,
     idle_limit: Duration,
     gauge: Arc<Gauge>,
+}
+
+/// Slots that are left out, since the server has fewer for us than we are allowed.
+#[derive(Default)]
+struct Withheld {
+    slots: usize,
+    one_back_at: Option<Instant>,
 }
 
 /// The right to one connection.
 pub(super) struct Slot<'a> {
     pool: &'a Pool,
-    _permit: SemaphorePermit<'a>,
+    permit: SemaphorePermit<'a>,
 }
 
 impl Pool {
@@ -34,7 +45,7 @@ impl Pool {
         gauge: Arc<Gauge>,
     ) -> Self {
         let slots = Semaphore::new(connections_max.get().min(Semaphore::MAX_PERMITS));
-        Self { slots, idle: Mutex::new(Vec::new()), idle_limit, gauge }
+        Self { slots, idle: Mutex::default(), withheld: Mutex::default(), idle_limit, gauge }
     }
 
     /// Completes when there is a slot, for those who wait in the order in which they came.
@@ -47,7 +58,7 @@ impl Pool {
                 permit.unwrap_or_else(|_| unreachable!("the semaphore is never closed"))
             }
         };
-        Slot { pool: self, _permit: permit }
+        Slot { pool: self, permit }
     }
 
     /// Closes connections that were idle for too long, and says when the next one will have been.
@@ -63,6 +74,23 @@ impl Pool {
         next
     }
 
+    /// Gives back every slot that was withheld: the server has shown that it takes connections.
+    pub(super) fn restore(&self) {
+        let withheld = std::mem::take(&mut *self.withheld());
+        self.slots.add_permits(withheld.slots);
+    }
+
+    /// Gives back one of the slots that were withheld, if it is time.
+    fn restore_one(&self) {
+        let mut withheld = self.withheld();
+        let now = Instant::now();
+        if withheld.slots > 0 && withheld.one_back_at.is_some_and(|at| at <= now) {
+            withheld.slots -= 1;
+            withheld.one_back_at = Some(now + Duration::from_secs(WITHHELD_SECONDS));
+            self.slots.add_permits(1);
+        }
+    }
+
     /// Closes every idle connection.
     pub(super) fn clear(&self) {
         let idle = std::mem::take(&mut *self.idle());
@@ -72,6 +100,10 @@ impl Pool {
     /// How long a connection may be idle.
     pub(super) const fn idle_limit(&self) -> Duration {
         self.idle_limit
+    }
+
+    fn withheld(&self) -> MutexGuard<'_, Withheld> {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Conversation>> {
@@ -91,10 +123,23 @@ impl Slot<'_> {
         }
     }
 
+    /// The server refuses a further connection. While others are open the slot is withheld for a
+    /// while, so that the pool settles at what the server allows.
+    pub(super) fn withhold(self) {
+        if self.pool.gauge.open_connections() == 0 {
+            return;
+        }
+        let mut withheld = self.pool.withheld();
+        withheld.slots += 1;
+        withheld.one_back_at = Some(Instant::now() + Duration::from_secs(WITHHELD_SECONDS));
+        self.permit.forget();
+    }
+
     /// Keeps a connection whose conversation has ended cleanly, and gives back the slot.
     pub(super) fn put_back(self, mut conversation: Conversation) {
         conversation.idle_since = Instant::now();
         conversation.reused = true;
         self.pool.idle().push(conversation);
+        self.pool.restore_one();
     }
 }

@@ -176,7 +176,15 @@ impl MailSink {
                 return self.finish(slot, mail, end, conversation);
             }
         }
-        let opened = self.opener.open().await.map_err(|fault| self.unavailable(&fault))?;
+        let opened = match self.opener.open().await {
+            Ok(opened) => opened,
+            Err(fault) => {
+                if (fault.phase(), fault.kind()) == (Phase::Greeting, ServerFaultKind::Refused) {
+                    slot.withhold();
+                }
+                return Err(self.unavailable(&fault));
+            }
+        };
         let (end, conversation) = transaction.send(opened.conversation, mail).await;
         self.finish(slot, mail, end, conversation)
     }
@@ -246,6 +254,7 @@ impl MailSink {
             }
         }
         let mut conversation = self.opener.open().await?.conversation;
+        self.pool.restore();
         conversation.end();
         if let Some(conversation) = conversation.if_clean() {
             slot.put_back(conversation);

@@ -99,3 +99,55 @@ async fn it_is_reached_over_tcp_and_refuses_when_told_to() {
     assert_eq!((client.reply().await, again.reply().await), (String::new(), String::new()));
     server.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_connection_that_the_server_has_closed_is_no_longer_open() {
+    let (server, mut client) = connected(SmtpServer::builder()).await;
+    assert_eq!(server.connections().open, 1);
+    assert_eq!(client.code("QUIT").await, 221);
+    assert_eq!(client.reply().await, "");
+    assert_eq!((server.connections().open, server.connections().peak), (0, 1));
+}
+
+#[tokio::test]
+async fn limits_are_answered_and_the_conversation_goes_on() {
+    let builder = SmtpServer::builder().size_limit(50).line_limit(20).recipients_limit(1);
+    let (server, mut client) = connected(builder).await;
+    assert_eq!(client.mail("you@b.example", &"x".repeat(18)).await, 250);
+    assert_eq!(client.mail("you@b.example", &"x".repeat(19)).await, 500);
+    assert_eq!(client.mail("you@b.example", &"x\r\n".repeat(20)).await, 552);
+    assert_eq!(client.code("MAIL FROM:<me@a.example> SIZE=51").await, 552);
+    assert_eq!(client.code("MAIL FROM:<me@a.example> SIZE=50").await, 250);
+    assert_eq!(client.code("RCPT TO:<you@b.example>").await, 250);
+    assert_eq!(client.say("RCPT TO:<two@b.example>").await, "452 4.5.3 too many recipients");
+    assert_eq!(server.inbox().count(), 1);
+}
+
+#[tokio::test]
+async fn an_extension_that_is_off_is_neither_offered_nor_understood() {
+    for (extension, line, code) in [
+        (Extension::Size, "MAIL FROM:<me@a.example> SIZE=1", 555),
+        (Extension::EightBitMime, "MAIL FROM:<me@a.example> BODY=8BITMIME", 555),
+        (Extension::SmtpUtf8, "MAIL FROM:<me@a.example> SMTPUTF8", 555),
+        (Extension::SmtpUtf8, "MAIL FROM:<grüße@a.example>", 553),
+    ] {
+        let (_server, mut client) = connected(SmtpServer::builder().without(extension)).await;
+        assert_eq!(client.say("EHLO me").await.lines().count(), 5, "{extension:?}");
+        assert_eq!(client.code(line).await, code, "{line}");
+    }
+    let builder = SmtpServer::builder().without(Extension::EnhancedStatusCodes);
+    let (_server, mut client) = connected(builder).await;
+    assert_eq!(client.say("NOOP").await, "250 ok");
+}
+
+#[tokio::test]
+async fn the_conversation_is_told() {
+    let (server, mut client) = connected(SmtpServer::builder().exchanges_kept(3)).await;
+    for line in ["EHLO me", "NOOP", "FOO", "QUIT"] {
+        client.code(line).await;
+    }
+    let said = server.conversation();
+    let said: Vec<_> =
+        said.iter().map(|it| (it.connection, it.command.as_str(), it.reply)).collect();
+    assert_eq!(said, [(1, "NOOP", Some(250)), (1, "FOO", Some(500)), (1, "QUIT", Some(221))]);
+}

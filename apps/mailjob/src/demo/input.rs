@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::output::named;
+use super::output::cannot;
 
 /// The default jobs, one of every fate.
 const FIXTURES: &[u8] = include_bytes!("../../../../fixtures/jobs.jsonl");
@@ -31,7 +31,7 @@ impl Input {
             (_, Some(count)) => Ok(Self::Generated(count)),
             (None, None) => Ok(Self::Fixtures(lines(&Bytes::from_static(FIXTURES)))),
             (Some(path), None) => {
-                let text = read(path).map_err(|error| named(path, &error))?;
+                let text = read(path).map_err(|error| cannot("read", path, &error))?;
                 Ok(Self::Jobs(lines(&text.into())))
             }
         }

@@ -4,13 +4,15 @@ mod fates;
 mod inbox;
 mod input;
 mod output;
+mod summary;
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use jobstream::record::ProducerRecord;
 use jobstream::sinks::smtp::{ConfigError, MailConfig, MailSink, TlsMode};
 use jobstream::topology::{Ambiguous, Retry, RunError, Topology};
@@ -20,8 +22,10 @@ use mailjob::topology::{Topics, topology};
 use tokio::time::Instant;
 
 use crate::cli::DemoArgs;
+use crate::{EXIT_ABORTED, EXIT_FAILURE, EXIT_USAGE};
 use fates::{Counts, Fates};
 use input::Input;
+use output::JsonLines;
 
 const PARTITIONS: i32 = 6;
 const GROUP: &str = "topic-job-run-consumer-emailexecutor";
@@ -33,15 +37,21 @@ const SEED: u64 = 7;
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not 0");
 /// Jobs that are produced and not finished, at most: a long run needs no more memory.
 const BACKLOG: u64 = 20_000;
-/// A message can be twice as large as a job.
+/// What the topics of results and dead letters take, as those that the service creates. Jobs of any
+/// size come in: a line that is too large for a dead letter meets that fate.
 const MAX_MESSAGE_BYTES: usize = 2 << 20;
 
 /// What ends a demo before its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoError {
-    /// A file could not be read or written; the error names it.
+    #[error("{0}")]
+    Usage(String),
+    /// A file can't be read, or not be made; the error names it.
     #[error(transparent)]
-    File(io::Error),
+    Open(io::Error),
+    /// A file could be made, but not be written to its end; the error names it.
+    #[error(transparent)]
+    Write(io::Error),
     #[error("the inbox does not start: {0}")]
     Inbox(#[from] StartError),
     #[error("the mail sink does not start: {0}")]
@@ -52,45 +62,78 @@ pub(crate) enum DemoError {
     Run(#[from] RunError),
     #[error("interrupted: {finished} of {all} records have met their fate")]
     Interrupted { finished: u64, all: u64 },
-    #[error("standard output: {0}")]
+    #[error("interrupted twice: ended at once, no file was written")]
+    Aborted,
+    #[error("cannot write to standard output: {0}")]
     Output(io::Error),
 }
 
 impl DemoError {
-    /// Whether it is the user's to mend.
-    pub(crate) const fn is_usage(&self) -> bool {
-        matches!(self, Self::File(_))
+    /// The exit code that says it: whether it is the user's to mend.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Open(_) => EXIT_USAGE,
+            Self::Aborted => EXIT_ABORTED,
+            _ => EXIT_FAILURE,
+        }
     }
 }
 
 /// Runs the demo from its first job to its last, and shows what became of them.
 pub(crate) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
-    let input = Input::read(args.jobs.as_deref(), args.generate).map_err(DemoError::File)?;
-    let results =
-        args.results.as_deref().map(output::create).transpose().map_err(DemoError::File)?;
-    let dead_letters =
-        args.dead_letters.as_deref().map(output::create).transpose().map_err(DemoError::File)?;
-    args.mails.as_deref().map_or(Ok(()), output::empty_folder).map_err(DemoError::File)?;
+    check_files(args)?;
+    let input = Input::read(args.jobs.as_deref(), args.generate).map_err(DemoError::Open)?;
+    let results = create(args.results.as_deref())?;
+    let dead_letters = create(args.dead_letters.as_deref())?;
+    args.mails.as_deref().map_or(Ok(()), output::empty_folder).map_err(DemoError::Open)?;
 
     let stage = Stage::new(&input, results.is_some(), args.mails.is_some()).await?;
     let started = Instant::now();
     let outcome = stage.play(&input).await;
     let took = started.elapsed();
+    if matches!(outcome, Err(DemoError::Aborted)) {
+        return outcome;
+    }
 
     for (topic, file) in
         [(&stage.topics.results, results), (&stage.topics.dead_letters, dead_letters)]
     {
         if let Some(file) = file {
             let records = stage.broker.records(topic, Isolation::ReadCommitted);
-            output::write_records(file, &records).map_err(DemoError::File)?;
+            file.write(&records).map_err(DemoError::Write)?;
         }
     }
     if let Some(folder) = &args.mails {
-        output::write_mails(folder, &stage.server.inbox().mails()).map_err(DemoError::File)?;
+        output::write_mails(folder, &stage.server.inbox().mails()).map_err(DemoError::Write)?;
     }
     stage.show(&input, took).map_err(DemoError::Output)?;
     stage.server.shutdown().await;
     outcome
+}
+
+fn create(path: Option<&Path>) -> Result<Option<JsonLines<'_>>, DemoError> {
+    path.map(JsonLines::create).transpose().map_err(DemoError::Open)
+}
+
+/// No file is written over another one.
+fn check_files(args: &DemoArgs) -> Result<(), DemoError> {
+    let files = [
+        ("--jobs", args.jobs.as_deref().filter(|jobs| *jobs != Path::new("-"))),
+        ("--results", args.results.as_deref()),
+        ("--dead-letters", args.dead_letters.as_deref()),
+    ];
+    for (index, (option, path)) in files.iter().enumerate() {
+        for (other, other_path) in &files[..index] {
+            if let (Some(path), Some(other_path)) = (path, other_path)
+                && output::is_same_file(path, other_path)
+            {
+                let path = path.display();
+                let text = format!("{other} and {option} both name '{path}', expected two files");
+                return Err(DemoError::Usage(text));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Everything that a demo runs on.
@@ -108,7 +151,8 @@ impl Stage {
         let is_load = matches!(input, Input::Generated(_));
         let broker = Broker::builder().seed(SEED).build();
         let options = TopicOptions::partitions(PARTITIONS).max_message_bytes(MAX_MESSAGE_BYTES);
-        broker.create_topic(&*topics.jobs, options.clone().retention(Retention::Unconsumed));
+        let any_size = options.clone().max_message_bytes(usize::MAX);
+        broker.create_topic(&*topics.jobs, any_size.retention(Retention::Unconsumed));
         let kept = if keep_results { Retention::Everything } else { Retention::Latest(0) };
         broker.create_topic(&*topics.results, options.clone().retention(kept));
         broker.create_topic(&*topics.dead_letters, options);
@@ -147,11 +191,18 @@ impl Stage {
         let shutdown = async {
             tokio::select! {
                 biased;
-                _ = tokio::signal::ctrl_c() => interrupted = true,
+                _ = tokio::signal::ctrl_c() => {
+                    interrupted = true;
+                    progress.suspend(say_that_it_ends);
+                }
                 result = self.feed(input, &progress) => fed = result,
             }
         };
-        self.topology.run(&source, &sink, shutdown).await?;
+        tokio::select! {
+            biased;
+            run = self.topology.run(&source, &sink, shutdown) => run?,
+            () = interrupted_twice() => return Err(DemoError::Aborted),
+        };
         progress.finish_and_clear();
         fed?;
         let finished = self.fates.counts().total();
@@ -188,12 +239,8 @@ impl Stage {
         writeln!(out, "{}", counts.table())?;
         writeln!(out, "{}", self.on_the_way(&counts))?;
         if matches!(input, Input::Generated(_)) {
-            let rate = counts.total() as f64 / took.as_secs_f64();
-            let (jobs, took) = (HumanCount(counts.total()), took.as_secs_f64());
-            writeln!(
-                out,
-                "{jobs} jobs in {took:.2} s: {rate:.0} jobs/s over {CONNECTIONS} connections"
-            )?;
+            let (jobs, seconds) = (counts.total(), took.as_secs_f64());
+            writeln!(out, "{}", summary::throughput(jobs, seconds, CONNECTIONS.get()))?;
         }
         Ok(())
     }
@@ -201,14 +248,22 @@ impl Stage {
     fn on_the_way(&self, counts: &Counts) -> String {
         let inbox = self.server.inbox();
         let mails = inbox.count();
-        let repeated = mails - inbox.counts().len().min(mails as usize) as u64;
-        format!(
-            "{} mails are in the inbox, {} of them a second copy with the same Message-ID; {} \
-             attempts were made again",
-            HumanCount(mails),
-            HumanCount(repeated),
-            HumanCount(counts.retries),
-        )
+        let copies = mails.saturating_sub(inbox.counts().len() as u64);
+        summary::on_the_way(mails, copies, counts.retries)
+    }
+}
+
+fn say_that_it_ends() {
+    let text = "Interrupted: what is in flight is finished first; Ctrl-C again ends at once.";
+    // Where standard error can't be written, nobody waits for the text either.
+    drop(writeln!(anstream::stderr(), "{text}"));
+}
+
+async fn interrupted_twice() {
+    for _ in 0..2 {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

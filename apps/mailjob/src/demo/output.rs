@@ -70,14 +70,26 @@ fn headers(headers: &Headers) -> BTreeMap<&str, Header<'_>> {
     named
 }
 
-/// Opens a file for writing; the error names it.
-pub(super) fn create(path: &Path) -> io::Result<BufWriter<File>> {
-    File::create(path).map(BufWriter::new).map_err(|error| named(path, &error))
+/// A file of records, one JSON object a line.
+pub(super) struct JsonLines<'a> {
+    path: &'a Path,
+    file: BufWriter<File>,
 }
 
-/// Writes records, one JSON object a line.
-pub(super) fn write_records(mut file: impl Write, records: &[ConsumerRecord]) -> io::Result<()> {
-    for record in records {
+impl<'a> JsonLines<'a> {
+    /// Makes the file, or empties it; the error names it.
+    pub(super) fn create(path: &'a Path) -> io::Result<Self> {
+        let file = File::create(path).map_err(|error| cannot("write", path, &error))?;
+        Ok(Self { path, file: BufWriter::new(file) })
+    }
+
+    /// Writes the records; the error names the file.
+    pub(super) fn write(mut self, records: &[ConsumerRecord]) -> io::Result<()> {
+        let written = records.iter().try_for_each(|record| self.line(record));
+        written.and_then(|()| self.file.flush()).map_err(|error| cannot("write", self.path, &error))
+    }
+
+    fn line(&mut self, record: &ConsumerRecord) -> io::Result<()> {
         let line = Line {
             topic: &record.partition.topic,
             partition: record.partition.partition,
@@ -86,19 +98,18 @@ pub(super) fn write_records(mut file: impl Write, records: &[ConsumerRecord]) ->
             headers: headers(&record.headers),
             value: record.value.as_ref().into(),
         };
-        serde_json::to_writer(&mut file, &line)?;
-        file.write_all(b"\n")?;
+        serde_json::to_writer(&mut self.file, &line)?;
+        self.file.write_all(b"\n")
     }
-    file.flush()
 }
 
 /// Makes the folder if it is missing, and removes the .eml files that are in it.
 pub(super) fn empty_folder(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder).map_err(|error| named(folder, &error))?;
-    for entry in fs::read_dir(folder).map_err(|error| named(folder, &error))? {
-        let path = entry.map_err(|error| named(folder, &error))?.path();
-        if path.extension().is_some_and(|extension| extension == "eml") {
-            fs::remove_file(&path).map_err(|error| named(&path, &error))?;
+    fs::create_dir_all(folder).map_err(|error| cannot("make the folder", folder, &error))?;
+    for entry in fs::read_dir(folder).map_err(|error| cannot("read", folder, &error))? {
+        let path = entry.map_err(|error| cannot("read", folder, &error))?.path();
+        if path.extension().is_some_and(|extension| extension == "eml") && !path.is_dir() {
+            fs::remove_file(&path).map_err(|error| cannot("remove", &path, &error))?;
         }
     }
     Ok(())
@@ -116,12 +127,26 @@ pub(super) fn write_mails(folder: &Path, mails: &[Arc<Mail>]) -> io::Result<()> 
         *count += 1;
         let name = if *count == 1 { format!("{stem}.eml") } else { format!("{stem}-{count}.eml") };
         let path = folder.join(name);
-        fs::write(&path, &mail.raw).map_err(|error| named(&path, &error))?;
+        fs::write(&path, &mail.raw).map_err(|error| cannot("write", &path, &error))?;
     }
     Ok(())
 }
 
-/// An error that says which file it is about.
-pub(super) fn named(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+/// Whether both are the same file; what is no file, as `/dev/null`, may be named twice.
+pub(super) fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other && one.is_file(),
+        _ => one == other,
+    }
+}
+
+/// An error that says what could not be done with which file, and why.
+pub(super) fn cannot(verb: &str, path: &Path, error: &io::Error) -> io::Error {
+    let name = match path.to_str() {
+        Some("-") if verb == "read" => "standard input".into(),
+        _ => format!("'{}'", path.display()),
+    };
+    let why = error.to_string();
+    let why = why.split(" (os error").next().unwrap_or_default();
+    io::Error::new(error.kind(), format!("cannot {verb} {name}: {why}"))
 }

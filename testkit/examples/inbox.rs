@@ -1,0 +1,136 @@
+//! A fake SMTP server to send mail to: prints a line a mail, and keeps them as files if asked.
+//!
+//! ```text
+//! cargo run -p jobstream-testkit --example inbox -- --listen 127.0.0.1:2525 --mails mails
+//! ```
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use jobstream_testkit::smtp::{Mail, Misfortune, SmtpServer, SmtpServerBuilder, Tls};
+use tokio::io::{AsyncWriteExt, BufWriter, stderr, stdout};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A fake SMTP server: accepts every mail, and misbehaves when it is told to.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Where to listen; port 0 is a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Write each mail to this directory as NUMBER.eml, as received, dots unstuffed.
+    #[arg(long, value_name = "DIR")]
+    mails: Option<PathBuf>,
+    /// Offer AUTH, and require it.
+    #[arg(long, value_name = "USER:PASSWORD", value_parser = login)]
+    auth: Option<(String, String)>,
+    /// Speak TLS, with a certificate made at start.
+    #[arg(long)]
+    tls: Option<TlsOption>,
+    /// Where to write the certificate of the CA that signed the server's.
+    #[arg(long, value_name = "FILE", default_value = "inbox-ca.pem")]
+    ca: PathBuf,
+    /// A host name or IP address for the certificate, besides localhost; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    tls_name: Vec<String>,
+    /// What goes wrong, one misfortune a line, such as `dot nth=2 accept-then-disconnect`.
+    #[arg(long, value_name = "FILE")]
+    misfortunes: Option<PathBuf>,
+    /// What misfortunes with a probability are drawn from.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TlsOption {
+    Starttls,
+    Implicit,
+}
+
+fn login(text: &str) -> Result<(String, String), String> {
+    let (user, password) = text.split_once(':').ok_or("expected USER:PASSWORD")?;
+    Ok((user.to_owned(), password.to_owned()))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(&Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Where not even this can be written, the exit code says it.
+            let _ = stderr().write_all(format!("inbox: {failure}\n").as_bytes()).await;
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Completes after Ctrl-C, when all mails that were accepted before it are written.
+async fn run(options: &Options) -> Result<(), Failure> {
+    let server = builder(options)?.listen_on(options.listen).await?;
+    let mut out = BufWriter::new(stdout());
+    let mut say = format!("listening on {}\n", server.address());
+    if let Some(pem) = server.ca_pem() {
+        tokio::fs::write(&options.ca, pem).await?;
+        say += &format!("CA certificate in {}\n", options.ca.display());
+    }
+    if let Some(folder) = &options.mails {
+        tokio::fs::create_dir_all(folder).await?;
+    }
+    out.write_all(say.as_bytes()).await?;
+    out.flush().await?;
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
+    let inbox = server.inbox();
+    loop {
+        let end = tokio::select! {
+            biased;
+            interrupted = &mut interrupted => interrupted.map(|()| true)?,
+            _ = inbox.wait_for(1) => false,
+        };
+        for mail in inbox.take() {
+            out.write_all(line(&mail).as_bytes()).await?;
+            if let Some(folder) = &options.mails {
+                let file = folder.join(format!("{:06}.eml", mail.number));
+                tokio::fs::write(file, &mail.raw).await?;
+            }
+        }
+        out.flush().await?;
+        if end {
+            server.shutdown().await;
+            return Ok(());
+        }
+    }
+}
+
+fn builder(options: &Options) -> Result<SmtpServerBuilder, Failure> {
+    let mut builder = SmtpServer::builder().seed(options.seed).exchanges_kept(0);
+    if let Some((user, password)) = &options.auth {
+        builder = builder.login(user, password).require_login();
+    }
+    builder = match options.tls {
+        Some(TlsOption::Starttls) => builder.tls(Tls::StartTls),
+        Some(TlsOption::Implicit) => builder.tls(Tls::Implicit),
+        None => builder,
+    };
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    builder = builder.tls_names(names.into_iter().chain(options.tls_name.iter().cloned()));
+    if let Some(file) = &options.misfortunes {
+        let text = std::fs::read_to_string(file).map_err(|error| named(file, error))?;
+        let misfortunes = Misfortune::parse_script(&text).map_err(|error| named(file, error))?;
+        builder = misfortunes.into_iter().fold(builder, SmtpServerBuilder::misfortune);
+    }
+    Ok(builder)
+}
+
+fn named(file: &Path, error: impl std::fmt::Display) -> String {
+    format!("{}: {error}", file.display())
+}
+
+fn line(mail: &Mail) -> String {
+    let Mail { number, sender, raw, .. } = mail;
+    let to = mail.recipients.join(",");
+    let subject = mail.subject().unwrap_or_default();
+    format!("mail {number} from=<{sender}> to=<{to}> octets={} subject={subject:?}\n", raw.len())
+}

@@ -1,0 +1,113 @@
+//! A Postfix of our own: another directory, a free port, a maildir; stopped when it is dropped.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+
+const MASTER: &str = "
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+discard unix - - n - - discard
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+";
+
+pub(crate) struct Postfix {
+    folder: TempDir,
+    address: SocketAddr,
+}
+
+impl Postfix {
+    /// Needs to run as root, as Postfix does.
+    pub(crate) async fn start(domain: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("postfix").tempdir_in("/tmp").unwrap();
+        let path = folder.path().display();
+        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        for name in ["conf", "queue", "data", "mail"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        run(Command::new("chmod").arg("755").arg(folder.path()));
+        run(Command::new("chown").args(["postfix", &format!("{path}/data")]));
+        run(Command::new("chown").args(["65534:65534", &format!("{path}/mail")]));
+        std::fs::write(folder.path().join("conf/main.cf"), main_cf(folder.path(), domain)).unwrap();
+        let master = format!("{address} inet n - n - - smtpd{MASTER}");
+        std::fs::write(folder.path().join("conf/master.cf"), master).unwrap();
+        run(Command::new("/usr/sbin/postfix").args(["-c", &format!("{path}/conf"), "start"]));
+        let postfix = Self { folder, address };
+        while TcpStream::connect(address).await.is_err() {
+            let pid = postfix.folder.path().join("queue/pid/master.pid");
+            assert!(pid.exists(), "Postfix has ended");
+            tokio::task::yield_now().await;
+        }
+        postfix
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it delivers.
+    pub(crate) fn mails(&self) -> PathBuf {
+        self.folder.path().join("mail/all/new")
+    }
+}
+
+impl Drop for Postfix {
+    fn drop(&mut self) {
+        let conf = self.folder.path().join("conf");
+        run(Command::new("/usr/sbin/postfix").arg("-c").arg(conf).arg("stop"));
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+}
+
+fn main_cf(folder: &Path, domain: &str) -> String {
+    let folder = folder.display();
+    format!(
+        "compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+maillog_file = {folder}/log
+maillog_file_prefixes = /tmp
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+myhostname = localhost
+mydestination =
+mynetworks = 127.0.0.0/8
+default_transport = discard
+relay_transport = discard
+alias_maps =
+alias_database =
+local_recipient_maps =
+local_header_rewrite_clients =
+virtual_mailbox_domains = {domain}
+virtual_mailbox_base = {folder}/mail
+virtual_mailbox_maps = static:all/
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+virtual_minimum_uid = 1
+message_size_limit = 100000
+smtpd_helo_required = yes
+smtpd_error_sleep_time = 0
+smtpd_soft_error_limit = 1000
+smtpd_hard_error_limit = 1000
+smtpd_junk_command_limit = 1000
+smtpd_forbid_bare_newline = normalize
+smtpd_forbid_bare_newline_exclusions =
+"
+    )
+}

@@ -1,0 +1,12 @@
+//! The mail sink against the fake SMTP server, in memory and under a paused clock.
+
+mod cancellation;
+mod circuit;
+mod content;
+mod cuts;
+mod login;
+mod misfortunes;
+mod outcomes;
+mod peer;
+mod pooled_lettre;
+mod stray;

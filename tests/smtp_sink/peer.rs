@@ -1,0 +1,233 @@
+//! What the tests share: jobs, settings, and streams to a server in memory.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jobstream::codec::Codec as _;
+use jobstream::job::{Job, JobCodec};
+use jobstream::record::{ConsumerRecord, Headers, TopicPartition};
+use jobstream::sinks::smtp::{
+    Accepted, CircuitChange, Connect, MailConfig, MailSink, Observer, Stream, TlsMode,
+};
+use jobstream::sinks::{JobError, JobErrorKind, JobSink as _};
+use jobstream_testkit::smtp::SmtpServer;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+pub(crate) const OTHER: &str = "other@example.net";
+
+/// A job of which everything but the `Id` and the recipient is the same.
+pub(crate) fn job(id: &str, to: &str) -> (Job, ConsumerRecord) {
+    job_with(id, "sender@example.com", to, "Subject", "Line one\n.\nLine three")
+}
+
+pub(crate) fn job_with(
+    id: &str,
+    source: &str,
+    to: &str,
+    subject: &str,
+    message: &str,
+) -> (Job, ConsumerRecord) {
+    let value = serde_json::json!({
+        "Id": id, "Status": 2, "ScheduleTime": "2024-01-01T00:00:00Z",
+        "JobData": {"SourceAddress": source, "DestinationAddress": to,
+                    "Subject": subject, "Message": message},
+    });
+    let value = Bytes::from(value.to_string());
+    let job = JobCodec.decode(Some(&value)).expect("a job");
+    let record = ConsumerRecord {
+        partition: TopicPartition::new("jobs", 0),
+        offset: 0,
+        generation: 1,
+        timestamp: None,
+        key: None,
+        value: Some(value),
+        headers: Headers::new(),
+    };
+    (job, record)
+}
+
+/// Without TLS, with one connection.
+pub(crate) fn config() -> MailConfig {
+    MailConfig {
+        tls: TlsMode::None,
+        allowed_from_domains: vec!["example.com".into()],
+        connections_max: 1.try_into().expect("not zero"),
+        ..MailConfig::new("localhost", "service@example.com")
+    }
+}
+
+pub(crate) fn with_connections(connections: usize) -> MailConfig {
+    MailConfig { connections_max: connections.try_into().expect("not zero"), ..config() }
+}
+
+pub(crate) fn sink(server: &Arc<SmtpServer>, config: &MailConfig) -> MailSink {
+    sink_over(Memory(Arc::clone(server)), config)
+}
+
+pub(crate) fn sink_over(connect: impl Connect + 'static, config: &MailConfig) -> MailSink {
+    MailSink::with(config, Arc::new(connect), Arc::new(())).expect("good settings")
+}
+
+pub(crate) async fn send(sink: &MailSink, id: &str, to: &str) -> Result<Accepted, JobError> {
+    let (job, record) = job(id, to);
+    sink.execute(&job, &record).await
+}
+
+pub(crate) async fn kind_of(sink: &MailSink, id: &str, to: &str) -> Option<JobErrorKind> {
+    send(sink, id, to).await.err().map(|error| error.kind())
+}
+
+/// Connects to a server in memory.
+pub(crate) struct Memory(pub(crate) Arc<SmtpServer>);
+
+#[async_trait]
+impl Connect for Memory {
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(self.0.connect()?))
+    }
+}
+
+/// Connects to a server in memory; the first connection is cut when its budget is used up.
+#[derive(Clone)]
+pub(crate) struct CutFirst {
+    server: Arc<SmtpServer>,
+    budget: Arc<Mutex<Budget>>,
+    connected: Arc<AtomicBool>,
+}
+
+/// How many bytes still go through before the cut, written and read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    pub(crate) written: usize,
+    pub(crate) read: usize,
+}
+
+impl Budget {
+    pub(crate) const NONE: Self = Self { written: usize::MAX, read: usize::MAX };
+}
+
+impl CutFirst {
+    pub(crate) fn new(server: &Arc<SmtpServer>) -> Self {
+        let budget = Arc::new(Mutex::new(Budget::NONE));
+        Self { server: Arc::clone(server), budget, connected: Arc::default() }
+    }
+
+    /// Sets what goes through from now on.
+    pub(crate) fn set(&self, budget: Budget) {
+        *self.budget.lock().expect("no panic") = budget;
+    }
+}
+
+#[async_trait]
+impl Connect for CutFirst {
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        let stream = self.server.connect()?;
+        if self.connected.swap(true, Relaxed) {
+            return Ok(Box::new(stream));
+        }
+        Ok(Box::new(CutStream { stream: Some(stream), budget: Arc::clone(&self.budget) }))
+    }
+}
+
+/// A stream that breaks when one of its budgets is used up.
+struct CutStream {
+    stream: Option<DuplexStream>,
+    budget: Arc<Mutex<Budget>>,
+}
+
+impl AsyncRead for CutStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let limit = self.budget.lock().expect("no panic").read.min(buffer.remaining());
+        if limit == 0 {
+            self.stream = None;
+        }
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(limit));
+        let polled = Pin::new(stream).poll_read(cx, &mut part);
+        let length = part.filled().len();
+        buffer.advance(length);
+        self.budget.lock().expect("no panic").read -= length;
+        polled
+    }
+}
+
+impl AsyncWrite for CutStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let limit = self.budget.lock().expect("no panic").written.min(bytes.len());
+        if limit == 0 {
+            self.stream = None;
+        }
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let polled = Pin::new(stream).poll_write(cx, &bytes[..limit]);
+        if let Poll::Ready(Ok(length)) = polled {
+            self.budget.lock().expect("no panic").written -= length;
+        }
+        polled
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Polls `future` at most `polls` times, with the others having their turn after each.
+pub(crate) async fn poll_times<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    for _ in 0..polls {
+        let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+        if let Poll::Ready(output) = polled {
+            return Some(output);
+        }
+        let_others_run().await;
+    }
+    None
+}
+
+pub(crate) async fn let_others_run() {
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Writes down the changes of the circuit.
+#[derive(Default)]
+pub(crate) struct Log {
+    pub(crate) changes: Mutex<Vec<String>>,
+    pub(crate) phases: Mutex<Vec<&'static str>>,
+}
+
+impl Observer for Log {
+    fn phase(&self, phase: jobstream::sinks::smtp::Phase, _: Duration, _: bool) {
+        self.phases.lock().expect("no panic").push(phase.name());
+    }
+
+    fn circuit(&self, change: &CircuitChange) {
+        self.changes.lock().expect("no panic").push(change.to_string());
+    }
+}
+
+pub(crate) fn server() -> Arc<SmtpServer> {
+    Arc::new(SmtpServer::builder().in_memory().expect("a server in memory"))
+}
