@@ -36,10 +36,8 @@ pub async fn exactly_once<T: Into<Topic>>(
     let membership = source.membership().clone();
     let transactions = Transactions::new(config, transactional_id, membership).await?;
     let transactions = Arc::new(transactions);
-    let sink = ExactlyOnceSink {
-        transactions: transactions.clone(),
-        close_limit: config.closes_within(),
-    };
+    let sink =
+        ExactlyOnceSink { transactions: transactions.clone(), close_limit: config.closes_within() };
     Ok((source.with_transactions(transactions), sink))
 }
 
@@ -57,9 +55,7 @@ impl Sink for ExactlyOnceSink {
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
         let published = self.transactions.run(&batch.outputs, &batch.positions).await;
         published.map(|()| Published::RecordsAndPositions).map_err(|failure| match failure {
-            Failure::TooLarge(outputs) => {
-                SinkError::TooLarge { outputs, others_published: false }
-            }
+            Failure::TooLarge(outputs) => SinkError::TooLarge { outputs, others_published: false },
             Failure::Broken(reason) => SinkError::Broken(reason),
             Failure::Fenced(_) | Failure::Stale(_) | Failure::Aborted(_) => {
                 SinkError::Aborted(failure.to_string())

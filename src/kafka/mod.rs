@@ -21,7 +21,7 @@ pub(crate) use calls::Calls;
 pub use config::{ConfigError, KafkaConfig};
 pub(crate) use error::{commit_error, is_too_large};
 pub use exactly_once::{ExactlyOnceSink, exactly_once};
-pub use observer::{ErrorKind, KafkaEvent, KafkaObserver, LogLevel};
 pub(crate) use observer::Told;
+pub use observer::{ErrorKind, KafkaEvent, KafkaObserver, LogLevel};
 pub use topics::{NewTopic, TopicError, TopicState, Topics};
 pub(crate) use transactions::Transactions;

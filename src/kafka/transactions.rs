@@ -215,11 +215,7 @@ impl Core {
         }
     }
 
-    fn commit(
-        &self,
-        producer: &Producer,
-        positions: &[PartitionPosition],
-    ) -> Result<(), Failure> {
+    fn commit(&self, producer: &Producer, positions: &[PartitionPosition]) -> Result<(), Failure> {
         let failure = |error: KafkaError| self.failure(producer, &error);
         if !positions.is_empty() {
             let Some(group) = self.membership.group_metadata() else {

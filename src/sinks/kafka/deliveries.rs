@@ -81,9 +81,8 @@ impl Deliveries {
     /// Completes when every report of the batch has come.
     pub(super) async fn all(&self) -> Vec<Refusal> {
         loop {
-            let all = self.with(|tally| {
-                (tally.awaited == 0).then(|| std::mem::take(&mut tally.refusals))
-            });
+            let all = self
+                .with(|tally| (tally.awaited == 0).then(|| std::mem::take(&mut tally.refusals)));
             match all {
                 Some(refusals) => return refusals,
                 None => self.changed.notified().await,

@@ -120,9 +120,7 @@ fn named(partitions: &TopicPartitionList) -> Vec<TopicPartition> {
 }
 
 /// The list that librdkafka takes, without offsets.
-pub(super) fn list(
-    partitions: &[TopicPartition],
-) -> TopicPartitionList {
+pub(super) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for partition in partitions {
         list.add_partition(&partition.topic, partition.partition);

@@ -24,10 +24,7 @@ impl<'a> Events<'a> {
         Self { shared: source.membership.shared(), chunk: VecDeque::new(), ended: false }
     }
 
-    fn poll_buffer(
-        &mut self,
-        cx: &Context<'_>,
-    ) -> Poll<Option<Result<SourceEvent, SourceError>>> {
+    fn poll_buffer(&mut self, cx: &Context<'_>) -> Poll<Option<Result<SourceEvent, SourceError>>> {
         let next = self.shared.with(|buffer| {
             if self.shared.clear_dirty() {
                 buffer.give_back(&mut self.chunk);
