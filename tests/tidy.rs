@@ -93,7 +93,9 @@ fn every_room_imports_only_what_it_may() {
 fn clients_are_named_only_where_they_are_wrapped() {
     let names = |name: &'static str| move |_: &File, line: &str| line.contains(name);
     let is_kafka = |file: &File| file.path.contains("kafka");
-    no_line("rdkafka outside the Kafka files", |f| !is_kafka(f) && !is_tidy(f), names("rdkafka"));
+    // librdkafka, the C library, may be named: the in-memory broker behaves as it does.
+    let names_rdkafka = |_: &File, line: &str| line.replace("librdkafka", "").contains("rdkafka");
+    no_line("rdkafka outside the Kafka files", |f| !is_kafka(f) && !is_tidy(f), names_rdkafka);
     let mail = ["src/sinks/smtp/", "tests/smtp", "benches/smtp", "testkit/tests/smtp"];
     no_line("lettre outside the mail sink", |f| !f.is_below(&mail) && !is_tidy(f), names("lettre"));
 }
