@@ -3,9 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,55 +13,11 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use kafka_broker::Broker;
 use kafka_support::{Cluster, Kafka, check};
 
+mod kafka_broker;
 mod kafka_support;
-
-/// A broker that the tests of this binary share; the last one stops it.
-struct Broker {
-    bootstrap: String,
-    folder: Option<PathBuf>,
-}
-
-static RUNNING: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
-
-fn script() -> Command {
-    Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka"))
-}
-
-impl Broker {
-    fn shared() -> Arc<Self> {
-        let mut running = RUNNING.lock().unwrap();
-        if let Some(broker) = running.upgrade() {
-            return broker;
-        }
-        let broker = Arc::new(Self::start());
-        *running = Arc::downgrade(&broker);
-        broker
-    }
-
-    fn start() -> Self {
-        if let Ok(bootstrap) = std::env::var("KAFKA_BOOTSTRAP") {
-            return Self { bootstrap, folder: None };
-        }
-        let folder = std::env::temp_dir().join(format!("jobstream-kafka-{}", std::process::id()));
-        let started = script().arg("start").arg(&folder).output().unwrap();
-        let errors = String::from_utf8_lossy(&started.stderr);
-        assert!(started.status.success(), "scripts/kafka start: {errors}");
-        let bootstrap = String::from_utf8(started.stdout).unwrap().trim().to_owned();
-        Self { bootstrap, folder: Some(folder) }
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if let Some(folder) = &self.folder {
-            let stopped = script().arg("stop").arg(folder).status().unwrap();
-            assert!(stopped.success(), "scripts/kafka stop: {stopped}");
-            std::fs::remove_dir_all(folder).unwrap();
-        }
-    }
-}
 
 #[async_trait]
 impl Cluster for Broker {
@@ -108,17 +61,17 @@ impl Cluster for Broker {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn a_cooperative_group_keeps_every_behaviour() {
-    check(&Kafka::cooperative(Broker::shared())).await;
+    check(&Kafka::cooperative(Broker::shared()), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn an_eager_group_keeps_every_behaviour() {
-    check(&Kafka::eager(Broker::shared())).await;
+    check(&Kafka::eager(Broker::shared()), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn a_group_of_kip_848_keeps_every_behaviour() {
-    check(&Kafka::consumer_protocol(Broker::shared())).await;
+    check(&Kafka::consumer_protocol(Broker::shared()), &[]).await;
 }

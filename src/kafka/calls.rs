@@ -20,7 +20,6 @@ impl Calls {
     ///
     /// # Errors
     /// If the system has no thread left.
-    #[expect(clippy::disallowed_methods, reason = "librdkafka's calls block")]
     pub(crate) fn start(name: &str) -> std::io::Result<Self> {
         let (calls, made) = channel::<Call>();
         let run = move || made.into_iter().for_each(|call| call());

@@ -105,7 +105,7 @@ impl KafkaConfig {
             ("fetch.max.bytes", "8388608"),
             ("max.poll.interval.ms", "300000"),
             ("queued.max.messages.kbytes", "8192"),
-            ("queued.min.messages", "20000"),
+            ("queued.min.messages", "4000"),
             // A topic that is created later is found within seconds.
             ("topic.metadata.refresh.interval.ms", "5000"),
         ];
@@ -152,7 +152,8 @@ impl KafkaConfig {
 
     fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set_log_level(RDKafkaLogLevel::Info);
+        let debug = self.properties.contains_key("debug");
+        config.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
         config
             .set("client.id", "jobstream")
             .set("log.connection.close", "false")

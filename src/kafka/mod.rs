@@ -9,6 +9,7 @@
 //! Everything rests on librdkafka. Its calls that block run on threads of their own, each bounded to
 //! the life of a source, a sink or a pair; none of its callbacks does more than report.
 
+mod asking;
 mod calls;
 mod config;
 mod error;

@@ -8,6 +8,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as Creation, TopicRepli
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::asking::Asking;
 use super::observer::{ErrorKind, Told};
 use super::{Calls, ConfigError, KafkaConfig};
 use crate::record::Topic;
@@ -56,8 +57,13 @@ pub struct TopicError {
 /// Asks the brokers about topics, and creates them. Dropped, its client ends on a thread of its
 /// own, which nobody waits for.
 pub struct Topics {
-    admin: Option<Arc<AdminClient<Told>>>,
+    clients: Option<Arc<Clients>>,
     calls: Calls,
+}
+
+struct Clients {
+    admin: AdminClient<Told>,
+    asking: Asking,
 }
 
 impl Topics {
@@ -67,9 +73,10 @@ impl Topics {
     /// If librdkafka refuses a property.
     pub fn new(config: &KafkaConfig) -> Result<Self, ConfigError> {
         let admin = AdminClient::from_config_and_context(&config.admin(), config.told())?;
+        let asking = Asking::new(&config.admin(), config.told())?;
         let calls = Calls::start("kafka-topics");
         Ok(Self {
-            admin: Some(Arc::new(admin)),
+            clients: Some(Arc::new(Clients { admin, asking })),
             calls: calls.map_err(|error| ConfigError::Refused(error.to_string()))?,
         })
     }
@@ -79,21 +86,12 @@ impl Topics {
     /// # Errors
     /// If the brokers can't be asked, or refuse to tell.
     pub async fn partitions(&self, topic: &str) -> Result<Option<usize>, TopicError> {
-        let (admin, name) = (self.admin().clone(), topic.to_owned());
-        let ask = move || {
-            let metadata = admin.inner().fetch_metadata(Some(&name), ANSWER_LIMIT)?;
-            let found = metadata.topics().iter().find(|topic| topic.name() == name);
-            let Some(found) = found else { return Ok(None) };
-            match found.error().map(RDKafkaErrorCode::from) {
-                None => Ok(Some(found.partitions().len())),
-                Some(code) if ErrorKind::of(Some(code)) == ErrorKind::UnknownTopic => Ok(None),
-                Some(code) => Err(KafkaError::MetadataFetch(code)),
-            }
-        };
-        let asked = self.calls.call(ask).await.unwrap_or(Err(KafkaError::Canceled));
-        asked.map_err(|error| TopicError {
-            kind: ErrorKind::of(error.rdkafka_error_code()),
-            reason: format!("topic {topic}: {error}"),
+        let (clients, name) = (self.clients().clone(), topic.to_owned());
+        let asked = self.calls.call(move || clients.asking.partitions(&name, ANSWER_LIMIT)).await;
+        let panicked = (ErrorKind::Fatal, "the question has panicked".to_owned());
+        asked.unwrap_or(Err(panicked)).map_err(|(kind, reason)| {
+            let reason = format!("topic {topic}: {reason}");
+            TopicError { kind, reason }
         })
     }
 
@@ -130,7 +128,7 @@ impl Topics {
         let options = AdminOptions::new()
             .request_timeout(Some(ANSWER_LIMIT))
             .operation_timeout(Some(ANSWER_LIMIT));
-        let created = self.admin().create_topics([&creation], &options).await;
+        let created = self.clients().admin.create_topics([&creation], &options).await;
         let created = created.map_err(|error| match error {
             KafkaError::AdminOp(code) => code,
             other => other.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
@@ -138,15 +136,15 @@ impl Topics {
         created.into_iter().try_for_each(|topic| topic.map(drop).map_err(|(_, code)| code))
     }
 
-    fn admin(&self) -> &Arc<AdminClient<Told>> {
-        self.admin.as_ref().expect("taken by the drop only")
+    fn clients(&self) -> &Arc<Clients> {
+        self.clients.as_ref().expect("taken by the drop only")
     }
 }
 
 impl Drop for Topics {
     fn drop(&mut self) {
-        let admin = self.admin.take();
-        self.calls.tell(move || drop(admin));
+        let clients = self.clients.take();
+        self.calls.tell(move || drop(clients));
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Kafka {
     pub(crate) cluster: Arc<dyn Cluster>,
     properties: Vec<(&'static str, &'static str)>,
     cooperative: bool,
+    /// Whether a member can be taken out of its group from outside.
+    classic: bool,
     /// Distinguishes this run from others on the same cluster.
     run: u32,
     count: AtomicU32,
@@ -56,7 +58,8 @@ impl Kafka {
     pub(crate) fn cooperative(cluster: Arc<dyn Cluster>) -> Self {
         let properties = vec![("heartbeat.interval.ms", "200"), ("session.timeout.ms", "6000")];
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
-        Self { cluster, properties, cooperative: true, run: now.subsec_nanos(), count: 0.into() }
+        let run = now.subsec_nanos();
+        Self { cluster, properties, cooperative: true, classic: true, run, count: 0.into() }
     }
 
     pub(crate) fn eager(cluster: Arc<dyn Cluster>) -> Self {
@@ -69,7 +72,7 @@ impl Kafka {
     #[allow(dead_code, reason = "the mock cluster is not asked for it")]
     pub(crate) fn consumer_protocol(cluster: Arc<dyn Cluster>) -> Self {
         let properties = vec![("group.protocol", "consumer")];
-        Self { properties, ..Self::cooperative(cluster) }
+        Self { properties, classic: false, ..Self::cooperative(cluster) }
     }
 
     fn next(&self) -> u32 {
@@ -127,7 +130,13 @@ impl Backend for Kafka {
     type Source = Member;
 
     fn features(&self) -> Features {
-        Features { cooperative: self.cooperative, ..self.cluster.features() }
+        let features = self.cluster.features();
+        Features {
+            cooperative: self.cooperative,
+            crashes: features.crashes && self.classic,
+            expiry: features.expiry && self.classic,
+            ..features
+        }
     }
 
     async fn create_topic(&self, partitions: i32) -> Topic {
@@ -264,12 +273,14 @@ fn owned(message: &rdkafka::message::BorrowedMessage<'_>, topic: &Topic) -> Cons
 }
 
 /// Checks every behaviour that the backend's features allow, several at once, and names those that
-/// do not hold. `CONFORMANCE=name` checks one.
-pub(crate) async fn check(backend: &Kafka) {
+/// do not hold. `CONFORMANCE=name` checks one. Those of `except` are passed over.
+pub(crate) async fn check(backend: &Kafka, except: &[&str]) {
     let features = backend.features();
     let only = std::env::var("CONFORMANCE").ok();
     let chosen = behaviours::<Kafka>().into_iter().filter(|behaviour| {
-        (behaviour.applies)(&features) && only.as_ref().is_none_or(|only| behaviour.name == only)
+        (behaviour.applies)(&features)
+            && !except.contains(&behaviour.name)
+            && only.as_ref().is_none_or(|only| behaviour.name == only)
     });
     let checks = futures::stream::iter(chosen).map(|behaviour| async move {
         let checked = AssertUnwindSafe((behaviour.check)(backend)).catch_unwind().await;

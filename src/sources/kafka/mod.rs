@@ -119,7 +119,6 @@ impl KafkaSource {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "librdkafka's callbacks run in its poll")]
 fn start(poller: Poller) -> std::io::Result<()> {
     let thread = std::thread::Builder::new().name("kafka-poll".to_owned());
     thread.spawn(move || poller.run()).map(drop)
