@@ -1,5 +1,8 @@
 //! Where Kafka is.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
 use jobstream::kafka::{ConfigError, KafkaConfig};
 
 use super::error::SettingsError;
@@ -20,13 +23,12 @@ const SET_OTHERWISE: [(&str, &str); 6] = [
     ("request.required.acks", "nothing: the delivery promises rest on its value"),
 ];
 
-/// Where Kafka is, and how to speak with it.
-#[derive(Clone, Debug)]
+/// Where Kafka is, and how to speak with it. Its `Debug` shows no value of a property.
+#[derive(Clone)]
 pub struct KafkaSettings {
-    /// Brokers and properties; not all of them need exist.
-    pub config: KafkaConfig,
-    /// The properties that were set, without their values.
-    pub properties: Vec<String>,
+    brokers: String,
+    /// By their names at librdkafka; not all of them need exist.
+    properties: BTreeMap<String, String>,
 }
 
 impl KafkaSettings {
@@ -37,8 +39,7 @@ impl KafkaSettings {
         if all.iter().any(|broker| broker.is_empty() || broker.contains(char::is_whitespace)) {
             return Err(SettingsError::invalid("KAFKA_BROKERS", &brokers, expected));
         }
-        let mut config = KafkaConfig::new(all.join(","));
-        let mut properties = Vec::new();
+        let mut properties = BTreeMap::new();
         for name in property_names(variables) {
             let Some(property) = names::property(&name) else { continue };
             let value = match names::is_secret_property(&property) {
@@ -46,10 +47,30 @@ impl KafkaSettings {
                 false => variables.text(&name),
             };
             let Some(value) = value else { continue };
-            config = set(config, &name, &property, value)?;
-            properties.push(property);
+            check(&name, &property)?;
+            properties.insert(property, value);
         }
-        Ok(Self { config, properties })
+        Ok(Self { brokers: all.join(","), properties })
+    }
+
+    /// The names of the properties that are set, at librdkafka.
+    pub fn properties(&self) -> impl Iterator<Item = &str> {
+        self.properties.keys().map(String::as_str)
+    }
+
+    /// Brokers and properties, without some of these.
+    pub fn without(&self, left_out: &BTreeSet<String>) -> KafkaConfig {
+        let config = KafkaConfig::new(&self.brokers);
+        let kept = self.properties.iter().filter(|(name, _)| !left_out.contains(*name));
+        kept.fold(config, |config, (name, value)| match config.property(name, value) {
+            Ok(config) => config,
+            Err(reserved) => unreachable!("checked when it was read: {reserved}"),
+        })
+    }
+
+    /// The variable that sets a property.
+    pub fn name(property: &str) -> String {
+        names::of_property(property)
     }
 
     /// The variable that a refusal of librdkafka is about, as far as its words say that.
@@ -60,9 +81,18 @@ impl KafkaSettings {
             }
             ConfigError::Refused(reason) => reason,
         };
-        let named = self.properties.iter().filter(|name| text.contains(name.as_str()));
+        let named = self.properties().filter(|name| text.contains(name));
         let longest = named.max_by_key(|name| name.len());
-        longest.map_or_else(|| "KAFKA_*".to_owned(), |name| names::of_property(name))
+        longest.map_or_else(|| "KAFKA_*".to_owned(), names::of_property)
+    }
+}
+
+impl fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSettings")
+            .field("brokers", &self.brokers)
+            .field("properties", &self.properties.keys())
+            .finish()
     }
 }
 
@@ -78,17 +108,14 @@ fn property_names(variables: &Variables<'_>) -> Vec<String> {
     names
 }
 
-fn set(
-    config: KafkaConfig,
-    name: &str,
-    property: &str,
-    value: String,
-) -> Result<KafkaConfig, SettingsError> {
-    let found = || format!("the property {property}");
-    if let Some((_, expected)) = SET_OTHERWISE.iter().find(|(name, _)| *name == property) {
-        return Err(SettingsError::wrong(name, found(), *expected));
-    }
-    config.property(property, value).map_err(|_| {
-        SettingsError::wrong(name, found(), "nothing: the delivery promises rest on its value")
-    })
+/// A property that something else sets ends the start.
+fn check(name: &str, property: &str) -> Result<(), SettingsError> {
+    const PROMISE: &str = "nothing: the delivery promises rest on its value";
+    let otherwise = SET_OTHERWISE.iter().find(|(name, _)| *name == property);
+    let expected = match otherwise {
+        Some((_, expected)) => *expected,
+        None if KafkaConfig::new("").property(property, "").is_err() => PROMISE,
+        None => return Ok(()),
+    };
+    Err(SettingsError::wrong(name, format!("the property {property}"), expected))
 }
