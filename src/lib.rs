@@ -2,6 +2,8 @@
 
 pub mod codec;
 pub mod job;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod position;
 pub mod record;
 pub mod sinks;

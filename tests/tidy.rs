@@ -12,8 +12,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("src/codec.rs", &[]),
     ("src/job.rs", &["record", "codec"]),
     ("src/sources/", &["record", "position", "sources"]),
+    ("src/sources/kafka/", &["record", "position", "sources", "kafka"]),
     ("src/sinks/", &["record", "position", "sinks"]),
+    ("src/sinks/kafka/", &["record", "position", "sinks", "kafka"]),
     ("src/sinks/smtp/", &["record", "position", "sinks", "job", "codec"]),
+    ("src/kafka/", &["record", "position", "sources", "sinks", "kafka"]),
     ("src/topology/", &["record", "position", "codec", "sources", "sinks", "topology"]),
 ];
 

@@ -5,6 +5,8 @@ use async_trait::async_trait;
 use crate::position::PartitionPosition;
 use crate::record::{ConsumerRecord, ProducerRecord};
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "smtp")]
 pub mod smtp;
 

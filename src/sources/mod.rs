@@ -14,6 +14,9 @@ use futures::stream::BoxStream;
 use crate::position::{PartitionPosition, Position};
 use crate::record::{ConsumerRecord, Generation, TopicPartition};
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
+
 /// A consumer in a group: it yields records of the partitions it is assigned and commits positions.
 #[async_trait]
 pub trait Source: Send + Sync {

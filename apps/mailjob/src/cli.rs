@@ -15,6 +15,17 @@ Examples:
   mailjob demo --generate 100000
       Synthetic load, with its throughput at the end.";
 
+const SETTINGS: &str = "\
+Settings come from the environment, then from .env, then from TOPICS_FILE (./.env.topics).
+Required: KAFKA_BROKERS, MAIL_SERVER_HOST, and MAIL_FROM or SMTP_USER with EMAIL_DOMAIN.";
+
+const SUBMIT_EXAMPLES: &str = "\
+Settings come from where those of 'run' do; KAFKA_BROKERS is required.
+
+Examples:
+  mailjob submit jobs.jsonl
+  cat job.json | mailjob submit -";
+
 /// Takes e-mail jobs from Kafka, sends them by SMTP and reports the results.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
@@ -28,6 +39,22 @@ pub(crate) enum Command {
     /// Run the whole service in this process: broker, mail server and all, nothing to install
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
+    /// Run the service on Kafka and a mail server, until SIGTERM or Ctrl-C
+    #[command(after_help = SETTINGS)]
+    Run,
+    /// Read the settings, reach Kafka and the mail server, and say what is wrong
+    #[command(after_help = SETTINGS)]
+    Check,
+    /// Produce jobs to TOPIC_JOB_RUN, each with its Id as key
+    #[command(after_help = SUBMIT_EXAMPLES)]
+    Submit(SubmitArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SubmitArgs {
+    /// JSON values one after another, on one line or many ('-' is standard input)
+    #[arg(value_name = "FILE")]
+    pub(crate) jobs: PathBuf,
 }
 
 #[derive(Debug, Default, Args)]

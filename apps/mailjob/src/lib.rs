@@ -1,3 +1,4 @@
 //! The mail executor: takes e-mail jobs from a topic, sends the mails and reports the results.
 
+pub mod settings;
 pub mod topology;

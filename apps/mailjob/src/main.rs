@@ -5,14 +5,19 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod check;
 mod cli;
 mod demo;
+mod environment;
+mod log;
+mod service;
+mod submit;
 
 /// Wrong usage, a wrong setting or an unreadable file.
 const EXIT_USAGE: u8 = 2;
 /// Anything else that went wrong.
 const EXIT_FAILURE: u8 = 1;
-/// A second Ctrl-C.
+/// A second signal.
 const EXIT_ABORTED: u8 = 130;
 
 fn main() -> ExitCode {
@@ -21,12 +26,21 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(EXIT_FAILURE, &error),
     };
-    match command {
-        cli::Command::Demo(args) => match runtime.block_on(demo::run(&args)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(error.exit_code(), &error),
-        },
-    }
+    let ended = match command {
+        cli::Command::Demo(args) => {
+            runtime.block_on(demo::run(&args)).map_err(|error| fail(error.exit_code(), &error))
+        }
+        cli::Command::Run => {
+            runtime.block_on(service::run()).map_err(|error| fail(error.exit_code(), &error))
+        }
+        cli::Command::Check => {
+            runtime.block_on(check::run()).map_err(|error| fail(error.exit_code(), &error))
+        }
+        cli::Command::Submit(args) => {
+            runtime.block_on(submit::run(&args)).map_err(|error| fail(error.exit_code(), &error))
+        }
+    };
+    ended.err().unwrap_or(ExitCode::SUCCESS)
 }
 
 /// Says in one line what went wrong.

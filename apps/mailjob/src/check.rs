@@ -1,0 +1,99 @@
+//! Says whether the service could run: settings, Kafka, topics, mail server.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use jobstream::kafka::{KafkaConfig, Topics};
+use jobstream::sinks::smtp::{MailConfig, ServerReport};
+use mailjob::settings::{Settings, TopicSettings};
+
+use crate::environment;
+use crate::log::MailLog;
+use crate::service::{Accepted, ServiceError, accept, mail_sink, named};
+
+/// Checks everything, and prints a line for each thing checked.
+///
+/// # Errors
+/// If a setting is wrong, or a check has failed.
+pub(crate) async fn run() -> Result<(), ServiceError> {
+    let settings = Settings::read(&environment::variables(), &environment::read_file)?;
+    let Accepted { config, unknown } = accept(&settings.kafka)?;
+    for warning in &settings.warnings {
+        say("warning", warning);
+    }
+    for name in unknown {
+        say("warning", &format!("{name}: unknown setting, and no property of librdkafka"));
+    }
+    say("ok", "settings");
+    let mut failed = 0;
+    for checked in kafka(&config, &settings.topics).await {
+        failed += tell(checked);
+    }
+    failed += tell(mail(&settings.mail).await);
+    if failed > 0 { Err(ServiceError::Checks(failed)) } else { Ok(()) }
+}
+
+type Checked = Result<String, String>;
+
+/// Prints what was found; 1 if that is a failure.
+fn tell(checked: Checked) -> usize {
+    match checked {
+        Ok(found) => {
+            say("ok", &found);
+            0
+        }
+        Err(found) => {
+            say("failed", &found);
+            1
+        }
+    }
+}
+
+fn say(word: &str, text: &str) {
+    // Where standard output can't be written, the exit code says it.
+    drop(writeln!(anstream::stdout(), "{word:<8}{text}"));
+}
+
+async fn kafka(config: &KafkaConfig, settings: &TopicSettings) -> Vec<Checked> {
+    let topics = match Topics::new(config) {
+        Ok(topics) => topics,
+        Err(error) => return vec![Err(format!("Kafka: {error}"))],
+    };
+    let jobs = &settings.topics.jobs;
+    let input = match topics.partitions(jobs).await {
+        Ok(found) => found,
+        // The others could not be asked either.
+        Err(error) => return vec![Err(format!("Kafka: {}", named(&error)))],
+    };
+    let mut all = vec![Ok("Kafka".to_owned()), topic(jobs, input, false)];
+    for output in &settings.outputs {
+        all.push(match topics.partitions(&output.name).await {
+            Ok(found) => topic(&output.name, found, settings.create),
+            Err(error) => Err(named(&error)),
+        });
+    }
+    all
+}
+
+fn topic(name: &str, partitions: Option<usize>, create: bool) -> Checked {
+    match (partitions, create) {
+        (Some(1), _) => Ok(format!("topic '{name}': 1 partition")),
+        (Some(partitions), _) => Ok(format!("topic '{name}': {partitions} partitions")),
+        (None, true) => Ok(format!("topic '{name}': missing, created by 'run'")),
+        (None, false) => Err(format!("topic '{name}': missing")),
+    }
+}
+
+async fn mail(config: &MailConfig) -> Checked {
+    let sink =
+        mail_sink(config, Arc::new(MailLog::default())).map_err(|error| error.to_string())?;
+    let name = format!("mail server {}:{}", config.host, config.port);
+    match sink.check().await {
+        Ok(ServerReport { encrypted, logged_in, .. }) => {
+            let encrypted = if encrypted { "encrypted" } else { "not encrypted" };
+            let logged_in = if logged_in { "logged in" } else { "no login" };
+            Ok(format!("{name}: {encrypted}, {logged_in}"))
+        }
+        Err(fault) => Err(format!("{name}: {fault}")),
+    }
+}

@@ -1,0 +1,18 @@
+//! What the process is given: its environment and its files.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::{env, fs, io};
+
+/// The environment, without what is no UTF-8.
+pub(crate) fn variables() -> BTreeMap<String, String> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    env::vars_os().filter_map(text).collect()
+}
+
+/// The bytes of a file.
+pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path)
+}

@@ -1,0 +1,48 @@
+//! What ends the service.
+
+use std::io;
+
+use jobstream::sinks::smtp;
+use jobstream::topology::RunError;
+use mailjob::settings::SettingsError;
+
+use crate::{EXIT_ABORTED, EXIT_FAILURE, EXIT_USAGE};
+
+/// Why a command on Kafka has ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServiceError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// librdkafka refuses a property, or all of them together.
+    #[error("{variable}: {reason}")]
+    Property { variable: String, reason: String },
+    #[error(transparent)]
+    MailSettings(#[from] smtp::ConfigError),
+    /// The brokers refuse what no time mends.
+    #[error("Kafka: {0}")]
+    Kafka(String),
+    #[error("the topic '{0}' is missing: expected it, or TOPIC_CREATE=true")]
+    TopicMissing(String),
+    #[error("the mail server's certificate does not hold: {0}; see MAIL_TLS_CA_FILE")]
+    Certificate(String),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("signals can't be heard: {0}")]
+    Signals(io::Error),
+    #[error("ended at once by a second signal: what was in flight will be done again")]
+    Aborted,
+    /// What `check` has found; said already.
+    #[error("{0} of the checks failed")]
+    Checks(usize),
+}
+
+impl ServiceError {
+    /// The exit code that says it.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Settings(_) | Self::Property { .. } | Self::MailSettings(_) => EXIT_USAGE,
+            Self::Aborted => EXIT_ABORTED,
+            _ => EXIT_FAILURE,
+        }
+    }
+}

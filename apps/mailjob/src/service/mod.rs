@@ -1,0 +1,150 @@
+//! The service: the shipping topology between Kafka and a mail server.
+//!
+//! ```text
+//!  settings ─▶ properties ─▶ output topics ─▶ input topic ─▶ workers ─▶ topology ─▶ drain
+//!                            (waited for)     (waited for)
+//! ```
+
+mod error;
+mod ids;
+mod mail;
+mod properties;
+mod signals;
+mod topics;
+mod workers;
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use jobstream::kafka::KafkaConfig;
+use jobstream::sinks::smtp::{MailConfig, MailSink, TcpConnect};
+use jobstream::topology::{Drained, Topology, Worker};
+use mailjob::settings::Settings;
+use mailjob::topology::topology;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::environment;
+use crate::log::{self, JobLog, KafkaLog, MailLog};
+
+pub(crate) use error::ServiceError;
+pub(crate) use properties::{Accepted, accept};
+pub(crate) use topics::named;
+
+use signals::Signals;
+
+/// Runs the service until a signal ends it, or something that no time mends.
+///
+/// # Errors
+/// If it can't start, or has ended otherwise than by one signal.
+pub(crate) async fn run() -> Result<(), ServiceError> {
+    let settings = Settings::read(&environment::variables(), &environment::read_file)?;
+    log::start(&settings.log);
+    info!("Creating job-executor app");
+    settings.warnings.iter().for_each(|warning| warn!("{warning}"));
+    let mut signals = Signals::new().map_err(ServiceError::Signals)?;
+    let (stop, stopped) = watch::channel(false);
+    let service = Service::new(settings)?;
+    let mut run = pin!(service.run(stopped));
+    tokio::select! {
+        biased;
+        ended = &mut run => return ended,
+        () = signals.next() => {}
+    }
+    info!("Starting graceful shutdown...");
+    stop.send_replace(true);
+    tokio::select! {
+        biased;
+        ended = run => ended?,
+        () = signals.next() => return Err(ServiceError::Aborted),
+    }
+    info!("Graceful shutdown completed");
+    Ok(())
+}
+
+/// What a run of the service is made of.
+struct Service {
+    settings: Settings,
+    kafka: KafkaConfig,
+    kafka_log: Arc<KafkaLog>,
+    mail_sink: Arc<MailSink>,
+    mail_log: Arc<MailLog>,
+    topology: Topology,
+}
+
+impl Service {
+    fn new(settings: Settings) -> Result<Self, ServiceError> {
+        let kafka_log = Arc::new(KafkaLog::default());
+        let Accepted { config, unknown } = accept(&settings.kafka)?;
+        for name in unknown {
+            warn!("{name}: unknown setting, and no property of librdkafka");
+        }
+        let mail_log = Arc::new(MailLog::default());
+        let mail_sink = Arc::new(mail_sink(&settings.mail, mail_log.clone())?);
+        let job = &settings.job;
+        let topology = topology(&settings.topics.topics, mail_sink.clone(), job.retry)
+            .with_limits(job.limits)
+            .with_seed(ids::random())
+            .with_observer(Arc::new(JobLog::new(kafka_log.clone())));
+        let kafka = config.observer(kafka_log.clone());
+        Ok(Self { settings, kafka, kafka_log, mail_sink, mail_log, topology })
+    }
+
+    async fn run(&self, stopped: watch::Receiver<bool>) -> Result<(), ServiceError> {
+        let workers = tokio::select! {
+            biased;
+            workers = self.start() => workers?,
+            () = stop(stopped.clone()) => return Ok(()),
+        };
+        let drained = tokio::select! {
+            biased;
+            drained = self.work(&workers, stopped) => drained?,
+            refused = mail::refused(&self.mail_sink, &self.mail_log) => return Err(refused),
+            () = self.mail_sink.retire_idle() => return Ok(()),
+        };
+        self.mail_sink.close_idle();
+        info!("Consumer group successfully closed");
+        if drained.unfinished > 0 {
+            warn!(unfinished = drained.unfinished, "Jobs were left unfinished");
+        }
+        Ok(())
+    }
+
+    /// Completes when the output topics are there and the workers can be.
+    async fn start(&self) -> Result<Vec<Worker>, ServiceError> {
+        topics::outputs(&self.kafka, &self.settings, &self.kafka_log).await?;
+        topics::input(&self.kafka, &self.settings).await?;
+        let count = self.settings.job.workers;
+        info!("Starting email job consumers with {count} workers...");
+        let mut workers = Vec::new();
+        for number in 1..=count {
+            workers.push(workers::worker(&self.kafka, &self.settings, number).await?);
+            info!("Worker {number} started for consuming job events...");
+        }
+        Ok(workers)
+    }
+
+    async fn work(
+        &self,
+        workers: &[Worker],
+        stopped: watch::Receiver<bool>,
+    ) -> Result<Drained, ServiceError> {
+        let shutdown = async move {
+            stop(stopped).await;
+            info!("Closing consumer group...");
+        };
+        Ok(self.topology.run_workers(workers, shutdown).await?)
+    }
+}
+
+/// Completes when the service is to stop.
+async fn stop(mut stopped: watch::Receiver<bool>) {
+    // Where nobody is left to say so, it is to stop, too.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// The mail sink; its settings hold, or the start has ended before.
+pub(crate) fn mail_sink(config: &MailConfig, log: Arc<MailLog>) -> Result<MailSink, ServiceError> {
+    let connect = Arc::new(TcpConnect::new(config.host.clone(), config.port));
+    Ok(MailSink::with(config, connect, log)?)
+}

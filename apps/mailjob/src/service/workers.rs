@@ -1,0 +1,45 @@
+//! The ends of a worker.
+
+use jobstream::kafka::{ConfigError, KafkaConfig, exactly_once};
+use jobstream::sinks::kafka::KafkaSink;
+use jobstream::sources::kafka::KafkaSource;
+use jobstream::topology::Worker;
+use mailjob::settings::{Delivery, Settings};
+
+use super::{ServiceError, ids};
+
+/// The source and the sink of the worker with this number, from 1.
+///
+/// In exactly-once mode it completes when older producers of its id are fenced.
+///
+/// # Errors
+/// If the clients can't be made, or the brokers refuse them for good.
+pub(super) async fn worker(
+    config: &KafkaConfig,
+    settings: &Settings,
+    number: usize,
+) -> Result<Worker, ServiceError> {
+    let (group, topics) = (&settings.topics.group, [settings.topics.topics.jobs.clone()]);
+    let id = settings.job.instance_id.as_ref().map(|id| format!("{id}-{number}"));
+    let config = match &id {
+        Some(id) => config.clone().instance_id(id),
+        None => config.clone(),
+    };
+    let refused = |error: ConfigError| {
+        let variable = settings.kafka.variable(&error);
+        ServiceError::Property { variable, reason: error.to_string() }
+    };
+    match settings.job.delivery {
+        Delivery::AtLeastOnce => Ok(Worker {
+            source: Box::new(KafkaSource::new(&config, group, topics).map_err(refused)?),
+            sink: Box::new(KafkaSink::new(&config).map_err(refused)?),
+        }),
+        Delivery::ExactlyOnce => {
+            let own = || format!("{:016x}-{number}", ids::random());
+            let transactional_id = format!("{group}-{}", id.unwrap_or_else(own));
+            let pair = exactly_once(&config, group, topics, &transactional_id).await;
+            let (source, sink) = pair.map_err(|error| ServiceError::Kafka(error.to_string()))?;
+            Ok(Worker { source: Box::new(source), sink: Box::new(sink) })
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! How jobs are worked on: workers, delivery, attempts, limits.
+
+use std::time::Duration;
+
+use jobstream::topology::{Ambiguous, Limits, Retry};
+
+use super::error::SettingsError;
+use super::variables::Variables;
+
+const WORKERS_MAX: usize = 256;
+const IN_FLIGHT_MAX: usize = 1_000_000;
+const ATTEMPTS_MAX: u32 = 1_000;
+const DAY_SECONDS: f64 = 86_400.0;
+const INSTANCE_ID_LIMIT_CHARS: usize = 200;
+
+/// How outputs are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Outputs first, then the positions.
+    AtLeastOnce,
+    /// Outputs and positions in one transaction.
+    ExactlyOnce,
+}
+
+/// How jobs are worked on.
+#[derive(Clone, Debug)]
+pub struct JobSettings {
+    /// Consumers in this process.
+    pub workers: usize,
+    /// How outputs are delivered.
+    pub delivery: Delivery,
+    /// How often a job is tried.
+    pub retry: Retry,
+    /// The limits of each worker.
+    pub limits: Limits,
+    /// Names this process among live ones, and stays the same across its restarts.
+    pub instance_id: Option<String>,
+}
+
+impl JobSettings {
+    pub(super) fn read(variables: &Variables<'_>) -> Result<Self, SettingsError> {
+        no_ledger_yet(variables)?;
+        let deliveries =
+            [("at-least-once", Delivery::AtLeastOnce), ("exactly-once", Delivery::ExactlyOnce)];
+        Ok(Self {
+            workers: variables.number("TOPIC_JOB_RUN_CONSUMER_WORKER_COUNT", 1..=WORKERS_MAX, 1)?,
+            delivery: variables.choice("JOB_DELIVERY", &deliveries, Delivery::AtLeastOnce)?,
+            retry: retry(variables)?,
+            limits: limits(variables)?,
+            instance_id: instance_id(variables)?,
+        })
+    }
+}
+
+fn no_ledger_yet(variables: &Variables<'_>) -> Result<(), SettingsError> {
+    match variables.choice("JOB_LEDGER", &[("none", false), ("kafka", true)], false)? {
+        true => Err(SettingsError::wrong(
+            "JOB_LEDGER",
+            "\"kafka\", which this version does not have yet",
+            "none",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn retry(variables: &Variables<'_>) -> Result<Retry, SettingsError> {
+    let policies = [("resend", Ambiguous::Resend), ("park", Ambiguous::Park)];
+    let seconds = |name, least, default| variables.seconds(name, least..=DAY_SECONDS, default);
+    let defaults = Retry::default();
+    let retry = Retry {
+        attempts: variables.number("JOB_RETRY_ATTEMPTS", 1..=ATTEMPTS_MAX, defaults.attempts)?,
+        deadline: seconds("JOB_RETRY_DEADLINE", 0.0, defaults.deadline)?,
+        first_delay: seconds("JOB_RETRY_DELAY", 0.001, defaults.first_delay)?,
+        max_delay: seconds("JOB_RETRY_DELAY_MAX", 0.001, defaults.max_delay)?,
+        ambiguous: variables.choice("JOB_AMBIGUOUS", &policies, defaults.ambiguous)?,
+    };
+    if retry.max_delay < retry.first_delay {
+        let found = format!("{} s", retry.max_delay.as_secs_f64());
+        let expected = format!("at least JOB_RETRY_DELAY ({} s)", retry.first_delay.as_secs_f64());
+        return Err(SettingsError::wrong("JOB_RETRY_DELAY_MAX", found, expected));
+    }
+    Ok(retry)
+}
+
+fn limits(variables: &Variables<'_>) -> Result<Limits, SettingsError> {
+    let defaults = Limits::default();
+    let seconds = |name, default| variables.seconds(name, 0.0..=DAY_SECONDS, default);
+    let limits = Limits {
+        in_flight_records: variables.number(
+            "JOB_IN_FLIGHT",
+            1..=IN_FLIGHT_MAX,
+            defaults.in_flight_records,
+        )?,
+        drain_timeout: seconds("DRAIN_TIMEOUT", defaults.drain_timeout)?,
+        shutdown_timeout: seconds("SHUTDOWN_TIMEOUT", defaults.shutdown_timeout)?,
+        ..defaults
+    };
+    let default_ms = 300_000;
+    let poll_ms = variables.number("KAFKA_MAX_POLL_INTERVAL_MS", 1..=86_400_000, default_ms)?;
+    if limits.drain_timeout >= Duration::from_millis(poll_ms) {
+        let found = format!("{} s", limits.drain_timeout.as_secs_f64());
+        let expected = format!("less than max.poll.interval.ms ({poll_ms} ms)");
+        return Err(SettingsError::wrong("DRAIN_TIMEOUT", found, expected));
+    }
+    Ok(limits)
+}
+
+fn instance_id(variables: &Variables<'_>) -> Result<Option<String>, SettingsError> {
+    let Some(id) = variables.text("INSTANCE_ID") else { return Ok(None) };
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if id.len() > INSTANCE_ID_LIMIT_CHARS || !id.chars().all(is_legal) {
+        let expected = "up to 200 of A-Z, a-z, 0-9, '.', '_' and '-'";
+        return Err(SettingsError::invalid("INSTANCE_ID", &id, expected));
+    }
+    Ok(Some(id))
+}

@@ -1,0 +1,159 @@
+//! Where the mail server is, and how to speak with it.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+
+use jobstream::sinks::smtp::{ConfigError, Login, MailConfig, MailSink, TlsMode};
+
+use super::error::SettingsError;
+use super::variables::Variables;
+
+const PORT: u16 = 25;
+const CONNECTIONS: usize = 8;
+const CONNECTIONS_MAX: usize = 10_000;
+const RATE_MAX: u32 = 1_000_000;
+
+/// The settings of the mail sink.
+///
+/// # Errors
+/// If one is wrong or missing.
+pub(super) fn read(
+    variables: &Variables<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<MailConfig, SettingsError> {
+    let host = variables.required("MAIL_SERVER_HOST", "the mail server's name or IP address")?;
+    let domain = variables.text("EMAIL_DOMAIN");
+    let user = variables.secret("SMTP_USER")?;
+    let config = MailConfig {
+        port: variables.number("MAIL_SERVER_PORT", 1..=u16::MAX, PORT)?,
+        tls: variables.choice("MAIL_TLS", &TLS_MODES, TlsMode::Opportunistic)?,
+        tls_ca_pem: ca_pem(variables)?,
+        login: login(variables, user.as_deref(), domain.as_deref(), warnings)?,
+        allow_plaintext_auth: variables.boolean("MAIL_ALLOW_PLAINTEXT_AUTH", false)?,
+        allowed_from_domains: allowed_from_domains(variables, domain.as_deref()),
+        connections_max: connections(variables)?,
+        mails_per_second_max: variables
+            .number_if_any("MAIL_RATE", 1..=RATE_MAX)?
+            .and_then(NonZeroU32::new),
+        ..MailConfig::new(host, mail_from(variables, user.as_deref(), domain.as_deref())?)
+    };
+    if config.tls == TlsMode::None && config.login.is_some() && !config.allow_plaintext_auth {
+        let expected = "another mode, or MAIL_ALLOW_PLAINTEXT_AUTH=true: the login would travel \
+                        in clear";
+        return Err(SettingsError::invalid("MAIL_TLS", "none", expected));
+    }
+    match MailSink::new(&config) {
+        Ok(_) => Ok(config),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+const TLS_MODES: [(&str, TlsMode); 4] = [
+    ("opportunistic", TlsMode::Opportunistic),
+    ("starttls", TlsMode::StartTls),
+    ("implicit", TlsMode::Implicit),
+    ("none", TlsMode::None),
+];
+
+fn connections(variables: &Variables<'_>) -> Result<NonZeroUsize, SettingsError> {
+    let count = variables.number("MAIL_CONNECTIONS", 1..=CONNECTIONS_MAX, CONNECTIONS)?;
+    Ok(NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN))
+}
+
+fn ca_pem(variables: &Variables<'_>) -> Result<Option<Vec<u8>>, SettingsError> {
+    let Some(path) = variables.text("MAIL_TLS_CA_FILE") else { return Ok(None) };
+    variables.file("MAIL_TLS_CA_FILE", &path).map(|pem| Some(pem.into_bytes()))
+}
+
+/// `SMTP_LOGIN` as it is; else `SMTP_USER`, with the domain where it has no `@`.
+fn login(
+    variables: &Variables<'_>,
+    user: Option<&str>,
+    domain: Option<&str>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Login>, SettingsError> {
+    let login = variables.secret("SMTP_LOGIN")?;
+    let password = variables.secret("SMTP_PASSWORD")?;
+    match (login, user, password) {
+        (Some(login), _, Some(password)) => Ok(Some(Login::new(login, password))),
+        (None, Some(user), Some(password)) => Ok(Some(Login::new(address(user, domain), password))),
+        (None, None, Some(_)) => {
+            Err(SettingsError::missing("SMTP_USER", "the user of SMTP_PASSWORD"))
+        }
+        (Some(_), _, None) => {
+            Err(SettingsError::missing("SMTP_PASSWORD", "the password of SMTP_LOGIN"))
+        }
+        (None, Some(_), None) => {
+            warnings.push("SMTP_USER without SMTP_PASSWORD: there will be no login".to_owned());
+            Ok(None)
+        }
+        (None, None, None) => Ok(None),
+    }
+}
+
+/// A user with the domain where it has no `@`.
+fn address(user: &str, domain: Option<&str>) -> String {
+    match domain {
+        Some(domain) if !user.contains('@') => format!("{user}@{domain}"),
+        _ => user.to_owned(),
+    }
+}
+
+fn mail_from(
+    variables: &Variables<'_>,
+    user: Option<&str>,
+    domain: Option<&str>,
+) -> Result<String, SettingsError> {
+    let own = variables.text("MAIL_FROM");
+    let formed = || user.map(|user| address(user, domain)).filter(|user| user.contains('@'));
+    own.or_else(formed).ok_or_else(|| {
+        SettingsError::missing(
+            "MAIL_FROM",
+            "the service's own address, or SMTP_USER and EMAIL_DOMAIN to form it from",
+        )
+    })
+}
+
+fn allowed_from_domains(variables: &Variables<'_>, domain: Option<&str>) -> Vec<String> {
+    let allowed = variables.text("MAIL_ALLOWED_FROM_DOMAINS");
+    let allowed = allowed.as_deref().or(domain).unwrap_or_default();
+    let domains = allowed.split(',').map(str::trim).filter(|domain| !domain.is_empty());
+    domains.map(str::to_owned).collect()
+}
+
+/// The same refusal with the names of variables.
+fn refused(error: &ConfigError) -> SettingsError {
+    match error {
+        ConfigError::Host { found } => {
+            SettingsError::invalid("MAIL_SERVER_HOST", found, "a host's name or an IP address")
+        }
+        ConfigError::MailFrom { found, error } => {
+            SettingsError::invalid("MAIL_FROM", found, format!("an address: {error}"))
+        }
+        ConfigError::AllowedFromDomain { found, error } => SettingsError::invalid(
+            "MAIL_ALLOWED_FROM_DOMAINS",
+            found,
+            format!("domains, separated by commas: {error}"),
+        ),
+        ConfigError::EhloName { found } => {
+            SettingsError::invalid("MAIL_FROM", found, "a domain in ASCII after the '@'")
+        }
+        ConfigError::PlaintextAuth => SettingsError::invalid(
+            "MAIL_TLS",
+            "none",
+            "another mode, or MAIL_ALLOW_PLAINTEXT_AUTH=true",
+        ),
+        ConfigError::LoginNul => {
+            SettingsError::wrong("SMTP_PASSWORD", "a NUL in the login", "none")
+        }
+        ConfigError::CaPem(reason) => SettingsError::wrong(
+            "MAIL_TLS_CA_FILE",
+            reason.clone(),
+            "certificates of authorities in PEM",
+        ),
+        ConfigError::NoAuthorities(reason) => SettingsError::wrong(
+            "MAIL_TLS_CA_FILE",
+            format!("nothing, and no authority on this system ({reason})"),
+            "certificates of authorities in PEM",
+        ),
+    }
+}

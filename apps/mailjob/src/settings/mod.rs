@@ -1,0 +1,104 @@
+//! The settings of the service.
+//!
+//! ```text
+//!  environment ─┐
+//!  .env ────────┼─▶ variables ─▶ kafka · topics · job · mail · log
+//!  TOPICS_FILE ─┘
+//! ```
+//!
+//! Nothing here reads the process's environment or a file by itself: both come in from outside.
+
+mod dotenv;
+mod error;
+mod job;
+mod kafka;
+mod log;
+mod mail;
+mod names;
+mod topics;
+mod variables;
+
+use std::collections::BTreeMap;
+
+use jobstream::sinks::smtp::MailConfig;
+
+pub use error::SettingsError;
+pub use job::{Delivery, JobSettings};
+pub use kafka::KafkaSettings;
+pub use log::{LogFormat, LogLevel, LogSettings};
+pub use topics::TopicSettings;
+pub use variables::ReadFile;
+
+use variables::Variables;
+
+/// Everything that the service is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// Where Kafka is.
+    pub kafka: KafkaSettings,
+    /// The topics and the group.
+    pub topics: TopicSettings,
+    /// How jobs are worked on.
+    pub job: JobSettings,
+    /// Where the mail server is.
+    pub mail: MailConfig,
+    /// The port of metrics and health, if there is one.
+    pub metrics_port: Option<u16>,
+    /// What is odd and ends nothing, for people.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Reads them from the environment, then `.env`, then `TOPICS_FILE`: the first value that is
+    /// not empty counts.
+    ///
+    /// # Errors
+    /// If one is wrong or missing, or a file can't be read.
+    pub fn read(
+        environment: &BTreeMap<String, String>,
+        read: ReadFile<'_>,
+    ) -> Result<Self, SettingsError> {
+        let variables = Variables::read(environment, read)?;
+        let mut warnings = Vec::new();
+        let mut settings = Self {
+            log: LogSettings::read(&variables)?,
+            kafka: KafkaSettings::read(&variables)?,
+            topics: TopicSettings::read(&variables)?,
+            job: JobSettings::read(&variables)?,
+            mail: mail::read(&variables, &mut warnings)?,
+            metrics_port: variables.number_if_any("EMAIL_SERVICE_PORT", 1..=u16::MAX)?,
+            warnings,
+        };
+        let unknown = variables.unknown(&names::PREFIXES);
+        settings.warnings.extend(unknown.iter().map(|name| format!("{name}: unknown setting")));
+        Ok(settings)
+    }
+}
+
+/// What is needed to produce jobs: Kafka and the topics.
+#[derive(Clone, Debug)]
+pub struct ProducerSettings {
+    /// Where Kafka is.
+    pub kafka: KafkaSettings,
+    /// The topics and the group.
+    pub topics: TopicSettings,
+}
+
+impl ProducerSettings {
+    /// Reads them from where [`Settings::read`] does; others may be wrong or missing.
+    ///
+    /// # Errors
+    /// If one is wrong or missing, or a file can't be read.
+    pub fn read(
+        environment: &BTreeMap<String, String>,
+        read: ReadFile<'_>,
+    ) -> Result<Self, SettingsError> {
+        let variables = Variables::read(environment, read)?;
+        Ok(Self {
+            kafka: KafkaSettings::read(&variables)?,
+            topics: TopicSettings::read(&variables)?,
+        })
+    }
+}

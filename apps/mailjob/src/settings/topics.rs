@@ -1,0 +1,88 @@
+//! The topics, and the group.
+
+use jobstream::kafka::NewTopic;
+use jobstream::record::Topic;
+
+use super::error::SettingsError;
+use super::variables::Variables;
+use crate::topology::Topics;
+
+/// The longest name that Kafka takes.
+const NAME_LIMIT_CHARS: usize = 249;
+const PARTITIONS_MAX: i32 = 100_000;
+const REPLICAS_MAX: i32 = 1_000;
+
+/// The topics, the group, and what is created.
+#[derive(Clone, Debug)]
+pub struct TopicSettings {
+    /// The topics of the topology.
+    pub topics: Topics,
+    /// The consumer group.
+    pub group: String,
+    /// Whether output topics that are missing are created.
+    pub create: bool,
+    /// The output topics, as they are created.
+    pub outputs: [NewTopic; 2],
+}
+
+impl TopicSettings {
+    pub(super) fn read(variables: &Variables<'_>) -> Result<Self, SettingsError> {
+        let topics = Topics {
+            jobs: topic(variables, "TOPIC_JOB_RUN", "topic-job-run")?,
+            results: topic(variables, "TOPIC_JOB_RUN_RESULT", "topic-job-run-result")?,
+            dead_letters: topic(
+                variables,
+                "TOPIC_JOB_RUN_DEAD_LETTER",
+                "topic-job-run-dead-letter",
+            )?,
+        };
+        for (name, found) in [
+            ("TOPIC_JOB_RUN_RESULT", &topics.results),
+            ("TOPIC_JOB_RUN_DEAD_LETTER", &topics.dead_letters),
+        ] {
+            if *found == topics.jobs {
+                let expected = "another topic than TOPIC_JOB_RUN";
+                return Err(SettingsError::invalid(name, found, expected));
+            }
+        }
+        let results = new_topic(variables, "TOPIC_JOB_RUN_RESULT", &topics.results, (1, 1))?;
+        let defaults = (results.partitions, results.replicas);
+        let dead_letters =
+            new_topic(variables, "TOPIC_JOB_RUN_DEAD_LETTER", &topics.dead_letters, defaults)?;
+        let group = "topic-job-run-consumer-emailexecutor";
+        Ok(Self {
+            group: variables.text_or("TOPIC_JOB_RUN_CONSUMER_GROUP_ID", group),
+            create: variables.boolean("TOPIC_CREATE", true)?,
+            outputs: [results, dead_letters],
+            topics,
+        })
+    }
+}
+
+fn topic(variables: &Variables<'_>, name: &str, default: &str) -> Result<Topic, SettingsError> {
+    let topic = variables.text_or(name, default);
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let fits = topic.len() <= NAME_LIMIT_CHARS && topic != "." && topic != "..";
+    if !fits || !topic.chars().all(is_legal) {
+        let expected = "a topic's name: up to 249 of A-Z, a-z, 0-9, '.', '_' and '-'";
+        return Err(SettingsError::invalid(name, &topic, expected));
+    }
+    Ok(topic.into())
+}
+
+fn new_topic(
+    variables: &Variables<'_>,
+    name: &str,
+    topic: &Topic,
+    (partitions, replicas): (i32, i32),
+) -> Result<NewTopic, SettingsError> {
+    let number = |what: &str, max, default| {
+        variables.number(&format!("{name}_CREATE_{what}"), 1..=max, default)
+    };
+    Ok(NewTopic {
+        name: topic.clone(),
+        partitions: number("PARTITIONS", PARTITIONS_MAX, partitions)?,
+        replicas: number("REPLICAS", REPLICAS_MAX, replicas)?,
+        settings: Vec::new(),
+    })
+}

@@ -1,0 +1,150 @@
+//! Produces jobs.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use bytes::Bytes;
+use jobstream::kafka::{KafkaConfig, Topics};
+use jobstream::record::{ProducerRecord, Topic};
+use jobstream::sinks::kafka::KafkaSink;
+use jobstream::sinks::{Batch, Sink as _, SinkError};
+use mailjob::settings::{ProducerSettings, SettingsError};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::cli::SubmitArgs;
+use crate::environment;
+use crate::service::{Accepted, ServiceError, accept, named};
+use crate::{EXIT_FAILURE, EXIT_USAGE};
+
+/// Records that are produced at once.
+const BATCH_RECORDS: usize = 1_000;
+
+/// Why jobs were not produced.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SubmitError {
+    #[error("{0}: {1}")]
+    Read(String, io::Error),
+    #[error("{file}: value {number}: {reason}; nothing was produced")]
+    Job { file: String, number: usize, reason: String },
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    #[error("{produced} of {all} jobs were produced: {error}")]
+    Sink { produced: usize, all: usize, error: SinkError },
+}
+
+impl From<SettingsError> for SubmitError {
+    fn from(error: SettingsError) -> Self {
+        Self::Service(error.into())
+    }
+}
+
+impl SubmitError {
+    /// The exit code that says it.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Read(..) | Self::Job { .. } => EXIT_USAGE,
+            Self::Service(error) => error.exit_code(),
+            Self::Sink { .. } => EXIT_FAILURE,
+        }
+    }
+}
+
+/// Produces every job of a file, or none if one of them is none.
+///
+/// # Errors
+/// If the file or a setting is wrong, or Kafka takes no records.
+pub(crate) async fn run(args: &SubmitArgs) -> Result<(), SubmitError> {
+    let settings = ProducerSettings::read(&environment::variables(), &environment::read_file)?;
+    let file = args.jobs.display().to_string();
+    let text = read(&args.jobs).map_err(|error| SubmitError::Read(file.clone(), error))?;
+    let topic = &settings.topics.topics.jobs;
+    let records = records(topic, &text.into()).map_err(|(number, reason)| SubmitError::Job {
+        file,
+        number,
+        reason,
+    })?;
+    let Accepted { config, .. } = accept(&settings.kafka)?;
+    find(&config, topic).await?;
+    let all = records.len();
+    let sink = KafkaSink::new(&config).map_err(|error| ServiceError::Kafka(error.to_string()))?;
+    let mut produced = 0;
+    for outputs in records.chunks(BATCH_RECORDS) {
+        let batch = Batch { outputs: outputs.to_vec(), positions: Vec::new() };
+        let published = sink.publish(&batch).await;
+        published.map_err(|error| SubmitError::Sink { produced, all, error })?;
+        produced += outputs.len();
+    }
+    let closed = sink.close().await;
+    closed.map_err(|error| SubmitError::Sink { produced, all, error })?;
+    // Where standard output can't be written, the exit code says it.
+    drop(writeln!(anstream::stdout(), "{all} jobs produced to '{topic}'"));
+    Ok(())
+}
+
+/// The topic is there: a producer would wait for it, and not say so.
+async fn find(config: &KafkaConfig, topic: &Topic) -> Result<(), ServiceError> {
+    let topics = Topics::new(config).map_err(|error| ServiceError::Kafka(error.to_string()))?;
+    match topics.partitions(topic).await {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(ServiceError::Kafka(format!("the topic '{topic}' does not exist"))),
+        Err(error) => Err(ServiceError::Kafka(named(&error))),
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if path != Path::new("-") {
+        return fs::read(path);
+    }
+    let mut text = Vec::new();
+    io::stdin().lock().read_to_end(&mut text)?;
+    Ok(text)
+}
+
+#[derive(Deserialize)]
+struct Identified {
+    #[serde(rename = "Id")]
+    id: String,
+}
+
+/// A record for each value, as the bytes it has; or the number, from 1, of one that is no job.
+fn records(topic: &Topic, text: &Bytes) -> Result<Vec<ProducerRecord>, (usize, String)> {
+    let values = serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>();
+    let numbered = values.enumerate().map(|(index, value)| (index + 1, value));
+    let record = |(number, value): (usize, serde_json::Result<&RawValue>)| {
+        let wrong = |error: serde_json::Error| (number, error.to_string());
+        let value = value.map_err(wrong)?.get();
+        let key = serde_json::from_str(value).map(|Identified { id }| id).map_err(wrong)?;
+        let value = text.slice_ref(value.as_bytes());
+        Ok(ProducerRecord::to(topic.clone()).key(key).value(value))
+    };
+    numbered.map(record).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &'static str) -> Result<Vec<ProducerRecord>, (usize, String)> {
+        records(&"jobs".into(), &Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn values_follow_each_other_on_one_line_or_many_and_keep_their_bytes() {
+        let found = of(" {\"Id\":\"a\"}{ \"Id\" : \"b\\u0063\",\n \"x\": 1.0 }\n\n").unwrap();
+        let keys: Vec<_> = found.iter().map(|record| record.key.clone().unwrap()).collect();
+        assert_eq!(keys, ["a", "bc"]);
+        assert_eq!(
+            found[1].value.as_deref(),
+            Some(&b"{ \"Id\" : \"b\\u0063\",\n \"x\": 1.0 }"[..])
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_no_job_is_numbered() {
+        for text in ["{\"Id\":\"a\"} {}", "{\"Id\":\"a\"} [", "{\"Id\":\"a\"} {\"Id\":1}"] {
+            assert_eq!(of(text).unwrap_err().0, 2, "{text}");
+        }
+    }
+}

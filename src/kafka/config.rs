@@ -1,0 +1,251 @@
+//! The settings of sources and sinks on Kafka.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use super::observer::{KafkaObserver, Told};
+
+/// Properties that the promises rest on: they have one value, or come with an argument.
+const RESERVED: [&str; 8] = [
+    "acks",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "group.id",
+    "group.instance.id",
+    "isolation.level",
+    "transactional.id",
+];
+
+/// What a close may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Where Kafka is, and how to speak with it. Its `Debug` shows no value of a property.
+///
+/// A record may be 2 MiB. Queues are small: 8 MiB fetched (`queued.max.messages.kbytes`), 16 MiB to
+/// be produced (`queue.buffering.max.kbytes`).
+#[derive(Clone)]
+pub struct KafkaConfig {
+    properties: BTreeMap<String, String>,
+    instance_id: Option<String>,
+    observer: Arc<dyn KafkaObserver>,
+    close_limit: Duration,
+}
+
+impl KafkaConfig {
+    /// Brokers as `host:port`, separated by commas.
+    pub fn new(brokers: impl Into<String>) -> Self {
+        let properties = BTreeMap::from([("bootstrap.servers".to_owned(), brokers.into())]);
+        Self { properties, instance_id: None, observer: Arc::new(()), close_limit: CLOSE_LIMIT }
+    }
+
+    /// Sets a property of librdkafka (its `CONFIGURATION.md`), for consumers, producers or both.
+    ///
+    /// # Errors
+    /// If the promises rest on the property: `acks`, `enable.auto.commit`,
+    /// `enable.auto.offset.store`, `enable.idempotence`, `group.id`, `group.instance.id`,
+    /// `isolation.level` and `transactional.id`. Whether it exists is found when a client is made.
+    pub fn property(
+        mut self,
+        name: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Result<Self, ConfigError> {
+        let name = name.into();
+        if RESERVED.contains(&name.as_str()) {
+            return Err(ConfigError::Reserved { name });
+        }
+        self.properties.insert(name, value.into());
+        Ok(self)
+    }
+
+    /// Makes the member static in the classic protocol (`group.instance.id`, KIP-345): a restart
+    /// takes its partitions over at once, and a close does not give them up. The id must be unique
+    /// among live members. Under KIP-848 (`group.protocol=consumer`) it has no effect, since a
+    /// static member that is restarted there before its session has ended is refused for good.
+    #[must_use]
+    pub fn instance_id(mut self, id: impl Into<String>) -> Self {
+        self.instance_id = Some(id.into());
+        self
+    }
+
+    /// Tells what happens to this observer.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn KafkaObserver>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// What a close of a source or sink may take; 10 s if nothing is said.
+    #[must_use]
+    pub const fn close_limit(mut self, limit: Duration) -> Self {
+        self.close_limit = limit;
+        self
+    }
+
+    pub(crate) const fn closes_within(&self) -> Duration {
+        self.close_limit
+    }
+
+    pub(crate) fn told(&self) -> Told {
+        Told::new(self.observer.clone())
+    }
+
+    /// The properties of a member of `group`.
+    pub(crate) fn consumer(&self, group: &str) -> ClientConfig {
+        let mut defaults = vec![
+            ("auto.offset.reset", "earliest"),
+            ("fetch.error.backoff.ms", "100"),
+            // The queues are small: a fetch that found no room must not wait for a whole second.
+            ("fetch.queue.backoff.ms", "5"),
+            ("fetch.max.bytes", "8388608"),
+            ("max.poll.interval.ms", "300000"),
+            ("queued.max.messages.kbytes", "8192"),
+            ("queued.min.messages", "4000"),
+            // A topic that is created later is found within seconds.
+            ("topic.metadata.refresh.interval.ms", "5000"),
+        ];
+        if !self.is_consumer_protocol() {
+            defaults.push(("partition.assignment.strategy", "cooperative-sticky"));
+            defaults.push(("session.timeout.ms", "10000"));
+        }
+        let mut config = self.client(&defaults);
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("isolation.level", "read_committed");
+        if let Some(id) = self.instance_id.as_ref().filter(|_| !self.is_consumer_protocol()) {
+            config.set("group.instance.id", id);
+        }
+        config
+    }
+
+    /// The properties of an idempotent producer; of a transactional one, if there is an id.
+    pub(crate) fn producer(&self, transactional_id: Option<&str>) -> ClientConfig {
+        let mut defaults = vec![
+            ("linger.ms", "1"),
+            ("message.max.bytes", "2097152"),
+            ("partitioner", "consistent_random"),
+            ("queue.buffering.max.kbytes", "16384"),
+        ];
+        match transactional_id {
+            Some(_) => defaults.push(("transaction.timeout.ms", "10000")),
+            None => defaults.push(("message.timeout.ms", "0")),
+        }
+        let mut config = self.client(&defaults);
+        config.set("enable.idempotence", "true").set("acks", "all");
+        if let Some(id) = transactional_id {
+            config.set("transactional.id", id);
+        }
+        config
+    }
+
+    /// The properties of a client that neither consumes nor produces.
+    pub(crate) fn admin(&self) -> ClientConfig {
+        self.client(&[])
+    }
+
+    fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        let debug = self.properties.contains_key("debug");
+        config.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
+        config
+            .set("client.id", "jobstream")
+            .set("log.connection.close", "false")
+            .set("reconnect.backoff.max.ms", "2000");
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
+        config.extend(self.properties.clone());
+        config
+    }
+
+    /// Whether the group is of KIP-848.
+    fn is_consumer_protocol(&self) -> bool {
+        self.properties.get("group.protocol").is_some_and(|name| name == "consumer")
+    }
+}
+
+impl fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaConfig")
+            .field("properties", &self.properties.keys())
+            .field("instance_id", &self.instance_id)
+            .field("close_limit", &self.close_limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings with which no client can be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The promises rest on this property.
+    #[error("the property {name} can't be set: the delivery promises rest on its value")]
+    Reserved {
+        /// The property.
+        name: String,
+    },
+    /// librdkafka refuses this property.
+    #[error("the property {name} is refused: {reason}")]
+    Property {
+        /// The property.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// librdkafka refuses the properties together, or can't read what they name.
+    #[error("Kafka's properties are refused: {0}")]
+    Refused(String),
+}
+
+impl From<rdkafka::error::KafkaError> for ConfigError {
+    fn from(error: rdkafka::error::KafkaError) -> Self {
+        use rdkafka::error::KafkaError;
+        match error {
+            KafkaError::ClientConfig(_, reason, name, _) => Self::Property { name, reason },
+            KafkaError::ClientCreation(reason) => Self::Refused(reason),
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_property_that_the_promises_rest_on_cannot_be_set() {
+        for name in RESERVED {
+            let refused = KafkaConfig::new("localhost:9092").property(name, "1").unwrap_err();
+            assert!(refused.to_string().contains(name), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_property_replaces_a_default_but_no_promise() {
+        let config = KafkaConfig::new("a:1").property("linger.ms", "50").unwrap();
+        let producer = config.producer(None);
+        assert_eq!(producer.get("linger.ms"), Some("50"));
+        assert_eq!(producer.get("acks"), Some("all"));
+    }
+
+    #[test]
+    fn a_group_of_kip_848_gets_no_property_that_it_forbids() {
+        let config = KafkaConfig::new("a:1").property("group.protocol", "consumer").unwrap();
+        let consumer = config.instance_id("one").consumer("group");
+        for name in ["session.timeout.ms", "partition.assignment.strategy", "group.instance.id"] {
+            assert_eq!(consumer.get(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_password() {
+        let config = KafkaConfig::new("a:1").property("sasl.password", "s3cret").unwrap();
+        assert!(!format!("{config:?}").contains("s3cret"));
+    }
+}

@@ -1,0 +1,57 @@
+//! What librdkafka's errors mean at the seams.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use crate::sources::CommitError;
+
+/// Whether a newer member, or a newer generation of the group, stands in the way.
+pub(crate) fn is_group_fenced(code: Code) -> bool {
+    matches!(
+        code,
+        Code::IllegalGeneration
+            | Code::UnknownMemberId
+            | Code::FencedInstanceId
+            | Code::FencedMemberEpoch
+            | Code::StaleMemberEpoch
+            | Code::AssignmentLost
+            | Code::UnknownGroup
+    )
+}
+
+/// Whether a newer producer of the transactional id stands in the way.
+pub(crate) fn is_fenced(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Fenced
+            | Code::ProducerFenced
+            | Code::InvalidProducerEpoch
+            | Code::InvalidProducerIdMapping
+            | Code::TransactionCoordinatorFenced
+            | Code::FencedInstanceId
+    )
+}
+
+/// Whether the broker or the producer takes no record of that size.
+pub(crate) fn is_too_large(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize
+    )
+}
+
+/// What a commit that failed means for its positions.
+pub(crate) fn commit_error(error: &KafkaError) -> CommitError {
+    let reason = error.to_string();
+    match error.rdkafka_error_code() {
+        Some(code) if is_group_fenced(code) => CommitError::Fenced(reason),
+        Some(
+            Code::Fatal
+            | Code::GroupAuthorizationFailed
+            | Code::TopicAuthorizationFailed
+            | Code::InvalidGroupId
+            | Code::OffsetMetadataTooLarge
+            | Code::InvalidCommitOffsetSize,
+        ) => CommitError::Broken(reason),
+        _ => CommitError::Transient(reason),
+    }
+}

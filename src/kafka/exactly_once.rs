@@ -1,0 +1,82 @@
+//! The exactly-once pair: a source and a sink that share transactions.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::timeout;
+
+use super::transactions::{Failure, Transactions};
+use super::{ConfigError, KafkaConfig};
+use crate::record::Topic;
+use crate::sinks::{Batch, Published, Sink, SinkError};
+use crate::sources::kafka::KafkaSource;
+
+/// A member of `group` and the sink that commits its positions, each batch with its outputs in one
+/// transaction (KIP-98, KIP-447). `Source::commit` of the pair is a transaction, too.
+///
+/// Completes when the brokers have fenced older producers of `transactional_id` and aborted what
+/// they left open; waits as long as they are away. The id must be unique among live pairs. With one
+/// that stays the same across restarts, a restart does not have to wait for
+/// `transaction.timeout.ms` (10 s) after a crash.
+///
+/// A producer that is fenced later gives the assignment up (the stream yields `Lost`), is made anew
+/// and joins the group again.
+///
+/// # Errors
+/// If librdkafka refuses a property, or the brokers refuse the producer for good.
+pub async fn exactly_once<T: Into<Topic>>(
+    config: &KafkaConfig,
+    group: &str,
+    topics: impl IntoIterator<Item = T> + Send,
+    transactional_id: &str,
+) -> Result<(KafkaSource, ExactlyOnceSink), ConfigError> {
+    let source = KafkaSource::new(config, group, topics)?;
+    let membership = source.membership().clone();
+    let transactions = Transactions::new(config, transactional_id, membership).await?;
+    let transactions = Arc::new(transactions);
+    let sink =
+        ExactlyOnceSink { transactions: transactions.clone(), close_limit: config.closes_within() };
+    Ok((source.with_transactions(transactions), sink))
+}
+
+/// Publishes outputs and positions in one transaction; one of a pair with its source.
+///
+/// A `publish` that is dropped leaves its transaction open, until the next one, the next producer
+/// of its id or the transaction timeout aborts it; one whose commit is under way may still commit.
+pub struct ExactlyOnceSink {
+    transactions: Arc<Transactions>,
+    close_limit: Duration,
+}
+
+#[async_trait]
+impl Sink for ExactlyOnceSink {
+    async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
+        let published = self.transactions.run(&batch.outputs, &batch.positions).await;
+        published.map(|()| Published::RecordsAndPositions).map_err(|failure| match failure {
+            Failure::TooLarge(outputs) => SinkError::TooLarge { outputs, others_published: false },
+            Failure::Broken(reason) => SinkError::Broken(reason),
+            Failure::Fenced(_) | Failure::Stale(_) | Failure::Aborted(_) => {
+                SinkError::Aborted(failure.to_string())
+            }
+        })
+    }
+
+    /// Aborts what is open. Gives up after [`KafkaConfig::close_limit`].
+    async fn close(&self) -> Result<(), SinkError> {
+        match timeout(self.close_limit, self.transactions.close()).await {
+            Ok(closed) => closed.map_err(|failure| SinkError::Broken(failure.to_string())),
+            Err(_) => {
+                let limit = self.close_limit;
+                Err(SinkError::Broken(format!("not closed: expected within {limit:?}")))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ExactlyOnceSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExactlyOnceSink").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,176 @@
+//! What librdkafka tells, for logs and metrics.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::record::TopicPartition;
+
+/// Hears what happens on the way to Kafka. Called on librdkafka's threads or the source's: it must
+/// be quick, and must not block.
+pub trait KafkaObserver: Send + Sync {
+    /// Something has happened.
+    fn on_event(&self, event: &KafkaEvent<'_>);
+}
+
+/// Hears nothing.
+impl KafkaObserver for () {
+    fn on_event(&self, _event: &KafkaEvent<'_>) {}
+}
+
+/// What is told. Nothing here ends a source or a sink, unless it is [`ErrorKind::Fatal`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum KafkaEvent<'a> {
+    /// A client has met an error, and goes on; the same one may be told many times.
+    Error {
+        /// What it means.
+        kind: ErrorKind,
+        /// librdkafka's words.
+        reason: &'a str,
+    },
+    /// A line of librdkafka's own log.
+    Log {
+        /// Its level.
+        level: LogLevel,
+        /// librdkafka's name for what it is about, such as `FAIL`.
+        facility: &'a str,
+        /// The line.
+        line: &'a str,
+    },
+    /// A commit's metadata is not ours: the finished set is taken as empty.
+    ForeignMetadata {
+        /// The partition.
+        partition: &'a TopicPartition,
+        /// What was found, and expected.
+        reason: &'a str,
+    },
+    /// A publish is tried again, since not all records were acknowledged.
+    PublishRetried {
+        /// How many were not.
+        records: usize,
+        /// Why, for the first of them.
+        reason: &'a str,
+    },
+    /// The producer was fenced: the assignment is given up, and the group joined again.
+    Fenced {
+        /// librdkafka's words.
+        reason: &'a str,
+    },
+}
+
+/// What an error of a client means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorKind {
+    /// No broker can be reached, for now.
+    Unreachable,
+    /// A broker refuses the credentials.
+    Authentication,
+    /// The credentials lack a right.
+    Authorization,
+    /// TLS: a certificate does not hold, or the other side speaks no TLS.
+    Tls,
+    /// A topic does not exist, for now.
+    UnknownTopic,
+    /// The client is broken for good.
+    Fatal,
+    /// Anything else.
+    Other,
+}
+
+impl ErrorKind {
+    pub(crate) fn of(code: Option<RDKafkaErrorCode>) -> Self {
+        use RDKafkaErrorCode as Code;
+        match code {
+            Some(
+                Code::AllBrokersDown
+                | Code::BrokerTransportFailure
+                | Code::Resolve
+                | Code::OperationTimedOut,
+            ) => Self::Unreachable,
+            Some(
+                Code::Authentication
+                | Code::SaslAuthenticationFailed
+                | Code::UnsupportedSASLMechanism
+                | Code::IllegalSASLState,
+            ) => Self::Authentication,
+            Some(
+                Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::TransactionalIdAuthorizationFailed,
+            ) => Self::Authorization,
+            Some(Code::SSL) => Self::Tls,
+            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
+                Self::UnknownTopic
+            }
+            Some(Code::Fatal) => Self::Fatal,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The level of a line of librdkafka's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogLevel {
+    /// Something fails.
+    Error,
+    /// Something may fail.
+    Warning,
+    /// Of interest.
+    Info,
+    /// Asked for by the property `debug`.
+    Debug,
+}
+
+/// The observer, as contexts of clients tell it.
+#[derive(Clone)]
+pub(crate) struct Told(Arc<dyn KafkaObserver>);
+
+impl Told {
+    pub(super) fn new(observer: Arc<dyn KafkaObserver>) -> Self {
+        Self(observer)
+    }
+
+    pub(crate) fn event(&self, event: &KafkaEvent<'_>) {
+        self.0.on_event(event);
+    }
+
+    pub(crate) fn error(&self, error: &KafkaError, reason: &str) {
+        let kind = ErrorKind::of(error.rdkafka_error_code());
+        self.event(&KafkaEvent::Error { kind, reason });
+    }
+
+    pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        // Properties of consumers and producers are set together.
+        if facility == "CONFWARN" && line.contains("property and will be ignored by this") {
+            return;
+        }
+        let level = match level {
+            RDKafkaLogLevel::Debug => LogLevel::Debug,
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => LogLevel::Info,
+            RDKafkaLogLevel::Warning => LogLevel::Warning,
+            _ => LogLevel::Error,
+        };
+        self.event(&KafkaEvent::Log { level, facility, line });
+    }
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Told").finish_non_exhaustive()
+    }
+}
+
+/// A client that neither consumes nor produces tells, too.
+impl rdkafka::ClientContext for Told {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        Self::log(self, level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        Self::error(self, &error, reason);
+    }
+}

@@ -1,0 +1,155 @@
+//! Topics: what is there, and creating what is missing.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as Creation, TopicReplication};
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::asking::Asking;
+use super::observer::{ErrorKind, Told};
+use super::{Calls, ConfigError, KafkaConfig};
+use crate::record::Topic;
+
+/// The longest that the brokers may take for an answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a record of a topic that is created may take, in bytes: as much as the producer sends.
+const MAX_MESSAGE_BYTES: &str = "2097152";
+
+/// A topic that is to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: Topic,
+    /// Its partitions, if it is created.
+    pub partitions: i32,
+    /// The replicas of each partition, if it is created.
+    pub replicas: i32,
+    /// Further settings of the topic, such as `cleanup.policy`, if it is created.
+    pub settings: Vec<(String, String)>,
+}
+
+/// What was found or done about a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicState {
+    /// It was missing, and is there now.
+    Created,
+    /// It was there, with so many partitions, and stays as it is.
+    Existed {
+        /// Its partitions.
+        partitions: usize,
+    },
+}
+
+/// A question about topics without an answer, or with a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct TopicError {
+    /// What it means; [`ErrorKind::Unreachable`] passes.
+    pub kind: ErrorKind,
+    /// What was asked, and why it failed.
+    pub reason: String,
+}
+
+/// Asks the brokers about topics, and creates them. Dropped, its client ends on a thread of its
+/// own, which nobody waits for.
+pub struct Topics {
+    clients: Option<Arc<Clients>>,
+    calls: Calls,
+}
+
+struct Clients {
+    admin: AdminClient<Told>,
+    asking: Asking,
+}
+
+impl Topics {
+    /// A client for questions. No broker need be there yet.
+    ///
+    /// # Errors
+    /// If librdkafka refuses a property.
+    pub fn new(config: &KafkaConfig) -> Result<Self, ConfigError> {
+        let admin = AdminClient::from_config_and_context(&config.admin(), config.told())?;
+        let asking = Asking::new(&config.admin(), config.told())?;
+        let calls = Calls::start("kafka-topics");
+        Ok(Self {
+            clients: Some(Arc::new(Clients { admin, asking })),
+            calls: calls.map_err(|error| ConfigError::Refused(error.to_string()))?,
+        })
+    }
+
+    /// How many partitions a topic has; `None` if there is no such topic. Takes up to 10 s.
+    ///
+    /// # Errors
+    /// If the brokers can't be asked, or refuse to tell.
+    pub async fn partitions(&self, topic: &str) -> Result<Option<usize>, TopicError> {
+        let (clients, name) = (self.clients().clone(), topic.to_owned());
+        let asked = self.calls.call(move || clients.asking.partitions(&name, ANSWER_LIMIT)).await;
+        let panicked = (ErrorKind::Fatal, "the question has panicked".to_owned());
+        asked.unwrap_or(Err(panicked)).map_err(|(kind, reason)| {
+            let reason = format!("topic {topic}: {reason}");
+            TopicError { kind, reason }
+        })
+    }
+
+    /// Creates a topic if it is missing; takes records of 2 MiB then. One that exists is accepted
+    /// as it is. Takes up to 20 s.
+    ///
+    /// # Errors
+    /// If the brokers can't be asked, or refuse.
+    pub async fn ensure(&self, topic: &NewTopic) -> Result<TopicState, TopicError> {
+        if let Some(partitions) = self.partitions(&topic.name).await? {
+            return Ok(TopicState::Existed { partitions });
+        }
+        match self.create(topic).await {
+            Ok(()) => Ok(TopicState::Created),
+            // Somebody else was faster.
+            Err(RDKafkaErrorCode::TopicAlreadyExists) => {
+                let partitions = self.partitions(&topic.name).await?.unwrap_or_default();
+                Ok(TopicState::Existed { partitions })
+            }
+            Err(code) => Err(TopicError {
+                kind: ErrorKind::of(Some(code)),
+                reason: format!("topic {} could not be created: {code}", topic.name),
+            }),
+        }
+    }
+
+    async fn create(&self, topic: &NewTopic) -> Result<(), RDKafkaErrorCode> {
+        let replicas = TopicReplication::Fixed(topic.replicas);
+        let mut creation = Creation::new(&topic.name, topic.partitions, replicas)
+            .set("max.message.bytes", MAX_MESSAGE_BYTES);
+        for (name, value) in &topic.settings {
+            creation = creation.set(name, value);
+        }
+        let options = AdminOptions::new()
+            .request_timeout(Some(ANSWER_LIMIT))
+            .operation_timeout(Some(ANSWER_LIMIT));
+        let created = self.clients().admin.create_topics([&creation], &options).await;
+        let created = created.map_err(|error| match error {
+            KafkaError::AdminOp(code) => code,
+            other => other.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
+        })?;
+        created.into_iter().try_for_each(|topic| topic.map(drop).map_err(|(_, code)| code))
+    }
+
+    fn clients(&self) -> &Arc<Clients> {
+        self.clients.as_ref().expect("taken by the drop only")
+    }
+}
+
+impl Drop for Topics {
+    fn drop(&mut self) {
+        let clients = self.clients.take();
+        self.calls.tell(move || drop(clients));
+    }
+}
+
+impl fmt::Debug for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topics").finish_non_exhaustive()
+    }
+}

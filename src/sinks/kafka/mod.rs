@@ -1,0 +1,136 @@
+//! The Kafka sink: an idempotent producer whose delivery reports are awaited.
+//!
+//! ```text
+//!           send (never blocks)              acks=all
+//!  publish ─────────────────────▶ librdkafka ────────▶ brokers
+//!     ▲                               │
+//!     └──── Deliveries ◀──── reports ─┘ a thread of its own
+//! ```
+//!
+//! A batch is sent at once and in order, so that many records are in flight, and is published when
+//! every report has come. A full queue is waited for by the next report, not by a clock. Records that
+//! are refused for their size are sent once more, alone, before they count as too large: the broker
+//! refuses whole batches, with all that is in them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::{sleep, timeout};
+
+pub(crate) use self::deliveries::Refusal;
+pub(crate) use self::producer::{Producer, Sent};
+use super::{Batch, Published, Sink, SinkError};
+use crate::kafka::{Calls, ConfigError, KafkaConfig, KafkaEvent, Told};
+
+mod deliveries;
+mod producer;
+
+/// The wait before records that were not acknowledged are sent again, at first; doubled each time.
+const RETRY_BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// The longest wait before records are sent again.
+const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Publishes records, and leaves the positions to the source.
+///
+/// Idempotent, with `acks=all`; keys are placed by `consistent_random` (CRC-32) unless the property
+/// `partitioner` says otherwise, and `compression.type` selects the compression (`gzip`, `snappy`,
+/// `lz4`, `zstd`). A record's timestamp 0 is taken as none.
+///
+/// Dropped, what is not yet acknowledged is purged, on a thread of its own, which nobody waits for.
+pub struct KafkaSink {
+    producer: Option<Arc<Producer>>,
+    calls: Calls,
+    told: Told,
+    close_limit: Duration,
+}
+
+impl KafkaSink {
+    /// A producer. No broker need be there yet.
+    ///
+    /// # Errors
+    /// If librdkafka refuses a property.
+    pub fn new(config: &KafkaConfig) -> Result<Self, ConfigError> {
+        let producer = Producer::new(config, None)?;
+        let calls = Calls::start("kafka-flush");
+        Ok(Self {
+            producer: Some(Arc::new(producer)),
+            calls: calls.map_err(|error| ConfigError::Refused(error.to_string()))?,
+            told: config.told(),
+            close_limit: config.closes_within(),
+        })
+    }
+
+    fn producer(&self) -> &Arc<Producer> {
+        self.producer.as_ref().expect("taken by the drop only")
+    }
+}
+
+#[async_trait]
+impl Sink for KafkaSink {
+    async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
+        let producer = self.producer();
+        let mut todo: Vec<usize> = (0..batch.outputs.len()).collect();
+        let mut too_large = Vec::new();
+        let mut backoff = RETRY_BACKOFF_MIN;
+        while !todo.is_empty() {
+            let mut refusals = producer.send(&batch.outputs, &todo, Sent::Together).await;
+            let by_size = take_too_large(&mut refusals);
+            // Alone, it is the record itself that is refused.
+            let mut again = producer.send(&batch.outputs, &by_size, Sent::Alone).await;
+            too_large.extend(take_too_large(&mut again));
+            refusals.append(&mut again);
+            refusals.sort_by_key(|refusal| refusal.index);
+            let Some(first) = refusals.first() else { break };
+            let reason = first.code.to_string();
+            if let Some(fatal) = producer.fatal_error() {
+                return Err(SinkError::Broken(fatal));
+            }
+            let records = refusals.len();
+            self.told.event(&KafkaEvent::PublishRetried { records, reason: &reason });
+            todo = refusals.iter().map(|refusal| refusal.index).collect();
+            sleep(backoff).await;
+            backoff = (backoff * 2).min(RETRY_BACKOFF_MAX);
+        }
+        if too_large.is_empty() {
+            return Ok(Published::Records);
+        }
+        too_large.sort_unstable();
+        Err(SinkError::TooLarge { outputs: too_large, others_published: true })
+    }
+
+    /// Waits for what is in flight, up to [`KafkaConfig::close_limit`].
+    async fn close(&self) -> Result<(), SinkError> {
+        let (producer, limit) = (self.producer().clone(), self.close_limit);
+        let flushed = timeout(limit, self.calls.call(move || producer.flush(limit))).await;
+        match flushed {
+            Ok(Some(Ok(()))) => Ok(()),
+            Ok(Some(Err(error))) => Err(SinkError::Broken(error.to_string())),
+            Ok(None) | Err(_) => {
+                Err(SinkError::Broken(format!("not flushed: expected within {limit:?}")))
+            }
+        }
+    }
+}
+
+impl Drop for KafkaSink {
+    fn drop(&mut self) {
+        let producer = self.producer.take();
+        self.calls.tell(move || drop(producer));
+    }
+}
+
+impl fmt::Debug for KafkaSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSink").finish_non_exhaustive()
+    }
+}
+
+/// Takes the indices of the records out that were refused for their size.
+pub(crate) fn take_too_large(refusals: &mut Vec<Refusal>) -> Vec<usize> {
+    let by_size = refusals.extract_if(.., |refusal| crate::kafka::is_too_large(refusal.code));
+    let mut indices: Vec<_> = by_size.map(|refusal| refusal.index).collect();
+    indices.sort_unstable();
+    indices
+}

@@ -1,0 +1,154 @@
+//! A producer on librdkafka: sends, and awaits the reports.
+
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use std::sync::Arc;
+use tokio::time::timeout;
+
+use super::deliveries::{Deliveries, Refusal};
+use crate::kafka::{ConfigError, KafkaConfig, Told};
+use crate::record::ProducerRecord;
+
+/// The longest wait for a report when the queue is full: what fills it may be of a batch that was
+/// cancelled and whose reports have come just before.
+const FULL_WAIT: Duration = Duration::from_millis(20);
+
+/// Whether records may share a batch of the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// All at once.
+    Together,
+    /// Each after the report of the one before.
+    Alone,
+}
+
+/// The context of a producer: counts its reports.
+#[derive(Debug)]
+pub(crate) struct SinkContext {
+    deliveries: Arc<Deliveries>,
+    told: Told,
+}
+
+impl ClientContext for SinkContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.told.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.told.error(&error, reason);
+    }
+}
+
+impl ProducerContext for SinkContext {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, tag: usize) {
+        let code = |error: &KafkaError| error.rdkafka_error_code();
+        let refused = result.as_ref().err().map(|(error, _)| code(error));
+        let refused = refused.map(|code| code.unwrap_or(RDKafkaErrorCode::Unknown));
+        self.deliveries.report(tag, refused);
+    }
+}
+
+/// A producer and the thread that takes its reports. Its end blocks for up to about 600 ms.
+pub(crate) struct Producer {
+    client: ThreadedProducer<SinkContext>,
+    deliveries: Arc<Deliveries>,
+}
+
+impl Producer {
+    pub(crate) fn new(
+        config: &KafkaConfig,
+        transactional_id: Option<&str>,
+    ) -> Result<Self, ConfigError> {
+        let deliveries = Arc::new(Deliveries::default());
+        let context = SinkContext { deliveries: deliveries.clone(), told: config.told() };
+        let properties = config.producer(transactional_id);
+        let client = ThreadedProducer::from_config_and_context(&properties, context)?;
+        Ok(Self { client, deliveries })
+    }
+
+    /// Sends the outputs with these indices in order; completes when every report has come, with
+    /// those that were not published.
+    pub(crate) async fn send(
+        &self,
+        outputs: &[ProducerRecord],
+        indices: &[usize],
+        sent: Sent,
+    ) -> Vec<Refusal> {
+        match sent {
+            Sent::Together => self.send_together(outputs, indices).await,
+            Sent::Alone => {
+                let mut refusals = Vec::new();
+                for index in indices {
+                    refusals.extend(self.send_together(outputs, &[*index]).await);
+                }
+                refusals
+            }
+        }
+    }
+
+    async fn send_together(&self, outputs: &[ProducerRecord], indices: &[usize]) -> Vec<Refusal> {
+        let first = self.deliveries.begin(indices.len());
+        for &index in indices {
+            let mut record = borrowed(&outputs[index], first + index);
+            loop {
+                let error = match self.client.send(record) {
+                    Ok(()) => break,
+                    Err((error, refused)) => {
+                        record = refused;
+                        error
+                    }
+                };
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument);
+                if code != RDKafkaErrorCode::QueueFull {
+                    self.deliveries.report(first + index, Some(code));
+                    break;
+                }
+                self.deliveries.queue_is_full();
+                // Without a report in time, it is simply tried again.
+                let _ = timeout(FULL_WAIT, self.deliveries.room()).await;
+            }
+            tokio::task::consume_budget().await;
+        }
+        self.deliveries.all().await
+    }
+
+    /// Blocks until nothing is in flight, or the limit.
+    pub(crate) fn flush(&self, limit: Duration) -> KafkaResult<()> {
+        self.client.flush(limit)
+    }
+
+    /// Why the producer is broken for good, if it is.
+    pub(crate) fn fatal_error(&self) -> Option<String> {
+        self.client.client().fatal_error().map(|(_, reason)| reason)
+    }
+
+    /// The calls of a transaction, which block.
+    pub(crate) const fn client(&self) -> &ThreadedProducer<SinkContext> {
+        &self.client
+    }
+}
+
+fn borrowed(record: &ProducerRecord, tag: usize) -> BaseRecord<'_, [u8], [u8], usize> {
+    let headers = (!record.headers.is_empty()).then(|| {
+        let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        record.headers.iter().fold(headers, |headers, header| {
+            headers.insert(Header { key: &header.name, value: header.value.as_deref() })
+        })
+    });
+    BaseRecord {
+        topic: &record.topic,
+        partition: record.partition,
+        payload: record.value.as_deref(),
+        key: record.key.as_deref(),
+        timestamp: record.timestamp,
+        headers,
+        delivery_opaque: tag,
+    }
+}

@@ -1,0 +1,203 @@
+//! What the thread that polls and the stream share: assigned partitions, and what was fetched.
+//!
+//! ```text
+//!            push                            take · give back
+//!  Poller ─────────▶ notices, then records ──────────────────▶ Events
+//!         ◀───────── commands                 pause · resume
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
+use std::task::Waker;
+
+use tokio::sync::oneshot;
+
+use crate::position::PartitionPosition;
+use crate::record::{ConsumerRecord, Generation, TopicPartition};
+use crate::sources::{SourceError, SourceEvent};
+
+/// Bytes that a record takes beside its contents, about.
+const RECORD_OVERHEAD_BYTES: usize = 160;
+
+/// Records that the stream takes at once.
+pub(super) const CHUNK_RECORDS: usize = 512;
+
+/// What the poller is asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Join the group.
+    Join,
+    /// Give revoked partitions up.
+    Release(Vec<TopicPartition>, oneshot::Sender<()>),
+    /// Lose everything, and join the group again.
+    Rejoin,
+    /// Leave the group, and end.
+    Close,
+}
+
+/// One assigned partition.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    pub(super) generation: Generation,
+    pub(super) paused: bool,
+    pub(super) revoked: bool,
+    pub(super) bytes: usize,
+    queue: VecDeque<ConsumerRecord>,
+}
+
+impl Fetch {
+    fn is_readable(&self) -> bool {
+        !self.paused && !self.revoked && !self.queue.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.queue = VecDeque::new();
+        self.bytes = 0;
+    }
+}
+
+/// The state that both sides lock.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    pub(super) fetches: BTreeMap<TopicPartition, Fetch>,
+    pub(super) commands: VecDeque<Command>,
+    /// How the source has ended, if it has; an error is taken by the stream, once.
+    pub(super) ended: Option<Result<(), SourceError>>,
+    notices: VecDeque<SourceEvent>,
+    generations: BTreeMap<TopicPartition, Generation>,
+    turn: Option<TopicPartition>,
+    waker: Option<Waker>,
+}
+
+impl Buffer {
+    /// Tells the stream something before any record.
+    pub(super) fn notify(&mut self, event: SourceEvent) {
+        self.notices.push_back(event);
+    }
+
+    pub(super) fn next_notice(&mut self) -> Option<SourceEvent> {
+        self.notices.pop_front()
+    }
+
+    /// Begins to keep records of a partition, under a new generation.
+    pub(super) fn assign(&mut self, partition: &TopicPartition) -> Generation {
+        let generation = self.generations.entry(partition.clone()).or_default();
+        *generation += 1;
+        let fetch = Fetch {
+            generation: *generation,
+            paused: false,
+            revoked: false,
+            bytes: 0,
+            queue: VecDeque::new(),
+        };
+        self.fetches.insert(partition.clone(), fetch);
+        *generation
+    }
+
+    /// Marks those of the partitions that are assigned as asked back, and gives them.
+    pub(super) fn revoke(&mut self, partitions: &[TopicPartition]) -> BTreeSet<TopicPartition> {
+        let mut revoked = BTreeSet::new();
+        for partition in partitions {
+            if let Some(fetch) = self.fetches.get_mut(partition) {
+                fetch.revoked = true;
+                fetch.clear();
+                revoked.insert(partition.clone());
+            }
+        }
+        revoked
+    }
+
+    /// Forgets partitions, and tells the stream which it has lost.
+    pub(super) fn lose(&mut self, partitions: &[TopicPartition]) {
+        let had: Vec<_> =
+            partitions.iter().filter(|p| self.fetches.remove(*p).is_some()).cloned().collect();
+        if !had.is_empty() {
+            self.notify(SourceEvent::Lost(had));
+        }
+    }
+
+    /// Says why these positions may not be committed, if so.
+    pub(super) fn fence(&self, positions: &[PartitionPosition]) -> Result<(), String> {
+        for PartitionPosition { partition, generation, .. } in positions {
+            match self.fetches.get(partition) {
+                Some(fetch) if fetch.generation == *generation => {}
+                Some(fetch) => {
+                    let expected = fetch.generation;
+                    return Err(format!(
+                        "{partition}: found generation {generation}, expected {expected}"
+                    ));
+                }
+                None => return Err(format!("{partition} is not assigned to this member")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what was fetched; records of partitions that are given up are dropped.
+    pub(super) fn push(&mut self, records: impl Iterator<Item = ConsumerRecord>) {
+        for record in records {
+            if let Some(fetch) = self.fetches.get_mut(&record.partition)
+                && fetch.generation == record.generation
+                && !fetch.revoked
+            {
+                fetch.bytes += size_bytes(&record);
+                fetch.queue.push_back(record);
+            }
+        }
+    }
+
+    /// Moves up to [`CHUNK_RECORDS`] records of the partition whose turn it is.
+    pub(super) fn take(&mut self, chunk: &mut VecDeque<ConsumerRecord>) {
+        let after = self.turn.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let in_turn = self.fetches.range((after, Bound::Unbounded)).chain(&self.fetches);
+        let next = in_turn.map(|(name, fetch)| (name, fetch.is_readable()));
+        let Some(name) = next.filter(|(_, readable)| *readable).map(|(name, _)| name).next() else {
+            return;
+        };
+        let name = name.clone();
+        if let Some(fetch) = self.fetches.get_mut(&name) {
+            let rest = fetch.queue.split_off(fetch.queue.len().min(CHUNK_RECORDS));
+            *chunk = std::mem::replace(&mut fetch.queue, rest);
+            fetch.bytes -= chunk.iter().map(size_bytes).sum::<usize>();
+        }
+        self.turn = Some(name);
+    }
+
+    /// Takes back what the stream has not yielded; if its partition is gone, nobody wants it.
+    pub(super) fn give_back(&mut self, chunk: &mut VecDeque<ConsumerRecord>) {
+        let Some(first) = chunk.front() else { return };
+        if let Some(fetch) = self.fetches.get_mut(&first.partition)
+            && fetch.generation == first.generation
+            && !fetch.revoked
+        {
+            fetch.bytes += chunk.iter().map(size_bytes).sum::<usize>();
+            chunk.append(&mut fetch.queue);
+            std::mem::swap(&mut fetch.queue, chunk);
+        }
+        chunk.clear();
+    }
+
+    pub(super) fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) {
+        for partition in partitions {
+            if let Some(fetch) = self.fetches.get_mut(partition) {
+                fetch.paused = paused;
+            }
+        }
+    }
+
+    pub(super) fn park(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(parked) => parked.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
+        }
+    }
+
+    /// The waker of a stream that waits.
+    pub(super) const fn take_waker(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+}
+
+fn size_bytes(record: &ConsumerRecord) -> usize {
+    record.size_bytes() + RECORD_OVERHEAD_BYTES
+}

@@ -1,0 +1,129 @@
+//! What librdkafka calls back: it only reports.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, TopicPartitionList};
+
+use super::signal::Signal;
+use crate::kafka::Told;
+use crate::record::TopicPartition;
+
+pub(crate) type Client = BaseConsumer<SourceContext>;
+
+/// What the group wants, in the order in which it wanted it.
+#[derive(Debug)]
+pub(super) enum Rebalance {
+    Assign(Vec<TopicPartition>),
+    Revoke(Vec<TopicPartition>),
+    Lost(Vec<TopicPartition>),
+}
+
+/// The context of a consumer.
+#[derive(Debug)]
+pub(crate) struct SourceContext {
+    pub(super) told: Told,
+    pub(super) signal: Arc<Signal>,
+    /// Nothing is waited for any more: what is asked back is given back at once.
+    pub(super) closing: AtomicBool,
+    /// Counts the offsets that were reset because they were out of range.
+    pub(super) resets: AtomicU64,
+    rebalances: Mutex<Vec<Rebalance>>,
+}
+
+impl SourceContext {
+    pub(super) fn new(told: Told, signal: Arc<Signal>) -> Self {
+        Self {
+            told,
+            signal,
+            closing: AtomicBool::new(false),
+            resets: AtomicU64::new(0),
+            rebalances: Mutex::default(),
+        }
+    }
+
+    /// Takes what was reported since the last time.
+    pub(super) fn take_rebalances(&self) -> Vec<Rebalance> {
+        std::mem::take(&mut *self.rebalances.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn report(&self, rebalance: Rebalance) {
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push(rebalance);
+        self.signal.raise();
+    }
+}
+
+impl ClientContext for SourceContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        if facility == "OFFSET" {
+            self.resets.fetch_add(1, Ordering::Release);
+        }
+        self.told.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.told.error(&error, reason);
+    }
+}
+
+impl ConsumerContext for SourceContext {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        kind: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let is_assign = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) {
+            let none = TopicPartitionList::new();
+            let answered =
+                if is_assign { assign(consumer, &none) } else { unassign(consumer, partitions) };
+            if let Err(error) = answered {
+                self.told.error(&error, "a rebalance during the close could not be answered");
+            }
+            return;
+        }
+        let partitions = named(partitions);
+        self.report(if is_assign {
+            Rebalance::Assign(partitions)
+        } else if consumer.assignment_lost() {
+            Rebalance::Lost(partitions)
+        } else {
+            Rebalance::Revoke(partitions)
+        });
+    }
+}
+
+/// Takes partitions on, as the group's protocol has it.
+pub(super) fn assign(consumer: &Client, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(partitions),
+    }
+}
+
+/// Gives partitions up, as the group's protocol has it.
+pub(super) fn unassign(consumer: &Client, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+    }
+}
+
+fn named(partitions: &TopicPartitionList) -> Vec<TopicPartition> {
+    let elements = partitions.elements();
+    elements.iter().map(|p| TopicPartition::new(p.topic(), p.partition())).collect()
+}
+
+/// The list that librdkafka takes, without offsets.
+pub(super) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(&partition.topic, partition.partition);
+    }
+    list
+}

@@ -1,0 +1,122 @@
+//! Back-pressure: when the poller polls, and when librdkafka fetches.
+//!
+//! A pause of librdkafka's purges what it has fetched and has to be fetched again. So a buffer that
+//! is full first stops the poller, which costs nothing; only when that lasts are the partitions
+//! paused in librdkafka, so that the poller can go on and hear of rebalances.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer as _;
+use tokio::time::Instant;
+
+use super::buffer::{Buffer, Fetch};
+use super::context::{Client, list};
+use super::shared::Shared;
+use crate::record::TopicPartition;
+
+/// The buffer is full at this size, partitions that librdkafka has paused not counted.
+const BUFFER_HIGH_BYTES: usize = 4 << 20;
+/// A partition that the topology has paused is full at this size.
+const PAUSED_HIGH_BYTES: usize = 256 << 10;
+/// A partition that librdkafka has paused is fetched again at this size.
+const PARTITION_LOW_BYTES: usize = 64 << 10;
+/// How long the poller stands still before librdkafka is paused.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// What librdkafka was told.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    /// What is paused there, assigned or not.
+    paused: BTreeSet<TopicPartition>,
+    full_since: Option<Instant>,
+}
+
+impl Flow {
+    /// Whether the poller may poll. Pauses and resumes partitions in librdkafka.
+    pub(super) fn is_open(&mut self, client: &Client, shared: &Shared) -> bool {
+        let now = Instant::now();
+        let (pause, resume, open) = shared.with(|buffer| {
+            let resume = self.to_resume(buffer);
+            let mut pause = self.revoked(buffer);
+            let mut open = true;
+            if self.is_full(buffer) {
+                let since = *self.full_since.get_or_insert(now);
+                open = now.duration_since(since) >= PATIENCE;
+                if open {
+                    pause.extend(self.holding(buffer));
+                }
+            } else {
+                self.full_since = None;
+            }
+            (pause, resume, open)
+        });
+        self.tell(client, &pause, &resume);
+        open
+    }
+
+    fn is_full(&self, buffer: &Buffer) -> bool {
+        let mut total = 0;
+        for (partition, fetch) in &buffer.fetches {
+            if self.paused.contains(partition) {
+                continue;
+            }
+            if fetch.paused && fetch.bytes >= PAUSED_HIGH_BYTES {
+                return true;
+            }
+            total += fetch.bytes;
+        }
+        total >= BUFFER_HIGH_BYTES
+    }
+
+    /// What is to be paused when the buffer stays full.
+    fn holding(&self, buffer: &Buffer) -> Vec<TopicPartition> {
+        let holds = |fetch: &Fetch| fetch.bytes > 0;
+        self.unpaused(buffer).filter(|(_, f)| holds(f)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What was asked back needs no fetch.
+    fn revoked(&self, buffer: &Buffer) -> Vec<TopicPartition> {
+        self.unpaused(buffer).filter(|(_, f)| f.revoked).map(|(name, _)| name.clone()).collect()
+    }
+
+    fn unpaused<'a>(
+        &'a self,
+        buffer: &'a Buffer,
+    ) -> impl Iterator<Item = (&'a TopicPartition, &'a Fetch)> {
+        buffer.fetches.iter().filter(|(name, _)| !self.paused.contains(*name))
+    }
+
+    fn to_resume(&self, buffer: &Buffer) -> Vec<TopicPartition> {
+        let wants = |name: &&TopicPartition| {
+            buffer.fetches.get(*name).is_some_and(|fetch| {
+                !fetch.paused && !fetch.revoked && fetch.bytes <= PARTITION_LOW_BYTES
+            })
+        };
+        self.paused.iter().filter(wants).cloned().collect()
+    }
+
+    /// A partition that is new is not paused, whatever it was before: librdkafka's pauses outlast
+    /// the assignment.
+    pub(super) fn assigned(&mut self, client: &Client, partitions: &[TopicPartition]) {
+        let resume: Vec<_> = partitions.iter().filter(|p| self.paused.contains(p)).collect();
+        if !resume.is_empty() {
+            self.tell(client, &[], &resume.into_iter().cloned().collect::<Vec<_>>());
+        }
+    }
+
+    fn tell(&mut self, client: &Client, pause: &[TopicPartition], resume: &[TopicPartition]) {
+        let mut told = Ok(());
+        if !pause.is_empty() {
+            told = told.and(client.pause(&list(pause)));
+            self.paused.extend(pause.iter().cloned());
+        }
+        if !resume.is_empty() {
+            told = told.and(client.resume(&list(resume)));
+            self.paused.retain(|name| !resume.contains(name));
+        }
+        if let Err(error) = told {
+            client.context().told.error(&error, "partitions could not be paused or resumed");
+        }
+    }
+}

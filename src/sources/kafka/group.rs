@@ -1,0 +1,215 @@
+//! The member's side of a rebalance: take partitions on with their committed positions, and give
+//! them up once they are released.
+//!
+//! Every rebalance has a number. An answer belongs to the rebalance that asked for it and is not
+//! given when a newer one has come: it would take the newer assignment away.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::context::{Rebalance, assign, list, unassign};
+use super::poller::Poller;
+use super::{QUERY_LIMIT, metadata};
+use crate::kafka::KafkaEvent;
+use crate::position::Position;
+use crate::record::TopicPartition;
+use crate::sources::{Assignment, SourceError, SourceEvent};
+
+/// Where the member is with the latest rebalance.
+#[derive(Debug, Default)]
+pub(super) struct Rebalancing {
+    number: u64,
+    open: Option<Open>,
+}
+
+/// A rebalance that has not been answered.
+#[derive(Debug)]
+struct Open {
+    number: u64,
+    partitions: Vec<TopicPartition>,
+    answer: Answer,
+}
+
+#[derive(Debug)]
+enum Answer {
+    /// The committed positions are asked for.
+    Assign,
+    /// These are still worked on.
+    Unassign(BTreeSet<TopicPartition>),
+}
+
+impl Rebalancing {
+    fn begin(&mut self, partitions: Vec<TopicPartition>, answer: Answer) {
+        self.number += 1;
+        self.open = Some(Open { number: self.number, partitions, answer });
+    }
+
+    /// The rebalance that waits, unless a newer one has overtaken it.
+    fn take(&mut self, is_ready: impl Fn(&Answer) -> bool) -> Option<Open> {
+        let number = self.number;
+        self.open.take_if(|open| open.number == number && is_ready(&open.answer))
+    }
+}
+
+impl Poller {
+    /// Hears what the group wants, and answers what can be answered.
+    pub(super) fn rebalance(&mut self) {
+        for rebalance in self.client.context().take_rebalances() {
+            match rebalance {
+                Rebalance::Assign(partitions) => {
+                    self.rebalancing.begin(partitions, Answer::Assign);
+                }
+                Rebalance::Revoke(partitions) => self.revoke(partitions),
+                Rebalance::Lost(partitions) => {
+                    self.shared.change(|buffer| buffer.lose(&partitions));
+                    self.rebalancing.begin(partitions, Answer::Unassign(BTreeSet::new()));
+                }
+            }
+        }
+        self.answer();
+    }
+
+    fn revoke(&mut self, partitions: Vec<TopicPartition>) {
+        let waits_for = self.shared.change(|buffer| {
+            let revoked = buffer.revoke(&partitions);
+            if !revoked.is_empty() {
+                buffer.notify(SourceEvent::Revoked(revoked.iter().cloned().collect()));
+            }
+            revoked
+        });
+        self.rebalancing.begin(partitions, Answer::Unassign(waits_for));
+    }
+
+    /// The records of these are finished; what was not asked back stays.
+    pub(super) fn release(&mut self, partitions: &[TopicPartition]) {
+        self.shared.change(|buffer| {
+            for partition in partitions {
+                if buffer.fetches.get(partition).is_some_and(|fetch| fetch.revoked) {
+                    buffer.fetches.remove(partition);
+                }
+            }
+        });
+        if let Some(Open { answer: Answer::Unassign(waits_for), .. }) = &mut self.rebalancing.open {
+            waits_for.retain(|partition| !partitions.contains(partition));
+        }
+        self.answer();
+    }
+
+    /// Gives everything up, as if it were lost, and joins the group anew.
+    pub(super) fn rejoin(&mut self) -> Result<(), SourceError> {
+        self.shared.change(|buffer| {
+            let all: Vec<_> = buffer.fetches.keys().cloned().collect();
+            buffer.lose(&all);
+        });
+        if let Some(Open { answer: Answer::Unassign(waits_for), .. }) = &mut self.rebalancing.open {
+            waits_for.clear();
+        }
+        self.answer();
+        self.client.unsubscribe();
+        self.subscribe()
+    }
+
+    fn answer(&mut self) {
+        let is_ready = |answer: &Answer| match answer {
+            Answer::Assign => true,
+            Answer::Unassign(waits_for) => waits_for.is_empty(),
+        };
+        let Some(open) = self.rebalancing.take(is_ready) else { return };
+        let answered = match open.answer {
+            Answer::Assign => match self.assign(&open.partitions) {
+                Err(error) => {
+                    // Passing, such as a coordinator that moves: asked again in the next turn.
+                    let reason = "the committed positions could not be read";
+                    self.client.context().told.error(&error, reason);
+                    self.rebalancing.open = Some(open);
+                    return;
+                }
+                answered => answered,
+            },
+            Answer::Unassign(_) => {
+                for partition in &open.partitions {
+                    self.assigned.remove(partition);
+                }
+                unassign(&self.client, &list(&open.partitions))
+            }
+        };
+        if let Err(error) = answered {
+            self.client.context().told.error(&error, "a rebalance could not be answered");
+        }
+    }
+
+    /// Takes partitions on where their groups' commits say.
+    fn assign(&mut self, partitions: &[TopicPartition]) -> KafkaResult<()> {
+        let committed = self.committed(partitions)?;
+        let resets = self.client.context().resets.load(Ordering::Acquire);
+        let mut offsets = TopicPartitionList::new();
+        let assignments = self.shared.change(|buffer| {
+            let assignments: Vec<_> = committed
+                .into_iter()
+                .map(|(partition, position)| {
+                    let generation = buffer.assign(&partition);
+                    Assignment { partition, generation, position }
+                })
+                .collect();
+            if !assignments.is_empty() {
+                buffer.notify(SourceEvent::Assigned(assignments.clone()));
+            }
+            assignments
+        });
+        for Assignment { partition, generation, position } in assignments {
+            let frontier = position.as_ref().map(Position::frontier);
+            let offset = frontier.map_or(Offset::Invalid, Offset::Offset);
+            let number = partition.partition;
+            offsets.add_partition(&partition.topic, number).set_offset(offset)?;
+            self.assigned.insert(partition, generation, frontier, resets);
+        }
+        if let Err(error) = assign(&self.client, &offsets) {
+            self.client.context().told.error(&error, "a rebalance could not be answered");
+        }
+        self.resume(partitions);
+        Ok(())
+    }
+
+    /// What the group has committed. The list that librdkafka fills is dropped here: kept, it
+    /// would hold partitions, and with them the end of the consumer.
+    fn committed(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> KafkaResult<Vec<(TopicPartition, Option<Position>)>> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let committed = self.client.committed_offsets(list(partitions), QUERY_LIMIT)?;
+        let mut positions = Vec::new();
+        for element in committed.elements() {
+            element.error()?;
+            let partition = TopicPartition::new(element.topic(), element.partition());
+            let position = self.position(&partition, &element)?;
+            positions.push((partition, position));
+        }
+        Ok(positions)
+    }
+
+    fn position(
+        &self,
+        partition: &TopicPartition,
+        element: &TopicPartitionListElem<'_>,
+    ) -> Result<Option<Position>, KafkaError> {
+        let Offset::Offset(offset) = element.offset() else { return Ok(None) };
+        let reason = match metadata::read(element) {
+            Some(metadata) => match Position::from_commit(offset, &metadata) {
+                Ok(position) => return Ok(Some(position)),
+                Err(error) => error.to_string(),
+            },
+            None => "the commit's metadata is no UTF-8: expected a set of finished offsets".into(),
+        };
+        let event = KafkaEvent::ForeignMetadata { partition, reason: &reason };
+        self.client.context().told.event(&event);
+        Ok(Some(Position::at(offset)))
+    }
+}

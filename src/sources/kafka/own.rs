@@ -1,0 +1,46 @@
+//! Makes records our own, so that no memory of librdkafka is held.
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use rdkafka::Message as _;
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _};
+
+use crate::record::{ConsumerRecord, Generation, Header, Headers, TopicPartition};
+
+/// Stands for a header's name that is no UTF-8; its value can't be read either.
+const NAME_UNREADABLE: &str = "\u{fffd}";
+
+/// Copies a record; its key and its value share one allocation.
+pub(super) fn own(
+    message: &BorrowedMessage<'_>,
+    partition: &TopicPartition,
+    generation: Generation,
+) -> ConsumerRecord {
+    let (key, value) = (message.key(), message.payload());
+    let key_bytes = key.map_or(0, <[u8]>::len);
+    let joined = [key.unwrap_or_default(), value.unwrap_or_default()].concat();
+    let joined = Bytes::from(joined);
+    ConsumerRecord {
+        partition: partition.clone(),
+        offset: message.offset(),
+        generation,
+        timestamp: message.timestamp().to_millis(),
+        key: key.map(|_| joined.slice(..key_bytes)),
+        value: value.map(|_| joined.slice(key_bytes..)),
+        headers: message.headers().map(headers).unwrap_or_default(),
+    }
+}
+
+fn headers(headers: &BorrowedHeaders) -> Headers {
+    // rdkafka panics on a name that is no UTF-8; a record must not end the source.
+    let header = |index| match catch_unwind(AssertUnwindSafe(|| headers.get(index))) {
+        Ok(header) => Header {
+            name: Cow::Owned(header.key.to_owned()),
+            value: header.value.map(Bytes::copy_from_slice),
+        },
+        Err(_) => Header { name: Cow::Borrowed(NAME_UNREADABLE), value: None },
+    };
+    (0..headers.count()).map(header).collect()
+}

@@ -1,0 +1,198 @@
+//! The thread that polls a consumer, and answers the group.
+//!
+//! ```text
+//!  commands ──▶ ┐                  ┌──▶ (incremental) assign · unassign
+//!  rebalances ─▶├─ turn of a loop ─┤
+//!  records ───▶ ┘                  └──▶ buffer ─▶ stream
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::assigned::Assigned;
+use super::buffer::Command;
+use super::context::Client;
+use super::flow::Flow;
+use super::group::Rebalancing;
+use super::own::own;
+use super::shared::Shared;
+use crate::record::{Topic, TopicPartition};
+use crate::sources::{SourceError, SourceEvent};
+
+/// Records that are polled before they are handed to the stream.
+const POLL_RECORDS: usize = 512;
+
+/// The longest wait for a wake-up: librdkafka's wake-up for a queue that fills is not relied on.
+const IDLE_WAIT: Duration = Duration::from_millis(50);
+
+/// How long the poll of a consumer that closes waits for an event.
+const CLOSE_POLL: Duration = Duration::from_millis(50);
+
+/// What the thread owns.
+pub(super) struct Poller {
+    pub(super) client: Arc<Client>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) topics: Vec<Topic>,
+    pub(super) assigned: Assigned,
+    pub(super) rebalancing: Rebalancing,
+    flow: Flow,
+    close_limit: Duration,
+    /// Says when the member has left.
+    left: watch::Sender<bool>,
+}
+
+impl Poller {
+    pub(super) fn new(
+        client: Arc<Client>,
+        shared: Arc<Shared>,
+        topics: Vec<Topic>,
+        close_limit: Duration,
+        left: watch::Sender<bool>,
+    ) -> Self {
+        Self {
+            client,
+            shared,
+            topics,
+            assigned: Assigned::default(),
+            rebalancing: Rebalancing::default(),
+            flow: Flow::default(),
+            close_limit,
+            left,
+        }
+    }
+
+    /// Polls until the source is closed, or broken.
+    pub(super) fn run(mut self) {
+        let ended = self.turns();
+        self.shared.change(|buffer| {
+            let all: Vec<_> = buffer.fetches.keys().cloned().collect();
+            buffer.lose(&all);
+            buffer.commands.clear();
+            buffer.ended = Some(ended);
+        });
+        self.leave();
+    }
+
+    fn turns(&mut self) -> Result<(), SourceError> {
+        loop {
+            while let Some(command) = self.shared.with(|buffer| buffer.commands.pop_front()) {
+                match command {
+                    Command::Join => self.subscribe()?,
+                    Command::Release(partitions, done) => {
+                        self.release(&partitions);
+                        // Whoever asked may have gone.
+                        let _ = done.send(());
+                    }
+                    Command::Rejoin => self.rejoin()?,
+                    Command::Close => return Ok(()),
+                }
+            }
+            self.rebalance();
+            if self.flow.is_open(&self.client, &self.shared) {
+                if self.poll()? < POLL_RECORDS {
+                    self.shared.signal.wait(IDLE_WAIT);
+                }
+            } else {
+                self.shared.signal.wait(IDLE_WAIT);
+            }
+        }
+    }
+
+    /// Hands what can be polled at once, up to a limit, to the stream; says how much it was.
+    fn poll(&mut self) -> Result<usize, SourceError> {
+        let mut records = Vec::new();
+        let mut polled = 0;
+        while polled < POLL_RECORDS {
+            match self.client.poll(Duration::ZERO) {
+                None => break,
+                Some(Ok(message)) => {
+                    polled += 1;
+                    use rdkafka::Message as _;
+                    let found = self.assigned.get(message.topic(), message.partition());
+                    if let Some(reading) = found {
+                        records.push(own(&message, &reading.partition, reading.generation));
+                    }
+                }
+                Some(Err(error)) => self.check(&error)?,
+            }
+        }
+        if !records.is_empty() {
+            self.report_truncations(&records);
+            self.shared.push(records);
+        }
+        Ok(polled)
+    }
+
+    /// Errors that pass are told by the context; others end the source.
+    fn check(&self, error: &KafkaError) -> Result<(), SourceError> {
+        match self.client.client().fatal_error() {
+            Some((_, reason)) => Err(SourceError(reason)),
+            None if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
+                Err(SourceError(error.to_string()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Asks for the low watermark where offsets are missing and truncation may be the cause.
+    fn report_truncations(&mut self, records: &[crate::record::ConsumerRecord]) {
+        let resets = self.client.context().resets.load(Ordering::Acquire);
+        for record in records {
+            let partition = &record.partition;
+            let found = self.assigned.get(&partition.topic, partition.partition);
+            let Some(from) = found.and_then(|reading| reading.gap(record.offset, resets)) else {
+                continue;
+            };
+            let (topic, number) = (&partition.topic, partition.partition);
+            let watermarks = self.client.fetch_watermarks(topic, number, super::QUERY_LIMIT);
+            match watermarks {
+                Ok((low, _)) if from < low => {
+                    let (partition, to) = (partition.clone(), low.min(record.offset));
+                    let event = SourceEvent::Truncated { partition, from, to };
+                    self.shared.change(|buffer| buffer.notify(event));
+                }
+                Ok(_) => {}
+                Err(error) => self.client.context().told.error(&error, "watermarks not found"),
+            }
+        }
+    }
+
+    /// A partition that is new is not paused, whatever it was before.
+    pub(super) fn resume(&mut self, partitions: &[TopicPartition]) {
+        self.flow.assigned(&self.client, partitions);
+    }
+
+    pub(super) fn subscribe(&self) -> Result<(), SourceError> {
+        let topics: Vec<&str> = self.topics.iter().map(|topic| &**topic).collect();
+        self.client.subscribe(&topics).map_err(|error| SourceError(error.to_string()))
+    }
+
+    /// Leaves the group and waits for it, up to the limit. What remains of the client ends on this
+    /// thread.
+    fn leave(self) {
+        let Self { client, shared, close_limit, left, .. } = self;
+        client.context().closing.store(true, Ordering::Release);
+        let until = Instant::now() + close_limit;
+        match client.close_queue() {
+            Ok(()) => {
+                while !client.closed() && Instant::now() < until {
+                    // Rebalances are answered by the context; records are of no use any more.
+                    drop(client.poll(CLOSE_POLL));
+                }
+            }
+            Err(error) => client.context().told.error(&error, "the consumer can't be closed"),
+        }
+        // Nobody may wait any more.
+        let _ = left.send(client.closed());
+        // The end of a client blocks: it must come here, not where the source is dropped.
+        while Arc::strong_count(&client) > 1 {
+            shared.signal.wait(IDLE_WAIT);
+        }
+    }
+}

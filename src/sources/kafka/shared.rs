@@ -1,0 +1,65 @@
+//! The buffer behind its lock, with the wake-ups of both sides.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::buffer::{Buffer, Command};
+use super::signal::Signal;
+use crate::record::ConsumerRecord;
+
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    buffer: Mutex<Buffer>,
+    /// Tells the stream to look here before it yields what it has taken.
+    dirty: AtomicBool,
+    pub(super) signal: Arc<Signal>,
+}
+
+impl Shared {
+    /// Looks at the buffer, or changes what the stream need not know at once.
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut Buffer) -> T) -> T {
+        f(&mut self.buffer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what the stream must know before it yields another record.
+    pub(super) fn change<T>(&self, f: impl FnOnce(&mut Buffer) -> T) -> T {
+        let (out, waker) = self.with(|buffer| {
+            let out = f(buffer);
+            self.dirty.store(true, Ordering::Release);
+            (out, buffer.take_waker())
+        });
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        out
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty.load(Ordering::Acquire)
+    }
+
+    pub(super) fn clear_dirty(&self) -> bool {
+        self.dirty.swap(false, Ordering::AcqRel)
+    }
+
+    /// Adds what was fetched. It changes nothing that the stream has taken already.
+    pub(super) fn push(&self, records: Vec<ConsumerRecord>) {
+        let waker = self.with(|buffer| {
+            buffer.push(records.into_iter());
+            buffer.take_waker()
+        });
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Asks the poller for something; a poller that has ended drops it.
+    pub(super) fn ask(&self, command: Command) {
+        self.with(|buffer| {
+            if buffer.ended.is_none() {
+                buffer.commands.push_back(command);
+            }
+        });
+        self.signal.raise();
+    }
+}

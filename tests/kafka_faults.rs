@@ -1,0 +1,173 @@
+//! Kafka's misfortunes: fenced producers, a broker that is killed, credentials.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use jobstream::kafka::{
+    ErrorKind, ExactlyOnceSink, KafkaConfig, KafkaEvent, KafkaObserver, NewTopic, Topics,
+    exactly_once,
+};
+use jobstream::position::{PartitionPosition, Position};
+use jobstream::record::{ProducerRecord, TopicPartition};
+use jobstream::sinks::kafka::KafkaSink;
+use jobstream::sinks::{Batch, Published, Sink as _, SinkError};
+use jobstream::sources::kafka::KafkaSource;
+use jobstream::sources::{Assignment, Source as _, SourceError, SourceEvent};
+use kafka_broker::Broker;
+use tokio::time::{sleep, timeout};
+
+mod kafka_broker;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+type Events<'a> = BoxStream<'a, Result<SourceEvent, SourceError>>;
+
+/// Keeps the kinds of errors that were told.
+#[derive(Debug, Default)]
+struct Kinds(Mutex<Vec<ErrorKind>>);
+
+impl KafkaObserver for Kinds {
+    fn on_event(&self, event: &KafkaEvent<'_>) {
+        if let KafkaEvent::Error { kind, .. } = event {
+            self.0.lock().unwrap().push(*kind);
+        }
+    }
+}
+
+async fn create(config: &KafkaConfig, topic: &str) {
+    let topic = NewTopic { name: topic.into(), partitions: 1, replicas: 1, settings: Vec::new() };
+    Topics::new(config).unwrap().ensure(&topic).await.unwrap();
+}
+
+async fn assigned(events: &mut Events<'_>) -> Assignment {
+    match timeout(LIMIT, events.next()).await.unwrap() {
+        Some(Ok(SourceEvent::Assigned(assigned))) => assigned[0].clone(),
+        other => panic!("found {other:?}, expected an assignment"),
+    }
+}
+
+fn batch(topic: &str, assigned: &Assignment, frontier: i64) -> Batch {
+    let position = PartitionPosition {
+        partition: assigned.partition.clone(),
+        generation: assigned.generation,
+        position: Position::at(frontier),
+    };
+    Batch { outputs: vec![ProducerRecord::to(topic).value("x")], positions: vec![position] }
+}
+
+/// Polls the stream while it publishes, until the transaction is not aborted any more.
+async fn publish(events: &mut Events<'_>, sink: &ExactlyOnceSink, topic: &str, frontier: i64) {
+    let mut owned = None;
+    let published = async {
+        loop {
+            while owned.is_none() {
+                if let Some(Ok(SourceEvent::Assigned(assigned))) = events.next().await {
+                    owned = assigned.first().cloned();
+                }
+            }
+            match sink.publish(&batch(topic, owned.as_ref().unwrap(), frontier)).await {
+                Ok(Published::RecordsAndPositions) => return,
+                Err(SinkError::Aborted(_)) => sleep(Duration::from_millis(100)).await,
+                other => panic!("found {other:?}"),
+            }
+            while let Ok(Some(Ok(event))) = timeout(Duration::ZERO, events.next()).await {
+                match event {
+                    SourceEvent::Lost(_) => owned = None,
+                    SourceEvent::Assigned(assigned) => owned = assigned.first().cloned(),
+                    _ => {}
+                }
+            }
+        }
+    };
+    timeout(LIMIT, published).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_fenced_pair_loses_its_assignment_joins_again_and_publishes() {
+    let broker = Broker::shared();
+    let topic = format!("fenced-{}", std::process::id());
+    let config = KafkaConfig::new(&broker.bootstrap);
+    create(&config, &topic).await;
+    let (source, sink) = exactly_once(&config, &topic, [&*topic], &topic).await.unwrap();
+    let mut events = source.events();
+    let first = assigned(&mut events).await;
+    let newer = exactly_once(&config, &topic, [&*topic], &topic).await.unwrap();
+    let refused = timeout(LIMIT, sink.publish(&batch(&topic, &first, 0))).await.unwrap();
+    assert!(matches!(refused, Err(SinkError::Aborted(_))), "found {refused:?}");
+    let lost = timeout(LIMIT, events.next()).await.unwrap();
+    let of_partition = |lost: &[TopicPartition]| lost == [first.partition.clone()];
+    assert!(matches!(&lost, Some(Ok(SourceEvent::Lost(lost))) if of_partition(lost)), "{lost:?}");
+    let second = assigned(&mut events).await;
+    assert_eq!(second.generation, first.generation + 1);
+    let published = timeout(LIMIT, sink.publish(&batch(&topic, &second, 1))).await.unwrap();
+    assert!(matches!(published, Ok(Published::RecordsAndPositions)), "found {published:?}");
+    drop(newer);
+    drop(events);
+    sink.close().await.unwrap();
+    source.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_pair_goes_on_after_the_broker_was_killed() {
+    let broker = Broker::start_with(&["--nodes", "1"]);
+    let config = KafkaConfig::new(&broker.bootstrap);
+    create(&config, "jobs").await;
+    let (source, sink) = exactly_once(&config, "group", ["jobs"], "id").await.unwrap();
+    let mut events = source.events();
+    let first = assigned(&mut events).await;
+    let published = sink.publish(&batch("jobs", &first, 0)).await;
+    assert!(matches!(published, Ok(Published::RecordsAndPositions)), "found {published:?}");
+    broker.node("kill");
+    let second = batch("jobs", &first, 1);
+    let publishing = sink.publish(&second);
+    assert!(timeout(Duration::from_secs(2), publishing).await.is_err(), "published to nobody");
+    broker.node("resume");
+    let (source, sink) = {
+        drop(events);
+        drop((source, sink));
+        exactly_once(&config, "group", ["jobs"], "id").await.unwrap()
+    };
+    publish(&mut source.events(), &sink, "jobs", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn plain_and_scram_over_tls_work_and_a_wrong_password_is_told() {
+    let broker = Broker::start_with(&["--sasl-ssl"]);
+    let secure = |mechanism: &str, user: &str, password: &str| {
+        let properties = [
+            ("security.protocol", "SASL_SSL".to_owned()),
+            ("ssl.ca.location", broker.file("ca.pem")),
+            ("sasl.mechanism", mechanism.to_owned()),
+            ("sasl.username", user.to_owned()),
+            ("sasl.password", password.to_owned()),
+        ];
+        let config = KafkaConfig::new(&broker.bootstrap);
+        properties.into_iter().fold(config, |c, (name, value)| c.property(name, value).unwrap())
+    };
+    for (mechanism, user) in [("PLAIN", "user"), ("SCRAM-SHA-256", "scram")] {
+        let config = secure(mechanism, user, "password");
+        create(&config, mechanism).await;
+        let sink = KafkaSink::new(&config).unwrap();
+        let outputs = vec![ProducerRecord::to(mechanism).value("x")];
+        let batch = Batch { outputs, positions: Vec::new() };
+        timeout(LIMIT, sink.publish(&batch)).await.unwrap().unwrap();
+        let source = KafkaSource::new(&config, "group", [mechanism]).unwrap();
+        let mut events = source.events();
+        assigned(&mut events).await;
+        let record = timeout(LIMIT, events.next()).await.unwrap();
+        assert!(matches!(record, Some(Ok(SourceEvent::Record(_)))), "found {record:?}");
+    }
+    let kinds = Arc::new(Kinds::default());
+    let config = secure("PLAIN", "user", "wrong").observer(kinds.clone());
+    let refused = Topics::new(&config).unwrap().partitions("PLAIN").await;
+    assert_eq!(refused.unwrap_err().kind, ErrorKind::Authentication);
+    let kinds = kinds.0.lock().unwrap().clone();
+    assert!(kinds.contains(&ErrorKind::Authentication), "found {kinds:?}");
+}

@@ -1,0 +1,283 @@
+//! The conformance suite on librdkafka's own cluster, which lives in this process.
+//!
+//! What it can't do, and why: transactions (its EndTxn does nothing, so that aborted records are
+//! visible), truncation (it has no DeleteRecords), crashes and expiry (it has no DescribeGroups, so
+//! that a member can't be taken out from outside). Real Kafka runs them: `kafka_real.rs`.
+
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test with a thread")]
+
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use jobstream::kafka::{KafkaConfig, KafkaEvent, KafkaObserver};
+use jobstream::position::{PartitionPosition, Position};
+use jobstream::record::ProducerRecord;
+use jobstream::record::TopicPartition;
+use jobstream::sinks::kafka::KafkaSink;
+use jobstream::sinks::{Batch, Published, Sink as _, SinkError};
+use jobstream::sources::kafka::KafkaSource;
+use jobstream::sources::{CommitError, Source as _, SourceEvent};
+use jobstream_testkit::conformance::Features;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+
+use kafka_support::{Cluster, Kafka, check};
+
+mod kafka_support;
+
+type Order = Box<dyn FnOnce(&MockCluster<'static, DefaultProducerContext>) + Send>;
+
+/// The cluster stays on the thread that has made it: it must not move.
+struct Mock {
+    bootstrap: String,
+    orders: Sender<Order>,
+}
+
+impl Mock {
+    fn start() -> Arc<Self> {
+        let (orders, asked) = channel::<Order>();
+        let (started, bootstrap) = channel();
+        std::thread::spawn(move || {
+            let cluster = MockCluster::new(1).unwrap();
+            started.send(cluster.bootstrap_servers()).unwrap();
+            asked.into_iter().for_each(|order| order(&cluster));
+        });
+        Arc::new(Self { bootstrap: bootstrap.recv().unwrap(), orders })
+    }
+
+    /// Does something with the cluster, on its thread.
+    async fn order(
+        &self,
+        order: impl FnOnce(&MockCluster<'static, DefaultProducerContext>) + Send + 'static,
+    ) {
+        let (done, finished) = oneshot::channel();
+        let order = move |cluster: &_| {
+            order(cluster);
+            done.send(()).unwrap();
+        };
+        self.orders.send(Box::new(order)).unwrap();
+        finished.await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Cluster for Mock {
+    fn bootstrap(&self) -> String {
+        self.bootstrap.clone()
+    }
+
+    fn features(&self) -> Features {
+        Features {
+            transactions: false,
+            cooperative: true,
+            truncation: false,
+            crashes: false,
+            expiry: false,
+        }
+    }
+
+    async fn create_topic(&self, topic: &str, partitions: i32) {
+        let topic = topic.to_owned();
+        self.order(move |cluster| cluster.create_topic(&topic, partitions, 1).unwrap()).await;
+    }
+
+    async fn truncate(&self, _partition: &TopicPartition, _before: i64) {
+        unreachable!("the mock cluster has no DeleteRecords")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cooperative_group_keeps_every_behaviour() {
+    check(&Kafka::cooperative(Mock::start()), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_eager_group_keeps_every_behaviour() {
+    // It refuses every commit during an eager rebalance; Kafka takes those of the old generation.
+    let except = ["a_revoked_partition_stays_until_it_is_released"];
+    check(&Kafka::eager(Mock::start()), &except).await;
+}
+
+const BROKER: i32 = 1;
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn record(topic: &str, value: &str) -> ProducerRecord {
+    ProducerRecord { partition: Some(0), ..ProducerRecord::to(topic).value(value.to_owned()) }
+}
+
+fn batch(outputs: Vec<ProducerRecord>) -> Batch {
+    Batch { outputs, positions: Vec::new() }
+}
+
+/// A member that has been assigned the topic's only partition.
+async fn member(mock: &Mock, config: &KafkaConfig) -> (KafkaSource, PartitionPosition) {
+    mock.create_topic("jobs", 1).await;
+    let source = KafkaSource::new(config, "group", ["jobs"]).unwrap();
+    let first = timeout(LIMIT, source.events().next()).await.unwrap();
+    let Some(Ok(SourceEvent::Assigned(assigned))) = first else { panic!("found {first:?}") };
+    let (partition, generation) = (assigned[0].partition.clone(), assigned[0].generation);
+    (source, PartitionPosition { partition, generation, position: Position::at(0) })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publish_waits_for_a_broker_that_is_away() {
+    let mock = Mock::start();
+    mock.create_topic("results", 1).await;
+    let sink = Arc::new(KafkaSink::new(&KafkaConfig::new(mock.bootstrap())).unwrap());
+    sink.publish(&batch(vec![record("results", "0")])).await.unwrap();
+    mock.order(|cluster| cluster.broker_down(BROKER).unwrap()).await;
+    let publishing = tokio::spawn({
+        let sink = sink.clone();
+        async move { sink.publish(&batch(vec![record("results", "1")])).await }
+    });
+    sleep(Duration::from_secs(1)).await;
+    assert!(!publishing.is_finished(), "published to nobody");
+    mock.order(|cluster| cluster.broker_up(BROKER).unwrap()).await;
+    let published = timeout(LIMIT, publishing).await.unwrap().unwrap();
+    assert!(matches!(published, Ok(Published::Records)), "found {published:?}");
+    sink.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_ends_in_time_while_the_broker_is_away() {
+    let mock = Mock::start();
+    let limit = Duration::from_secs(2);
+    let config = KafkaConfig::new(mock.bootstrap()).close_limit(limit);
+    let (source, position) = member(&mock, &config).await;
+    let sink = KafkaSink::new(&config).unwrap();
+    mock.order(|cluster| cluster.broker_down(BROKER).unwrap()).await;
+    let unsent = batch(vec![record("jobs", "never")]);
+    assert!(timeout(Duration::from_millis(200), sink.publish(&unsent)).await.is_err());
+    let commit = source.commit(std::slice::from_ref(&position));
+    assert!(timeout(Duration::from_millis(200), commit).await.is_err());
+    let started = Instant::now();
+    let flushed = sink.close().await;
+    assert!(matches!(flushed, Err(SinkError::Broken(_))), "found {flushed:?}");
+    // Whether the group can be told or not: there is an end.
+    let _ = source.close().await;
+    drop((source, sink));
+    assert!(started.elapsed() < limit * 3, "took {:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drop_does_not_wait_for_a_broker_that_is_away() {
+    let mock = Mock::start();
+    let config = KafkaConfig::new(mock.bootstrap());
+    let (source, _) = member(&mock, &config).await;
+    let sink = KafkaSink::new(&config).unwrap();
+    mock.order(|cluster| cluster.broker_down(BROKER).unwrap()).await;
+    let unsent = batch(vec![record("jobs", "never")]);
+    assert!(timeout(Duration::from_millis(200), sink.publish(&unsent)).await.is_err());
+    let started = Instant::now();
+    drop((source, sink));
+    assert!(started.elapsed() < Duration::from_millis(100), "took {:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_is_published_although_its_topic_comes_later() {
+    let mock = Mock::start();
+    mock.order(|cluster| {
+        let missing = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        cluster.create_topic("results", 1, 1).unwrap();
+        cluster.topic_error("results", missing).unwrap();
+    })
+    .await;
+    let config = KafkaConfig::new(mock.bootstrap());
+    let config = config.property("topic.metadata.propagation.max.ms", "100").unwrap();
+    let sink = Arc::new(KafkaSink::new(&config).unwrap());
+    let publishing = tokio::spawn({
+        let sink = sink.clone();
+        async move { sink.publish(&batch(vec![record("results", "0")])).await }
+    });
+    sleep(Duration::from_secs(1)).await;
+    assert!(!publishing.is_finished(), "published to nowhere");
+    let none = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+    mock.order(move |cluster| cluster.topic_error("results", none).unwrap()).await;
+    let published = timeout(LIMIT, publishing).await.unwrap().unwrap();
+    assert!(matches!(published, Ok(Published::Records)), "found {published:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_record_in_a_batch_that_is_refused_for_its_size_is_published_alone() {
+    let mock = Mock::start();
+    mock.create_topic("results", 1).await;
+    let config = KafkaConfig::new(mock.bootstrap()).property("linger.ms", "50").unwrap();
+    let sink = KafkaSink::new(&config).unwrap();
+    mock.order(|cluster| {
+        let too_large = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        cluster.request_errors(RDKafkaApiKey::Produce, &[too_large]);
+    })
+    .await;
+    let outputs = (0..10).map(|n| record("results", &n.to_string())).collect();
+    let published = timeout(LIMIT, sink.publish(&batch(outputs))).await.unwrap();
+    assert!(matches!(published, Ok(Published::Records)), "found {published:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_commit_says_whether_it_can_be_made_again() {
+    use RDKafkaRespErr as Code;
+    for (code, is_fenced) in [
+        (Code::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION, true),
+        (Code::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, true),
+        (Code::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, false),
+    ] {
+        let mock = Mock::start();
+        let (source, position) = member(&mock, &KafkaConfig::new(mock.bootstrap())).await;
+        mock.order(move |cluster| {
+            cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[code]);
+        })
+        .await;
+        let refused = source.commit(std::slice::from_ref(&position)).await;
+        match refused {
+            Err(CommitError::Fenced(_)) => assert!(is_fenced, "{code:?}"),
+            Err(CommitError::Transient(_)) => assert!(!is_fenced, "{code:?}"),
+            other => panic!("{code:?}: found {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_of_another_client_is_told_and_taken_as_an_empty_set() {
+    let mock = Mock::start();
+    mock.create_topic("jobs", 1).await;
+    let mut plain = rdkafka::ClientConfig::new();
+    plain.set("bootstrap.servers", mock.bootstrap()).set("group.id", "group");
+    tokio::task::spawn_blocking(move || {
+        let consumer: BaseConsumer = plain.create().unwrap();
+        let mut offsets = TopicPartitionList::new();
+        let mut element = offsets.add_partition("jobs", 0);
+        element.set_offset(Offset::Offset(3)).unwrap();
+        element.set_metadata("consumer-7@host");
+        consumer.commit(&offsets, CommitMode::Sync).unwrap();
+    })
+    .await
+    .unwrap();
+    let told = Arc::new(Foreign::default());
+    let config = KafkaConfig::new(mock.bootstrap()).observer(told.clone());
+    let source = KafkaSource::new(&config, "group", ["jobs"]).unwrap();
+    let first = timeout(LIMIT, source.events().next()).await.unwrap();
+    let Some(Ok(SourceEvent::Assigned(assigned))) = first else { panic!("found {first:?}") };
+    assert_eq!(assigned[0].position, Some(Position::at(3)));
+    let told = told.0.lock().unwrap().clone();
+    assert!(told.len() == 1 && told[0].contains("consumer-7@host"), "found {told:?}");
+}
+
+/// Keeps what is told of foreign metadata.
+#[derive(Debug, Default)]
+struct Foreign(Mutex<Vec<String>>);
+
+impl KafkaObserver for Foreign {
+    fn on_event(&self, event: &KafkaEvent<'_>) {
+        if let KafkaEvent::ForeignMetadata { reason, .. } = event {
+            self.0.lock().unwrap().push((*reason).to_owned());
+        }
+    }
+}
