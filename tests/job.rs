@@ -1,7 +1,5 @@
 //! The wire contract of the job topics: decoding, and results that keep every byte but `Status`.
 
-#![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
-
 use bytes::Bytes;
 use jobstream::codec::{Codec, CodecError};
 use jobstream::job::{DEPTH_LIMIT, Job, JobCodec, JobStatus, JobType, VALUE_LIMIT_BYTES};
