@@ -113,7 +113,12 @@ impl Stage {
         let config = KafkaConfig::new(&stage.broker.bootstrap);
         let name = stage.topic("jobs").into();
         let jobs = NewTopic { name, partitions: 3, replicas: 1, settings: Vec::new() };
-        Topics::new(&config).unwrap().ensure(&jobs).await.unwrap();
+        let topics = Topics::new(&config).unwrap();
+        topics.ensure(&jobs).await.unwrap();
+        // The answer may come before the broker tells of the topic.
+        while topics.partitions(&jobs.name).await.unwrap() != Some(3) {
+            sleep(Duration::from_millis(20)).await;
+        }
         stage
     }
 
