@@ -18,7 +18,8 @@ pub(crate) fn is_group_fenced(code: Code) -> bool {
     )
 }
 
-/// Whether a newer producer of the transactional id stands in the way.
+/// Whether the brokers no longer know the producer as it is: a newer one of its transactional id
+/// stands in the way, or its state has gone with a broker that was killed. A new one can go on.
 pub(crate) fn is_fenced(code: Code) -> bool {
     matches!(
         code,
@@ -26,6 +27,9 @@ pub(crate) fn is_fenced(code: Code) -> bool {
             | Code::ProducerFenced
             | Code::InvalidProducerEpoch
             | Code::InvalidProducerIdMapping
+            | Code::InvalidTransactionalState
+            | Code::OutOfOrderSequenceNumber
+            | Code::UnknownProducerId
             | Code::TransactionCoordinatorFenced
             | Code::FencedInstanceId
     )

@@ -33,7 +33,7 @@ const CLOSING_ABORT_LIMIT: Duration = Duration::from_secs(5);
 /// Why nothing was published.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// A newer producer has the transactional id; a new one has been made here.
+    /// The brokers no longer know the producer; a new one has been made here.
     Fenced(String),
     /// A position is not this member's any more.
     Stale(String),
@@ -255,8 +255,9 @@ impl Core {
         recovered.err().unwrap_or(failure)
     }
 
-    /// Another process has this transactional id, and perhaps the partitions: gives up the
-    /// assignment, makes a new producer, and joins the group again.
+    /// Another process may have this transactional id, and the partitions, and a commit under way
+    /// may have been made or not: gives up the assignment, makes a new producer, and joins the
+    /// group again, whose committed positions tell the truth.
     fn start_anew(&self, reason: &str) -> Result<(), Failure> {
         self.config.told().event(&KafkaEvent::Fenced { reason });
         self.membership.rejoin();

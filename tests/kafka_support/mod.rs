@@ -69,6 +69,8 @@ impl Kafka {
         kafka
     }
 
+    /// Groups of KIP-848; their members can't be taken out by a LeaveGroup request, so that crashes
+    /// and expiry are left out.
     #[allow(dead_code, reason = "the mock cluster is not asked for it")]
     pub(crate) fn consumer_protocol(cluster: Arc<dyn Cluster>) -> Self {
         let properties = vec![("group.protocol", "consumer")];

@@ -1,7 +1,7 @@
 //! The binary on Apache Kafka, started by `scripts/kafka`, and the fake SMTP server;
 //! `KAFKA_BOOTSTRAP` names a Kafka that runs already, without any security.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that waits for Kafka")]
+#![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -48,11 +48,17 @@ impl Broker {
     }
 
     fn start() -> Self {
-        if let Ok(bootstrap) = std::env::var("KAFKA_BOOTSTRAP") {
-            return Self { bootstrap, folder: None };
+        match std::env::var("KAFKA_BOOTSTRAP") {
+            Ok(bootstrap) => Self { bootstrap, folder: None },
+            Err(_) => Self::start_with(&[]),
         }
-        let folder = std::env::temp_dir().join(format!("mailjob-kafka-{}", std::process::id()));
-        let started = script().arg("start").arg(&folder).output().unwrap();
+    }
+
+    /// A broker of its own, with further arguments of `scripts/kafka start`.
+    fn start_with(arguments: &[&str]) -> Self {
+        let name = format!("mailjob-kafka-{}{}", std::process::id(), arguments.concat());
+        let folder = std::env::temp_dir().join(name);
+        let started = script().arg("start").arg(&folder).args(arguments).output().unwrap();
         let errors = String::from_utf8_lossy(&started.stderr);
         assert!(started.status.success(), "scripts/kafka start: {errors}");
         let bootstrap = String::from_utf8(started.stdout).unwrap().trim().to_owned();
@@ -107,7 +113,12 @@ impl Stage {
         let config = KafkaConfig::new(&stage.broker.bootstrap);
         let name = stage.topic("jobs").into();
         let jobs = NewTopic { name, partitions: 3, replicas: 1, settings: Vec::new() };
-        Topics::new(&config).unwrap().ensure(&jobs).await.unwrap();
+        let topics = Topics::new(&config).unwrap();
+        topics.ensure(&jobs).await.unwrap();
+        // The answer may come before the broker tells of the topic.
+        while topics.partitions(&jobs.name).await.unwrap() != Some(3) {
+            sleep(Duration::from_millis(20)).await;
+        }
         stage
     }
 
@@ -332,4 +343,41 @@ async fn a_login_needs_tls_and_where_there_is_none_the_way_out_is_named() {
     let service = stage.start();
     timeout(LIMIT, encrypted.inbox().wait_for(1)).await.expect("a mail");
     assert_eq!(stage.terminate(service).await.status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn refused_credentials_and_a_wrong_authority_end_the_start_with_one_line() {
+    let broker = Broker::start_with(&["--sasl-ssl"]);
+    let mut stage = Stage::new(SmtpServer::builder().listen().await.unwrap()).await;
+    let ca = broker.folder.as_ref().unwrap().join("ca.pem");
+    for (name, value) in [
+        ("KAFKA_BROKERS", &*broker.bootstrap),
+        ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),
+        ("KAFKA_SSL_CA_LOCATION", ca.to_str().unwrap()),
+        ("KAFKA_SASL_MECHANISM", "SCRAM-SHA-512"),
+        ("KAFKA_SASL_USERNAME", "scram"),
+        ("KAFKA_SASL_PASSWORD_FILE", "password"),
+    ] {
+        stage.set(name, value);
+    }
+    let password = stage.folder.path().join("password");
+    std::fs::write(&password, "password\n").unwrap();
+    let ended = stage.ended(&["check"]).await;
+    assert!(log(&ended).contains("ok      Kafka"), "{}", log(&ended));
+
+    std::fs::write(&password, "wrong\n").unwrap();
+    let refused = stage.ended(&["run"]).await;
+    std::fs::write(&password, "password\n").unwrap();
+    let other_ca = SmtpServer::builder().tls(Tls::Implicit).listen().await.unwrap();
+    let other = stage.folder.path().join("other.pem");
+    std::fs::write(&other, other_ca.ca_pem().unwrap()).unwrap();
+    stage.set("KAFKA_SSL_CA_LOCATION", "other.pem");
+    let untrusted = stage.ended(&["run"]).await;
+    for (ended, named) in [(refused, "KAFKA_SASL_PASSWORD"), (untrusted, "KAFKA_SSL_CA_LOCATION")] {
+        let errors = error_text(&ended);
+        assert_eq!(ended.status.code(), Some(1), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert!(errors.starts_with("mailjob: Kafka: ") && errors.contains(named), "{errors}");
+    }
 }

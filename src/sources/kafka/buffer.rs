@@ -116,6 +116,12 @@ impl Buffer {
         }
     }
 
+    /// Forgets every partition.
+    pub(super) fn lose_all(&mut self) {
+        let all: Vec<_> = self.fetches.keys().cloned().collect();
+        self.lose(&all);
+    }
+
     /// Says why these positions may not be committed, if so.
     pub(super) fn fence(&self, positions: &[PartitionPosition]) -> Result<(), String> {
         for PartitionPosition { partition, generation, .. } in positions {

@@ -12,6 +12,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::buffer::Buffer;
 use super::context::{Rebalance, assign, list, unassign};
 use super::poller::Poller;
 use super::{QUERY_LIMIT, metadata};
@@ -102,10 +103,7 @@ impl Poller {
 
     /// Gives everything up, as if it were lost, and joins the group anew.
     pub(super) fn rejoin(&mut self) -> Result<(), SourceError> {
-        self.shared.change(|buffer| {
-            let all: Vec<_> = buffer.fetches.keys().cloned().collect();
-            buffer.lose(&all);
-        });
+        self.shared.change(Buffer::lose_all);
         if let Some(Open { answer: Answer::Unassign(waits_for), .. }) = &mut self.rebalancing.open {
             waits_for.clear();
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rdkafka::consumer::{CommitMode, Consumer as _, ConsumerGroupMetadata};
 
-use super::buffer::Command;
+use super::buffer::{Buffer, Command};
 use super::context::Client;
 use super::metadata;
 use super::shared::Shared;
@@ -38,8 +38,10 @@ impl Membership {
         self.client.group_metadata()
     }
 
-    /// Gives the assignment up, as if it were lost, and joins again.
+    /// Gives the assignment up, as if it were lost, and joins again. From now on no position of
+    /// it can be committed: what became of a commit that was under way is read from the group.
     pub(crate) fn rejoin(&self) {
+        self.shared.change(Buffer::lose_all);
         self.shared.ask(Command::Rejoin);
     }
 

@@ -71,8 +71,7 @@ impl Poller {
     pub(super) fn run(mut self) {
         let ended = self.turns();
         self.shared.change(|buffer| {
-            let all: Vec<_> = buffer.fetches.keys().cloned().collect();
-            buffer.lose(&all);
+            buffer.lose_all();
             buffer.commands.clear();
             buffer.ended = Some(ended);
         });
