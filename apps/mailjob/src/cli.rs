@@ -15,12 +15,10 @@ Examples:
   mailjob demo --generate 100000
       Synthetic load, with its throughput at the end.";
 
-#[cfg(feature = "kafka")]
 const SETTINGS: &str = "\
 Settings come from the environment, then from .env, then from TOPICS_FILE (./.env.topics).
 Required: KAFKA_BROKERS, MAIL_SERVER_HOST, and MAIL_FROM or SMTP_USER with EMAIL_DOMAIN.";
 
-#[cfg(feature = "kafka")]
 const SUBMIT_EXAMPLES: &str = "\
 Settings come from where those of 'run' do; KAFKA_BROKERS is required.
 
@@ -41,21 +39,17 @@ pub(crate) enum Command {
     /// Run the whole service in this process: broker, mail server and all, nothing to install
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
-    #[cfg(feature = "kafka")]
     /// Run the service on Kafka and a mail server, until SIGTERM or Ctrl-C
     #[command(after_help = SETTINGS)]
     Run,
-    #[cfg(feature = "kafka")]
     /// Read the settings, reach Kafka and the mail server, and say what is wrong
     #[command(after_help = SETTINGS)]
     Check,
-    #[cfg(feature = "kafka")]
     /// Produce jobs to TOPIC_JOB_RUN, each with its Id as key
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(SubmitArgs),
 }
 
-#[cfg(feature = "kafka")]
 #[derive(Debug, Args)]
 pub(crate) struct SubmitArgs {
     /// JSON values one after another, on one line or many ('-' is standard input)

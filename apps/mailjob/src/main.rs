@@ -5,17 +5,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-#[cfg(feature = "kafka")]
 mod check;
 mod cli;
 mod demo;
-#[cfg(feature = "kafka")]
 mod environment;
-#[cfg(feature = "kafka")]
 mod log;
-#[cfg(feature = "kafka")]
 mod service;
-#[cfg(feature = "kafka")]
 mod submit;
 
 /// Wrong usage, a wrong setting or an unreadable file.
@@ -35,15 +30,12 @@ fn main() -> ExitCode {
         cli::Command::Demo(args) => {
             runtime.block_on(demo::run(&args)).map_err(|error| fail(error.exit_code(), &error))
         }
-        #[cfg(feature = "kafka")]
         cli::Command::Run => {
             runtime.block_on(service::run()).map_err(|error| fail(error.exit_code(), &error))
         }
-        #[cfg(feature = "kafka")]
         cli::Command::Check => {
             runtime.block_on(check::run()).map_err(|error| fail(error.exit_code(), &error))
         }
-        #[cfg(feature = "kafka")]
         cli::Command::Submit(args) => {
             runtime.block_on(submit::run(&args)).map_err(|error| fail(error.exit_code(), &error))
         }
