@@ -1,0 +1,3 @@
+//! The command line of the pizza shop.
+
+fn main() {}
