@@ -8,6 +8,7 @@ pub mod position;
 pub mod record;
 pub mod sinks;
 pub mod sources;
+pub mod state;
 pub mod topology;
 
 /// The page on job sinks of one's own, whose code is tested with the README's.
