@@ -168,6 +168,28 @@ async fn a_close_ends_in_time_while_the_broker_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_close_does_not_wait_for_the_release_of_what_was_asked_back() {
+    for strategy in ["cooperative-sticky", "range"] {
+        let mock = Mock::start();
+        mock.create_topic("jobs", 2).await;
+        let config = KafkaConfig::new(mock.bootstrap());
+        let config = config.property("partition.assignment.strategy", strategy).unwrap();
+        let config = config.property("heartbeat.interval.ms", "100").unwrap();
+        let first = KafkaSource::new(&config, "group", ["jobs"]).unwrap();
+        let mut events = first.events();
+        let assigned = timeout(LIMIT, events.next()).await.unwrap();
+        assert!(matches!(assigned, Some(Ok(SourceEvent::Assigned(_)))), "found {assigned:?}");
+        let second = KafkaSource::new(&config, "group", ["jobs"]).unwrap();
+        let _joining = second.events();
+        let revoked = timeout(LIMIT, events.next()).await.unwrap();
+        assert!(matches!(revoked, Some(Ok(SourceEvent::Revoked(_)))), "found {revoked:?}");
+        let at = Instant::now();
+        first.close().await.unwrap_or_else(|error| panic!("{strategy}: {error}"));
+        assert!(at.elapsed() < Duration::from_secs(5), "{strategy}: took {:?}", at.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drop_does_not_wait_for_a_broker_that_is_away() {
     let mock = Mock::start();
     let config = KafkaConfig::new(mock.bootstrap());

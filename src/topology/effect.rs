@@ -24,7 +24,7 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// An effect on the broker that has ended.
 pub(super) enum Effect {
-    Published(Outbox, Result<Published, SinkError>),
+    Published(Outbox, Result<Published, SinkError>, Duration),
     Committed(Vec<PartitionPosition>, Result<(), CommitError>),
     Released(Vec<(TopicPartition, Generation)>, Result<(), SourceError>),
 }
@@ -42,11 +42,11 @@ impl Run<'_> {
         self.effect = Some(Box::pin(async move {
             let started = Instant::now();
             let result = sink.publish(&outbox.batch).await;
+            let took = started.elapsed();
             if result.is_ok() {
-                let took = started.elapsed();
                 context.observers.emit(&Event::Published { batch: &outbox.batch, took });
             }
-            Effect::Published(outbox, result)
+            Effect::Published(outbox, result, took)
         }));
     }
 
@@ -69,7 +69,7 @@ impl Run<'_> {
 
     pub(super) fn on_effect(&mut self, effect: Effect) -> Result<(), RunError> {
         match effect {
-            Effect::Published(outbox, result) => self.published(outbox, result),
+            Effect::Published(outbox, result, took) => self.published(outbox, result, took),
             Effect::Committed(positions, result) => self.committed(&positions, result),
             Effect::Released(partitions, result) => self.released(&partitions, result),
         }
@@ -79,13 +79,16 @@ impl Run<'_> {
         &mut self,
         mut outbox: Outbox,
         result: Result<Published, SinkError>,
+        took: Duration,
     ) -> Result<(), RunError> {
         let error = match result {
             Ok(published) => {
                 self.aborts = 0;
                 self.finish_all(outbox.entries);
-                if published == Published::RecordsAndPositions {
-                    self.partitions.saved(&outbox.batch.positions);
+                let positions = &outbox.batch.positions;
+                if published == Published::RecordsAndPositions && !positions.is_empty() {
+                    self.partitions.saved(positions);
+                    self.context.observers.emit(&Event::Committed { positions, took });
                 }
                 return Ok(());
             }

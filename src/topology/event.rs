@@ -108,7 +108,7 @@ pub enum Event<'a> {
     },
     /// A batch, or a part of it, was not published and is going to be again.
     PublishFailed(&'a SinkError),
-    /// Positions were committed.
+    /// Positions were committed, through the source or with the batch that was told before.
     Committed {
         /// The positions.
         positions: &'a [PartitionPosition],

@@ -112,6 +112,19 @@ impl Poller {
         self.subscribe()
     }
 
+    /// Takes nothing on any more: librdkafka ends no membership while it waits for that answer.
+    pub(super) fn refuse_what_is_assigned(&mut self) {
+        let reported = self.client.context().take_rebalances().pop();
+        let open = self.rebalancing.open.take().map(|open| open.answer);
+        let is_assigned = match reported {
+            Some(rebalance) => matches!(rebalance, Rebalance::Assign(_)),
+            None => matches!(open, Some(Answer::Assign)),
+        };
+        if is_assigned && let Err(error) = assign(&self.client, &TopicPartitionList::new()) {
+            self.client.context().told.error(&error, "a rebalance could not be answered");
+        }
+    }
+
     fn answer(&mut self) {
         let is_ready = |answer: &Answer| match answer {
             Answer::Assign => true,

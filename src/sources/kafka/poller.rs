@@ -108,10 +108,14 @@ impl Poller {
         let mut records = Vec::new();
         let mut polled = 0;
         while polled < POLL_RECORDS {
+            polled += 1;
             match self.client.poll(Duration::ZERO) {
-                None => break,
+                None if self.client.context().was_called() => {}
+                None => {
+                    polled -= 1;
+                    break;
+                }
                 Some(Ok(message)) => {
-                    polled += 1;
                     use rdkafka::Message as _;
                     let found = self.assigned.get(message.topic(), message.partition());
                     if let Some(reading) = found {
@@ -174,9 +178,10 @@ impl Poller {
 
     /// Leaves the group and waits for it, up to the limit. What remains of the client ends on this
     /// thread.
-    fn leave(self) {
+    fn leave(mut self) {
+        self.client.context().closing.store(true, Ordering::Release);
+        self.refuse_what_is_assigned();
         let Self { client, shared, close_limit, left, .. } = self;
-        client.context().closing.store(true, Ordering::Release);
         let until = Instant::now() + close_limit;
         match client.close_queue() {
             Ok(()) => {
