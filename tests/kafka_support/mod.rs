@@ -31,7 +31,7 @@ mod member;
 /// How long a question may take.
 const LIMIT: Duration = Duration::from_secs(20);
 /// Behaviours that are checked at once.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 32;
 
 /// What differs between clusters.
 #[async_trait]

@@ -32,7 +32,7 @@ const POLL_RECORDS: usize = 512;
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 
 /// How long the poll of a consumer that closes waits for an event.
-const CLOSE_POLL: Duration = Duration::from_millis(50);
+pub(super) const CLOSE_POLL: Duration = Duration::from_millis(50);
 
 /// What the thread owns.
 pub(super) struct Poller {
@@ -179,10 +179,12 @@ impl Poller {
     /// Leaves the group and waits for it, up to the limit. What remains of the client ends on this
     /// thread.
     fn leave(mut self) {
+        let until = Instant::now() + self.close_limit;
         self.client.context().closing.store(true, Ordering::Release);
-        self.refuse_what_is_assigned();
-        let Self { client, shared, close_limit, left, .. } = self;
-        let until = Instant::now() + close_limit;
+        if let Err(error) = self.give_up(until) {
+            self.client.context().told.error(&error, "the assignment could not be given up");
+        }
+        let Self { client, shared, left, .. } = self;
         match client.close_queue() {
             Ok(()) => {
                 while !client.closed() && Instant::now() < until {
