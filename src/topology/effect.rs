@@ -10,6 +10,7 @@ use super::Context;
 use super::dead_letter::{TOO_LARGE, too_large};
 use super::error::RunError;
 use super::event::Event;
+use super::leftovers::Unpublished;
 use super::outbox::{Entry, Outbox};
 use super::run::Run;
 use crate::position::PartitionPosition;
@@ -68,11 +69,13 @@ impl Run<'_> {
     }
 
     pub(super) fn on_effect(&mut self, effect: Effect) -> Result<(), RunError> {
-        match effect {
+        let done = match effect {
             Effect::Published(outbox, result, took) => self.published(outbox, result, took),
             Effect::Committed(positions, result) => self.committed(&positions, result),
             Effect::Released(partitions, result) => self.released(&partitions, result),
-        }
+        };
+        self.end_the_wait();
+        done
     }
 
     fn published(
@@ -121,7 +124,7 @@ impl Run<'_> {
             }
         }
         self.outbox.put_back(outbox);
-        self.forget_stale_outputs();
+        self.keep_stale_outputs();
         Ok(())
     }
 
@@ -131,13 +134,15 @@ impl Run<'_> {
         }
     }
 
-    /// Drops the outputs of partitions that were lost while they were being published.
-    fn forget_stale_outputs(&mut self) {
+    /// Keeps the outputs of partitions that were lost while they were being published.
+    fn keep_stale_outputs(&mut self) {
         let partitions = &self.partitions;
         let is_stale = |r: &ConsumerRecord| !partitions.holds(&r.partition, r.generation);
-        for entry in self.outbox.take_out(is_stale) {
-            self.let_go(entry.record.size_bytes(), entry.lane);
+        let stale = self.outbox.take_out(is_stale);
+        for Unpublished { finished, lane } in &stale {
+            self.let_go(finished.record.size_bytes(), *lane);
         }
+        self.keep(stale);
     }
 
     pub(super) fn committed(

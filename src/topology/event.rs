@@ -47,6 +47,9 @@ pub enum Event<'a> {
     Fetched(&'a ConsumerRecord),
     /// A record was taken in that a former owner of the partition had finished; it is passed over.
     AlreadyFinished(&'a ConsumerRecord),
+    /// A record was taken in that was executed before its partition was lost for a while; its
+    /// outputs, which were not published, are going to be.
+    AlreadyExecuted(&'a ConsumerRecord),
     /// A record was decoded, or could not be.
     Decoded {
         /// The record.

@@ -3,6 +3,7 @@
 use super::error::RunError;
 use super::event::Fate;
 use super::lanes::KeyHash;
+use super::leftovers::Unpublished;
 use super::pipeline::Finished;
 use crate::record::{ConsumerRecord, ProducerRecord};
 use crate::sinks::Batch;
@@ -48,15 +49,19 @@ impl Outbox {
         *self = earlier;
     }
 
-    /// Takes out the entries for which `condition` holds; their outputs are dropped.
-    pub(super) fn take_out(&mut self, condition: impl Fn(&ConsumerRecord) -> bool) -> Vec<Entry> {
+    /// Takes out the entries for which `condition` holds, with their outputs.
+    pub(super) fn take_out(
+        &mut self,
+        condition: impl Fn(&ConsumerRecord) -> bool,
+    ) -> Vec<Unpublished> {
         let mut outputs = std::mem::take(&mut self.batch.outputs).into_iter();
         let mut taken = Vec::new();
         for entry in std::mem::take(&mut self.entries) {
             let own = outputs.by_ref().take(entry.outputs);
             if condition(&entry.record) {
-                own.for_each(drop);
-                taken.push(entry);
+                let Entry { record, fate, lane, .. } = entry;
+                let finished = Finished { record, outputs: own.collect(), fate };
+                taken.push(Unpublished { finished, lane });
             } else {
                 self.batch.outputs.extend(own);
                 self.entries.push(entry);
