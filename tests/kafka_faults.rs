@@ -2,21 +2,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use jobstream::codec::Json;
 use jobstream::kafka::{
     ErrorKind, ExactlyOnceSink, KafkaConfig, KafkaEvent, KafkaObserver, NewTopic, Topics,
     exactly_once,
 };
 use jobstream::position::{PartitionPosition, Position};
-use jobstream::record::{ProducerRecord, TopicPartition};
+use jobstream::record::{ConsumerRecord, ProducerRecord, TopicPartition};
 use jobstream::sinks::kafka::KafkaSink;
-use jobstream::sinks::{Batch, Published, Sink as _, SinkError};
+use jobstream::sinks::{Batch, JobError, JobSink, Published, Sink as _, SinkError};
 use jobstream::sources::kafka::KafkaSource;
 use jobstream::sources::{Assignment, Source as _, SourceError, SourceEvent};
+use jobstream::topology::{Event, Executed, Limits, Topology};
 use kafka_broker::Broker;
 use tokio::time::{sleep, timeout};
 
@@ -115,6 +119,87 @@ async fn a_fenced_pair_loses_its_assignment_joins_again_and_publishes() {
     drop(events);
     sink.close().await.unwrap();
     source.close().await.unwrap();
+}
+
+/// Counts the executions of each job, which is its value.
+#[derive(Debug, Default)]
+struct Counting(Mutex<BTreeMap<String, u32>>);
+
+#[async_trait]
+impl JobSink<u32, u32> for Counting {
+    async fn execute(&self, job: &u32, _: &ConsumerRecord) -> Result<u32, JobError> {
+        *self.0.lock().unwrap().entry(job.to_string()).or_default() += 1;
+        Ok(*job)
+    }
+}
+
+/// Reads, as `read_committed`, until every one of so many values is there; counts each.
+async fn results(bootstrap: &str, topic: &str, expected: usize) -> BTreeMap<String, u32> {
+    let config = KafkaConfig::new(bootstrap);
+    let source = KafkaSource::new(&config, &format!("{topic}-reader"), [topic]).unwrap();
+    let mut events = source.events();
+    let mut found = BTreeMap::<String, u32>::new();
+    let all = async {
+        while found.len() < expected {
+            if let Some(Ok(SourceEvent::Record(record))) = events.next().await {
+                let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+                *found.entry(value).or_default() += 1;
+            }
+        }
+    };
+    timeout(LIMIT, all).await.unwrap();
+    while let Ok(Some(event)) = timeout(Duration::from_secs(1), events.next()).await {
+        assert!(!matches!(event, Ok(SourceEvent::Record(_))), "published twice: {event:?}");
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_topology_that_is_fenced_executes_each_job_once_and_publishes_it_once() {
+    const JOBS: u32 = 2_000;
+    let broker = Broker::shared();
+    let config = KafkaConfig::new(&broker.bootstrap);
+    let topic = format!("fenced-jobs-{}", std::process::id());
+    let results_topic = format!("{topic}-results");
+    create(&config, &topic).await;
+    create(&config, &results_topic).await;
+    let outputs = (0..JOBS).map(|job| ProducerRecord::to(&*topic).value(job.to_string())).collect();
+    let jobs = Batch { outputs, positions: Vec::new() };
+    KafkaSink::new(&config).unwrap().publish(&jobs).await.unwrap();
+    let (counting, lost) = (Arc::new(Counting::default()), Arc::new(Mutex::new(0)));
+    let (to, seen) = (results_topic.clone(), lost.clone());
+    let limits = Limits { in_flight_records: 100, ..Limits::default() };
+    let topology = Topology::builder("dead-letters")
+        .decode(Json::<u32>::new())
+        .execute(counting.clone())
+        .encode(move |_: &ConsumerRecord, executed: Executed<u32, u32>| {
+            Ok(vec![ProducerRecord::to(&*to).value(executed.input.to_string())])
+        })
+        .with_limits(limits)
+        .with_observer(Arc::new(move |event: &Event<'_>| {
+            *seen.lock().unwrap() += i32::from(matches!(event, Event::Lost(_)));
+        }));
+    let (source, sink) = exactly_once(&config, &topic, [&*topic], &topic).await.unwrap();
+    let fenced = async {
+        for times in 1..=3 {
+            let executed = |counting: &Counting| counting.0.lock().unwrap().len();
+            let enough = (JOBS as usize / 10) * times;
+            while executed(&counting) < enough || *lost.lock().unwrap() < times as i32 - 1 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            let config = KafkaConfig::new(&broker.bootstrap);
+            drop(exactly_once(&config, "another", [&*topic], &topic).await.unwrap());
+        }
+        let found = results(&broker.bootstrap, &results_topic, JOBS as usize).await;
+        assert!(found.values().all(|count| *count == 1), "published twice: {found:?}");
+    };
+    timeout(2 * LIMIT, topology.run(&source, &sink, fenced)).await.unwrap().unwrap();
+    assert_eq!(*lost.lock().unwrap(), 3, "fenced three times");
+    let executed = counting.0.lock().unwrap().clone();
+    assert_eq!(executed.len(), JOBS as usize);
+    let again: Vec<_> = executed.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(again.is_empty(), "executed again: {again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
