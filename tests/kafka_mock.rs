@@ -84,6 +84,11 @@ impl Cluster for Mock {
         }
     }
 
+    /// They wait more than they work: each join of a group takes 3 s.
+    fn at_once(&self) -> usize {
+        32
+    }
+
     async fn create_topic(&self, topic: &str, partitions: i32) {
         let topic = topic.to_owned();
         self.order(move |cluster| cluster.create_topic(&topic, partitions, 1).unwrap()).await;
@@ -106,6 +111,11 @@ async fn a_cooperative_group_keeps_every_behaviour() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_eager_group_keeps_every_behaviour() {
     check(&Kafka::eager(Mock::start()), &REFUSED_COMMITS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_cannot_be_read_costs_nothing_else() {
+    kafka_support::headers::a_header_that_cannot_be_read_costs_nothing_else(&*Mock::start()).await;
 }
 
 const BROKER: i32 = 1;

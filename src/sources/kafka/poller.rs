@@ -20,9 +20,10 @@ use super::buffer::Command;
 use super::context::Client;
 use super::flow::Flow;
 use super::group::Rebalancing;
-use super::own::own;
+use super::own::{has_unreadable_header, own};
 use super::shared::Shared;
-use crate::record::{Topic, TopicPartition};
+use crate::kafka::KafkaEvent;
+use crate::record::{ConsumerRecord, Topic, TopicPartition};
 use crate::sources::{SourceError, SourceEvent};
 
 /// Records that are polled before they are handed to the stream.
@@ -119,7 +120,13 @@ impl Poller {
                     use rdkafka::Message as _;
                     let found = self.assigned.get(message.topic(), message.partition());
                     if let Some(reading) = found {
-                        records.push(own(&message, &reading.partition, reading.generation));
+                        let record = own(&message, &reading.partition, reading.generation);
+                        if has_unreadable_header(&record) {
+                            let ConsumerRecord { partition, offset, .. } = &record;
+                            let event = KafkaEvent::UnreadableHeader { partition, offset: *offset };
+                            self.client.context().told.event(&event);
+                        }
+                        records.push(record);
                     }
                 }
                 Some(Err(error)) => self.check(&error)?,
@@ -144,7 +151,7 @@ impl Poller {
     }
 
     /// Asks for the low watermark where offsets are missing and truncation may be the cause.
-    fn report_truncations(&mut self, records: &[crate::record::ConsumerRecord]) {
+    fn report_truncations(&mut self, records: &[ConsumerRecord]) {
         let resets = self.client.context().resets.load(Ordering::Acquire);
         for record in records {
             let partition = &record.partition;
