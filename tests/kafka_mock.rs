@@ -202,6 +202,31 @@ async fn a_close_does_not_wait_for_the_release_of_what_was_asked_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_does_not_look_at_its_stream_loses_its_partitions() {
+    let mock = Mock::start();
+    mock.create_topic("jobs", 1).await;
+    let properties = [
+        ("heartbeat.interval.ms", "200"),
+        ("session.timeout.ms", "3000"),
+        ("max.poll.interval.ms", "3000"),
+    ];
+    let config = KafkaConfig::new(mock.bootstrap());
+    let config = properties
+        .iter()
+        .fold(config, |config, (name, value)| config.property(*name, *value).unwrap());
+    let hung = KafkaSource::new(&config, "group", ["jobs"]).unwrap();
+    let mut events = hung.events();
+    let assigned = timeout(LIMIT, events.next()).await.unwrap();
+    assert!(matches!(assigned, Some(Ok(SourceEvent::Assigned(_)))), "found {assigned:?}");
+    let other = KafkaSource::new(&config, "group", ["jobs"]).unwrap();
+    let mut others = other.events();
+    let taken = timeout(LIMIT, others.next()).await.unwrap();
+    assert!(matches!(taken, Some(Ok(SourceEvent::Assigned(_)))), "found {taken:?}");
+    let lost = async { while !matches!(events.next().await, Some(Ok(SourceEvent::Lost(_)))) {} };
+    timeout(LIMIT, lost).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drop_does_not_wait_for_a_broker_that_is_away() {
     let mock = Mock::start();
     let config = KafkaConfig::new(mock.bootstrap());

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::assigned::Assigned;
+use super::attention::Attention;
 use super::buffer::Command;
 use super::context::Client;
 use super::flow::Flow;
@@ -43,6 +44,7 @@ pub(super) struct Poller {
     pub(super) assigned: Assigned,
     pub(super) rebalancing: Rebalancing,
     flow: Flow,
+    attention: Attention,
     close_limit: Duration,
     /// Says when the member has left.
     left: watch::Sender<bool>,
@@ -53,6 +55,7 @@ impl Poller {
         client: Arc<Client>,
         shared: Arc<Shared>,
         topics: Vec<Topic>,
+        attention: Attention,
         close_limit: Duration,
         left: watch::Sender<bool>,
     ) -> Self {
@@ -63,6 +66,7 @@ impl Poller {
             assigned: Assigned::default(),
             rebalancing: Rebalancing::default(),
             flow: Flow::default(),
+            attention,
             close_limit,
             left,
         }
@@ -94,7 +98,8 @@ impl Poller {
                 }
             }
             self.rebalance();
-            if self.flow.is_open(&self.client, &self.shared) {
+            let is_open = self.flow.is_open(&self.client, &self.shared);
+            if is_open && !self.attention.is_lost(&self.shared) {
                 if self.poll()? < POLL_RECORDS {
                     self.shared.signal.wait(IDLE_WAIT);
                 }
