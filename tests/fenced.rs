@@ -1,7 +1,5 @@
 //! Producers that are fenced: what was executed is published, and not executed again.
 
-#![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
-
 mod support;
 
 use std::sync::{Arc, Mutex};
