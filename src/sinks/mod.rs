@@ -38,8 +38,9 @@ pub trait JobSink<In: Sync, Out>: Send + Sync {
 /// partition.
 #[async_trait]
 pub trait StatefulJobSink<In: Sync, Out>: Send + Sync {
-    /// Executes a job once, as [`JobSink::execute`] does. What it changes in `state` is published
-    /// with the record's outputs if it succeeds, and dropped if it fails, except for what it has
+    /// Executes a job once, as [`JobSink::execute`] does. What the attempt that settles the job
+    /// changes in `state` is published with the record's outputs, also if it settles it as failed.
+    /// What an attempt changes that another one follows is dropped, except for what it has
     /// [persisted](State::persist).
     ///
     /// # Errors

@@ -6,10 +6,12 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Records taken in and not finished, at most: those that execute, wait for their key, wait for
-    /// an attempt or wait to be published. At least 1.
+    /// an attempt or wait to be published. At least 1. As many again may be kept, executed and not
+    /// published, of partitions that were lost and may come back.
     pub in_flight_records: usize,
     /// Bytes of these records' keys, values and headers: at this many, intake stops. One record can
-    /// exceed it, so that a record larger than the limit is worked on too.
+    /// exceed it, so that a record larger than the limit is worked on too. As many again, with the
+    /// outputs, may be kept of partitions that were lost.
     pub in_flight_bytes: usize,
     /// How often positions are committed.
     pub commit_interval: Duration,

@@ -46,7 +46,7 @@ pub(super) enum Admitted {
 }
 
 /// A record that has passed all stages; with its outputs published, it has met its fate.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Finished {
     pub(super) record: ConsumerRecord,
     pub(super) outputs: Vec<ProducerRecord>,

@@ -40,6 +40,7 @@ impl KafkaLog {
             return debug!("Kafka: {reason}");
         }
         match kind {
+            ErrorKind::Passing => info!("Kafka: {reason}"),
             ErrorKind::Unreachable => warn!("Kafka unavailable, waiting: {reason}"),
             ErrorKind::Fatal => error!("Kafka: {reason}"),
             _ => warn!("Kafka: {reason}"),
@@ -84,6 +85,10 @@ impl KafkaObserver for KafkaLog {
             KafkaEvent::ForeignMetadata { partition, reason } => {
                 let (topic, partition) = (&*partition.topic, partition.partition);
                 warn!(topic, partition, "A commit of another program: {reason}");
+            }
+            KafkaEvent::UnreadableHeader { partition, offset } => {
+                let (topic, partition) = (&*partition.topic, partition.partition);
+                warn!(topic, partition, offset, "A header's name is no UTF-8: its value is lost");
             }
             KafkaEvent::PublishRetried { records, reason } => {
                 warn!(records, "Outputs are published again: {reason}");

@@ -7,9 +7,6 @@ use mailjob::settings::KafkaSettings;
 
 use super::ServiceError;
 
-/// How librdkafka begins to say that it has no such property.
-const NO_SUCH_PROPERTY: &str = "No such configuration property";
-
 /// Settings that clients can be made from.
 pub(crate) struct Accepted {
     pub(crate) config: KafkaConfig,
@@ -30,9 +27,7 @@ pub(crate) fn accept(settings: &KafkaSettings) -> Result<Accepted, ServiceError>
                 let unknown = unknown.iter().map(|name| KafkaSettings::name(name)).collect();
                 return Ok(Accepted { config, unknown });
             }
-            Err(ConfigError::Property { name, reason })
-                if reason.contains(NO_SUCH_PROPERTY) && !unknown.contains(&name) =>
-            {
+            Err(ConfigError::UnknownProperty { name }) if !unknown.contains(&name) => {
                 unknown.insert(name);
             }
             Err(error) => {

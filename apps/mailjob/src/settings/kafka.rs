@@ -76,7 +76,9 @@ impl KafkaSettings {
     /// The variable that a refusal of librdkafka is about, as far as its words say that.
     pub fn variable(&self, error: &ConfigError) -> String {
         let text = match error {
-            ConfigError::Reserved { name } | ConfigError::Property { name, .. } => {
+            ConfigError::Reserved { name }
+            | ConfigError::UnknownProperty { name }
+            | ConfigError::Property { name, .. } => {
                 return names::of_property(name);
             }
             ConfigError::Refused(reason) => reason,
