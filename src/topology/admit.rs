@@ -99,6 +99,7 @@ impl Run<'_> {
     }
 
     fn outgoing(&mut self, finished: Finished, lane: Option<KeyHash>) {
+        self.intake.executed();
         if finished.outputs.is_empty() {
             self.finish(&finished.record, finished.fate, lane);
         } else {
