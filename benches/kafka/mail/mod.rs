@@ -71,6 +71,7 @@ pub(crate) async fn measure(broker: &Broker, plan: &Plan) -> usize {
         let ours = run(broker, role, |role| service::start(&service, role)).await;
         pairs.push((ours, rival));
     }
+    service::forget_logs();
     report(&Comparison::of(&pairs))
 }
 

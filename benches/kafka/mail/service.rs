@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::CONNECTIONS;
@@ -23,9 +23,19 @@ pub(crate) fn build() -> PathBuf {
     release.join("mailjob")
 }
 
+/// Where it runs.
+fn folder() -> PathBuf {
+    env::temp_dir().join(format!("kafka-bench-{}", std::process::id()))
+}
+
+/// Removes what it has logged.
+pub(crate) fn forget_logs() {
+    std::fs::remove_dir_all(folder()).expect("its folder is there");
+}
+
 /// Starts it in a folder without settings; it logs to a file there.
-pub(crate) fn start(service: &PathBuf, role: &Role) -> Running {
-    let folder = env::temp_dir().join(format!("kafka-bench-{}", std::process::id()));
+pub(crate) fn start(service: &Path, role: &Role) -> Running {
+    let folder = folder();
     std::fs::create_dir_all(&folder).expect("a folder");
     let log = File::create(folder.join("mailjob.log")).expect("a log");
     let errors = log.try_clone().expect("a log");
