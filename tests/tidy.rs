@@ -98,8 +98,14 @@ fn clients_are_named_only_where_they_are_wrapped() {
     };
     let is_kafka = |file: &File| file.path.contains("kafka");
     no_line("rdkafka outside the Kafka files", |f| !is_kafka(f) && !is_tidy(f), names("rdkafka"));
-    let mail =
-        ["src/sinks/smtp/", "tests/smtp", "benches/smtp", "testkit/tests/smtp", "testkit/src/smtp"];
+    let mail = [
+        "src/sinks/smtp/",
+        "tests/smtp",
+        "benches/kafka/mail/",
+        "benches/smtp",
+        "testkit/tests/smtp",
+        "testkit/src/smtp",
+    ];
     no_line("lettre outside the mail sink", |f| !f.is_below(&mail) && !is_tidy(f), names("lettre"));
 }
 

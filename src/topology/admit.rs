@@ -120,6 +120,7 @@ impl Run<'_> {
     }
 
     fn outgoing(&mut self, finished: Finished, lane: Option<KeyHash>) {
+        self.intake.executed();
         if finished.outputs.is_empty() {
             let Finished { record, fate, changes, .. } = finished;
             self.finish(Done { record, fate, lane, changes });

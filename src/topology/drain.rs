@@ -123,12 +123,14 @@ impl Run<'_> {
         let of_it = |work: &Work| work.generation == generation && work.partition == *partition;
         let in_line = self.lanes.cancel(of_it);
         for work in &in_line {
+            self.intake.executed();
             self.intake.remove(work.size_bytes);
         }
         let (running, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.running).into_iter().partition(of_it);
         self.running.extend(kept);
         for work in &running {
+            self.intake.executed();
             self.let_go(work.size_bytes, work.lane);
         }
         in_line.len() + running.len()

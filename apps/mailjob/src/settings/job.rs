@@ -85,12 +85,10 @@ fn retry(variables: &Variables<'_>) -> Result<Retry, SettingsError> {
 fn limits(variables: &Variables<'_>) -> Result<Limits, SettingsError> {
     let defaults = Limits::default();
     let seconds = |name, default| variables.seconds(name, 0.0..=DAY_SECONDS, default);
+    let in_flight = variables.number_if_any("JOB_IN_FLIGHT", 1..=IN_FLIGHT_MAX)?;
     let limits = Limits {
-        in_flight_records: variables.number(
-            "JOB_IN_FLIGHT",
-            1..=IN_FLIGHT_MAX,
-            defaults.in_flight_records,
-        )?,
+        in_flight_records: in_flight.unwrap_or(defaults.in_flight_records),
+        executing_records: in_flight.unwrap_or(defaults.executing_records),
         drain_timeout: seconds("DRAIN_TIMEOUT", defaults.drain_timeout)?,
         shutdown_timeout: seconds("SHUTDOWN_TIMEOUT", defaults.shutdown_timeout)?,
         ..defaults
