@@ -99,12 +99,20 @@ impl Transactions {
         outputs: &[ProducerRecord],
         positions: &[PartitionPosition],
     ) -> Result<(), Failure> {
-        let refused = match self.attempt(outputs, positions, &[]).await {
-            Err(Failure::TooLarge(refused)) => refused,
-            done => return done,
-        };
-        // Alone, it is the record itself that is refused.
-        self.attempt(outputs, positions, &refused).await
+        let mut alone = Vec::new();
+        loop {
+            let refused = match self.attempt(outputs, positions, &alone).await {
+                Err(Failure::TooLarge(refused)) => refused,
+                done => return done,
+            };
+            // Alone, it is the record itself that is refused; with others, any of them.
+            let (known, suspects) = refused.into_iter().partition(|index| alone.contains(index));
+            if Vec::is_empty(&known) {
+                alone.extend::<Vec<_>>(suspects);
+            } else {
+                return Err(Failure::TooLarge(known));
+            }
+        }
     }
 
     /// One transaction, in which the outputs with the indices `alone` are sent alone.
@@ -199,12 +207,13 @@ impl Core {
     ) -> Result<(), Failure> {
         let Current { producer, .. } = self.current();
         let too_large = take_too_large(&mut refusals);
-        let ended = if let Some(refusal) = refusals.first() {
-            Err(self.refused(&producer, *refusal))
-        } else if too_large.is_empty() {
-            self.commit(&producer, positions)
-        } else {
+        // The first refusal for a size fails the transaction, and with it whatever is sent later.
+        let ended = if !too_large.is_empty() {
             Err(Failure::TooLarge(too_large))
+        } else if let Some(refusal) = refusals.first() {
+            Err(self.refused(&producer, *refusal))
+        } else {
+            self.commit(&producer, positions)
         };
         match ended {
             Ok(()) => {

@@ -78,7 +78,8 @@ async fn no_job_fails_while_a_password_is_refused_and_a_new_one_is_read_from_its
     let refusal = Misfortune::at(Moment::Auth).reply(535, "5.7.8 not now");
     let refusal = old.misfortunes().push(refusal);
     old.disconnect_all();
-    service.said("Mail server unavailable, waiting: AUTH: 535", 1).await;
+    let refused = "found reply 535, expected 235";
+    service.said(refused, 1).await;
     old.misfortunes().remove(refusal);
     service.said("Mail server available", 1).await;
     let before = mails(&old, 0).await;
@@ -87,8 +88,7 @@ async fn no_job_fails_while_a_password_is_refused_and_a_new_one_is_read_from_its
     // Rotated: the server knows the new one only, the file follows.
     old.shutdown().await;
     let new = with_login("new").listen_on(address).await.unwrap();
-    let refused = "535 5.7.8 authentication failed";
-    service.said(refused, 1).await;
+    service.said(refused, 2).await;
     assert_eq!(new.inbox().count(), 0);
     std::fs::write(stage.path("password"), "new\n").unwrap();
     mails(&new, 100).await;
@@ -97,7 +97,7 @@ async fn no_job_fails_while_a_password_is_refused_and_a_new_one_is_read_from_its
     let ended = service.terminate().await;
     ended.succeeded();
     none_twice(&stage.records("results").await);
-    let told = ended.log.matches("SMTP_PASSWORD_FILE has another password").count();
+    let told = ended.log.matches("The login of the mail server has changed").count();
     assert_eq!(told, 1, "{}", ended.log);
     assert!(!ended.log.contains("new\n") && !ended.log.contains("old\n"));
 }

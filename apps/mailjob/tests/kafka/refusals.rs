@@ -118,14 +118,15 @@ async fn rights_that_are_missing_end_the_start_with_one_line_and_it_works_with_a
         let refused = stage.start("log").end().await;
         refused.failed_with("mailjob: Kafka: ", &jobs);
         grant(&stage, "TOPIC", &jobs, &["DESCRIBE", "READ"]).await;
-        let refused = stage.start("log").end().await;
-        let named = if delivery == "exactly-once" { "ransactional" } else { "roup" };
-        refused.failed_with("mailjob: ", named);
-        grant(&stage, "TRANSACTIONAL_ID", &transactional, &["DESCRIBE", "WRITE"]).await;
-        let refused = stage.start("log").end().await;
-        refused.failed_with("mailjob: ", "roup");
-        grant(&stage, "GROUP", &group, &["READ"]).await;
+        if delivery == "exactly-once" {
+            let refused = stage.start("log").end().await;
+            refused.failed_with("mailjob: Kafka: ", "ransactional");
+            grant(&stage, "TRANSACTIONAL_ID", &transactional, &["DESCRIBE", "WRITE"]).await;
+        }
+        // The group may be granted later: it is waited for.
         let mut service = stage.start("log");
+        service.said("Group authorization failed", 1).await;
+        grant(&stage, "GROUP", &group, &["READ"]).await;
         service.said("fate=succeeded", 1).await;
         service.terminate().await.succeeded();
         assert_eq!(server.inbox().count(), 1);

@@ -101,12 +101,13 @@ impl Stage {
             .fold(config, |config, (name, value)| config.property(name, value).unwrap())
     }
 
-    /// The properties of librdkafka that the environment sets.
+    /// The properties about security that the environment sets.
     fn properties(&self) -> impl Iterator<Item = (String, String)> {
-        let set = self.environment.iter().filter(|(name, _)| *name != "KAFKA_BROKERS");
-        set.filter_map(|(name, value)| {
+        self.environment.iter().filter_map(|(name, value)| {
             let property = name.strip_prefix("KAFKA_")?.to_lowercase().replace('_', ".");
-            Some((property, value.clone()))
+            let is_security =
+                ["sasl.", "security.", "ssl."].iter().any(|s| property.starts_with(s));
+            is_security.then(|| (property, value.clone()))
         })
     }
 

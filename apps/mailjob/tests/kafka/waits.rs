@@ -28,6 +28,7 @@ async fn a_broker_that_is_away_at_the_start_is_waited_for_with_a_line_a_change()
         let mut service = stage.start("log");
         service.said("Kafka unavailable, waiting", 1).await;
         broker.node("resume");
+        service.said("Kafka available", 1).await;
         let log = works(&stage, service).await;
         for (line, count) in [("Kafka unavailable, waiting", 1), ("Kafka available", 1)] {
             assert_eq!(log.matches(line).count(), count, "{line} in\n{log}");
