@@ -27,6 +27,11 @@ use crate::sources::kafka::{Membership, offsets};
 /// The wait before a call that failed for now is made again.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
+/// How often a transaction in which outputs are sent alone may be aborted for another reason than a
+/// size: what was purged with a refused batch leaves a gap in the producer's sequence, and the
+/// broker tells of it a transaction late.
+const GAPS_MAX: usize = 3;
+
 /// What an abort may take when the pair is closed.
 const CLOSING_ABORT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -99,10 +104,14 @@ impl Transactions {
         outputs: &[ProducerRecord],
         positions: &[PartitionPosition],
     ) -> Result<(), Failure> {
-        let mut alone = Vec::new();
+        let (mut alone, mut gaps) = (Vec::new(), 0);
         loop {
             let refused = match self.attempt(outputs, positions, &alone).await {
                 Err(Failure::TooLarge(refused)) => refused,
+                Err(Failure::Aborted(_)) if !alone.is_empty() && gaps < GAPS_MAX => {
+                    gaps += 1;
+                    continue;
+                }
                 done => return done,
             };
             // Alone, it is the record itself that is refused; with others, any of them.

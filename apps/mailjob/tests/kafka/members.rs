@@ -13,6 +13,7 @@ async fn two_members_share_the_work_and_a_third_joins_and_leaves_without_a_loss_
         let mut stage = Stage::new(server.address()).await;
         stage.set("JOB_DELIVERY", delivery);
         stage.set("MAIL_RATE", "100");
+        stage.set("JOB_IN_FLIGHT", "100");
         stage.submit(&jobs(JOBS)).await;
         let (mut first, mut second) = (stage.start("first"), stage.start("second"));
         first.said("Job finished", 20).await;
@@ -41,6 +42,7 @@ async fn a_member_that_is_paused_past_its_session_is_replaced_and_works_again_wh
         let mut stage = Stage::new(server.address()).await;
         stage.set("JOB_DELIVERY", delivery);
         stage.set("MAIL_RATE", "100");
+        stage.set("JOB_IN_FLIGHT", "100");
         stage.submit(&jobs(JOBS)).await;
         let (mut paused, mut other) = (stage.start("paused"), stage.start("other"));
         paused.said("Job finished", 20).await;
