@@ -86,13 +86,13 @@ async fn a_job_of_one_mebibyte_is_done_and_a_byte_more_is_a_dead_letter() {
 #[ignore = "needs Kafka"]
 async fn results_around_the_brokers_limit_are_results_or_dead_letters_and_hold_nothing_up() {
     const LIMIT_BYTES: usize = 20_000;
-    const JOBS: usize = 60;
+    const JOBS: usize = 24;
     for delivery in DELIVERIES {
         let server = inbox().await;
         let mut stage = Stage::new(server.address()).await;
         stage.set("JOB_DELIVERY", delivery);
         stage.create("results", 1, &[("max.message.bytes", &LIMIT_BYTES.to_string())]).await;
-        let size = |number: usize| LIMIT_BYTES - 600 + 15 * number;
+        let size = |number: usize| LIMIT_BYTES - 600 + 35 * number;
         let all: String = (0..JOBS).map(|number| job_of(size(number), number)).collect();
         stage.submit(&all).await;
         stage.submit(&job(JOBS)).await;

@@ -113,6 +113,7 @@ async fn a_mail_server_that_is_not_there_at_the_start_is_waited_for() {
     service.said("Mail server unavailable, waiting", 1).await;
     server.admit_connections().await.unwrap();
     none_lost(&stage.results_of(3).await, 3);
+    service.said("Mail server available", 1).await;
     let ended = service.terminate().await;
     ended.succeeded();
     assert_eq!(ended.log.matches("Mail server available").count(), 1, "{}", ended.log);
