@@ -1,9 +1,14 @@
 //! The original's environment: a user and a password, and a server that offers STARTTLS or not.
 
+use std::path::Path;
+use std::process::Command;
+
 use jobstream_testkit::smtp::{SmtpServer, Tls};
 
 use crate::load::SAMPLE;
-use crate::stage::{Stage, error_text, mails};
+use crate::postfix::Postfix;
+use crate::sample::delivered;
+use crate::stage::{Stage, error_text, mails, output_text};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
@@ -46,4 +51,42 @@ async fn a_login_needs_tls_and_where_there_is_none_the_way_out_is_named() {
     stage.submit(SAMPLE).await;
     mails(&plain, 1).await;
     service.terminate().await.succeeded();
+}
+
+/// A certificate for 127.0.0.1, and its key, in these files.
+fn certificate(certificate: &Path, key: &Path) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mail"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-out"])
+        .arg(certificate)
+        .arg("-keyout")
+        .arg(key)
+        .output()
+        .expect("openssl");
+    assert!(made.status.success(), "{}", error_text(&made));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_mail_goes_to_postfix_by_starttls() {
+    let folder = tempfile::tempdir().unwrap();
+    let [pem, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
+    certificate(&pem, &key);
+    let (pem, key) = (pem.display(), key.display());
+    let settings = format!(
+        "smtpd_tls_security_level = encrypt\nsmtpd_tls_received_header = yes\n\
+         smtpd_tls_cert_file = {pem}\nsmtpd_tls_key_file = {key}\n"
+    );
+    let postfix = Postfix::start_with("example.com", &settings).await;
+    let mut stage = Stage::new(postfix.address()).await;
+    stage.set("MAIL_TLS_CA_FILE", &pem.to_string());
+    let check = stage.ended(&["check"]).await;
+    assert!(output_text(&check).contains(": encrypted, no login"), "{}", output_text(&check));
+    let service = stage.start("log");
+    stage.submit(SAMPLE).await;
+    assert_eq!(stage.results_of(1).await[0].outcome().status, 4);
+    service.terminate().await.succeeded();
+    let mails = delivered(&postfix.mails(), 1).await;
+    assert!(mails[0].contains("(using TLSv1.3 with cipher "), "{}", mails[0]);
 }

@@ -91,7 +91,7 @@ async fn becomes_a_mail_and_a_result(client: &Client) {
 }
 
 /// The mails of a maildir, once there are so many.
-async fn delivered(maildir: &Path, count: usize) -> Vec<String> {
+pub(crate) async fn delivered(maildir: &Path, count: usize) -> Vec<String> {
     let delivered = async {
         loop {
             let files = std::fs::read_dir(maildir).into_iter().flatten();
