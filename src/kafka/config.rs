@@ -135,7 +135,12 @@ impl KafkaConfig {
             ("queue.buffering.max.kbytes", "16384"),
         ];
         match transactional_id {
-            Some(_) => defaults.push(("transaction.timeout.ms", "10000")),
+            Some(_) => defaults.extend([
+                ("transaction.timeout.ms", "10000"),
+                // A call that waits for a group's coordinator that has gone looks for the new one
+                // when any connection opens or closes, and never else (librdkafka #5511, #5456).
+                ("connections.max.idle.ms", "4000"),
+            ]),
             None => defaults.push(("message.timeout.ms", "0")),
         }
         let mut config = self.client(&defaults);

@@ -100,6 +100,7 @@ impl Service {
             biased;
             drained = self.work(&workers, stopped) => drained?,
             refused = mail::refused(&self.mail_sink, &self.mail_log) => return Err(refused),
+            () = mail::renewed_login(&self.mail_sink, &self.settings) => return Ok(()),
             () = self.mail_sink.retire_idle() => return Ok(()),
         };
         self.mail_sink.close_idle();
