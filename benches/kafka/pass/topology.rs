@@ -69,6 +69,7 @@ async fn worker(role: &Role, timing: &Arc<Timing>, all: &Arc<Notify>) -> Worker 
     Worker {
         source: Box::new(TimedSource { source, timing: timing.clone() }),
         sink: Box::new(sink),
+        store: None,
     }
 }
 
