@@ -2,7 +2,7 @@
 //! may be separate processes, and queried by the web app.
 //!
 //! ```text
-//!  web app ── add · mark_published ──▶ Orders ◀── progress · mark_stale ── status service
+//!  web app ── add · mark_published ──▶ Orders ◀── progress · mark_lost ── status service
 //!     ▲                                  │
 //!     └───── get · of_customer · changes ┘
 //! ```
@@ -10,10 +10,15 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use jobstream::record::Timestamp;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
 
-use crate::order::{Order, OrderId};
+use crate::customer_id::CustomerId;
+use crate::order::Order;
+use crate::order_id::OrderId;
 use crate::status::Status;
 
 mod in_memory;
@@ -22,7 +27,10 @@ mod stored;
 
 pub use in_memory::InMemoryOrders;
 pub use sqlite::SqliteOrders;
-pub use stored::{Progress, StoredOrder};
+pub use stored::{StoredOrder, Track};
+
+/// How many changes a reader of [`Orders::changes`] may be behind before it misses some.
+const CHANGES_KEPT: usize = 1024;
 
 /// What is known of every order.
 ///
@@ -31,14 +39,14 @@ pub use stored::{Progress, StoredOrder};
 #[async_trait]
 pub trait Orders: fmt::Debug + Send + Sync {
     /// Adds an order that was received at `timestamp` and is not published yet; its status is
-    /// [`Status::RECEIVED`].
+    /// [`Status::ORDERED`].
     ///
     /// # Errors
     /// If the store can't be written. An id that the store knows, be it only from a status, is no
     /// error: see [`Added::IdTaken`].
     async fn add(
         &self,
-        id: &OrderId,
+        id: OrderId,
         order: &Order,
         timestamp: Timestamp,
     ) -> Result<Added, OrdersError>;
@@ -47,7 +55,7 @@ pub trait Orders: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// If the store can't be read.
-    async fn get(&self, id: &OrderId) -> Result<Option<StoredOrder>, OrdersError>;
+    async fn get(&self, id: OrderId) -> Result<Option<StoredOrder>, OrdersError>;
 
     /// The latest orders of a customer, the newest first, at most `limit`.
     ///
@@ -55,7 +63,7 @@ pub trait Orders: fmt::Debug + Send + Sync {
     /// If the store can't be read.
     async fn of_customer(
         &self,
-        customer_id: &str,
+        customer_id: &CustomerId,
         limit: usize,
     ) -> Result<Vec<StoredOrder>, OrdersError>;
 
@@ -64,7 +72,7 @@ pub trait Orders: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// If the store can't be written.
-    async fn mark_published(&self, id: &OrderId, timestamp: Timestamp) -> Result<(), OrdersError>;
+    async fn mark_published(&self, id: OrderId, timestamp: Timestamp) -> Result<(), OrdersError>;
 
     /// The orders that were added before `before` and are not known to be published: neither marked
     /// so, nor has any service made progress with them. The oldest first.
@@ -73,33 +81,33 @@ pub trait Orders: fmt::Debug + Send + Sync {
     /// If the store can't be read.
     async fn unpublished(&self, before: Timestamp) -> Result<Vec<StoredOrder>, OrdersError>;
 
-    /// Takes note of a status that an event of `timestamp` has told. The order never goes back;
-    /// what would is passed over, so that a redelivered event changes nothing. The status of an id
-    /// that is not known is kept: `get` has nothing to show, but the id is taken.
+    /// Takes note of a status that an event of `timestamp` has told, by the rules of
+    /// [`Progress::told`](crate::status::Progress::told), and says whether it was news: a redelivered
+    /// event changes nothing. The status of an id that is not known is kept: `get` has nothing to
+    /// show, but the id is taken.
     ///
     /// # Errors
     /// If the store can't be written.
     async fn progress(
         &self,
-        id: &OrderId,
+        id: OrderId,
         status: Status,
         timestamp: Timestamp,
-    ) -> Result<Progress, OrdersError>;
+    ) -> Result<bool, OrdersError>;
 
     /// The orders that are on their way and made no progress at `since` or later, the oldest first:
-    /// neither ended, nor unpublished, nor marked as stale already.
+    /// published, and [waiting](Status::is_waiting).
     ///
     /// # Errors
     /// If the store can't be read.
-    async fn without_progress(&self, since: Timestamp) -> Result<Vec<OrderId>, OrdersError>;
+    async fn overdue(&self, since: Timestamp) -> Result<Vec<OrderId>, OrdersError>;
 
-    /// Marks an order as fallen through the cracks, if it is still one of those that
-    /// [`without_progress`](Self::without_progress) names; says whether it did. Any later status
-    /// replaces the mark.
+    /// Marks an order as [`Status::LOST`] if it still is one of those that
+    /// [`overdue`](Self::overdue) names, and says whether it did. A later status replaces the mark.
     ///
     /// # Errors
     /// If the store can't be written.
-    async fn mark_stale(&self, id: &OrderId, since: Timestamp) -> Result<bool, OrdersError>;
+    async fn mark_lost(&self, id: OrderId, since: Timestamp) -> Result<bool, OrdersError>;
 
     /// What changes from now on, also by other processes, which are heard of within a second. The
     /// stream ends with the store. A reader that is slow misses changes, and is told so.
@@ -145,11 +153,8 @@ pub enum OrdersError {
     Thread(String),
 }
 
-/// The stream of a broadcast channel, in which a lag is a change like others.
-fn stream(changes: tokio::sync::broadcast::Receiver<OrderId>) -> BoxStream<'static, Change> {
-    use futures::StreamExt as _;
-
-    tokio_stream::wrappers::BroadcastStream::new(changes)
-        .map(|change| change.map_or(Change::Missed, Change::Order))
-        .boxed()
+/// The stream of a channel, in which a lag is a change like others.
+fn stream(changes: broadcast::Receiver<OrderId>) -> BoxStream<'static, Change> {
+    let changes = BroadcastStream::new(changes);
+    changes.map(|change| change.map_or(Change::Missed, Change::Order)).boxed()
 }
