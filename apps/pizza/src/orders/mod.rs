@@ -138,6 +138,14 @@ pub enum OrdersError {
     /// SQLite says so.
     #[error("the store of orders: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// The file was made by another version of this program.
+    #[error("the store of orders: found version {found}, expected {expected}")]
+    Version {
+        /// The file's.
+        found: i64,
+        /// This program's.
+        expected: i64,
+    },
     /// A row holds what no version of this program writes.
     #[error("the store of orders: order '{id}' holds {found}, expected {expected}")]
     Corrupt {
