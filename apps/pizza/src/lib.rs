@@ -1,1 +1,8 @@
 //! The pizza shop: four services chained by Kafka topics, and a web app.
+
+pub mod customer_id;
+pub mod menu;
+pub mod order;
+pub mod order_id;
+pub mod status;
+pub mod topics;
