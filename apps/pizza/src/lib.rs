@@ -4,5 +4,6 @@ pub mod customer_id;
 pub mod menu;
 pub mod order;
 pub mod order_id;
+pub mod orders;
 pub mod status;
 pub mod topics;

@@ -41,14 +41,14 @@ impl Database {
     pub(super) fn add(
         &mut self,
         id: OrderId,
-        order: Order,
+        order: &Order,
         timestamp: Timestamp,
     ) -> Result<Added, OrdersError> {
         self.write(|transaction| {
             if track(transaction, id)?.is_some() {
                 return Ok(Added::IdTaken);
             }
-            insert(transaction, id, Some(&order), timestamp, &Track::received(timestamp))?;
+            insert(transaction, id, Some(order), timestamp, &Track::received(timestamp))?;
             Ok(Added::Stored)
         })
     }
@@ -136,11 +136,7 @@ impl Database {
         Ok(news)
     }
 
-    fn select(
-        &self,
-        which: &str,
-        params: impl Params,
-    ) -> Result<Vec<StoredOrder>, OrdersError> {
+    fn select(&self, which: &str, params: impl Params) -> Result<Vec<StoredOrder>, OrdersError> {
         let sql = format!("SELECT {COLUMNS} FROM orders WHERE {which}");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params)?;

@@ -75,7 +75,7 @@ impl Orders for SqliteOrders {
         timestamp: Timestamp,
     ) -> Result<Added, OrdersError> {
         let order = order.clone();
-        self.calls.call(move |database| database.add(id, order, timestamp)).await
+        self.calls.call(move |database| database.add(id, &order, timestamp)).await
     }
 
     async fn get(&self, id: OrderId) -> Result<Option<StoredOrder>, OrdersError> {
@@ -116,8 +116,7 @@ impl Orders for SqliteOrders {
     }
 
     async fn mark_lost(&self, id: OrderId, since: Timestamp) -> Result<bool, OrdersError> {
-        let lose =
-            move |database: &mut Database| database.change(id, |track| track.lose(since));
+        let lose = move |database: &mut Database| database.change(id, |track| track.lose(since));
         self.calls.call(lose).await
     }
 
