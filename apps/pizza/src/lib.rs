@@ -7,3 +7,4 @@ pub mod order_id;
 pub mod orders;
 pub mod status;
 pub mod topics;
+pub mod web;
