@@ -1,8 +1,12 @@
 //! The pizza shop: four services chained by Kafka topics, and a web app.
 
+pub mod clock;
 pub mod customer_id;
 pub mod menu;
 pub mod order;
 pub mod order_id;
+pub mod orders;
+pub mod services;
+pub mod speed;
 pub mod status;
 pub mod topics;

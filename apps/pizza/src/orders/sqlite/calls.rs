@@ -58,11 +58,7 @@ impl Calls {
     }
 }
 
-fn run(
-    mut database: Database,
-    calls: &Receiver<Call>,
-    changes: &broadcast::Sender<OrderId>,
-) {
+fn run(mut database: Database, calls: &Receiver<Call>, changes: &broadcast::Sender<OrderId>) {
     loop {
         match calls.recv_timeout(WATCH_INTERVAL) {
             Ok(call) => call(&mut database),

@@ -136,11 +136,7 @@ impl Database {
         Ok(news)
     }
 
-    fn select(
-        &self,
-        which: &str,
-        params: impl Params,
-    ) -> Result<Vec<StoredOrder>, OrdersError> {
+    fn select(&self, which: &str, params: impl Params) -> Result<Vec<StoredOrder>, OrdersError> {
         let sql = format!("SELECT {COLUMNS} FROM orders WHERE {which}");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params)?;

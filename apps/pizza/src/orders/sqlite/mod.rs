@@ -116,8 +116,7 @@ impl Orders for SqliteOrders {
     }
 
     async fn mark_lost(&self, id: OrderId, since: Timestamp) -> Result<bool, OrdersError> {
-        let lose =
-            move |database: &mut Database| database.change(id, |track| track.lose(since));
+        let lose = move |database: &mut Database| database.change(id, |track| track.lose(since));
         self.calls.call(lose).await
     }
 
