@@ -22,8 +22,10 @@ use crate::topics;
 
 pub mod assemble;
 pub mod bake;
+pub mod deliver;
 mod event;
 mod keyed;
+mod notice;
 pub mod status;
 pub mod watchdog;
 
