@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod customer_id;
+pub mod in_memory;
 pub mod log;
 pub mod menu;
 pub mod order;

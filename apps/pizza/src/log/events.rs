@@ -9,26 +9,26 @@ use tracing::{debug, info, warn};
 use crate::topics;
 
 /// A sink that logs what it has published, but not what a service remembers.
-pub struct Produced<S> {
+pub struct Produced {
     service: &'static str,
-    sink: S,
+    sink: Box<dyn Sink>,
 }
 
-impl<S> Produced<S> {
+impl Produced {
     /// Logs what `service` publishes through `sink`.
-    pub const fn new(service: &'static str, sink: S) -> Self {
+    pub const fn new(service: &'static str, sink: Box<dyn Sink>) -> Self {
         Self { service, sink }
     }
 }
 
-impl<S> std::fmt::Debug for Produced<S> {
+impl std::fmt::Debug for Produced {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Produced").field("service", &self.service).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
-impl<S: Sink> Sink for Produced<S> {
+impl Sink for Produced {
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
         let published = self.sink.publish(batch).await?;
         for (record, metadata) in batch.outputs.iter().zip(self.sink.metadata()) {

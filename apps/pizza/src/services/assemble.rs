@@ -10,6 +10,7 @@ use jobstream::topology::{Executed, Topology};
 use tokio::time::sleep;
 use tracing::info;
 
+use super::Service;
 use super::event::AssembledEvent;
 use super::keyed::{ByOrder, Keyed};
 use crate::order::OrderEvent;
@@ -34,6 +35,11 @@ pub fn topology(speed: Speed) -> Topology {
                 super::told(id, Status::IN_THE_OVEN),
             ])
         })
+}
+
+/// The service that runs it.
+pub fn service(speed: Speed) -> Service {
+    Service::new(NAME, "pizza-assemble", &[topics::ORDERED], topology(speed))
 }
 
 struct Assemble {

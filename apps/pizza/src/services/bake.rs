@@ -11,6 +11,7 @@ use jobstream::topology::{Executed, Topology};
 use tokio::time::sleep;
 use tracing::info;
 
+use super::Service;
 use super::event::AssembledEvent;
 use super::keyed::{ByOrder, Keyed};
 use crate::speed::Speed;
@@ -30,6 +31,11 @@ pub fn topology(speed: Speed) -> Topology {
             let id = executed.input.id;
             Ok(vec![super::record(topics::BAKED, id), super::told(id, Status::OUT_FOR_DELIVERY)])
         })
+}
+
+/// The service that runs it.
+pub fn service(speed: Speed) -> Service {
+    Service::new(NAME, "pizza-bake", &[topics::ASSEMBLED], topology(speed))
 }
 
 struct Bake {

@@ -16,12 +16,14 @@ use jobstream::topology::{Executed, Topology};
 use tokio::time::sleep;
 use tracing::info;
 
+use super::Service;
 use super::keyed::{ByOrder, Keyed};
 use super::notice::{Notice, ReadNotice};
 use crate::customer_id::CustomerId;
 use crate::order_id::OrderId;
 use crate::speed::Speed;
 use crate::status::Status;
+use crate::topics;
 
 /// The service's name in its log.
 pub const NAME: &str = "msvc_delivery";
@@ -41,6 +43,12 @@ pub fn topology(speed: Speed) -> Topology {
             let told = status.map(|status| super::told(executed.input.id, status));
             Ok(told.into_iter().collect())
         })
+}
+
+/// The service that runs it.
+pub fn service(speed: Speed) -> Service {
+    Service::new(NAME, "pizza-deliver", &[topics::ORDERED, topics::BAKED], topology(speed))
+        .remembering(topics::DELIVERIES)
 }
 
 struct Deliver {

@@ -26,10 +26,12 @@ pub mod deliver;
 mod event;
 mod keyed;
 mod notice;
+mod service;
 pub mod status;
 pub mod watchdog;
 
 use event::StatusEvent;
+pub use service::{Delivery, Service};
 
 /// A topology of a service: its dead letters, and what becomes of their orders.
 fn builder() -> Builder {

@@ -9,11 +9,16 @@ use jobstream::sinks::{JobError, JobSink};
 use jobstream::topology::{Executed, Flow, Stage, Topology};
 use tracing::info;
 
+use super::Service;
 use super::event::StatusEvent;
 use super::keyed::{ByOrder, Keyed};
+use super::watchdog::Watchdog;
+use crate::clock::WallClock;
 use crate::order_id::OrderId;
 use crate::orders::Orders;
+use crate::speed::Speed;
 use crate::status::Status;
+use crate::topics;
 
 /// The service's name in its log.
 pub const NAME: &str = "msvc_status";
@@ -28,6 +33,12 @@ pub fn topology(orders: Arc<dyn Orders>) -> Topology {
         .execute(Arc::new(ReadModel { orders }))
         .ordered_by(|update: &Update| &update.partition)
         .encode(|_: &ConsumerRecord, _: Executed<Update, ()>| Ok(Vec::new()))
+}
+
+/// The service that runs it, and the watchdog beside it.
+pub fn service(orders: Arc<dyn Orders>, wall_clock: WallClock, speed: Speed) -> Service {
+    let watchdog = Watchdog::new(orders.clone(), wall_clock, speed);
+    Service::new(NAME, "pizza-status", &[topics::STATUS], topology(orders)).watched_by(watchdog)
 }
 
 /// Logs the status that an order is now shown with.

@@ -11,6 +11,7 @@
 //! as long as an order may take nothing is lost.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -77,7 +78,7 @@ impl Watchdog {
 
     /// Looks after the orders for ever. Dropping the future stops it between two looks, or in one
     /// of which the rest is left to the next.
-    pub async fn watch(&self) {
+    pub async fn watch(&self) -> Infallible {
         loop {
             sleep(self.look_every).await;
             if let Err(error) = self.look().await {
