@@ -15,3 +15,6 @@ pub const DELIVERIES: &str = "pizza-deliveries";
 
 /// The partitions of each topic.
 pub const PARTITIONS: i32 = 6;
+
+/// All of them.
+pub const ALL: [&str; 6] = [ORDERED, ASSEMBLED, BAKED, STATUS, DEAD_LETTER, DELIVERIES];

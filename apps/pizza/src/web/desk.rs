@@ -16,6 +16,7 @@ use tracing::warn;
 use super::publish::{self, Publication};
 use super::random::Random;
 use super::{Surroundings, WebError};
+use crate::clock::WallClock;
 use crate::order::Order;
 use crate::order_id::OrderId;
 use crate::orders::{Added, Orders, OrdersError};
@@ -58,7 +59,7 @@ pub(super) enum DeskError {
 
 /// The wall clock.
 #[derive(Clone)]
-struct Now(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+struct Now(WallClock);
 
 impl std::fmt::Debug for Now {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -94,8 +95,12 @@ impl Desk {
         let desk = Self { requests, publications, now: Now(Arc::clone(&now)) };
         let published = publish::run(due, orders, sink, now);
         let work = async {
-            let (published, ()) = future::join(published, clerk.run()).await;
-            Ok(published?)
+            let taken = async {
+                clerk.run().await;
+                Ok(())
+            };
+            future::try_join(taken, published).await?;
+            Ok(())
         };
         (desk, work)
     }
@@ -127,7 +132,7 @@ struct Clerk {
     publications: mpsc::Sender<Publication>,
     orders: Arc<dyn Orders>,
     random: Random,
-    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    now: WallClock,
     settled_after: Duration,
 }
 

@@ -22,11 +22,11 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use futures::future;
-use jobstream::record::Timestamp;
 use jobstream::sinks::{Sink, SinkError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::clock::WallClock;
 use crate::orders::Orders;
 
 mod assets;
@@ -68,8 +68,8 @@ pub struct Surroundings {
     pub session_key: SessionKey,
     /// Whether cookies are marked as `Secure`: where browsers come by HTTPS.
     pub has_https: bool,
-    /// The wall clock, in milliseconds since 1970.
-    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// The wall clock.
+    pub now: WallClock,
     /// Where ids and tokens come from.
     pub random: Random,
     /// How long a browser waits for the broker's acknowledgement before it is told that the

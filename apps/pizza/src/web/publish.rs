@@ -7,6 +7,7 @@ use jobstream::sinks::{Batch, Sink, SinkError};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
+use crate::clock::WallClock;
 use crate::order::{Order, OrderEvent};
 use crate::order_id::OrderId;
 use crate::orders::Orders;
@@ -61,7 +62,7 @@ pub(super) async fn run(
     mut publications: mpsc::Receiver<Publication>,
     orders: Arc<dyn Orders>,
     sink: Arc<dyn Sink>,
-    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    now: WallClock,
 ) -> Result<(), SinkError> {
     let mut due = Vec::new();
     while publications.recv_many(&mut due, MAX_BATCH).await > 0 {

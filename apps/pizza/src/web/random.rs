@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 /// Fills bytes at random; it comes from outside, so that a test can draw what it wants.
 #[derive(Clone)]
-pub struct Random(Arc<dyn Fn(&mut [u8]) + Send + Sync>);
+pub struct Random(Arc<Fill>);
+
+type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
 impl Random {
     /// A generator of one's own. Tokens are as hard to guess as its bytes.
