@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::publish::{self, Publication};
 use super::random::Random;
-use super::{Surroundings, WebError};
+use super::{SERVICE, Surroundings, WebError};
 use crate::clock::WallClock;
 use crate::order::Order;
 use crate::order_id::OrderId;
@@ -157,7 +157,7 @@ impl Clerk {
                 () = is_settled, if settled.is_some() => match self.left_over(opened_at).await {
                     Ok(publications) => (left_over, settled) = (publications, None),
                     Err(error) => {
-                        warn!(%error, "unpublished orders can't be read");
+                        warn!(service = SERVICE, %error, "unpublished orders can't be read");
                         settled = Some(Instant::now() + self.settled_after);
                     }
                 },

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use tracing::error;
 
+use super::SERVICE;
 use super::desk::DeskError;
 use crate::order_id::OrderId;
 use crate::orders::OrdersError;
@@ -105,14 +106,14 @@ impl IntoResponse for PageError {
 
 impl From<OrdersError> for PageError {
     fn from(error: OrdersError) -> Self {
-        error!(%error, "a page is not shown");
+        error!(service = SERVICE, %error, "a page is not shown");
         Self::Internal
     }
 }
 
 impl From<DeskError> for PageError {
     fn from(error: DeskError) -> Self {
-        error!(%error, "an order is not taken");
+        error!(service = SERVICE, %error, "an order is not taken");
         match error {
             DeskError::Full | DeskError::Closed => Self::Busy,
             DeskError::NoFreeId | DeskError::Orders(_) => Self::Internal,
@@ -125,7 +126,7 @@ pub(super) fn render(status: StatusCode, page: &impl Template) -> Response {
     match page.render() {
         Ok(text) => (status, Html(text)).into_response(),
         Err(error) => {
-            error!(%error, "a page can't be written");
+            error!(service = SERVICE, %error, "a page can't be written");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

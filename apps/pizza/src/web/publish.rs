@@ -7,6 +7,7 @@ use jobstream::sinks::{Batch, Sink, SinkError};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
+use super::SERVICE;
 use crate::clock::WallClock;
 use crate::order::{Order, OrderEvent};
 use crate::order_id::OrderId;
@@ -86,7 +87,9 @@ async fn publish(
         let outputs = due.iter().map(|publication| publication.record.clone()).collect();
         match sink.publish(&Batch { outputs, positions: Vec::new() }).await {
             Ok(_) => break,
-            Err(SinkError::Aborted(reason)) => warn!(reason, "a batch is published again"),
+            Err(SinkError::Aborted(reason)) => {
+                warn!(service = SERVICE, reason, "a batch is published again")
+            }
             Err(SinkError::TooLarge { outputs, others_published }) => {
                 refused.extend(outputs.into_iter().rev().map(|index| due.remove(index)));
                 if others_published {
@@ -102,11 +105,11 @@ async fn publish(
 /// An order that can't be published has failed; whoever waits for it learns that from the drop.
 async fn refuse(orders: &dyn Orders, refused: &Publication, now: Timestamp) {
     let id = refused.id;
-    warn!(%id, "a record is larger than the broker takes");
+    warn!(service = SERVICE, %id, "a record is larger than the broker takes");
     if refused.is_order
         && let Err(error) = orders.progress(id, Status::FAILED, now).await
     {
-        warn!(%id, %error, "an order has failed, and is not marked so");
+        warn!(service = SERVICE, %id, %error, "an order has failed, and is not marked so");
     }
 }
 
@@ -115,7 +118,7 @@ async fn acknowledge(orders: &dyn Orders, published: Publication, now: Timestamp
     if published.is_order
         && let Err(error) = orders.mark_published(id, now).await
     {
-        warn!(%id, %error, "an order is published, and not marked so");
+        warn!(service = SERVICE, %id, %error, "an order is published, and not marked so");
     }
     if let Some(acknowledged) = published.acknowledged {
         // Whoever asked may have gone.
