@@ -77,6 +77,17 @@ impl Shop {
         drop(self.stop.take());
     }
 
+    /// Waits for the end that the web app comes to by itself.
+    pub(crate) async fn served(self) -> Result<(), WebError> {
+        self.served.await.unwrap()
+    }
+
+    /// Ends the web app at once, as a crash does.
+    pub(crate) async fn crash(self) {
+        self.served.abort();
+        assert!(self.served.await.unwrap_err().is_cancelled());
+    }
+
     /// Stops the web app, and waits for its end.
     pub(crate) async fn close(mut self) -> Result<(), WebError> {
         self.stop();
