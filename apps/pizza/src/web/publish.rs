@@ -88,7 +88,7 @@ async fn publish(
         match sink.publish(&Batch { outputs, positions: Vec::new() }).await {
             Ok(_) => break,
             Err(SinkError::Aborted(reason)) => {
-                warn!(service = SERVICE, reason, "a batch is published again")
+                warn!(service = SERVICE, reason, "a batch is published again");
             }
             Err(SinkError::TooLarge { outputs, others_published }) => {
                 refused.extend(outputs.into_iter().rev().map(|index| due.remove(index)));
