@@ -127,8 +127,15 @@ impl Orders for InMemoryOrders {
         status: Status,
         timestamp: Timestamp,
     ) -> Result<bool, OrdersError> {
-        if let Entry::Vacant(entry) = self.rows().entry(id) {
-            entry.insert(Row { order: None, track: Track::of_event(status, timestamp) });
+        let is_unknown = match self.rows().entry(id) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(entry) => {
+                entry.insert(Row { order: None, track: Track::of_event(status, timestamp) });
+                true
+            }
+        };
+        if is_unknown {
+            self.tell(id);
             return Ok(true);
         }
         Ok(self.change(id, |track| track.tell(status, timestamp)))

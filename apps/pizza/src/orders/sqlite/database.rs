@@ -41,14 +41,14 @@ impl Database {
     pub(super) fn add(
         &mut self,
         id: OrderId,
-        order: Order,
+        order: &Order,
         timestamp: Timestamp,
     ) -> Result<Added, OrdersError> {
         self.write(|transaction| {
             if track(transaction, id)?.is_some() {
                 return Ok(Added::IdTaken);
             }
-            insert(transaction, id, Some(&order), timestamp, &Track::received(timestamp))?;
+            insert(transaction, id, Some(order), timestamp, &Track::received(timestamp))?;
             Ok(Added::Stored)
         })
     }

@@ -75,7 +75,7 @@ impl Orders for SqliteOrders {
         timestamp: Timestamp,
     ) -> Result<Added, OrdersError> {
         let order = order.clone();
-        self.calls.call(move |database| database.add(id, order, timestamp)).await
+        self.calls.call(move |database| database.add(id, &order, timestamp)).await
     }
 
     async fn get(&self, id: OrderId) -> Result<Option<StoredOrder>, OrdersError> {

@@ -17,7 +17,8 @@ const VERSION: i64 = 1;
 /// of any row.
 const TABLE: &str = "
     CREATE TABLE orders (
-        id            TEXT PRIMARY KEY,
+        id            TEXT PRIMARY KEY
+            CHECK (id GLOB '[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]'),
         customer_id   TEXT,
         content       TEXT,
         ordered_at    INTEGER NOT NULL,
