@@ -43,8 +43,7 @@ async fn what_no_service_can_read_is_a_dead_letter_and_its_order_has_failed() {
     ] {
         let shop = Shop::new();
         let order = id("3c91b");
-        let added = pizza::orders::Orders::add(&*shop.orders, order, &example(), shop.now()).await;
-        assert_eq!(added.unwrap(), pizza::orders::Added::Stored);
+        shop.store(order, &example()).await;
         shop.produce(topic, "3c91b", value);
         shop.run(&shop.services(), shop.all_are(&[order], Status::FAILED)).await;
         let dead_letters = shop.records(topics::DEAD_LETTER);

@@ -39,10 +39,11 @@ async fn an_order_that_is_known_is_delivered_when_it_is_baked() {
 async fn a_pizza_whose_order_comes_later_is_pending_and_delivered_in_double_time() {
     let shop = Shop::new();
     let order = id("3c91b");
+    shop.store(order, &example()).await;
     shop.produce(topics::BAKED, "3c91b", None);
     shop.run(&deliver_and_status(&shop), async {
         sleep(Duration::from_secs(3)).await;
-        shop.order(order, &example()).await;
+        shop.publish(order, &example()).await;
         shop.all_are(&[order], Status::DELIVERED).await;
     })
     .await;
@@ -56,10 +57,11 @@ async fn what_deliver_remembers_survives_its_crash_whichever_came_first() {
         let shop = Shop::new();
         let order = id("3c91b");
         let [deliver, status] = deliver_and_status(&shop);
+        shop.store(order, &example()).await;
         if baked_first {
             shop.produce(topics::BAKED, "3c91b", None);
         } else {
-            shop.order(order, &example()).await;
+            shop.publish(order, &example()).await;
         }
         {
             let worker = pizza::in_memory::worker(&shop.broker, &deliver, "1");
@@ -72,7 +74,7 @@ async fn what_deliver_remembers_survives_its_crash_whichever_came_first() {
         }
         shop.broker.members(deliver.group).iter().for_each(|member| shop.broker.expire(*member));
         if baked_first {
-            shop.order(order, &example()).await;
+            shop.publish(order, &example()).await;
         } else {
             shop.produce(topics::BAKED, "3c91b", None);
         }

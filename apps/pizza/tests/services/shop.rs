@@ -1,8 +1,10 @@
 //! The shop that the tests run: a broker whose wall clock is tokio's, and a read model.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ const LIMIT: Duration = Duration::from_secs(24 * 3_600);
 pub(crate) struct Shop {
     pub(crate) broker: Broker,
     pub(crate) orders: Arc<InMemoryOrders>,
+    /// How often a service was interrupted.
+    pub(crate) interruptions: AtomicUsize,
     wall_clock: WallClock,
     pub(crate) speed: Speed,
 }
@@ -46,7 +50,8 @@ impl Shop {
         let broker = broker.wall_clock(now).build();
         in_memory::create_topics(&broker);
         let orders = Arc::new(InMemoryOrders::new());
-        Self { broker, orders, wall_clock: Arc::new(now), speed: Speed::REAL }
+        let interruptions = AtomicUsize::new(0);
+        Self { broker, orders, interruptions, wall_clock: Arc::new(now), speed: Speed::REAL }
     }
 
     pub(crate) fn at_speed(mut self, factor: u32) -> Self {
@@ -70,15 +75,19 @@ impl Shop {
 
     /// Stores an order and publishes it, as the web app does.
     pub(crate) async fn order(&self, id: OrderId, order: &Order) {
-        let added = self.orders.add(id, order, self.now()).await.unwrap();
-        assert_eq!(added, Added::Stored);
-        self.publish(id, order);
-        self.orders.mark_published(id, self.now()).await.unwrap();
+        self.store(id, order).await;
+        self.publish(id, order).await;
     }
 
-    pub(crate) fn publish(&self, id: OrderId, order: &Order) {
+    pub(crate) async fn store(&self, id: OrderId, order: &Order) {
+        let added = self.orders.add(id, order, self.now()).await.unwrap();
+        assert_eq!(added, Added::Stored);
+    }
+
+    pub(crate) async fn publish(&self, id: OrderId, order: &Order) {
         let event = OrderEvent::new(order.clone(), self.now());
         self.produce(topics::ORDERED, id.as_str(), Some(&serde_json::to_string(&event).unwrap()));
+        self.orders.mark_published(id, self.now()).await.unwrap();
     }
 
     pub(crate) fn produce(&self, topic: &'static str, key: &str, value: Option<&str>) {
