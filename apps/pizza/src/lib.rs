@@ -12,3 +12,4 @@ pub mod services;
 pub mod speed;
 pub mod status;
 pub mod topics;
+pub mod web;
