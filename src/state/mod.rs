@@ -23,6 +23,8 @@ use crate::record::Topic;
 
 mod changes;
 mod handle;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod part;
 mod persist;
 

@@ -54,12 +54,13 @@ pub enum SettingsError {
 }
 
 impl SettingsError {
-    pub(super) fn missing(name: &str, expected: &str) -> Self {
+    /// A setting that must be there is not.
+    pub fn missing(name: &str, expected: &str) -> Self {
         Self::Missing { name: name.to_owned(), expected: expected.to_owned() }
     }
 
     /// Shows what was found in quotes.
-    pub(super) fn invalid(name: &str, found: &str, expected: impl Into<String>) -> Self {
+    pub fn invalid(name: &str, found: &str, expected: impl Into<String>) -> Self {
         Self::Invalid {
             name: name.to_owned(),
             found: format!("{found:?}"),
@@ -68,7 +69,7 @@ impl SettingsError {
     }
 
     /// Does not show what was found, but says what is wrong with it.
-    pub(super) fn wrong(name: &str, found: impl Into<String>, expected: impl Into<String>) -> Self {
+    pub fn wrong(name: &str, found: impl Into<String>, expected: impl Into<String>) -> Self {
         Self::Invalid { name: name.to_owned(), found: found.into(), expected: expected.into() }
     }
 }

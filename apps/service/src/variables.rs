@@ -7,9 +7,9 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::dotenv;
-use super::error::SettingsError;
-use super::names::is_secret;
+use crate::dotenv;
+use crate::error::SettingsError;
+use crate::names::is_secret;
 
 /// Where files are read from: the file system, or a test's table.
 pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
@@ -19,7 +19,7 @@ const TOPICS_FILE: &str = "./.env.topics";
 const DOTENV: &str = ".env";
 
 /// Names and values, none empty; remembers which were asked for.
-pub(super) struct Variables<'a> {
+pub struct Variables<'a> {
     values: BTreeMap<String, String>,
     asked: RefCell<BTreeSet<String>>,
     read: ReadFile<'a>,
@@ -30,7 +30,7 @@ impl<'a> Variables<'a> {
     ///
     /// # Errors
     /// If a file can't be read; those that nobody named may be missing.
-    pub(super) fn read(
+    pub fn read(
         environment: &BTreeMap<String, String>,
         read: ReadFile<'a>,
     ) -> Result<Self, SettingsError> {
@@ -80,29 +80,29 @@ impl<'a> Variables<'a> {
     }
 
     /// A text file that the variable `name` names.
-    pub(super) fn file(&self, name: &str, path: &str) -> Result<String, SettingsError> {
+    pub fn file(&self, name: &str, path: &str) -> Result<String, SettingsError> {
         utf8(name, path, (self.read)(Path::new(path)))
     }
 
     /// The value of a variable, if it has one.
-    pub(super) fn text(&self, name: &str) -> Option<String> {
+    pub fn text(&self, name: &str) -> Option<String> {
         self.asked.borrow_mut().insert(name.to_owned());
         self.values.get(name).cloned()
     }
 
     /// The value of a variable, or another one.
-    pub(super) fn text_or(&self, name: &str, default: &str) -> String {
+    pub fn text_or(&self, name: &str, default: &str) -> String {
         self.text(name).unwrap_or_else(|| default.to_owned())
     }
 
     /// The value of a variable that must have one.
-    pub(super) fn required(&self, name: &str, expected: &str) -> Result<String, SettingsError> {
+    pub fn required(&self, name: &str, expected: &str) -> Result<String, SettingsError> {
         self.text(name).ok_or_else(|| SettingsError::missing(name, expected))
     }
 
     /// A secret: the variable's value, or that of the file that `NAME_FILE` names, without the line
     /// end after it.
-    pub(super) fn secret(&self, name: &str) -> Result<Option<String>, SettingsError> {
+    pub fn secret(&self, name: &str) -> Result<Option<String>, SettingsError> {
         let file_name = format!("{name}_FILE");
         match (self.text(name), self.text(&file_name)) {
             (Some(_), Some(_)) => Err(SettingsError::Both { name: name.to_owned() }),
@@ -117,7 +117,7 @@ impl<'a> Variables<'a> {
     }
 
     /// A number, within a range.
-    pub(super) fn number<T>(
+    pub fn number<T>(
         &self,
         name: &str,
         range: std::ops::RangeInclusive<T>,
@@ -130,7 +130,7 @@ impl<'a> Variables<'a> {
     }
 
     /// A number within a range, if there is one.
-    pub(super) fn number_if_any<T>(
+    pub fn number_if_any<T>(
         &self,
         name: &str,
         range: std::ops::RangeInclusive<T>,
@@ -145,7 +145,7 @@ impl<'a> Variables<'a> {
     }
 
     /// A time in seconds, such as `25` or `0.5`, within a range of seconds.
-    pub(super) fn seconds(
+    pub fn seconds(
         &self,
         name: &str,
         range: std::ops::RangeInclusive<f64>,
@@ -159,12 +159,12 @@ impl<'a> Variables<'a> {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&self, name: &str, default: bool) -> Result<bool, SettingsError> {
+    pub fn boolean(&self, name: &str, default: bool) -> Result<bool, SettingsError> {
         self.choice(name, &[("true", true), ("false", false)], default)
     }
 
     /// One of several words, in any case.
-    pub(super) fn choice<T: Copy>(
+    pub fn choice<T: Copy>(
         &self,
         name: &str,
         choices: &[(&str, T)],
@@ -179,12 +179,12 @@ impl<'a> Variables<'a> {
     }
 
     /// The names that begin with a prefix, in order.
-    pub(super) fn names(&self, prefix: &str) -> impl Iterator<Item = &str> {
+    pub fn names(&self, prefix: &str) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
     }
 
     /// The names that begin with one of the prefixes and that nobody has asked for.
-    pub(super) fn unknown(&self, prefixes: &[&str]) -> Vec<String> {
+    pub fn unknown(&self, prefixes: &[&str]) -> Vec<String> {
         let asked = self.asked.borrow();
         let ours = |name: &&String| prefixes.iter().any(|prefix| name.starts_with(prefix));
         let names = self.values.keys().filter(ours);
@@ -199,4 +199,10 @@ fn utf8(name: &str, path: &str, read: io::Result<Vec<u8>>) -> Result<String, Set
         path: path.into(),
         error,
     })
+}
+
+impl std::fmt::Debug for Variables<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Variables").field("names", &self.values.keys()).finish_non_exhaustive()
+    }
 }

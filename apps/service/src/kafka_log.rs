@@ -11,12 +11,12 @@ use tracing::{debug, error, info, warn};
 const REPEAT_AFTER: Duration = Duration::from_secs(60);
 
 /// Logs what Kafka's clients tell.
-#[derive(Default)]
-pub(crate) struct KafkaLog {
+#[derive(Debug, Default)]
+pub struct KafkaLog {
     told: Mutex<Told>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Told {
     last: Vec<(ErrorKind, Instant)>,
     is_away: bool,
@@ -24,12 +24,12 @@ struct Told {
 
 impl KafkaLog {
     /// Brokers can't be reached; logged once a while.
-    pub(crate) fn is_away(&self, reason: &str) {
+    pub fn is_away(&self, reason: &str) {
         self.error(ErrorKind::Unreachable, reason);
     }
 
     /// Brokers have answered; logged if they were away.
-    pub(crate) fn is_back(&self) {
+    pub fn is_back(&self) {
         if std::mem::take(&mut self.told().is_away) {
             info!("Kafka available");
         }

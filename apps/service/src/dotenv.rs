@@ -1,6 +1,6 @@
 //! Files of settings: a `NAME=VALUE` a line.
 
-use super::error::SettingsError;
+use crate::error::SettingsError;
 
 /// The settings of a file, in its order.
 ///
@@ -10,7 +10,7 @@ use super::error::SettingsError;
 ///
 /// # Errors
 /// If a line is none of these; the error has its number.
-pub(super) fn parse(path: &str, text: &str) -> Result<Vec<(String, String)>, SettingsError> {
+pub(crate) fn parse(path: &str, text: &str) -> Result<Vec<(String, String)>, SettingsError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
@@ -76,14 +76,14 @@ fn in_double_quotes(text: &str) -> Result<(String, &str), &'static str> {
 }
 
 /// A value without the quotes around it, if it has a pair: some tools pass them on.
-pub(super) fn without_quotes(value: &str) -> &str {
+pub(crate) fn without_quotes(value: &str) -> &str {
     let inside = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
     inside('"').or_else(|| inside('\'')).unwrap_or(value)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::*;
 
     fn one(line: &str) -> String {
         parse("file", line).unwrap().remove(0).1

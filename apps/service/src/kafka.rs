@@ -5,19 +5,18 @@ use std::fmt;
 
 use jobstream::kafka::{ConfigError, KafkaConfig};
 
-use super::error::SettingsError;
-use super::names::{self, KAFKA_PREFIX};
-use super::variables::Variables;
+use crate::error::SettingsError;
+use crate::names::{self, KAFKA_PREFIX};
+use crate::variables::Variables;
 
 /// Names with the prefix that set no property.
 const OURS: [&str; 1] = ["KAFKA_BROKERS"];
 
 /// Properties that something else sets, and what does: librdkafka's other names for properties that
 /// the promises rest on, too.
-const SET_OTHERWISE: [(&str, &str); 6] = [
+const SET_OTHERWISE: [(&str, &str); 5] = [
     ("auto.commit.enable", "nothing: the delivery promises rest on its value"),
     ("bootstrap.servers", "KAFKA_BROKERS instead"),
-    ("group.id", "TOPIC_JOB_RUN_CONSUMER_GROUP_ID instead"),
     ("group.instance.id", "INSTANCE_ID instead"),
     ("metadata.broker.list", "KAFKA_BROKERS instead"),
     ("request.required.acks", "nothing: the delivery promises rest on its value"),
@@ -32,7 +31,11 @@ pub struct KafkaSettings {
 }
 
 impl KafkaSettings {
-    pub(super) fn read(variables: &Variables<'_>) -> Result<Self, SettingsError> {
+    /// Reads them; `group` says what is to be set instead of `group.id`.
+    ///
+    /// # Errors
+    /// If one is wrong or missing, or a file can't be read.
+    pub fn read(variables: &Variables<'_>, group: &'static str) -> Result<Self, SettingsError> {
         let expected = "the brokers as host:port, separated by commas";
         let brokers = variables.required("KAFKA_BROKERS", expected)?;
         let all: Vec<_> = brokers.split(',').map(str::trim).collect();
@@ -47,7 +50,7 @@ impl KafkaSettings {
                 false => variables.text(&name),
             };
             let Some(value) = value else { continue };
-            check(&name, &property)?;
+            check(&name, &property, group)?;
             properties.insert(property, value);
         }
         Ok(Self { brokers: all.join(","), properties })
@@ -109,11 +112,12 @@ fn property_names(variables: &Variables<'_>) -> Vec<String> {
 }
 
 /// A property that something else sets ends the start.
-fn check(name: &str, property: &str) -> Result<(), SettingsError> {
+fn check(name: &str, property: &str, group: &'static str) -> Result<(), SettingsError> {
     const PROMISE: &str = "nothing: the delivery promises rest on its value";
     let otherwise = SET_OTHERWISE.iter().find(|(name, _)| *name == property);
     let expected = match otherwise {
         Some((_, expected)) => *expected,
+        None if property == "group.id" => group,
         None if KafkaConfig::new("").property(property, "").is_err() => PROMISE,
         None => return Ok(()),
     };

@@ -2,26 +2,36 @@
 
 use std::collections::BTreeSet;
 
+use crate::KafkaSettings;
 use jobstream::kafka::{ConfigError, KafkaConfig, Topics};
-use mailjob::settings::KafkaSettings;
-
-use super::ServiceError;
 
 /// How librdkafka begins to say that it has no such property.
 const NO_SUCH_PROPERTY: &str = "No such configuration property";
 
 /// Settings that clients can be made from.
-pub(crate) struct Accepted {
-    pub(crate) config: KafkaConfig,
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The settings.
+    pub config: KafkaConfig,
     /// The variables that set no property, such as `KAFKA_PORT`, which Kubernetes injects.
-    pub(crate) unknown: Vec<String>,
+    pub unknown: Vec<String>,
+}
+
+/// librdkafka refuses a property, or all of them together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {reason}")]
+pub struct PropertyError {
+    /// The variable that it is about, as far as librdkafka says that.
+    pub variable: String,
+    /// What it says.
+    pub reason: String,
 }
 
 /// Passes over the properties that librdkafka does not have.
 ///
 /// # Errors
 /// If it refuses one that it has, or what one names can't be read.
-pub(crate) fn accept(settings: &KafkaSettings) -> Result<Accepted, ServiceError> {
+pub fn accept(settings: &KafkaSettings) -> Result<Accepted, PropertyError> {
     let mut unknown = BTreeSet::new();
     loop {
         let config = settings.without(&unknown);
@@ -37,7 +47,7 @@ pub(crate) fn accept(settings: &KafkaSettings) -> Result<Accepted, ServiceError>
             }
             Err(error) => {
                 let variable = settings.variable(&error);
-                return Err(ServiceError::Property { variable, reason: error.to_string() });
+                return Err(PropertyError { variable, reason: error.to_string() });
             }
         }
     }

@@ -1,10 +1,7 @@
-//! What is in a name: prefixes, secrets, properties.
-
-/// The prefixes of our names; one that begins so and is unknown is warned of.
-pub(super) const PREFIXES: [&str; 6] = ["EMAIL_", "JOB_", "KAFKA_", "MAIL_", "SMTP_", "TOPIC_"];
+//! What is in a name: secrets, properties.
 
 /// Begins every name that sets a property of librdkafka.
-pub(super) const KAFKA_PREFIX: &str = "KAFKA_";
+pub(crate) const KAFKA_PREFIX: &str = "KAFKA_";
 
 /// Settings that are not to be seen.
 const SECRETS: [&str; 3] = ["SMTP_LOGIN", "SMTP_PASSWORD", "SMTP_USER"];
@@ -22,23 +19,23 @@ const SECRET_PROPERTIES: [&str; 8] = [
 ];
 
 /// The property that a name sets: `KAFKA_SECURITY_PROTOCOL` sets `security.protocol`.
-pub(super) fn property(name: &str) -> Option<String> {
+pub(crate) fn property(name: &str) -> Option<String> {
     let property = name.strip_prefix(KAFKA_PREFIX).filter(|rest| !rest.is_empty())?;
     Some(property.to_ascii_lowercase().replace('_', "."))
 }
 
 /// The name that sets a property.
-pub(super) fn of_property(property: &str) -> String {
+pub(crate) fn of_property(property: &str) -> String {
     format!("{KAFKA_PREFIX}{}", property.to_ascii_uppercase().replace('.', "_"))
 }
 
 /// Whether a property is not to be seen.
-pub(super) fn is_secret_property(property: &str) -> bool {
+pub(crate) fn is_secret_property(property: &str) -> bool {
     SECRET_PROPERTIES.contains(&property)
 }
 
 /// Whether the value of a name is not to be seen.
-pub(super) fn is_secret(name: &str) -> bool {
+pub(crate) fn is_secret(name: &str) -> bool {
     SECRETS.contains(&name) || property(name).is_some_and(|name| is_secret_property(&name))
 }
 
