@@ -92,6 +92,9 @@ impl Window {
 
     pub(crate) async fn click(&self, xpath: &str) {
         let element = self.find(xpath).await;
+        // As a hand does: not below what sticks to the window's edges.
+        let script = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})";
+        self.post("/execute/sync", json!({"script": script, "args": [{ELEMENT: element}]})).await;
         self.post(&format!("/element/{element}/click"), json!({})).await;
     }
 
@@ -135,12 +138,23 @@ async fn call(port: u16, method: &str, path: &str, body: Option<&Value>) -> Valu
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let mut stream = BufReader::new(stream);
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let value = &serde_json::from_str::<Value>(body).unwrap()["value"];
+    // Chromedriver keeps the connection open.
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let start = head.len();
+        stream.read_line(&mut head).await.unwrap();
+        match head[start..].trim_end().to_ascii_lowercase().split_once(':') {
+            Some(("content-length", value)) => length = value.trim().parse().unwrap(),
+            None if start > 0 => break,
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    let value = &serde_json::from_slice::<Value>(&body).unwrap()["value"];
     assert!(head.starts_with("HTTP/1.1 200"), "{method} {path}: {value:#}");
     value.clone()
 }

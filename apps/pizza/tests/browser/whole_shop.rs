@@ -1,4 +1,5 @@
-//! The web app and every service on the in-memory broker, ten times as fast as in life. The web
+//! The web app and every service on the in-memory broker, ten times as fast as in life where a
+//! test does not want it slower. The web
 //! app and the status service open the read model's file for themselves, as two processes do.
 
 use std::num::NonZeroU32;
@@ -28,6 +29,15 @@ pub(crate) struct WholeShop {
 
 impl WholeShop {
     pub(crate) async fn open() -> Self {
+        Self::assembling_at(SPEED).await
+    }
+
+    /// A shop that leaves time to cancel: 2 to 6 s until a pizza is in the oven.
+    pub(crate) async fn assembling_in_real_time() -> Self {
+        Self::assembling_at(Speed::REAL).await
+    }
+
+    async fn assembling_at(speed: Speed) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("orders");
         let wall_clock = clock::system();
@@ -37,7 +47,7 @@ impl WholeShop {
         let [web, read_model] = [0; 2].map(|_| Arc::new(SqliteOrders::open(&path).unwrap()));
         let status = status::service(read_model, Arc::clone(&wall_clock), SPEED);
         let services =
-            [assemble::service(SPEED), bake::service(SPEED), deliver::service(SPEED), status];
+            [assemble::service(speed), bake::service(SPEED), deliver::service(SPEED), status];
         let (stop, stopped) = watch::channel(false);
         let runs = services.map(|service| run(broker.clone(), service, stopped.clone()));
         let services = tokio::spawn(join_all(runs).map(drop));
