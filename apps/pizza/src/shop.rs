@@ -111,8 +111,7 @@ impl WebApp {
             closed.await;
             info!(service, "Starting graceful shutdown...");
         };
-        web::serve(listener, orders, Arc::clone(&sink), surroundings, closed).await?;
-        sink.close().await.map_err(WebError::from)?;
+        web::serve(listener, orders, sink, surroundings, closed).await?;
         info!(service, "Graceful shutdown completed");
         Ok(())
     }
