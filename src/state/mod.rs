@@ -14,7 +14,9 @@
 //!
 //! What a job changes is published with the outputs of its record, in exactly-once mode in the
 //! transaction that holds the record's position too: after a crash the state tells of exactly the
-//! records that the position counts as finished. [`State::persist`] makes changes durable earlier.
+//! records that the position counts as finished. In at-least-once mode it may also tell of records
+//! that are delivered again, and a member that has lost a partition is not kept from changing its
+//! part. [`State::persist`] makes changes durable before the record is finished.
 
 use async_trait::async_trait;
 use smallvec::SmallVec;

@@ -3,12 +3,15 @@
 pub mod clock;
 pub mod customer_id;
 pub mod in_memory;
+pub mod ini;
 pub mod log;
 pub mod menu;
+pub mod on_kafka;
 pub mod order;
 pub mod order_id;
 pub mod orders;
 pub mod services;
+pub mod shop;
 pub mod speed;
 pub mod status;
 pub mod topics;
