@@ -1,5 +1,6 @@
 //! The whole shop, used by people with a real browser: Debian's chromium and chromium-driver.
 //! `PIZZA_SCREENSHOTS` names a folder for pictures of what they see; without it none is taken.
+#![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 
 mod driver;
 #[path = "../web/shop.rs"]

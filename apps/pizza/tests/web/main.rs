@@ -1,4 +1,5 @@
 //! The web app, asked by a client over TCP.
+#![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 
 mod cancelling;
 mod contrast;
