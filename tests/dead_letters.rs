@@ -1,4 +1,5 @@
 //! What goes with a dead letter.
+#![allow(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 
 mod support;
 
