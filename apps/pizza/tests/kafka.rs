@@ -1,4 +1,5 @@
 //! The shop on a real Kafka, in processes of its own.
+#![allow(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 
 use std::fs::{self, File};
 use std::path::PathBuf;

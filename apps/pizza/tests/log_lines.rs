@@ -2,6 +2,7 @@
 //!
 //! Alone in its process, since a subscriber that is not of the whole process misses lines whose
 //! places were first passed by a thread without one.
+#![allow(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 
 use std::io;
 use std::sync::{Arc, Mutex};

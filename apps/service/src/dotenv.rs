@@ -83,7 +83,7 @@ pub(crate) fn without_quotes(value: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use crate::*;
+    use super::*;
 
     fn one(line: &str) -> String {
         parse("file", line).unwrap().remove(0).1
