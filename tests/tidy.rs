@@ -110,6 +110,15 @@ fn clients_are_named_only_where_they_are_wrapped() {
 }
 
 #[test]
+fn the_pizza_shop_knows_neither_jobs_of_the_scheduler_nor_mail() {
+    no_line(
+        "the pizza shop imports what only mailjob needs",
+        |file| file.is_below(&["apps/pizza/"]),
+        |_, line| ["jobstream::job", "sinks::smtp", "mailjob"].iter().any(|it| line.contains(it)),
+    );
+}
+
+#[test]
 fn the_topology_knows_neither_kafka_nor_smtp_nor_mail() {
     no_line(
         "the topology names what it must not know",

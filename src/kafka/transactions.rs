@@ -20,6 +20,7 @@ use super::error::{is_fenced, is_group_fenced};
 use super::{Calls, ConfigError, KafkaConfig, KafkaEvent};
 use crate::position::PartitionPosition;
 use crate::record::ProducerRecord;
+use crate::sinks::RecordMetadata;
 use crate::sinks::kafka::{Producer, Refusal, Sent, take_too_large};
 use crate::sources::CommitError;
 use crate::sources::kafka::{Membership, offsets};
@@ -134,6 +135,7 @@ impl Transactions {
         let expected = positions.to_vec();
         let producer = self.call(move |core| core.begin(&expected)).await?;
         let together: Vec<_> = (0..outputs.len()).filter(|i| !alone.contains(i)).collect();
+        producer.expect(outputs.len());
         let mut refusals = producer.send(outputs, &together, Sent::Together).await;
         refusals.extend(producer.send(outputs, alone, Sent::Alone).await);
         drop(producer);
@@ -153,6 +155,11 @@ impl Transactions {
                 Failure::TooLarge(_) | Failure::Broken(_) => CommitError::Broken(reason),
             }
         })
+    }
+
+    /// Where the outputs of the last transaction are.
+    pub(super) fn metadata(&self) -> Vec<RecordMetadata> {
+        self.core().current().producer.metadata()
     }
 
     /// Aborts what is open, and ends.

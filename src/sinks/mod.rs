@@ -128,6 +128,12 @@ pub trait Sink: Send + Sync {
     /// See [`SinkError`].
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError>;
 
+    /// Where the outputs of the last batch that was published are, in the batch's order; nothing if
+    /// the sink does not keep that.
+    fn metadata(&self) -> Vec<RecordMetadata> {
+        Vec::new()
+    }
+
     /// Ends the sink; nothing is published afterwards.
     ///
     /// # Errors
@@ -143,6 +149,15 @@ pub struct Batch {
     /// Of each partition with news, the position at which the records behind `outputs` (and those
     /// finished without output) are finished.
     pub positions: Vec<PartitionPosition>,
+}
+
+/// Where a record that was published is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordMetadata {
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
 }
 
 /// What a sink has made durable.

@@ -8,8 +8,6 @@
 mod error;
 mod ids;
 mod mail;
-mod properties;
-mod signals;
 mod topics;
 mod workers;
 
@@ -28,10 +26,10 @@ use crate::environment;
 use crate::log::{self, JobLog, KafkaLog, MailLog};
 
 pub(crate) use error::ServiceError;
-pub(crate) use properties::{Accepted, accept};
+pub(crate) use jobstream_service::{Accepted, accept};
 pub(crate) use topics::named;
 
-use signals::Signals;
+use jobstream_service::Signals;
 
 /// Runs the service until a signal ends it, or something that no time mends.
 ///

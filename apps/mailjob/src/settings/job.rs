@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use jobstream::topology::{Ambiguous, Limits, Retry};
-
-use super::error::SettingsError;
-use super::variables::Variables;
+use jobstream_service::{SettingsError, Variables};
 
 const WORKERS_MAX: usize = 256;
 const IN_FLIGHT_MAX: usize = 1_000_000;
