@@ -9,8 +9,8 @@
 //!  read model ◀── status ◀──────────────────── pizza-status ◀─────┴──────────────┘
 //! ```
 //!
-//! Each is a [`Topology`](jobstream::topology::Topology). What it can't read is a dead letter, beside
-//! which it tells that the order has [failed](Status::FAILED).
+//! Each is a [`Topology`]. What it can't read is a dead letter, beside which it tells that the order
+//! has [failed](Status::FAILED).
 
 use bytes::Bytes;
 use jobstream::record::{ConsumerRecord, ProducerRecord};
