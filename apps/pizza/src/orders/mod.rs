@@ -82,9 +82,9 @@ pub trait Orders: fmt::Debug + Send + Sync {
     async fn unpublished(&self, before: Timestamp) -> Result<Vec<StoredOrder>, OrdersError>;
 
     /// Takes note of a status that an event of `timestamp` has told, by the rules of
-    /// [`Progress::told`](crate::status::Progress::told), and says whether it was news: a redelivered
-    /// event changes nothing. The status of an id that is not known is kept: `get` has nothing to
-    /// show, but the id is taken.
+    /// [`Progress::told`](crate::status::Progress::told), and says whether it was news: a
+    /// redelivered event changes nothing. The status of an id that is not known is kept: `get` has
+    /// nothing to show, but the id is taken.
     ///
     /// # Errors
     /// If the store can't be written.

@@ -24,7 +24,8 @@ pub struct StoredOrder {
 pub struct Track {
     /// Where it is.
     pub progress: Progress,
-    /// When it got there by itself, in milliseconds since 1970: being marked as lost is no progress.
+    /// When it got there by itself, in milliseconds since 1970: being marked as lost is no
+    /// progress.
     pub progressed_at: Timestamp,
     /// Whether the broker has the order, by its acknowledgement or because a service told of it.
     pub is_published: bool,

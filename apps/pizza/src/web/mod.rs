@@ -10,7 +10,8 @@
 //!
 //! Every page is rendered here and works without a script. All a customer can reach is theirs: an
 //! order of somebody else does not exist (404). Every form carries its session's token, every
-//! answer the headers of [`headers`], and a request's body is at most [`MAX_BODY_BYTES`].
+//! answer headers that forbid what it does not need, and a request's body is at most
+//! [`MAX_BODY_BYTES`].
 
 use std::fmt;
 use std::future::Future;

@@ -60,7 +60,7 @@ impl Shop {
         let (stop, stopped) = oneshot::channel::<()>();
         let sink = Arc::new(broker.producer());
         let served = web::serve(listener, Arc::clone(&orders), sink, surroundings, async {
-            drop(stopped.await)
+            drop(stopped.await);
         });
         let served = tokio::spawn(served);
         Self { address, broker, orders, clock, stop: Some(stop), served }
