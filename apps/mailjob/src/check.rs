@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use jobstream::kafka::{KafkaConfig, Topics};
 use jobstream::sinks::smtp::{MailConfig, ServerReport};
+use jobstream_service::environment;
 use mailjob::settings::{Settings, TopicSettings};
 
-use crate::environment;
 use crate::log::MailLog;
 use crate::service::{Accepted, ServiceError, accept, mail_sink, named};
 

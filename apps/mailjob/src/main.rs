@@ -1,24 +1,16 @@
 //! The command line of the mail executor.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
+use jobstream_service::EXIT_FAILURE;
 
 mod check;
 mod cli;
 mod demo;
-mod environment;
 mod log;
 mod service;
 mod submit;
-
-/// Wrong usage, a wrong setting or an unreadable file.
-const EXIT_USAGE: u8 = 2;
-/// Anything else that went wrong.
-const EXIT_FAILURE: u8 = 1;
-/// A second signal.
-const EXIT_ABORTED: u8 = 130;
 
 fn main() -> ExitCode {
     let command = cli::Cli::parse().command;
@@ -45,7 +37,5 @@ fn main() -> ExitCode {
 
 /// Says in one line what went wrong.
 fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
-    // Where standard error can't be written either, the exit code is all there is to say.
-    drop(writeln!(anstream::stderr(), "mailjob: {error}"));
-    ExitCode::from(code)
+    jobstream_service::fail("mailjob", code, error)
 }

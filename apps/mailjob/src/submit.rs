@@ -9,14 +9,13 @@ use jobstream::kafka::{KafkaConfig, Topics};
 use jobstream::record::{ProducerRecord, Topic};
 use jobstream::sinks::kafka::KafkaSink;
 use jobstream::sinks::{Batch, Sink as _, SinkError};
+use jobstream_service::{EXIT_FAILURE, EXIT_USAGE, environment};
 use mailjob::settings::{ProducerSettings, SettingsError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::cli::SubmitArgs;
-use crate::environment;
 use crate::service::{Accepted, ServiceError, accept, named};
-use crate::{EXIT_FAILURE, EXIT_USAGE};
 
 /// Records that are produced at once.
 const BATCH_RECORDS: usize = 1_000;

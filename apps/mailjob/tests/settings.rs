@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use jobstream::sinks::smtp::TlsMode;
 use jobstream::topology::{Ambiguous, Limits, Retry};
-use mailjob::settings::{Delivery, LogFormat, LogLevel, ProducerSettings, Settings, SettingsError};
+use mailjob::settings::{Delivery, LogFormat, ProducerSettings, Settings, SettingsError};
 use mailjob::topology::Topics;
+use tracing::Level;
 
 /// The least with which the service starts.
 const LEAST: [(&str, &str); 3] = [
@@ -60,7 +61,7 @@ fn the_defaults_are_those_of_the_service_that_this_replaces() {
     assert_eq!(settings.mail.tls, TlsMode::Opportunistic);
     assert_eq!(settings.mail.login, None);
     assert_eq!(settings.metrics_port, None);
-    assert_eq!((settings.log.level, settings.log.format), (LogLevel::Info, LogFormat::Text));
+    assert_eq!((settings.log.level, settings.log.format), (Level::INFO, LogFormat::Text));
     assert_eq!(settings.warnings, [""; 0]);
 }
 
@@ -85,7 +86,7 @@ fn the_environment_goes_before_dotenv_and_dotenv_before_the_topics_file() {
     let settings = read(&environment, &files).unwrap();
     let Topics { jobs, results, dead_letters } = settings.topics.topics;
     assert_eq!([&*jobs, &*results, &*dead_letters], ["one", "two-r", "d"]);
-    assert_eq!(settings.log.level, LogLevel::Warn, "an empty value is no value");
+    assert_eq!(settings.log.level, Level::WARN, "an empty value is no value");
 }
 
 #[test]
@@ -190,7 +191,7 @@ fn the_words_of_choices_are_taken_in_any_case() {
     let settings = settings.unwrap();
     assert_eq!(settings.job.delivery, Delivery::ExactlyOnce);
     assert_eq!(settings.job.retry.ambiguous, Ambiguous::Park);
-    assert_eq!((settings.log.level, settings.log.format), (LogLevel::Debug, LogFormat::Json));
+    assert_eq!((settings.log.level, settings.log.format), (Level::DEBUG, LogFormat::Json));
     assert_eq!(settings.mail.tls, TlsMode::Implicit);
 }
 

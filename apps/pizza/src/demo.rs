@@ -7,8 +7,7 @@ use pizza::orders::{InMemoryOrders, Orders};
 use pizza::services::{assemble, bake, deliver, status};
 use pizza::shop::{BoxedSink, Shop, WebApp};
 use pizza::web::{Random, SessionKey};
-use pizza::{clock, in_memory, log};
-use tracing::Level;
+use pizza::{clock, in_memory};
 
 use crate::cli::DemoArgs;
 use crate::open::{listen, surroundings};
@@ -19,7 +18,6 @@ use crate::run::CommandError;
 /// # Errors
 /// If it can't listen.
 pub(crate) async fn open(args: &DemoArgs) -> Result<Shop, CommandError> {
-    log::start(Level::INFO);
     let listener = listen(args.listen).await?;
     let now = clock::system();
     let broker = Broker::builder().wall_clock({

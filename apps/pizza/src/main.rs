@@ -1,9 +1,11 @@
 //! The command line of the pizza shop.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use jobstream_service::EXIT_FAILURE;
+use pizza::log;
+use tracing::Level;
 
 mod cli;
 mod demo;
@@ -13,13 +15,6 @@ mod run;
 use cli::Command;
 use open::Part;
 use run::{CommandError, until_signal};
-
-/// Wrong usage, a wrong setting or an unreadable file.
-const EXIT_USAGE: u8 = 2;
-/// Anything else that went wrong.
-const EXIT_FAILURE: u8 = 1;
-/// A second signal.
-const EXIT_ABORTED: u8 = 130;
 
 fn main() -> ExitCode {
     let command = cli::Cli::parse().command;
@@ -35,7 +30,10 @@ fn main() -> ExitCode {
 
 async fn run(command: &Command) -> Result<(), CommandError> {
     let (parts, args): (&[Part], _) = match command {
-        Command::Demo(args) => return until_signal(demo::open(args)).await,
+        Command::Demo(args) => {
+            let _log = log::start(Level::INFO).map_err(CommandError::Log)?;
+            return until_signal(demo::open(args)).await;
+        }
         Command::All(args) => (&open::ALL, args),
         Command::Webapp(args) => (&[Part::WebApp], args),
         Command::Assemble(args) => (&[Part::Assemble], args),
@@ -43,12 +41,12 @@ async fn run(command: &Command) -> Result<(), CommandError> {
         Command::Deliver(args) => (&[Part::Deliver], args),
         Command::Status(args) => (&[Part::Status], args),
     };
-    until_signal(open::open(parts, args)).await
+    let settings = open::settings(args)?;
+    let _log = log::start(settings.level).map_err(CommandError::Log)?;
+    until_signal(open::open(parts, args, settings)).await
 }
 
 /// Says in one line what went wrong.
 fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
-    // Where standard error can't be written either, the exit code is all there is to say.
-    drop(writeln!(anstream::stderr(), "pizza: {error}"));
-    ExitCode::from(code)
+    jobstream_service::fail("pizza", code, error)
 }

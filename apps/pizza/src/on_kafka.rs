@@ -1,24 +1,15 @@
 //! The shop's ends on Kafka.
 
-use std::time::Duration;
-
-use jobstream::kafka::{
-    ConfigError, ErrorKind, KafkaConfig, NewTopic, TopicError, TopicState, Topics, exactly_once,
-};
+use jobstream::kafka::{ConfigError, KafkaConfig, NewTopic, TopicState, Topics, exactly_once};
 use jobstream::sinks::kafka::KafkaSink;
 use jobstream::sources::kafka::KafkaSource;
 use jobstream::state::Store;
 use jobstream::state::kafka::KafkaStore;
 use jobstream::topology::Worker;
-use jobstream_service::KafkaLog;
-use tokio::time::sleep;
-use tracing::info;
+use jobstream_service::{EnsureError, KafkaLog, ensure_topic};
 
 use crate::services::{Delivery, Service};
 use crate::topics;
-
-/// The wait before brokers that are away are asked again.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What can't be had of Kafka.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +19,7 @@ pub enum KafkaError {
     Config(#[from] ConfigError),
     /// The brokers refuse what no time mends.
     #[error("Kafka: {0}")]
-    Topic(#[from] TopicError),
+    Topic(#[from] EnsureError),
     /// A topic does not fit: an order has one number of partition on all of them.
     #[error("Kafka: topic '{topic}': found {found} partitions, expected {}", topics::PARTITIONS)]
     Partitions {
@@ -50,24 +41,11 @@ pub async fn create_topics(
 ) -> Result<(), KafkaError> {
     let client = Topics::new(config)?;
     for topic in topics::ALL {
-        let state = loop {
-            match client.ensure(&new_topic(topic, replicas)).await {
-                Err(error) if error.kind == ErrorKind::Unreachable => {
-                    log.is_away(&error.reason);
-                    sleep(ASK_AGAIN_AFTER).await;
-                }
-                ensured => break ensured?,
-            }
-        };
-        log.is_back();
-        match state {
-            TopicState::Created => info!("Topic '{topic}' created successfully."),
-            TopicState::Existed { partitions: found } if found == topics::PARTITIONS as usize => {
-                info!("Topic '{topic}' already exists.");
-            }
-            TopicState::Existed { partitions: found } => {
-                return Err(KafkaError::Partitions { topic, found });
-            }
+        let state = ensure_topic(&client, &new_topic(topic, replicas), true, log).await?;
+        if let TopicState::Existed { partitions: found } = state
+            && found != topics::PARTITIONS as usize
+        {
+            return Err(KafkaError::Partitions { topic, found });
         }
     }
     Ok(())

@@ -5,18 +5,21 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{env, fs, io};
+use std::{fs, io};
 
 use jobstream::kafka::KafkaConfig;
 use jobstream::sinks::kafka::KafkaSink;
-use jobstream_service::{Accepted, KafkaLog, KafkaSettings, SettingsError, Variables, accept};
+use jobstream_service::{
+    Accepted, KafkaLog, KafkaSettings, SettingsError, Variables, accept, environment, log_level,
+    random_id,
+};
 use pizza::clock::{self, WallClock};
 use pizza::on_kafka::KafkaError;
 use pizza::orders::{Orders, SqliteOrders};
 use pizza::services::{Service, assemble, bake, deliver, status};
 use pizza::shop::{BoxedSink, Shop, WebApp};
 use pizza::web::{Random, SessionKey, Surroundings};
-use pizza::{ini, log, on_kafka};
+use pizza::{ini, on_kafka};
 use tokio::net::TcpListener;
 use tracing::{Level, warn};
 
@@ -45,10 +48,16 @@ pub(crate) const ALL: [Part; 5] =
 /// Parts of the shop, between their ends on Kafka; completes when the topics are there.
 ///
 /// # Errors
-/// If a setting is wrong, or something that no time mends is in the way.
-pub(crate) async fn open(parts: &[Part], args: &KafkaArgs) -> Result<Shop, CommandError> {
-    log::start(Level::INFO);
-    let Settings { kafka, instance } = settings(args)?;
+/// If something that no time mends is in the way.
+pub(crate) async fn open(
+    parts: &[Part],
+    args: &KafkaArgs,
+    settings: Settings,
+) -> Result<Shop, CommandError> {
+    let Settings { kafka, unknown, instance, .. } = settings;
+    for name in unknown {
+        warn!("{name}: unknown setting, and no property of librdkafka");
+    }
     let kafka_log = Arc::new(KafkaLog::default());
     let kafka = kafka.observer(kafka_log.clone());
     // Before anything else: a port that is taken is said at once.
@@ -121,16 +130,23 @@ pub(crate) fn surroundings(
 }
 
 /// What the parts on Kafka are told.
-struct Settings {
+pub(crate) struct Settings {
     kafka: KafkaConfig,
+    /// Variables that set no property.
+    unknown: Vec<String>,
     /// Names this process among live ones.
     instance: String,
+    /// The least severe lines that are logged.
+    pub(crate) level: Level,
 }
 
-fn settings(args: &KafkaArgs) -> Result<Settings, CommandError> {
-    let variables = environment(args.config.as_deref())?;
-    let read = |path: &Path| fs::read(path);
-    let variables = Variables::read(&variables, &read)?;
+/// Reads them.
+///
+/// # Errors
+/// If one is wrong or missing, or a file can't be read.
+pub(crate) fn settings(args: &KafkaArgs) -> Result<Settings, CommandError> {
+    let variables = with_properties_of(args.config.as_deref())?;
+    let variables = Variables::read(&variables, &environment::read_file)?;
     let kafka = KafkaSettings::read(&variables, "nothing: each service has its own")?;
     for (property, why) in [
         ("partitioner", "nothing: the watchdog finds an order by its default"),
@@ -142,24 +158,19 @@ fn settings(args: &KafkaArgs) -> Result<Settings, CommandError> {
         }
     }
     let Accepted { config, unknown } = accept(&kafka)?;
-    for name in unknown {
-        warn!("{name}: unknown setting, and no property of librdkafka");
-    }
-    let random = || format!("{:016x}", u64::from_be_bytes(Random::of_system().bytes()));
+    let random = || format!("{:016x}", random_id());
     let id = variables.text("INSTANCE_ID");
     let kafka = match &id {
         Some(id) => config.instance_id(id),
         None => config,
     };
-    Ok(Settings { kafka, instance: id.unwrap_or_else(random) })
+    let instance = id.unwrap_or_else(random);
+    Ok(Settings { kafka, unknown, instance, level: log_level(&variables)? })
 }
 
 /// The environment, where the properties of a file have replaced the variables of their names.
-fn environment(config: Option<&Path>) -> Result<BTreeMap<String, String>, CommandError> {
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    let mut variables: BTreeMap<_, _> = env::vars_os().filter_map(text).collect();
+fn with_properties_of(config: Option<&Path>) -> Result<BTreeMap<String, String>, CommandError> {
+    let mut variables = environment::variables();
     let Some(path) = config else { return Ok(variables) };
     let file = fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
     let properties = ini::properties(&file)

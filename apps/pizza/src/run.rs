@@ -1,16 +1,15 @@
 //! Runs a shop until a signal ends it.
 
 use std::io;
-use std::pin::pin;
 
-use jobstream_service::{PropertyError, SettingsError, Signals};
+use jobstream_service::{
+    EXIT_FAILURE, EXIT_USAGE, PropertyError, SettingsError, SignalError, Signals,
+};
 use pizza::on_kafka::KafkaError;
 use pizza::orders::OrdersError;
 use pizza::shop::{Shop, ShopError};
 use pizza::web::SessionKeyError;
 use tokio::sync::watch;
-
-use crate::{EXIT_ABORTED, EXIT_FAILURE, EXIT_USAGE};
 
 /// Why a command has ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -31,10 +30,10 @@ pub(crate) enum CommandError {
     Kafka(#[from] KafkaError),
     #[error(transparent)]
     Shop(#[from] ShopError),
-    #[error("signals can't be heard: {0}")]
-    Signals(io::Error),
-    #[error("ended at once by a second signal: what was in flight will be done again")]
-    Aborted,
+    #[error("log lines can't be written: {0}")]
+    Log(io::Error),
+    #[error(transparent)]
+    Signal(#[from] SignalError),
 }
 
 impl CommandError {
@@ -44,7 +43,7 @@ impl CommandError {
             Self::Settings(_) | Self::Property(_) | Self::ConfigLine(..) | Self::SessionKey(_) => {
                 EXIT_USAGE
             }
-            Self::Aborted => EXIT_ABORTED,
+            Self::Signal(error) => error.exit_code(),
             _ => EXIT_FAILURE,
         }
     }
@@ -58,23 +57,14 @@ impl CommandError {
 pub(crate) async fn until_signal(
     open: impl Future<Output = Result<Shop, CommandError>>,
 ) -> Result<(), CommandError> {
-    let mut signals = Signals::new().map_err(CommandError::Signals)?;
+    let mut signals = Signals::new()?;
     let shop = tokio::select! {
         biased;
         shop = open => shop?,
         () = signals.next() => return Ok(()),
     };
     let closing = watch::Sender::new(false);
-    let mut run = pin!(shop.run(closing.clone()));
-    tokio::select! {
-        biased;
-        ended = &mut run => return Ok(ended?),
-        () = signals.next() => {}
-    }
-    closing.send_replace(true);
-    tokio::select! {
-        biased;
-        ended = run => Ok(ended?),
-        () = signals.next() => Err(CommandError::Aborted),
-    }
+    let run = shop.run(closing.clone());
+    let close = || _ = closing.send_replace(true);
+    signals.stop_at_next(async { Ok(run.await?) }, close).await
 }

@@ -64,6 +64,26 @@ fn what_is_wrong_is_said_in_one_line_before_anything_starts() {
 }
 
 #[test]
+fn the_level_of_the_log_is_a_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let bake = |level: &str| {
+        let mut command = pizza(&["bake"]);
+        command.env("KAFKA_BROKERS", "127.0.0.1:1").env("LOGLEVEL", level).current_dir(&folder);
+        command
+    };
+    let mut service = bake("debug").spawn().unwrap();
+    let mut lines = BufReader::new(service.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.starts_with("(pizza) DEBUG ")), "ended without a line");
+    service.kill().unwrap();
+    service.wait().unwrap();
+
+    let ended = bake("loud").output().unwrap();
+    assert_eq!(ended.status.code(), Some(2));
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert!(error.starts_with("pizza: LOGLEVEL: found \"loud\", expected ERROR or "), "{error}");
+}
+
+#[test]
 fn an_address_that_is_taken_is_said() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

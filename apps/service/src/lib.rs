@@ -1,5 +1,5 @@
-//! What the applications share: settings from variables and files, the properties of Kafka among
-//! them, signals, and log lines of Kafka's clients.
+//! What the applications share as services: settings from variables and files, the properties of
+//! Kafka among them, output topics, signals, exit codes, and what writes log lines.
 //!
 //! ```text
 //!  environment ─┐
@@ -8,17 +8,28 @@
 //! ```
 
 mod dotenv;
+pub mod environment;
 mod error;
+mod exit;
+mod ids;
 mod kafka;
 mod kafka_log;
+mod log_level;
+mod log_writer;
 mod names;
 mod properties;
 mod signals;
+mod topics;
 mod variables;
 
 pub use error::SettingsError;
+pub use exit::{EXIT_ABORTED, EXIT_FAILURE, EXIT_USAGE, fail};
+pub use ids::random_id;
 pub use kafka::KafkaSettings;
 pub use kafka_log::KafkaLog;
+pub use log_level::log_level;
+pub use log_writer::{Log, Writer, start_log};
 pub use properties::{Accepted, PropertyError, accept};
-pub use signals::Signals;
+pub use signals::{SignalError, Signals};
+pub use topics::{EnsureError, ensure_topic};
 pub use variables::{ReadFile, Variables};

@@ -17,13 +17,13 @@ use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use jobstream::record::ProducerRecord;
 use jobstream::sinks::smtp::{ConfigError, MailConfig, MailSink, TlsMode};
 use jobstream::topology::{Ambiguous, Retry, RunError, Topology};
+use jobstream_service::{EXIT_ABORTED, EXIT_FAILURE, EXIT_USAGE};
 use jobstream_testkit::broker::{Broker, Isolation, ProduceError, Retention, TopicOptions};
 use jobstream_testkit::smtp::{Keep, SmtpServer, StartError};
 use mailjob::topology::{Topics, topology};
 use tokio::time::Instant;
 
 use crate::cli::DemoArgs;
-use crate::{EXIT_ABORTED, EXIT_FAILURE, EXIT_USAGE};
 use fates::{Counts, Fates};
 use input::Input;
 use output::JsonLines;

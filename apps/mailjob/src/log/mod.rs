@@ -3,17 +3,16 @@
 mod events;
 mod line;
 mod mail;
-mod writer;
 
 use std::io;
 
-use mailjob::settings::{LogLevel, LogSettings};
+use jobstream_service::start_log;
+use mailjob::settings::LogSettings;
 use tracing_subscriber::filter::LevelFilter;
 
 pub(crate) use events::JobLog;
-pub(crate) use jobstream_service::KafkaLog;
+pub(crate) use jobstream_service::{KafkaLog, Log};
 pub(crate) use mail::MailLog;
-pub(crate) use writer::Log;
 
 use line::Line;
 
@@ -22,18 +21,11 @@ use line::Line;
 /// # Errors
 /// If the system gives no thread to write them.
 pub(crate) fn start(settings: &LogSettings) -> io::Result<Log> {
-    let level = match settings.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
     let line = Line::new(settings.format, settings.environment.clone());
     let notice = line.clone();
-    let (writer, log) = writer::start(io::stdout(), move |lines| notice.dropped(lines))?;
+    let (writer, log) = start_log(io::stdout(), move |lines| notice.dropped(lines))?;
     let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
+        .with_max_level(LevelFilter::from_level(settings.level))
         .with_writer(writer)
         .event_format(line)
         .finish();

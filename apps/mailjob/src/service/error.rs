@@ -4,10 +4,8 @@ use std::io;
 
 use jobstream::sinks::smtp;
 use jobstream::topology::RunError;
-use jobstream_service::PropertyError;
+use jobstream_service::{EXIT_FAILURE, EXIT_USAGE, PropertyError, SignalError};
 use mailjob::settings::SettingsError;
-
-use crate::{EXIT_ABORTED, EXIT_FAILURE, EXIT_USAGE};
 
 /// Why a command on Kafka has ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -29,10 +27,8 @@ pub(crate) enum ServiceError {
     Run(#[from] RunError),
     #[error("log lines can't be written: {0}")]
     Log(io::Error),
-    #[error("signals can't be heard: {0}")]
-    Signals(io::Error),
-    #[error("ended at once by a second signal: what was in flight will be done again")]
-    Aborted,
+    #[error(transparent)]
+    Signal(#[from] SignalError),
     /// What `check` has found; said already.
     #[error("{0} of the checks failed")]
     Checks(usize),
@@ -43,7 +39,7 @@ impl ServiceError {
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::Settings(_) | Self::Property(_) | Self::MailSettings(_) => EXIT_USAGE,
-            Self::Aborted => EXIT_ABORTED,
+            Self::Signal(error) => error.exit_code(),
             _ => EXIT_FAILURE,
         }
     }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use jobstream::sinks::smtp::{Login, MailSink, ServerFaultKind};
+use jobstream_service::environment;
 use mailjob::settings::Settings;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::ServiceError;
-use crate::environment;
 use crate::log::MailLog;
 
 /// The wait before the server is asked again.

@@ -6,30 +6,26 @@
 //! ```
 
 mod error;
-mod ids;
 mod mail;
 mod topics;
 mod workers;
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use jobstream::kafka::KafkaConfig;
 use jobstream::sinks::smtp::{MailConfig, MailSink, TcpConnect};
 use jobstream::topology::{Drained, Topology, Worker};
+use jobstream_service::{Signals, environment, random_id};
 use mailjob::settings::Settings;
 use mailjob::topology::topology;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::environment;
 use crate::log::{self, JobLog, KafkaLog, MailLog};
 
 pub(crate) use error::ServiceError;
 pub(crate) use jobstream_service::{Accepted, accept};
 pub(crate) use topics::named;
-
-use jobstream_service::Signals;
 
 /// Runs the service until a signal ends it, or something that no time mends.
 ///
@@ -40,22 +36,14 @@ pub(crate) async fn run() -> Result<(), ServiceError> {
     let _log = log::start(&settings.log).map_err(ServiceError::Log)?;
     info!("Creating job-executor app");
     settings.warnings.iter().for_each(|warning| warn!("{warning}"));
-    let mut signals = Signals::new().map_err(ServiceError::Signals)?;
+    let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
     let service = Service::new(settings)?;
-    let mut run = pin!(service.run(stopped));
-    tokio::select! {
-        biased;
-        ended = &mut run => return ended,
-        () = signals.next() => {}
-    }
-    info!("Starting graceful shutdown...");
-    stop.send_replace(true);
-    tokio::select! {
-        biased;
-        ended = run => ended?,
-        () = signals.next() => return Err(ServiceError::Aborted),
-    }
+    let begin = || {
+        info!("Starting graceful shutdown...");
+        stop.send_replace(true);
+    };
+    signals.stop_at_next(service.run(stopped), begin).await?;
     info!("Graceful shutdown completed");
     Ok(())
 }
@@ -82,7 +70,7 @@ impl Service {
         let job = &settings.job;
         let topology = topology(&settings.topics.topics, mail_sink.clone(), job.retry)
             .with_limits(job.limits)
-            .with_seed(ids::random())
+            .with_seed(random_id())
             .with_observer(Arc::new(JobLog::new(kafka_log.clone())));
         let kafka = config.observer(kafka_log.clone());
         Ok(Self { settings, kafka, kafka_log, mail_sink, mail_log, topology })

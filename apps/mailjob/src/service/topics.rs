@@ -1,17 +1,11 @@
 //! The topics before the first record.
 
-use std::time::Duration;
-
 use jobstream::kafka::{ErrorKind, KafkaConfig, NewTopic, TopicError, TopicState, Topics};
+use jobstream_service::{EnsureError, KafkaLog, ensure_topic};
 use mailjob::settings::Settings;
-use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::ServiceError;
-use crate::log::KafkaLog;
-
-/// The wait before the brokers are asked again.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Completes when the output topics are there; waits for brokers that can't be reached.
 ///
@@ -24,22 +18,12 @@ pub(super) async fn outputs(
 ) -> Result<(), ServiceError> {
     let topics = client(config)?;
     for topic in &settings.topics.outputs {
-        loop {
-            match ensure(&topics, topic, settings.topics.create).await {
-                Ok(state) => {
-                    log.is_back();
-                    say(topic, state);
-                    break;
-                }
-                Err(Failure::Missing) => {
-                    return Err(ServiceError::TopicMissing(topic.name.to_string()));
-                }
-                Err(Failure::Asking(error)) if error.kind == ErrorKind::Unreachable => {
-                    log.is_away(&error.reason);
-                    sleep(ASK_AGAIN_AFTER).await;
-                }
-                Err(Failure::Asking(error)) => return Err(ServiceError::Kafka(named(&error))),
+        match ensure_topic(&topics, topic, settings.topics.create, log).await {
+            Ok(state) => say(topic, state),
+            Err(EnsureError::Missing(topic)) => {
+                return Err(ServiceError::TopicMissing(topic.to_string()));
             }
+            Err(EnsureError::Refused(error)) => return Err(ServiceError::Kafka(named(&error))),
         }
     }
     Ok(())
@@ -62,31 +46,13 @@ pub(super) async fn input(config: &KafkaConfig, settings: &Settings) -> Result<(
     }
 }
 
-enum Failure {
-    Missing,
-    Asking(TopicError),
-}
-
-async fn ensure(topics: &Topics, topic: &NewTopic, create: bool) -> Result<TopicState, Failure> {
-    if create {
-        return topics.ensure(topic).await.map_err(Failure::Asking);
-    }
-    let partitions = topics.partitions(&topic.name).await.map_err(Failure::Asking)?;
-    let partitions = partitions.ok_or(Failure::Missing)?;
-    Ok(TopicState::Existed { partitions })
-}
-
+/// Says what of a topic that was there is not as it is set.
 fn say(topic: &NewTopic, state: TopicState) {
-    let name = &topic.name;
-    match state {
-        TopicState::Created => info!("Topic '{name}' created successfully."),
-        TopicState::Existed { partitions } => {
-            info!("Topic '{name}' already exists.");
-            if i32::try_from(partitions) != Ok(topic.partitions) {
-                let expected = topic.partitions;
-                info!("Topic '{name}' has {partitions} partitions, not {expected}; it stays so");
-            }
-        }
+    let (name, expected) = (&topic.name, topic.partitions);
+    if let TopicState::Existed { partitions } = state
+        && i32::try_from(partitions) != Ok(expected)
+    {
+        info!("Topic '{name}' has {partitions} partitions, not {expected}; it stays so");
     }
 }
 

@@ -4,10 +4,10 @@ use jobstream::kafka::{ConfigError, KafkaConfig, exactly_once};
 use jobstream::sinks::kafka::KafkaSink;
 use jobstream::sources::kafka::KafkaSource;
 use jobstream::topology::Worker;
-use jobstream_service::PropertyError;
+use jobstream_service::{PropertyError, random_id};
 use mailjob::settings::{Delivery, Settings};
 
-use super::{ServiceError, ids};
+use super::ServiceError;
 
 /// The source and the sink of the worker with this number, from 1.
 ///
@@ -37,7 +37,7 @@ pub(super) async fn worker(
             store: None,
         }),
         Delivery::ExactlyOnce => {
-            let own = || format!("{:016x}-{number}", ids::random());
+            let own = || format!("{:016x}-{number}", random_id());
             let transactional_id = format!("{group}-{}", id.unwrap_or_else(own));
             let pair = exactly_once(&config, group, topics, &transactional_id).await;
             let (source, sink) = pair.map_err(|error| ServiceError::Kafka(error.to_string()))?;

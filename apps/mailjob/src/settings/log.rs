@@ -1,21 +1,7 @@
 //! What is logged, and how.
 
-use jobstream_service::{SettingsError, Variables};
-
-/// The least severe lines that are logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// Failures only.
-    Error,
-    /// What may fail, too.
-    Warn,
-    /// What happens, too: a line a job.
-    Info,
-    /// Each attempt, and librdkafka's own lines, too.
-    Debug,
-    /// Everything.
-    Trace,
-}
+use jobstream_service::{SettingsError, Variables, log_level};
+use tracing::Level;
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +16,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     /// The least severe lines.
-    pub level: LogLevel,
+    pub level: Level,
     /// What a line looks like.
     pub format: LogFormat,
     /// A label of every line.
@@ -39,17 +25,9 @@ pub struct LogSettings {
 
 impl LogSettings {
     pub(super) fn read(variables: &Variables<'_>) -> Result<Self, SettingsError> {
-        let levels = [
-            ("ERROR", LogLevel::Error),
-            ("WARN", LogLevel::Warn),
-            ("WARNING", LogLevel::Warn),
-            ("INFO", LogLevel::Info),
-            ("DEBUG", LogLevel::Debug),
-            ("TRACE", LogLevel::Trace),
-        ];
         let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
         Ok(Self {
-            level: variables.choice("LOGLEVEL", &levels, LogLevel::Info)?,
+            level: log_level(variables)?,
             format: variables.choice("LOG_FORMAT", &formats, LogFormat::Text)?,
             environment: variables.text("ENVIRONMENT"),
         })

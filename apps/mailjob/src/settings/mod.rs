@@ -20,7 +20,7 @@ use jobstream_service::Variables;
 
 pub use job::{Delivery, JobSettings};
 pub use jobstream_service::{KafkaSettings, ReadFile, SettingsError};
-pub use log::{LogFormat, LogLevel, LogSettings};
+pub use log::{LogFormat, LogSettings};
 pub use topics::TopicSettings;
 
 /// The prefixes of our names; one that begins so and is unknown is warned of.

@@ -20,6 +20,13 @@ const NAMELESS: &str = "pizza";
 pub(super) struct Line;
 
 impl Line {
+    /// The line in the place of lines that were dropped.
+    pub(super) fn dropped(lines: u64) -> String {
+        let message = format!("{lines} log lines dropped: they were not read in time");
+        let fields = Fields { message, ..Fields::default() };
+        Self::text(Level::WARN, &time_of_day().unwrap_or_default(), &fields) + "\n"
+    }
+
     fn text(level: Level, time: &str, fields: &Fields) -> String {
         let service = fields.service.as_deref().unwrap_or(NAMELESS);
         format!("({service}) {level} {time} - {}{}", fields.message, fields.rest)
@@ -39,11 +46,15 @@ where
     ) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let mut time = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut time))?;
-        let time = time.get(TIME_OF_DAY).unwrap_or_default();
-        writeln!(writer, "{}", Self::text(*event.metadata().level(), time, &fields))
+        writeln!(writer, "{}", Self::text(*event.metadata().level(), &time_of_day()?, &fields))
     }
+}
+
+/// Now, in UTC, with milliseconds.
+fn time_of_day() -> Result<String, fmt::Error> {
+    let mut time = String::new();
+    SystemTime.format_time(&mut Writer::new(&mut time))?;
+    Ok(time.get(TIME_OF_DAY).unwrap_or_default().to_owned())
 }
 
 #[derive(Default)]
@@ -92,5 +103,12 @@ mod tests {
             Line::text(Level::WARN, "21:00:39.604", &fields),
             "(pizza) WARN 21:00:39.604 - Hello port=1"
         );
+    }
+
+    #[test]
+    fn lines_that_were_dropped_are_counted_in_a_line() {
+        let line = Line::dropped(3);
+        assert!(line.starts_with("(pizza) WARN "), "{line}");
+        assert!(line.ends_with(" - 3 log lines dropped: they were not read in time\n"), "{line}");
     }
 }

@@ -5,6 +5,7 @@ mod line;
 
 use std::io;
 
+use jobstream_service::{Log, start_log};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -12,10 +13,15 @@ use tracing_subscriber::fmt::MakeWriter;
 pub use events::{Produced, ServiceLog};
 use line::Line;
 
-/// Lines go to standard output from now on.
-pub fn start(level: Level) {
+/// Lines go to standard output from now on, and until what this returns is dropped.
+///
+/// # Errors
+/// If the system gives no thread to write them.
+pub fn start(level: Level) -> io::Result<Log> {
+    let (writer, log) = start_log(io::stdout(), Line::dropped)?;
     // Fails where one is set already: there is none before this.
-    drop(tracing::subscriber::set_global_default(subscriber(level, io::stdout)));
+    drop(tracing::subscriber::set_global_default(subscriber(level, writer)));
+    Ok(log)
 }
 
 /// Writes lines of that level, and more severe ones.

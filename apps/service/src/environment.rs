@@ -5,7 +5,7 @@ use std::path::Path;
 use std::{env, fs, io};
 
 /// The environment, without what is no UTF-8.
-pub(crate) fn variables() -> BTreeMap<String, String> {
+pub fn variables() -> BTreeMap<String, String> {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
@@ -13,6 +13,9 @@ pub(crate) fn variables() -> BTreeMap<String, String> {
 }
 
 /// The bytes of a file.
-pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// If it can't be read.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }

@@ -21,14 +21,16 @@ const QUEUE_LIMIT_BYTES: usize = 4 * 1024 * 1024;
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Takes log lines and never waits.
-pub(super) struct Writer {
+#[derive(Debug)]
+pub struct Writer {
     queue: Arc<Queue>,
 }
 
 /// A log that has been started. Dropped, it waits until its lines are written, at most
 /// `FLUSH_LIMIT` long; lines that come later are lost.
+#[derive(Debug)]
 #[must_use = "dropped, it ends the log"]
-pub(crate) struct Log {
+pub struct Log {
     queue: Arc<Queue>,
     flush_limit: Duration,
 }
@@ -44,7 +46,7 @@ impl Drop for Log {
 ///
 /// # Errors
 /// If the system gives no thread.
-pub(super) fn start(
+pub fn start_log(
     output: impl Write + Send + 'static,
     notice: impl Fn(u64) -> String + Send + 'static,
 ) -> io::Result<(Writer, Log)> {
@@ -86,6 +88,7 @@ impl Write for &Writer {
     }
 }
 
+#[derive(Debug)]
 struct Queue {
     waiting: Mutex<Waiting>,
     /// There is something to write, or there will be nothing more.
@@ -95,7 +98,7 @@ struct Queue {
     limit_bytes: usize,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Waiting {
     lines: Vec<u8>,
     /// Lines that did not fit, after these.

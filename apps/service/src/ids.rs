@@ -3,6 +3,6 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 /// A random number, from the system.
-pub(super) fn random() -> u64 {
+pub fn random_id() -> u64 {
     RandomState::new().build_hasher().finish()
 }

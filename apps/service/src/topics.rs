@@ -1,0 +1,61 @@
+//! The topics that a service needs before its first record.
+
+use std::time::Duration;
+
+use jobstream::kafka::{ErrorKind, NewTopic, TopicError, TopicState, Topics};
+use jobstream::record::Topic;
+use tokio::time::sleep;
+use tracing::info;
+
+use crate::kafka_log::KafkaLog;
+
+/// The wait before the brokers are asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a topic is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnsureError {
+    /// It is missing, and is not to be created.
+    #[error("the topic '{0}' is missing")]
+    Missing(Topic),
+    /// The brokers refuse what no time mends.
+    #[error(transparent)]
+    Refused(#[from] TopicError),
+}
+
+/// Completes when the topic is there, created if it may be and was missing, and logs which; waits
+/// for brokers that can't be reached. Dropped, it asks no more.
+///
+/// # Errors
+/// If the brokers refuse, or the topic is missing and is not to be created.
+pub async fn ensure_topic(
+    topics: &Topics,
+    topic: &NewTopic,
+    create: bool,
+    log: &KafkaLog,
+) -> Result<TopicState, EnsureError> {
+    let state = loop {
+        match ask(topics, topic, create).await {
+            Err(EnsureError::Refused(error)) if error.kind == ErrorKind::Unreachable => {
+                log.is_away(&error.reason);
+                sleep(ASK_AGAIN_AFTER).await;
+            }
+            asked => break asked?,
+        }
+    };
+    log.is_back();
+    match state {
+        TopicState::Created => info!("Topic '{}' created successfully.", topic.name),
+        TopicState::Existed { .. } => info!("Topic '{}' already exists.", topic.name),
+    }
+    Ok(state)
+}
+
+async fn ask(topics: &Topics, topic: &NewTopic, create: bool) -> Result<TopicState, EnsureError> {
+    if create {
+        return Ok(topics.ensure(topic).await?);
+    }
+    let partitions = topics.partitions(&topic.name).await?;
+    let partitions = partitions.ok_or_else(|| EnsureError::Missing(topic.name.clone()))?;
+    Ok(TopicState::Existed { partitions })
+}
