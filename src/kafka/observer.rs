@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::statistics::{Partition, Statistics};
 
 use crate::record::TopicPartition;
 
@@ -61,6 +62,22 @@ pub enum KafkaEvent<'a> {
         partition: &'a TopicPartition,
         /// Its offset.
         offset: i64,
+    },
+    /// The ends of a partition that this member reads, as the client last saw them: told every
+    /// `statistics.interval.ms`, if that property is set.
+    Watermarks {
+        /// The partition.
+        partition: &'a TopicPartition,
+        /// The lowest offset that is there.
+        low: i64,
+        /// The offset after the last one that a `read_committed` reader is given.
+        high: i64,
+    },
+    /// A source's connections to brokers: told every `statistics.interval.ms`, if that property is
+    /// set.
+    Brokers {
+        /// Connections that are up.
+        up: usize,
     },
     /// The producer was fenced: the assignment is given up, and the group joined again.
     Fenced {
@@ -167,6 +184,19 @@ impl Told {
         self.event(&KafkaEvent::Error { kind, reason });
     }
 
+    /// What the statistics of a consumer say of brokers, and of the partitions it reads.
+    pub(crate) fn statistics(&self, statistics: &Statistics) {
+        let up = statistics.brokers.values().filter(|broker| broker.state == "UP").count();
+        self.event(&KafkaEvent::Brokers { up });
+        for topic in statistics.topics.values() {
+            for found in topic.partitions.values().filter(|found| is_read(found)) {
+                let partition = &TopicPartition::new(&*topic.topic, found.partition);
+                let (low, high) = (found.lo_offset.max(0), found.ls_offset);
+                self.event(&KafkaEvent::Watermarks { partition, low, high });
+            }
+        }
+    }
+
     pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         // Properties of consumers and producers are set together.
         if facility == "CONFWARN" && line.contains("property and will be ignored by this") {
@@ -180,6 +210,11 @@ impl Told {
         };
         self.event(&KafkaEvent::Log { level, facility, line });
     }
+}
+
+/// Whether a partition is fetched, and its end is known.
+fn is_read(partition: &Partition) -> bool {
+    partition.fetch_state == "active" && partition.ls_offset >= 0
 }
 
 impl fmt::Debug for Told {

@@ -150,6 +150,9 @@ pub enum Event<'a> {
         /// How long the frontier has stood before an unfinished record; zero if there is none.
         age: Duration,
     },
+    /// The loop of the run turns, whether or not there are partitions; told at every commit
+    /// interval, after where the partitions stand.
+    Turned,
     /// The frontier of a partition has stood still for longer than the limit; told once a record.
     Stuck {
         /// The partition.

@@ -209,6 +209,7 @@ impl<'a> Run<'a> {
                 self.context.observers.emit(&Event::Stuck { partition, offset, age });
             }
         }
+        self.context.observers.emit(&Event::Turned);
     }
 
     fn do_what_is_due(&mut self) {

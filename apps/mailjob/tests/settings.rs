@@ -60,7 +60,7 @@ fn the_defaults_are_those_of_the_service_that_this_replaces() {
     assert_eq!(settings.mail.port, 25);
     assert_eq!(settings.mail.tls, TlsMode::Opportunistic);
     assert_eq!(settings.mail.login, None);
-    assert_eq!(settings.metrics_port, None);
+    assert_eq!(settings.metrics_address, None);
     assert_eq!((settings.log.level, settings.log.format), (Level::INFO, LogFormat::Text));
     assert_eq!(settings.warnings, [""; 0]);
 }
@@ -124,6 +124,7 @@ fn a_wrong_value_is_named_with_what_is_expected() {
         ("MAIL_SERVER_PORT", "smtp", "a whole number from 1 to 65535"),
         ("MAIL_SERVER_PORT", "0", "a whole number from 1 to 65535"),
         ("EMAIL_SERVICE_PORT", "65536", "a whole number from 1 to 65535"),
+        ("METRICS_ADDRESS", "127.0.0.1", "an address as ip:port"),
         ("TOPIC_JOB_RUN", "a b", "a topic's name"),
         ("TOPIC_JOB_RUN", &long_topic, "a topic's name"),
         ("TOPIC_JOB_RUN_RESULT", "topic-job-run", "another topic than TOPIC_JOB_RUN"),

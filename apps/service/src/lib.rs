@@ -1,5 +1,6 @@
 //! What the applications share as services: settings from variables and files, the properties of
-//! Kafka among them, output topics, signals, exit codes, and what writes log lines.
+//! Kafka among them, output topics, signals, exit codes, what writes log
+//! lines, and metrics.
 //!
 //! ```text
 //!  environment ─┐
@@ -16,6 +17,7 @@ mod kafka;
 mod kafka_log;
 mod log_level;
 mod log_writer;
+pub mod metrics;
 mod names;
 mod properties;
 mod signals;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
@@ -72,6 +73,11 @@ impl ClientContext for SourceContext {
             self.resets.fetch_add(1, Ordering::Release);
         }
         self.told.log(level, facility, line);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.called.store(true, Ordering::Release);
+        self.told.statistics(&statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

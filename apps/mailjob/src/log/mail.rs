@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use jobstream::sinks::smtp::{CircuitChange, Observer};
+use mailjob::metrics::without_addresses;
 use tracing::{info, warn};
 
 /// Logs whether the mail server is there, whoever finds out.
@@ -40,22 +41,5 @@ impl Observer for MailLog {
             }
             CircuitChange::Closed => self.is_back(),
         }
-    }
-}
-
-/// A server's words without whom they are about.
-pub(crate) fn without_addresses(text: &str) -> String {
-    let word = |word| if str::contains(word, '@') { "[address]" } else { word };
-    text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_taken_out_of_a_servers_words() {
-        let text = without_addresses("RCPT: 421 4.7.0 <a@b.example>: try\nlater");
-        assert_eq!(text, "RCPT: 421 4.7.0 [address] try later");
     }
 }

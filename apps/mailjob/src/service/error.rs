@@ -1,6 +1,7 @@
 //! What ends the service.
 
 use std::io;
+use std::net::SocketAddr;
 
 use jobstream::sinks::smtp;
 use jobstream::topology::RunError;
@@ -25,6 +26,8 @@ pub(crate) enum ServiceError {
     Certificate(String),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error("metrics can't be told on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
     #[error("log lines can't be written: {0}")]
     Log(io::Error),
     #[error(transparent)]

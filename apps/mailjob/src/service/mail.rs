@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jobstream::sinks::smtp::{Login, MailSink, ServerFaultKind};
 use jobstream_service::environment;
+use mailjob::metrics::{MailMetrics, without_addresses};
 use mailjob::settings::Settings;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -18,19 +19,28 @@ const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Asks the server until it can be used, and says whether it is there. Completes only if its
 /// certificate does not hold. Jobs do not wait for this: the sink knows by itself.
-pub(super) async fn refused(sink: &MailSink, log: &MailLog) -> ServiceError {
+pub(super) async fn refused(
+    sink: &MailSink,
+    log: &MailLog,
+    metrics: Option<&MailMetrics>,
+) -> ServiceError {
     loop {
         match sink.check().await {
             Ok(_) => {
                 if sink.unavailable_reason().is_none() {
                     log.is_back();
+                    metrics.inspect(|metrics| metrics.asked(Ok(())));
                 }
                 return std::future::pending().await;
             }
             Err(fault) if fault.kind() == ServerFaultKind::Certificate => {
                 return ServiceError::Certificate(fault.to_string());
             }
-            Err(fault) => log.is_away(&fault.to_string()),
+            Err(fault) => {
+                let reason = without_addresses(&fault.to_string());
+                log.is_away(&reason);
+                metrics.inspect(|metrics| metrics.asked(Err(reason.clone())));
+            }
         }
         sleep(ASK_AGAIN_AFTER).await;
     }

@@ -7,15 +7,18 @@
 
 mod error;
 mod mail;
+mod metrics;
 mod topics;
 mod workers;
 
 use std::sync::Arc;
 
 use jobstream::kafka::KafkaConfig;
-use jobstream::sinks::smtp::{MailConfig, MailSink, TcpConnect};
+use jobstream::sinks::smtp::{self, MailConfig, MailSink, TcpConnect};
 use jobstream::topology::{Drained, Topology, Worker};
+use jobstream_service::metrics::{KafkaObservers, tell_statistics};
 use jobstream_service::{Signals, environment, random_id};
+use mailjob::metrics::{MailObservers, Metrics};
 use mailjob::settings::Settings;
 use mailjob::topology::topology;
 use tokio::sync::watch;
@@ -38,12 +41,17 @@ pub(crate) async fn run() -> Result<(), ServiceError> {
     settings.warnings.iter().for_each(|warning| warn!("{warning}"));
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
-    let service = Service::new(settings)?;
+    let (metrics, told) = metrics::open(&settings).await?.unzip();
+    let service = Service::new(settings, metrics)?;
     let begin = || {
         info!("Starting graceful shutdown...");
         stop.send_replace(true);
     };
-    signals.stop_at_next(service.run(stopped), begin).await?;
+    tokio::select! {
+        biased;
+        ended = signals.stop_at_next(service.run(stopped), begin) => ended?,
+        broken = metrics::tell(told) => return Err(broken),
+    }
     info!("Graceful shutdown completed");
     Ok(())
 }
@@ -55,25 +63,36 @@ struct Service {
     kafka_log: Arc<KafkaLog>,
     mail_sink: Arc<MailSink>,
     mail_log: Arc<MailLog>,
+    metrics: Option<Metrics>,
     topology: Topology,
 }
 
 impl Service {
-    fn new(settings: Settings) -> Result<Self, ServiceError> {
+    fn new(settings: Settings, metrics: Option<Metrics>) -> Result<Self, ServiceError> {
         let kafka_log = Arc::new(KafkaLog::default());
         let Accepted { config, unknown } = accept(&settings.kafka)?;
         for name in unknown {
             warn!("{name}: unknown setting, and no property of librdkafka");
         }
         let mail_log = Arc::new(MailLog::default());
-        let mail_sink = Arc::new(mail_sink(&settings.mail, mail_log.clone())?);
+        let mut mail_observers = MailObservers(vec![mail_log.clone()]);
+        let mut kafka_observers = KafkaObservers(vec![kafka_log.clone()]);
+        if let Some(Metrics { kafka, mail, .. }) = &metrics {
+            mail_observers.0.push(mail.clone());
+            kafka_observers.0.push(kafka.clone());
+        }
+        let mail_sink = Arc::new(mail_sink(&settings.mail, Arc::new(mail_observers))?);
         let job = &settings.job;
-        let topology = topology(&settings.topics.topics, mail_sink.clone(), job.retry)
+        let mut topology = topology(&settings.topics.topics, mail_sink.clone(), job.retry)
             .with_limits(job.limits)
             .with_seed(random_id())
             .with_observer(Arc::new(JobLog::new(kafka_log.clone())));
-        let kafka = config.observer(kafka_log.clone());
-        Ok(Self { settings, kafka, kafka_log, mail_sink, mail_log, topology })
+        let mut kafka = config.observer(Arc::new(kafka_observers));
+        if let Some(Metrics { run, .. }) = &metrics {
+            topology = topology.with_observer(run.clone());
+            kafka = tell_statistics(kafka, &settings.kafka);
+        }
+        Ok(Self { settings, kafka, kafka_log, mail_sink, mail_log, metrics, topology })
     }
 
     async fn run(&self, stopped: watch::Receiver<bool>) -> Result<(), ServiceError> {
@@ -85,7 +104,7 @@ impl Service {
         let drained = tokio::select! {
             biased;
             drained = self.work(&workers, stopped) => drained?,
-            refused = mail::refused(&self.mail_sink, &self.mail_log) => return Err(refused),
+            refused = self.mail_is_refused() => return Err(refused),
             () = mail::renewed_login(&self.mail_sink, &self.settings) => return Ok(()),
             () = self.mail_sink.retire_idle() => return Ok(()),
         };
@@ -111,6 +130,11 @@ impl Service {
         Ok(workers)
     }
 
+    async fn mail_is_refused(&self) -> ServiceError {
+        let metrics = self.metrics.as_ref().map(|metrics| &*metrics.mail);
+        mail::refused(&self.mail_sink, &self.mail_log, metrics).await
+    }
+
     async fn work(
         &self,
         workers: &[Worker],
@@ -131,7 +155,10 @@ async fn stop(mut stopped: watch::Receiver<bool>) {
 }
 
 /// The mail sink; its settings hold, or the start has ended before.
-pub(crate) fn mail_sink(config: &MailConfig, log: Arc<MailLog>) -> Result<MailSink, ServiceError> {
+pub(crate) fn mail_sink(
+    config: &MailConfig,
+    observer: Arc<dyn smtp::Observer>,
+) -> Result<MailSink, ServiceError> {
     let connect = Arc::new(TcpConnect::new(config.host.clone(), config.port));
-    Ok(MailSink::with(config, connect, log)?)
+    Ok(MailSink::with(config, connect, observer)?)
 }

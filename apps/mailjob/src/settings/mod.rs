@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  environment ─┐
-//!  .env ────────┼─▶ variables ─▶ kafka · topics · job · mail · log
+//!  .env ────────┼─▶ variables ─▶ kafka · topics · job · mail · log · metrics
 //!  TOPICS_FILE ─┘
 //! ```
 //!
@@ -11,9 +11,11 @@
 mod job;
 mod log;
 mod mail;
+mod metrics;
 mod topics;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use jobstream::sinks::smtp::MailConfig;
 use jobstream_service::Variables;
@@ -24,7 +26,7 @@ pub use log::{LogFormat, LogSettings};
 pub use topics::TopicSettings;
 
 /// The prefixes of our names; one that begins so and is unknown is warned of.
-const PREFIXES: [&str; 6] = ["EMAIL_", "JOB_", "KAFKA_", "MAIL_", "SMTP_", "TOPIC_"];
+const PREFIXES: [&str; 7] = ["EMAIL_", "JOB_", "KAFKA_", "MAIL_", "METRICS_", "SMTP_", "TOPIC_"];
 
 /// What sets the group.
 const GROUP: &str = "TOPIC_JOB_RUN_CONSUMER_GROUP_ID instead";
@@ -42,8 +44,8 @@ pub struct Settings {
     pub job: JobSettings,
     /// Where the mail server is.
     pub mail: MailConfig,
-    /// The port of metrics and health, if there is one.
-    pub metrics_port: Option<u16>,
+    /// Where metrics and health are told, if they are.
+    pub metrics_address: Option<SocketAddr>,
     /// What is odd and ends nothing, for people.
     pub warnings: Vec<String>,
 }
@@ -66,7 +68,7 @@ impl Settings {
             topics: TopicSettings::read(&variables)?,
             job: JobSettings::read(&variables)?,
             mail: mail::read(&variables, &mut warnings)?,
-            metrics_port: variables.number_if_any("EMAIL_SERVICE_PORT", 1..=u16::MAX)?,
+            metrics_address: metrics::address(&variables)?,
             warnings,
         };
         let unknown = variables.unknown(&PREFIXES);

@@ -1,0 +1,99 @@
+//! What Kafka's clients tell, counted and measured.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jobstream::kafka::{ErrorKind, KafkaConfig, KafkaEvent, KafkaObserver};
+use prometheus_client::metrics::counter::Counter;
+
+use super::{Counters, Monitor, RunMetrics, Words};
+use crate::KafkaSettings;
+
+/// How often clients tell where partitions end, in milliseconds, unless a setting says it.
+const STATISTICS_INTERVAL_MS: &str = "5000";
+const STATISTICS_INTERVAL: &str = "statistics.interval.ms";
+
+/// Lets clients tell their statistics, without which there are no lags.
+pub fn tell_statistics(config: KafkaConfig, settings: &KafkaSettings) -> KafkaConfig {
+    if settings.properties().any(|name| name == STATISTICS_INTERVAL) {
+        return config;
+    }
+    match config.property(STATISTICS_INTERVAL, STATISTICS_INTERVAL_MS) {
+        Ok(config) => config,
+        Err(error) => unreachable!("no promise rests on it: {error}"),
+    }
+}
+
+/// Counts what Kafka's clients tell, and gives a run's metrics what they know of partitions.
+#[derive(Debug)]
+pub struct KafkaMetrics {
+    run: Arc<RunMetrics>,
+    errors: Counters<Words<1>>,
+    fenced: Counter,
+    published_again: Counter,
+}
+
+impl KafkaMetrics {
+    /// Metrics that `monitor` tells.
+    pub fn register(monitor: &mut Monitor, run: Arc<RunMetrics>) -> Arc<Self> {
+        let (errors, fenced, published_again) = Default::default();
+        let metrics = Arc::new(Self { run, errors, fenced, published_again });
+        let registry = &mut monitor.registry;
+        let help = "Errors that clients met, and went on";
+        registry.register("jobstream_kafka_errors", help, metrics.errors.clone());
+        let help = "Times that the producer was fenced";
+        registry.register("jobstream_kafka_fenced", help, metrics.fenced.clone());
+        let help = "Records that were not acknowledged, and were sent again";
+        let again = metrics.published_again.clone();
+        registry.register("jobstream_kafka_published_again", help, again);
+        metrics
+    }
+}
+
+impl KafkaObserver for KafkaMetrics {
+    fn on_event(&self, event: &KafkaEvent<'_>) {
+        match event {
+            KafkaEvent::Brokers { up: 1.. } => self.run.broker.now(),
+            KafkaEvent::Watermarks { partition, low, high } => {
+                self.run.partitions.ends(partition, *low, *high);
+            }
+            KafkaEvent::Error { kind, .. } => {
+                self.errors.get_or_create(&[("kind", kind_name(*kind))]).inc();
+            }
+            KafkaEvent::Fenced { .. } => _ = self.fenced.inc(),
+            KafkaEvent::PublishRetried { records, .. } => {
+                self.published_again.inc_by(*records as u64);
+            }
+            _ => {}
+        }
+    }
+}
+
+const fn kind_name(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Unreachable => "unreachable",
+        ErrorKind::Authentication => "authentication",
+        ErrorKind::Authorization => "authorization",
+        ErrorKind::Tls => "tls",
+        ErrorKind::UnknownTopic => "unknown-topic",
+        ErrorKind::Passing => "passing",
+        ErrorKind::Fatal => "fatal",
+        ErrorKind::Other => "other",
+    }
+}
+
+/// Several observers, told in order.
+#[derive(Clone, Default)]
+pub struct KafkaObservers(pub Vec<Arc<dyn KafkaObserver>>);
+
+impl KafkaObserver for KafkaObservers {
+    fn on_event(&self, event: &KafkaEvent<'_>) {
+        self.0.iter().for_each(|observer| observer.on_event(event));
+    }
+}
+
+impl fmt::Debug for KafkaObservers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} observers", self.0.len())
+    }
+}

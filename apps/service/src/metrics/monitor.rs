@@ -1,0 +1,88 @@
+//! Answers who scrapes and who probes, over HTTP.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use super::check::{Answer, Check};
+
+/// OpenMetrics 1.0, which Prometheus reads.
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What is measured, and the questions of probes.
+#[derive(Default)]
+pub struct Monitor {
+    /// Everything that is measured.
+    pub registry: Registry,
+    /// Whether the process is to go on: where not, restart it.
+    pub health: Vec<Check>,
+    /// Whether it does its work now.
+    pub readiness: Vec<Check>,
+}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Monitor")
+            .field("health", &self.health)
+            .field("readiness", &self.readiness)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Monitor {
+    /// Nothing yet; every metric has the label `environment` where there is one.
+    pub fn new(environment: Option<&str>) -> Self {
+        let label = |name: &str| ("environment".into(), name.to_owned().into());
+        let registry = Registry::with_labels(environment.map(label).into_iter());
+        Self { registry, health: Vec::new(), readiness: Vec::new() }
+    }
+
+    /// Answers `/metrics` in Prometheus's text, and `/healthz` and `/readyz` with 200 or 503 and
+    /// their reasons in JSON. Completes only if the listener is broken; dropped, it listens no more.
+    ///
+    /// # Errors
+    /// The listener's.
+    pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+        let router = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .with_state(Arc::new(self));
+        axum::serve(listener, router).await
+    }
+}
+
+async fn metrics(State(monitor): State<Arc<Monitor>>) -> Response {
+    let mut text = String::new();
+    match encode(&mut text, &monitor.registry) {
+        Ok(()) => ([(CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn healthz(State(monitor): State<Arc<Monitor>>) -> Response {
+    probe(&monitor.health)
+}
+
+async fn readyz(State(monitor): State<Arc<Monitor>>) -> Response {
+    probe(&monitor.readiness)
+}
+
+fn probe(checks: &[Check]) -> Response {
+    let answer = Answer::of(checks);
+    let status = if answer.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    match serde_json::to_string(&answer) {
+        Ok(json) => (status, [(CONTENT_TYPE, "application/json")], json + "\n").into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,253 @@
+//! What runs tell, counted and measured.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jobstream::sinks::{JobErrorKind, SinkError};
+use jobstream::topology::{Event, Fate, Observer};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::messaging::Messaging;
+use super::partitions::{Frontier, Partitions};
+use super::{Check, Counters, Monitor, Seen, Words, seconds};
+
+/// The longest that a loop may go without a turn: it turns at every commit interval.
+const TURN_LIMIT: Duration = Duration::from_secs(30);
+/// The longest that brokers may go without a sign.
+const BROKER_LIMIT: Duration = Duration::from_secs(30);
+
+/// Counts and measures what all runs of a process tell.
+#[derive(Debug)]
+pub struct RunMetrics {
+    messaging: Messaging,
+    records: Counters<Words<2>>,
+    retries: Counters<Words<1>>,
+    rebalanced: Counters<Words<1>>,
+    publish_failures: Counters<Words<1>>,
+    totals: Totals,
+    publishes: Histogram,
+    commits: Histogram,
+    pub(super) partitions: Arc<Partitions>,
+    turned: Arc<Seen>,
+    pub(super) broker: Arc<Seen>,
+}
+
+/// What is counted without labels.
+#[derive(Debug, Default)]
+struct Totals {
+    already_finished: Counter,
+    ambiguous: Counter,
+    commit_failures: Counter,
+    intake_stops: Counter,
+    restored_entries: Counter,
+    stuck: Counter,
+    suspended: Counter,
+    truncated: Counter,
+    unfinished: Counter,
+}
+
+impl RunMetrics {
+    /// Metrics that `monitor` tells, and its checks: that the loop turns, for health, and that
+    /// partitions are assigned and brokers answer, for readiness.
+    pub fn register(monitor: &mut Monitor) -> Arc<Self> {
+        let metrics = Arc::new(Self {
+            messaging: Messaging::register(&mut monitor.registry),
+            records: Counters::default(),
+            retries: Counters::default(),
+            rebalanced: Counters::default(),
+            publish_failures: Counters::default(),
+            totals: Totals::default(),
+            publishes: seconds(),
+            commits: seconds(),
+            partitions: Arc::default(),
+            turned: Arc::default(),
+            broker: Arc::default(),
+        });
+        metrics.register_own(&mut monitor.registry);
+        metrics.totals.register(&mut monitor.registry);
+        metrics.register_checks(monitor);
+        metrics
+    }
+
+    fn register_own(&self, registry: &mut Registry) {
+        let help = "Records that have met their fate";
+        registry.register("jobstream_records", help, self.records.clone());
+        let help = "Attempts that failed and are made again";
+        registry.register("jobstream_retries", help, self.retries.clone());
+        let help = "Partitions that were assigned, revoked, given up or lost";
+        registry.register("jobstream_rebalanced_partitions", help, self.rebalanced.clone());
+        let help = "Batches, or parts of one, that were not published and are going to be again";
+        registry.register("jobstream_publish_failures", help, self.publish_failures.clone());
+        let (name, help) = ("jobstream_publish_duration", "How long a batch took to be published");
+        registry.register_with_unit(name, help, Unit::Seconds, self.publishes.clone());
+        let help = "How long positions took to be committed, in a transaction with its outputs";
+        let name = "jobstream_commit_duration";
+        registry.register_with_unit(name, help, Unit::Seconds, self.commits.clone());
+        registry.register_collector(Box::new(self.partitions.clone()));
+    }
+
+    fn register_checks(&self, monitor: &mut Monitor) {
+        let turned = self.turned.clone();
+        monitor.health.push(Check::new("run", move || match turned.age() {
+            Some(_) => turned.within(TURN_LIMIT, "the loop turned"),
+            None => Ok("the run has not begun".to_owned()),
+        }));
+        let partitions = self.partitions.clone();
+        monitor.readiness.push(Check::new("partitions", move || match partitions.count() {
+            0 => Err("no partition is assigned".to_owned()),
+            count => Ok(format!("{count} assigned")),
+        }));
+        let broker = self.broker.clone();
+        let seen = move || broker.within(BROKER_LIMIT, "a broker answered");
+        monitor.readiness.push(Check::new("broker", seen));
+    }
+
+    fn partition(&self, event: &Event<'_>) {
+        let change = match event {
+            Event::Assigned(assignment) => {
+                self.partitions.insert(&assignment.partition);
+                "assigned"
+            }
+            Event::Revoked(_) => "revoked",
+            Event::Released(partition) => {
+                self.partitions.remove(partition);
+                "released"
+            }
+            Event::Lost(partition) => {
+                self.partitions.remove(partition);
+                "lost"
+            }
+            _ => return,
+        };
+        self.rebalanced.get_or_create(&[("change", change)]).inc();
+    }
+
+    fn attempt(&self, event: &Event<'_>) {
+        match event {
+            Event::Executed { record, error, took, .. } => {
+                let kind = error.map(|error| error.kind());
+                self.messaging.processed(record, kind.map(kind_name), took.as_secs_f64());
+                if kind == Some(JobErrorKind::Ambiguous) {
+                    self.totals.ambiguous.inc();
+                }
+            }
+            Event::Retried { error, .. } => {
+                let cause = kind_name(error.kind());
+                self.retries.get_or_create(&[("cause", cause)]).inc();
+            }
+            Event::Suspended { .. } => _ = self.totals.suspended.inc(),
+            _ => {}
+        }
+    }
+
+    fn effect(&self, event: &Event<'_>) {
+        match event {
+            Event::Published { batch, took } => {
+                self.messaging.sent(batch);
+                self.publishes.observe(took.as_secs_f64());
+            }
+            Event::PublishFailed(error) => {
+                let reason = reason_name(error);
+                self.publish_failures.get_or_create(&[("reason", reason)]).inc();
+            }
+            Event::Committed { took, .. } => self.commits.observe(took.as_secs_f64()),
+            Event::CommitFailed(_) => _ = self.totals.commit_failures.inc(),
+            _ => {}
+        }
+    }
+}
+
+impl Observer for RunMetrics {
+    fn on(&self, event: &Event<'_>) {
+        match event {
+            Event::Assigned(_) | Event::Published { .. } | Event::Committed { .. } => {
+                self.broker.now();
+            }
+            _ => {}
+        }
+        match event {
+            Event::Fetched(record) => self.messaging.consumed(record),
+            Event::Finished { fate, .. } => _ = self.records.get_or_create(&labels(*fate)).inc(),
+            Event::Frontier { partition, offset, in_flight, age } => {
+                let (offset, in_flight, age) = (*offset, *in_flight, *age);
+                self.partitions.stands(partition, Frontier { offset, in_flight, age });
+            }
+            Event::Turned => self.turned.now(),
+            Event::Assigned(_) | Event::Revoked(_) | Event::Released(_) | Event::Lost(_) => {
+                self.partition(event);
+            }
+            Event::Executed { .. } | Event::Retried { .. } | Event::Suspended { .. } => {
+                self.attempt(event);
+            }
+            _ => {
+                self.effect(event);
+                self.totals.count(event);
+            }
+        }
+    }
+}
+
+impl Totals {
+    fn register(&self, registry: &mut Registry) {
+        for (name, help, counter) in [
+            (
+                "already_finished",
+                "Records that a former owner had finished",
+                &self.already_finished,
+            ),
+            ("ambiguous_attempts", "Attempts of which nobody knows the outcome", &self.ambiguous),
+            ("commit_failures", "Commits that failed", &self.commit_failures),
+            ("intake_stops", "Times that no more records were taken in", &self.intake_stops),
+            ("restored_entries", "Entries of keyed state that were read", &self.restored_entries),
+            ("stuck", "Records that held their partition's frontier for too long", &self.stuck),
+            ("suspended", "Attempts that found the job sink unavailable", &self.suspended),
+            ("truncated_records", "Offsets that retention removed unread", &self.truncated),
+            ("unfinished_records", "Records that a drain's end cut off", &self.unfinished),
+        ] {
+            registry.register(format!("jobstream_{name}"), help, counter.clone());
+        }
+    }
+
+    fn count(&self, event: &Event<'_>) {
+        match event {
+            Event::AlreadyFinished(_) => _ = self.already_finished.inc(),
+            Event::Intake { open: false } => _ = self.intake_stops.inc(),
+            Event::Restored { entries, .. } => _ = self.restored_entries.inc_by(*entries as u64),
+            Event::Stuck { .. } => _ = self.stuck.inc(),
+            Event::Truncated { from, to, .. } => {
+                self.truncated.inc_by(u64::try_from(to - from).unwrap_or_default());
+            }
+            Event::CutOff { unfinished, .. } => _ = self.unfinished.inc_by(*unfinished as u64),
+            _ => {}
+        }
+    }
+}
+
+const fn labels(fate: Fate) -> Words<2> {
+    let (fate, reason) = match fate {
+        Fate::Succeeded => ("succeeded", ""),
+        Fate::Failed(kind) => ("failed", kind_name(kind)),
+        Fate::Skipped(stage) => ("skipped", stage),
+        Fate::DeadLettered(reason) => ("dead-letter", reason),
+    };
+    [("fate", fate), ("reason", reason)]
+}
+
+const fn kind_name(kind: JobErrorKind) -> &'static str {
+    match kind {
+        JobErrorKind::Permanent => "permanent",
+        JobErrorKind::Transient => "transient",
+        JobErrorKind::Ambiguous => "ambiguous",
+        JobErrorKind::Unavailable => "unavailable",
+    }
+}
+
+const fn reason_name(error: &SinkError) -> &'static str {
+    match error {
+        SinkError::TooLarge { .. } => "too-large",
+        SinkError::Aborted(_) => "aborted",
+        SinkError::Broken(_) => "broken",
+    }
+}
