@@ -66,6 +66,23 @@ fn the_defaults_are_those_of_the_service_that_this_replaces() {
 }
 
 #[test]
+fn metrics_have_an_address_or_the_port_of_the_service_that_this_replaces() {
+    let address = |more: &[(&str, &str)]| {
+        with(more).unwrap().metrics_address.map(|address| address.to_string())
+    };
+    let port = ("EMAIL_SERVICE_PORT", "8082");
+    for (more, expected) in [
+        (&[port] as &[_], "0.0.0.0:8082"),
+        (&[port, ("METRICS_ADDRESS", "127.0.0.1")], "127.0.0.1:8082"),
+        (&[port, ("METRICS_ADDRESS", "::1")], "[::1]:8082"),
+        (&[port, ("METRICS_ADDRESS", "127.0.0.1:0")], "127.0.0.1:0"),
+        (&[("METRICS_ADDRESS", "[::]:9090")], "[::]:9090"),
+    ] {
+        assert_eq!(address(more).as_deref(), Some(expected), "{more:?}");
+    }
+}
+
+#[test]
 fn the_shipped_topics_file_says_what_the_defaults_are() {
     let shipped = include_str!("../../../.env.topics");
     let with_file = read(&LEAST, &[("./.env.topics", shipped)]).unwrap();

@@ -17,11 +17,14 @@ mod log_lines;
 mod login;
 mod mail_server;
 mod members;
+mod metrics;
 #[path = "../../../../testkit/tests/smtp/postfix.rs"]
 #[expect(clippy::unwrap_used, reason = "a test that waits for Postfix")]
 mod postfix;
 mod refusals;
 mod sample;
+#[path = "../scrape/mod.rs"]
+mod scrape;
 mod service;
 mod stage;
 mod stop;

@@ -1,0 +1,100 @@
+//! Metrics, health and readiness of a service on Kafka.
+
+#![expect(clippy::unwrap_used, reason = "a test that waits for the service")]
+
+use std::net::SocketAddr;
+
+use tokio::time::{sleep, timeout};
+
+use crate::load::jobs;
+use crate::scrape::{Scrape, probe};
+use crate::service::Service;
+use crate::stage::{DELIVERIES, LIMIT, LOOK_AGAIN_AFTER, Stage, inbox, mails};
+
+/// Where the service says that it tells metrics.
+async fn address(service: &mut Service) -> SocketAddr {
+    const WORDS: &str = "Metrics and health on http://";
+    service.said(WORDS, 1).await;
+    let log = service.log();
+    let (_, rest) = log.split_once(WORDS).unwrap();
+    rest.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Completes when a scrape shows this sum.
+async fn shows(address: SocketAddr, name: &str, labels: &[(&str, &str)], expected: f64) {
+    let mut found = None;
+    let shown = async {
+        while found != Some(expected) {
+            sleep(LOOK_AGAIN_AFTER).await;
+            found = Scrape::of(address).await.sum(name, labels);
+        }
+    };
+    let shown = timeout(LIMIT, shown).await;
+    assert!(shown.is_ok(), "{name}: found {found:?}, expected {expected}");
+}
+
+/// Completes when the service is ready, or is not.
+async fn is_ready(address: SocketAddr, expected: bool) {
+    let ready = async {
+        while probe(address, "/readyz").await.0 != expected {
+            sleep(LOOK_AGAIN_AFTER).await;
+        }
+    };
+    let ready = timeout(LIMIT, ready).await;
+    assert!(ready.is_ok(), "{:?}", probe(address, "/readyz").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_scrape_shows_fates_and_the_lag_that_shrinks_to_nothing() {
+    const JOBS: usize = 300;
+    for delivery in DELIVERIES {
+        let server = inbox().await;
+        let mut stage = Stage::new(server.address()).await;
+        stage.set("JOB_DELIVERY", delivery);
+        stage.set("METRICS_ADDRESS", "127.0.0.1:0");
+        stage.set("MAIL_RATE", "20");
+        stage.set("JOB_IN_FLIGHT", "10");
+        stage.set("KAFKA_STATISTICS_INTERVAL_MS", "200");
+        stage.submit(&jobs(JOBS)).await;
+        let mut service = stage.start("log");
+        let address = address(&mut service).await;
+        is_ready(address, true).await;
+        mails(&server, 20).await;
+        let lag = async {
+            loop {
+                let lag = Scrape::of(address).await.sum("jobstream_partition_lag_records", &[]);
+                match lag {
+                    Some(lag) if lag > 0.0 => break lag,
+                    _ => sleep(LOOK_AGAIN_AFTER).await,
+                }
+            }
+        };
+        let lag = timeout(LIMIT, lag).await.expect("a lag under load");
+        assert!(lag <= JOBS as f64, "{lag}");
+        let succeeded = [("fate", "succeeded")];
+        shows(address, "jobstream_records_total", &succeeded, JOBS as f64).await;
+        shows(address, "jobstream_partition_lag_records", &[], 0.0).await;
+        assert!(probe(address, "/healthz").await.0);
+        let scrape = Scrape::of(address).await;
+        let content = scrape.names().find(|name| name.contains("example"));
+        assert_eq!(content, None, "what is in a job is in a label");
+        service.terminate().await.succeeded();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_service_without_its_mail_server_is_well_and_not_ready() {
+    let nobody = "127.0.0.1:1".parse().unwrap();
+    let mut stage = Stage::new(nobody).await;
+    stage.set("METRICS_ADDRESS", "127.0.0.1:0");
+    let mut service = stage.start("log");
+    let address = address(&mut service).await;
+    service.said("Partition assigned", 6).await;
+    let (ok, reasons) = probe(address, "/readyz").await;
+    assert!(!ok && reasons["mail_server"].contains("connect"), "{reasons:?}");
+    assert_eq!(reasons["partitions"], "6 assigned");
+    assert!(probe(address, "/healthz").await.0);
+    service.terminate().await.succeeded();
+}

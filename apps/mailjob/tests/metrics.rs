@@ -1,0 +1,216 @@
+//! Metrics, health and readiness of the mail topology on the in-memory broker, over HTTP.
+#![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
+
+mod scrape;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jobstream::kafka::{ErrorKind, KafkaEvent, KafkaObserver as _};
+use jobstream::record::{ProducerRecord, TopicPartition};
+use jobstream::sinks::smtp::{
+    CircuitChange, MailConfig, MailSink, Observer as _, TcpConnect, TlsMode,
+};
+use jobstream::topology::Retry;
+use jobstream_testkit::broker::{Broker, TopicOptions};
+use jobstream_testkit::smtp::{Misfortune, Moment, SmtpServer};
+use mailjob::metrics::Metrics;
+use mailjob::topology::{Topics, topology};
+use scrape::{Scrape, probe};
+use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
+
+const GROUP: &str = "mailers";
+/// How long anything may take.
+const LIMIT: Duration = Duration::from_secs(60);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+const GREYLISTED: &str = "greylisted@example.com";
+
+fn job(id: u32, status: u8, to: &str) -> String {
+    format!(
+        r#"{{"Id":"{id:024x}","ScheduleTime":"2024-01-01T00:00:00Z","Status":{status},"JobData":{{
+            "SourceAddress":"a@example.com","DestinationAddress":"{to}","Subject":"s","Message":"m"}}}}"#
+    )
+}
+
+/// Completes when a probe's check says this.
+async fn says(address: SocketAddr, path: &str, check: &str, reason: &str) {
+    while !probe(address, path).await.1[check].contains(reason) {
+        sleep(LOOK_AGAIN_AFTER).await;
+    }
+}
+
+async fn smtp_server() -> SmtpServer {
+    let greylists = Misfortune::at(Moment::Rcpt).to(GREYLISTED).times(1);
+    let builder = SmtpServer::builder().misfortune(greylists.reply(451, "4.7.1 try again"));
+    builder.listen().await.unwrap()
+}
+
+fn mail_sink(server: &SmtpServer, metrics: &Metrics) -> MailSink {
+    let (host, port) = (server.address().ip().to_string(), server.address().port());
+    let config = MailConfig { port, tls: TlsMode::None, ..MailConfig::new(&host, "m@example.com") };
+    MailSink::with(&config, Arc::new(TcpConnect::new(host, port)), metrics.mail.clone()).unwrap()
+}
+
+/// What is scraped once the partitions are told to stand at their ends.
+async fn scrape_at_the_end(address: SocketAddr, records: usize) -> Scrape {
+    loop {
+        let scrape = Scrape::of(address).await;
+        if scrape.sum("jobstream_frontier_offset", &[]) == Some(records as f64) {
+            return scrape;
+        }
+        sleep(LOOK_AGAIN_AFTER).await;
+    }
+}
+
+/// Runs the topology over these jobs, and completes with what is scraped before it stops.
+async fn scrape_a_run(jobs: &[String]) -> Scrape {
+    let (metrics, monitor) = Metrics::new(Some("staging"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (broker, topics) = (Broker::new(), Topics::default());
+    for topic in [&topics.jobs, &topics.results, &topics.dead_letters] {
+        broker.create_topic(&**topic, TopicOptions::partitions(2));
+    }
+    for job in jobs {
+        broker.produce(ProducerRecord::to(topics.jobs.clone()).value(job.clone())).unwrap();
+    }
+    let server = smtp_server().await;
+    let retry = Retry { first_delay: Duration::from_millis(1), ..Retry::default() };
+    let topology = topology(&topics, Arc::new(mail_sink(&server, &metrics)), retry)
+        .with_observer(metrics.run.clone());
+    let source = broker.consumer(GROUP, [topics.jobs.clone()]).build();
+    let (mut scraped, sink) = (None, broker.producer());
+    let shutdown = async {
+        broker.caught_up(GROUP, &topics.jobs).await;
+        says(address, "/healthz", "run", "the loop turned 0.").await;
+        assert!(probe(address, "/readyz").await.0, "{:?}", probe(address, "/readyz").await);
+        scraped = Some(scrape_at_the_end(address, jobs.len()).await);
+    };
+    let run = async {
+        tokio::select! {
+            biased;
+            ended = topology.run(&source, &sink, shutdown) => ended.unwrap(),
+            ended = monitor.serve(listener) => panic!("{ended:?}"),
+        }
+    };
+    timeout(LIMIT, run).await.expect("an end of the run");
+    scraped.unwrap()
+}
+
+#[tokio::test]
+async fn a_run_is_counted_and_measured() {
+    let scrape = scrape_a_run(&[
+        job(1, 2, "b@example.com"),
+        job(2, 2, GREYLISTED),
+        job(3, 2, "no address"),
+        job(4, 4, "b@example.com"),
+        "no job".to_owned(),
+    ])
+    .await;
+    let jobs = ("messaging_destination_name", "topic-job-run");
+    for (name, labels, expected) in [
+        ("messaging_client_consumed_messages_total", &[jobs] as &[_], 5.0),
+        (
+            "messaging_client_sent_messages_total",
+            &[("messaging_destination_name", "topic-job-run-result")],
+            3.0,
+        ),
+        (
+            "messaging_client_sent_messages_total",
+            &[("messaging_destination_name", "topic-job-run-dead-letter")],
+            1.0,
+        ),
+        ("messaging_process_duration_seconds_count", &[jobs], 4.0),
+        (
+            "messaging_process_duration_seconds_count",
+            &[jobs, ("error_type", "transient"), ("messaging_operation_name", "process")],
+            1.0,
+        ),
+        ("jobstream_records_total", &[("environment", "staging")], 5.0),
+        ("jobstream_records_total", &[("fate", "succeeded")], 2.0),
+        ("jobstream_records_total", &[("fate", "failed"), ("reason", "permanent")], 1.0),
+        ("jobstream_records_total", &[("fate", "skipped"), ("reason", "status")], 1.0),
+        ("jobstream_records_total", &[("fate", "dead-letter")], 1.0),
+        ("jobstream_retries_total", &[("cause", "transient")], 1.0),
+        ("jobstream_rebalanced_partitions_total", &[("change", "assigned")], 2.0),
+        ("jobstream_partition_in_flight_records", &[("topic", "topic-job-run")], 0.0),
+        ("jobstream_frontier_offset", &[("topic", "topic-job-run")], 5.0),
+        ("jobstream_frontier_age_seconds", &[("partition", "1")], 0.0),
+        ("jobstream_ambiguous_attempts_total", &[], 0.0),
+        ("mailjob_smtp_circuit_open", &[], 0.0),
+        ("mailjob_smtp_waiting_mails", &[], 0.0),
+        (
+            "mailjob_smtp_phase_duration_seconds_count",
+            &[("phase", "final reply"), ("outcome", "succeeded")],
+            2.0,
+        ),
+    ] {
+        assert_eq!(scrape.sum(name, labels), Some(expected), "{name} {labels:?}");
+    }
+    let commits = scrape.sum("jobstream_commit_duration_seconds_count", &[]);
+    assert!(commits >= Some(1.0), "{commits:?}");
+    let content =
+        scrape.names().find(|name| name.contains("example.com") || name.contains("00000"));
+    assert_eq!(content, None, "what is in a job is in a label");
+}
+
+#[tokio::test]
+async fn before_the_run_the_process_is_well_and_not_ready() {
+    let (metrics, monitor) = Metrics::new(None);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let probed = async {
+        let (ok, reasons) = probe(address, "/healthz").await;
+        assert!(ok && reasons["run"] == "the run has not begun", "{reasons:?}");
+        let (ok, reasons) = probe(address, "/readyz").await;
+        assert!(!ok, "{reasons:?}");
+        assert_eq!(reasons["partitions"], "no partition is assigned");
+        assert_eq!(reasons["broker"], "never a broker answered");
+        assert_eq!(reasons["mail_server"], "not asked yet");
+
+        let reason = "RCPT: 421 busy <a@b.example>".to_owned();
+        metrics.mail.circuit(&CircuitChange::Opened { reason });
+        metrics.kafka.on_event(&KafkaEvent::Brokers { up: 0 });
+        let (_, reasons) = probe(address, "/readyz").await;
+        assert_eq!(reasons["broker"], "never a broker answered");
+        assert_eq!(reasons["mail_server"], "RCPT: 421 busy [address]");
+        assert_eq!(Scrape::of(address).await.sum("mailjob_smtp_circuit_open", &[]), Some(1.0));
+
+        metrics.kafka.on_event(&KafkaEvent::Brokers { up: 1 });
+        metrics.mail.circuit(&CircuitChange::Closed);
+        let (_, reasons) = probe(address, "/readyz").await;
+        assert!(reasons["broker"].starts_with("a broker answered 0."), "{reasons:?}");
+        assert_eq!(reasons["mail_server"], "it could be used when it was last asked");
+    };
+    tokio::select! {
+        biased;
+        () = probed => {}
+        ended = monitor.serve(listener) => panic!("{ended:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_clients_of_kafka_tell_is_counted_and_a_foreign_partition_is_not_shown() {
+    let (metrics, monitor) = Metrics::new(None);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let partition = &TopicPartition::new("jobs", 0);
+    metrics.kafka.on_event(&KafkaEvent::Watermarks { partition, low: 0, high: 9 });
+    let (kind, reason) = (ErrorKind::Unreachable, "away");
+    metrics.kafka.on_event(&KafkaEvent::Error { kind, reason });
+    metrics.kafka.on_event(&KafkaEvent::PublishRetried { records: 3, reason });
+    let scraped = async {
+        let scrape = Scrape::of(address).await;
+        let errors = scrape.sum("jobstream_kafka_errors_total", &[("kind", "unreachable")]);
+        assert_eq!(errors, Some(1.0));
+        assert_eq!(scrape.sum("jobstream_kafka_published_again_total", &[]), Some(3.0));
+        assert_eq!(scrape.sum("jobstream_partition_lag_records", &[]), None);
+    };
+    tokio::select! {
+        biased;
+        () = scraped => {}
+        ended = monitor.serve(listener) => panic!("{ended:?}"),
+    }
+}
