@@ -55,13 +55,13 @@ mod member;
 mod operation;
 mod partitioner;
 mod producer;
-mod random;
 mod reads;
 mod sessions;
 mod state;
 mod topic;
 mod transaction;
 mod transactional_producer;
+mod witness;
 
 pub use builder::{BrokerBuilder, DEFAULT_WALL_CLOCK_MS};
 pub use consumer::{Consumer, ConsumerBuilder};
@@ -74,6 +74,7 @@ pub use partitioner::Partitioner;
 pub use producer::{ProduceError, Producer};
 pub use topic::{DEFAULT_MAX_MESSAGE_BYTES, Retention, TopicOptions};
 pub use transactional_producer::{GroupMetadata, TransactionError, TransactionalProducer};
+pub use witness::{Moment, Witness};
 
 use state::State;
 
@@ -86,6 +87,7 @@ pub struct Broker {
 struct Shared {
     /// Whether operations yield around their effect.
     yields: bool,
+    witness: Option<Arc<dyn Witness>>,
     state: Mutex<State>,
     /// Notified after every change, for whoever waits for a condition.
     changed: Notify,
