@@ -141,6 +141,8 @@ pub struct History {
     pub delivery: Delivery,
     /// The limits of every member.
     pub limits: Limits,
+    /// The most attempts that a job has in one assignment.
+    pub attempts_max: Option<u32>,
     /// Whether, without faults, everything came to rest.
     pub settled: bool,
     pub(super) identity: Identity,

@@ -37,7 +37,7 @@ pub(super) struct Outcome<O> {
     pub(super) history: History,
     pub(super) outside: Arc<O>,
     pub(super) steps: u64,
-    /// The polls of each member.
+    /// The polls of each member while there were faults.
     pub(super) polls: Vec<u64>,
     pub(super) crashes: Crashes,
 }
@@ -82,13 +82,14 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         let mut scheduler = Scheduler::new(world, broker, &self, members, planned);
         let rests = || produced.load(Ordering::Acquire) && self.has_caught_up();
         until(&mut scheduler, patience.with_faults, |_| rests()).await;
+        let polls = scheduler.polls();
         scheduler.heal();
         let last = scheduler.step() + patience.without_faults;
         let settled = until(&mut scheduler, last, |_| rests()).await;
         scheduler.stop_all();
         let last = scheduler.step() + patience.without_faults;
         let stopped = until(&mut scheduler, last, Scheduler::have_all_stopped).await;
-        let (steps, polls) = (scheduler.step(), scheduler.polls());
+        let steps = scheduler.step();
         let crashes = std::mem::take(&mut scheduler.crashes);
         drop(scheduler);
         let history = self.history(settled && stopped);
@@ -124,7 +125,8 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
     }
 
     fn history(&self, settled: bool) -> History {
-        let Setup { input, outputs, delivery, limits, identity, .. } = &self.search.setup;
+        let Setup { input, outputs, delivery, limits, attempts_max, identity, .. } =
+            &self.search.setup;
         let read = |isolation| -> BTreeMap<Topic, Vec<_>> {
             let topics = outputs.keys();
             topics.map(|topic| (topic.clone(), self.broker.records(topic, isolation))).collect()
@@ -136,6 +138,7 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
             uncommitted_outputs: read(Isolation::ReadUncommitted),
             delivery: *delivery,
             limits: *limits,
+            attempts_max: *attempts_max,
             settled,
             identity: *identity,
         }

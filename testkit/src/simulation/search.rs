@@ -26,13 +26,15 @@ const CALM_STEPS: u64 = 200_000;
 /// When every crash is tried, the member is started again after so many polls.
 const RESTART_STEPS: u64 = 30;
 
+/// Lets something go wrong outside.
+pub(super) type Strike<O> = Box<dyn Fn(&O)>;
 type Invariant<O> = Box<dyn Fn(&History, &O) -> Result<(), String>>;
 
 /// A search. `O` is the outside: what the jobs have an effect on, made anew for every run.
 pub struct Search<O = ()> {
     pub(super) outside: Box<dyn Fn(&World) -> O>,
     pub(super) topology: Box<dyn Fn(&Member<O>) -> Topology>,
-    pub(super) misfortunes: Vec<(&'static str, fn(&O))>,
+    pub(super) misfortunes: Vec<(&'static str, Strike<O>)>,
     pub(super) heal: fn(&O),
     pub(super) setup: Setup,
     invariants: Vec<(&'static str, Invariant<O>)>,
@@ -124,6 +126,14 @@ impl<O: Send + Sync + 'static> Search<O> {
         self
     }
 
+    /// The most attempts that a job has in one assignment, those that found the sink unavailable not
+    /// counted; not judged if nothing is said.
+    #[must_use]
+    pub const fn attempts_max(mut self, attempts: u32) -> Self {
+        self.setup.attempts_max = Some(attempts);
+        self
+    }
+
     /// Effects of the job sink at which faults are to strike too.
     #[must_use]
     pub fn effects(mut self, effects: impl IntoIterator<Item = Effect>) -> Self {
@@ -133,8 +143,8 @@ impl<O: Send + Sync + 'static> Search<O> {
 
     /// Something that can go wrong outside, as a fault of schedules.
     #[must_use]
-    pub fn misfortune(mut self, name: &'static str, strike: fn(&O)) -> Self {
-        self.misfortunes.push((name, strike));
+    pub fn misfortune(mut self, name: &'static str, strike: impl Fn(&O) + 'static) -> Self {
+        self.misfortunes.push((name, Box::new(strike)));
         self
     }
 

@@ -36,6 +36,7 @@ pub(super) struct Setup {
     pub(super) delivery: Delivery,
     pub(super) members: usize,
     pub(super) limits: Limits,
+    pub(super) attempts_max: Option<u32>,
     pub(super) effects: Vec<Effect>,
     pub(super) faults_max: usize,
 }
@@ -62,6 +63,7 @@ impl Default for Setup {
             delivery: Delivery::default(),
             members: 2,
             limits,
+            attempts_max: None,
             effects: vec!["execute"],
             faults_max: 8,
         }

@@ -1,16 +1,19 @@
-//! Limits: what a member has in flight.
+//! Limits: what a member has in flight, and how often it tries a job.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jobstream::record::TopicPartition;
+use jobstream::sinks::JobErrorKind;
 
 use crate::simulation::{History, What, Who};
 
-/// No member has more records in flight than its limit allows.
+/// No member has more records in flight than its limit allows, and tries no job more often in one
+/// assignment.
 ///
 /// # Errors
 /// Names the first member that has.
 pub fn limits_hold(history: &History) -> Result<(), String> {
+    attempts_hold(history)?;
     let limit = history.limits.in_flight_records;
     let mut in_flight: BTreeMap<Who, BTreeMap<&TopicPartition, BTreeSet<i64>>> = BTreeMap::new();
     for (who, entry) in history.of_members() {
@@ -39,6 +42,25 @@ pub fn limits_hold(history: &History) -> Result<(), String> {
                 "step {}: {who} has {records} records in flight, expected at most {limit}",
                 entry.step
             ));
+        }
+    }
+    Ok(())
+}
+
+fn attempts_hold(history: &History) -> Result<(), String> {
+    let Some(limit) = history.attempts_max else { return Ok(()) };
+    let mut attempts = BTreeMap::new();
+    for (who, entry) in history.of_members() {
+        let What::Executed(place, error) = &entry.what else { continue };
+        if *error != Some(JobErrorKind::Unavailable) {
+            let attempts = attempts.entry((who, place)).or_insert(0);
+            *attempts += 1;
+            if *attempts > limit {
+                return Err(format!(
+                    "step {}: {who} has tried {place} {attempts} times, expected at most {limit}",
+                    entry.step
+                ));
+            }
         }
     }
     Ok(())
