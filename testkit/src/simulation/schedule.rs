@@ -52,15 +52,15 @@ pub(super) struct Scene {
 /// For how long a fault lasts, and a member is away, in polls of the scheduler.
 const LASTS_STEPS: Range<u64> = 1..200;
 /// How far ahead the occurrences of an effect are counted.
-const OCCURRENCES: Range<u64> = 1..16;
+const OCCURRENCES: Range<u64> = 1..9;
 
 impl Scene {
     /// All schedules of this scene; smaller ones have fewer, shorter and earlier faults.
     pub(super) fn schedules(&self) -> impl Strategy<Value = Schedule> + use<> {
         let crash = self.crash();
         let other = (self.trigger(), self.fault()).prop_map(|(at, fault)| at.then(fault));
-        let planned = Union::new_weighted(vec![(2, crash), (3, other.boxed())]);
-        vec(planned, 0..=self.faults_max).prop_map(Schedule::new)
+        let planned = Union::new_weighted(vec![(1, crash), (1, other.boxed())]);
+        vec(planned, 1..=self.faults_max).prop_map(Schedule::new)
     }
 
     /// A crash at an effect of the member itself, or at any step.

@@ -15,14 +15,13 @@ use crate::smtp::SmtpServer;
 const DUPLEX_OCTETS: usize = 64 * 1024;
 
 /// The commands, and what a write that begins with one is called. Any other write is text.
-const EFFECTS: [(&[u8], Effect); 7] = [
+const EFFECTS: [(&[u8], Effect); 6] = [
     (b"EHLO", "smtp EHLO"),
     (b"MAIL", "smtp MAIL"),
     (b"RCPT", "smtp RCPT"),
     (b"DATA", "smtp DATA"),
     (b"RSET", "smtp RSET"),
     (b"NOOP", "smtp NOOP"),
-    (b"AUTH", "smtp AUTH"),
 ];
 const TEXT: Effect = "smtp text";
 
