@@ -10,4 +10,5 @@ mod jobs;
 mod misfortunes;
 mod outside;
 mod promises;
+mod regressions;
 mod search;
