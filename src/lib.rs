@@ -8,4 +8,5 @@ pub mod position;
 pub mod record;
 pub mod sinks;
 pub mod sources;
+pub mod state;
 pub mod topology;

@@ -146,6 +146,7 @@ fn workers(broker: &Broker, count: usize) -> Vec<Worker> {
     let worker = |_| Worker {
         source: Box::new(broker.consumer(GROUP, [JOBS]).build()),
         sink: Box::new(broker.producer()),
+        store: None,
     };
     (0..count).map(worker).collect()
 }

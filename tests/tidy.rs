@@ -13,11 +13,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("src/job.rs", &["record", "codec"]),
     ("src/sources/", &["record", "position", "sources"]),
     ("src/sources/kafka/", &["record", "position", "sources", "kafka"]),
-    ("src/sinks/", &["record", "position", "sinks"]),
+    ("src/state/", &["record", "state"]),
+    ("src/state/kafka.rs", &["record", "state", "kafka"]),
+    ("src/sinks/", &["record", "position", "sinks", "state"]),
     ("src/sinks/kafka/", &["record", "position", "sinks", "kafka"]),
     ("src/sinks/smtp/", &["record", "position", "sinks", "job", "codec"]),
     ("src/kafka/", &["record", "position", "sources", "sinks", "kafka"]),
-    ("src/topology/", &["record", "position", "codec", "sources", "sinks", "topology"]),
+    ("src/topology/", &["record", "position", "codec", "sources", "sinks", "state", "topology"]),
 ];
 
 struct File {

@@ -32,6 +32,15 @@ pub struct NewTopic {
     pub settings: Vec<(String, String)>,
 }
 
+impl NewTopic {
+    /// A topic for keyed state: `cleanup.policy=compact` and nothing else, so that the last value of
+    /// a key is never deleted by age.
+    pub fn compacted(name: impl Into<Topic>, partitions: i32, replicas: i32) -> Self {
+        let settings = vec![("cleanup.policy".to_owned(), "compact".to_owned())];
+        Self { name: name.into(), partitions, replicas, settings }
+    }
+}
+
 /// What was found or done about a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopicState {

@@ -1,9 +1,11 @@
-//! Sinks: where jobs are executed ([`JobSink`]), and where records are published ([`Sink`]).
+//! Sinks: where jobs are executed ([`JobSink`], or [`StatefulJobSink`]), and where records are
+//! published ([`Sink`]).
 
 use async_trait::async_trait;
 
 use crate::position::PartitionPosition;
 use crate::record::{ConsumerRecord, ProducerRecord};
+use crate::state::State;
 
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -29,6 +31,27 @@ pub trait JobSink<In: Sync, Out>: Send + Sync {
     /// Completes at once if jobs can be executed, else as soon as it is worth trying: pending while
     /// the sink's circuit is open. The topology takes in no record meanwhile. Dropping the future
     /// changes nothing.
+    async fn ready(&self) {}
+}
+
+/// Executes jobs that remember: a [`JobSink`] which is given the keyed state of its record's
+/// partition.
+#[async_trait]
+pub trait StatefulJobSink<In: Sync, Out>: Send + Sync {
+    /// Executes a job once, as [`JobSink::execute`] does. What it changes in `state` is published
+    /// with the record's outputs if it succeeds, and dropped if it fails, except for what it has
+    /// [persisted](State::persist).
+    ///
+    /// # Errors
+    /// See [`JobErrorKind`] for what the topology does with each.
+    async fn execute(
+        &self,
+        input: &In,
+        record: &ConsumerRecord,
+        state: &State,
+    ) -> Result<Out, JobError>;
+
+    /// See [`JobSink::ready`].
     async fn ready(&self) {}
 }
 

@@ -12,9 +12,10 @@ use std::task::{Context as TaskContext, Poll, ready};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::StreamExt;
 
-use super::event::{Event, Fate};
+use super::event::Event;
 use super::frontier::Delivered;
 use super::lanes::KeyHash;
+use super::outbox::Done;
 use super::partition::Partition;
 use super::pipeline::{Admitted, Finished};
 use super::run::{Run, TURN_EVENTS};
@@ -63,7 +64,8 @@ impl Run<'_> {
         let size_bytes = record.size_bytes();
         self.intake.add(size_bytes);
         let (name, generation) = (record.partition.clone(), record.generation);
-        match self.topology.pipeline.clone().admit(&self.context, record) {
+        let state = self.state_for(&record);
+        match self.topology.pipeline.clone().admit(&self.context, record, state) {
             Admitted::Finished(finished) => self.outgoing(finished, None),
             Admitted::Execute(lane, future) => {
                 let work = Work { partition: name, generation, size_bytes, lane, future };
@@ -100,17 +102,22 @@ impl Run<'_> {
 
     fn outgoing(&mut self, finished: Finished, lane: Option<KeyHash>) {
         if finished.outputs.is_empty() {
-            self.finish(&finished.record, finished.fate, lane);
+            let Finished { record, fate, changes, .. } = finished;
+            self.finish(Done { record, fate, lane, changes });
         } else {
             self.outbox.push(finished, lane);
         }
     }
 
     /// A record has met its fate: it counts in the next position, and the next of its key begins.
-    pub(super) fn finish(&mut self, record: &ConsumerRecord, fate: Fate, lane: Option<KeyHash>) {
-        if let Some(partition) = self.partitions.of(record) {
+    pub(super) fn finish(&mut self, done: Done) {
+        let Done { record, fate, lane, changes } = done;
+        if let Some(changes) = changes {
+            changes.apply();
+        }
+        if let Some(partition) = self.partitions.of(&record) {
             partition.finish(record.offset, self.now);
-            self.context.observers.emit(&Event::Finished { record, fate });
+            self.context.observers.emit(&Event::Finished { record: &record, fate });
         }
         self.let_go(record.size_bytes(), lane);
     }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use super::Topology;
 use super::encode::Encode;
-use super::execute::{Executed, Execution};
+use super::execute::{Executed, Execution, Executor};
 use super::lanes::KeyHash;
 use super::pipeline::{Executing, Front, KeyOf, Straight};
 use super::retry::Retry;
 use super::stage::{Filter, Identity, Map, Stage, Then};
 use crate::codec::Codec;
 use crate::record::{ConsumerRecord, Topic};
-use crate::sinks::JobSink;
+use crate::sinks::{JobSink, StatefulJobSink};
 
 /// A topology that does not decode yet.
 #[derive(Debug)]
@@ -74,10 +74,32 @@ impl<T, C, S: Stage<T>> Decoding<T, C, S> {
     where
         S::Out: Send + Sync,
     {
+        self.execute_by(Executor::Stateless(sink))
+    }
+
+    /// Executes what comes out of the stages so far, with the keyed state of the record's
+    /// partition; otherwise like [`execute`](Self::execute).
+    ///
+    /// The state lives as long as the worker's [store](super::Worker::store); without one, as long
+    /// as the assignment.
+    pub fn execute_with_state<Out>(
+        self,
+        sink: Arc<dyn StatefulJobSink<S::Out, Out>>,
+    ) -> Executes<T, C, S, S::Out, Out, Identity>
+    where
+        S::Out: Send + Sync,
+    {
+        self.execute_by(Executor::Stateful(sink))
+    }
+
+    fn execute_by<Out>(
+        self,
+        executor: Executor<S::Out, Out>,
+    ) -> Executes<T, C, S, S::Out, Out, Identity> {
         Executes {
             front: self.front,
             key: Box::new(|record, _| record.key.as_ref().map(hash)),
-            sink,
+            executor,
             retry: Retry::default(),
             back: Identity,
             decoded: PhantomData,
@@ -99,7 +121,7 @@ impl<T, C, S: Stage<T>> Decoding<T, C, S> {
 pub struct Executes<T, C, S, In, Out, B> {
     front: Front<C, S>,
     key: KeyOf<In>,
-    sink: Arc<dyn JobSink<In, Out>>,
+    executor: Executor<In, Out>,
     retry: Retry,
     back: B,
     decoded: PhantomData<fn(T)>,
@@ -147,8 +169,8 @@ impl<T, C, S, In: 'static, Out, B: Stage<Executed<In, Out>>> Executes<T, C, S, I
 
     /// Adds a stage of your own.
     pub fn stage<N: Stage<B::Out>>(self, next: N) -> Executes<T, C, S, In, Out, Then<B, N>> {
-        let Self { front, key, sink, retry, back, decoded } = self;
-        Executes { front, key, sink, retry, back: Then(back, next), decoded }
+        let Self { front, key, executor, retry, back, decoded } = self;
+        Executes { front, key, executor, retry, back: Then(back, next), decoded }
     }
 
     /// Ends the topology: what came of the jobs is encoded and published.
@@ -161,8 +183,8 @@ impl<T, C, S, In: 'static, Out, B: Stage<Executed<In, Out>>> Executes<T, C, S, I
         Out: Send + 'static,
         B: 'static,
     {
-        let Self { front, key, sink, retry, back, decoded } = self;
-        let execution = Execution { sink, retry };
+        let Self { front, key, executor, retry, back, decoded } = self;
+        let execution = Execution { executor, retry };
         Topology::new(Arc::new(Executing { front, key, execution, back, encode, decoded }))
     }
 }

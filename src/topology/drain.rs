@@ -14,9 +14,10 @@ use super::admit::Work;
 use super::effect::Effect;
 use super::error::RunError;
 use super::event::Event;
+use super::outbox::Entry;
 use super::partition::{Drain, Partition};
 use super::run::{Drained, Run};
-use crate::record::{ConsumerRecord, Generation, TopicPartition};
+use crate::record::{Generation, TopicPartition};
 use crate::sources::{Assignment, SourceError};
 
 impl Run<'_> {
@@ -26,6 +27,7 @@ impl Run<'_> {
             self.partitions.insert(assignment, self.now);
             self.context.observers.emit(&Event::Assigned(assignment));
         }
+        self.take_on_parts(assignments);
         if let Some((until, flush_until)) = self.stop {
             for assignment in assignments {
                 self.drain(&assignment.partition, until, flush_until);
@@ -83,9 +85,10 @@ impl Run<'_> {
             return 0;
         };
         self.cancel(partition, generation);
-        let of_it = |r: &ConsumerRecord| r.partition == *partition && r.generation == generation;
-        for entry in self.outbox.take_out(of_it) {
-            self.let_go(entry.record.size_bytes(), entry.lane);
+        self.drop_part_of(partition);
+        let of_it = |entry: &Entry| entry.assignment() == (partition, generation);
+        for done in self.outbox.take_out(of_it) {
+            self.let_go(done.record.size_bytes(), done.lane);
         }
         in_flight
     }
@@ -142,7 +145,14 @@ impl Run<'_> {
                 drain.revoked && (done || self.now >= drain.flush_until)
             })
         };
-        let due = self.partitions.iter().filter(|(_, partition)| is_due(partition));
+        let is_revoked = |p: &Partition| p.drain.is_some_and(|drain| drain.revoked);
+        // Those that share a part go together: their next owner must find it at rest.
+        let waits_for_another = |name: &TopicPartition| {
+            let shares = |other: &TopicPartition| other.partition == name.partition;
+            self.parts.is_some()
+                && self.partitions.iter().any(|(n, p)| shares(n) && is_revoked(p) && !is_due(p))
+        };
+        let due = self.partitions.iter().filter(|(n, p)| is_due(p) && !waits_for_another(n));
         due.map(|(name, partition)| (name.clone(), partition.generation)).collect()
     }
 

@@ -10,7 +10,7 @@ use super::Context;
 use super::dead_letter::{TOO_LARGE, too_large};
 use super::error::RunError;
 use super::event::Event;
-use super::outbox::{Entry, Outbox};
+use super::outbox::{Done, Entry, Outbox, Subject};
 use super::run::Run;
 use crate::position::PartitionPosition;
 use crate::record::{ConsumerRecord, Generation, TopicPartition};
@@ -31,10 +31,16 @@ pub(super) enum Effect {
 
 impl Run<'_> {
     pub(super) fn publish(&mut self) {
+        if self.parts.is_some() {
+            self.outbox.drop_abandoned();
+        }
         let mut outbox = std::mem::take(&mut self.outbox);
         for entry in &outbox.entries {
-            if let Some(partition) = self.partitions.of(&entry.record) {
-                partition.publishing(entry.record.offset);
+            let (name, generation) = entry.assignment();
+            let Some(partition) = self.partitions.current(name, generation) else { continue };
+            match &entry.subject {
+                Subject::Record(done) => partition.publishing(done.record.offset),
+                Subject::Persist(_) => partition.is_fenced_by_batch = true,
             }
         }
         outbox.batch.positions = self.partitions.save_with_batch();
@@ -93,8 +99,10 @@ impl Run<'_> {
         };
         self.context.observers.emit(&Event::PublishFailed(&error));
         for entry in &outbox.entries {
-            if let Some(partition) = self.partitions.of(&entry.record) {
-                partition.not_published(entry.record.offset);
+            if let Subject::Record(Done { record, .. }) = &entry.subject
+                && let Some(partition) = self.partitions.of(record)
+            {
+                partition.not_published(record.offset);
             }
         }
         match error {
@@ -124,16 +132,22 @@ impl Run<'_> {
 
     fn finish_all(&mut self, entries: Vec<Entry>) {
         for entry in entries {
-            self.finish(&entry.record, entry.fate, entry.lane);
+            match entry.subject {
+                Subject::Record(done) => self.finish(done),
+                Subject::Persist(persist) => persist.complete(),
+            }
         }
     }
 
     /// Drops the outputs of partitions that were lost while they were being published.
     fn forget_stale_outputs(&mut self) {
         let partitions = &self.partitions;
-        let is_stale = |r: &ConsumerRecord| !partitions.holds(&r.partition, r.generation);
-        for entry in self.outbox.take_out(is_stale) {
-            self.let_go(entry.record.size_bytes(), entry.lane);
+        let is_stale = |entry: &Entry| {
+            let (partition, generation) = entry.assignment();
+            !partitions.holds(partition, generation)
+        };
+        for done in self.outbox.take_out(is_stale) {
+            self.let_go(done.record.size_bytes(), done.lane);
         }
     }
 

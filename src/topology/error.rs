@@ -2,8 +2,9 @@
 
 use crate::sinks::SinkError;
 use crate::sources::{CommitError, SourceError};
+use crate::state::StoreError;
 
-/// A broken source or sink: the only things that stop a run. What was in flight is left unfinished
+/// A broken source, sink or store: the only things that stop a run. What was in flight is left unfinished
 /// and is delivered again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RunError {
@@ -16,6 +17,9 @@ pub enum RunError {
     /// The sink is broken.
     #[error(transparent)]
     Sink(SinkError),
+    /// The store is broken.
+    #[error(transparent)]
+    Store(StoreError),
     /// The dead letter of this record, without value, key and headers, is too large for the broker.
     #[error(
         "the dead letter of {0}, stripped of value, key and headers, is too large for its topic"

@@ -43,6 +43,16 @@ pub enum Event<'a> {
         /// The first offset that is there.
         to: i64,
     },
+    /// The part of the keyed state that the partitions of this number share was restored, and they
+    /// take in records.
+    Restored {
+        /// The partition number.
+        partition: i32,
+        /// Entries in the part.
+        entries: usize,
+        /// How long it took since the assignment.
+        took: Duration,
+    },
     /// A record was taken in.
     Fetched(&'a ConsumerRecord),
     /// A record was taken in that a former owner of the partition had finished; it is passed over.

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
 use super::Context;
 use super::event::Event;
 use super::retry::{Ambiguous, Retry, jitter};
 use crate::record::ConsumerRecord;
-use crate::sinks::{JobError, JobErrorKind, JobSink};
+use crate::sinks::{JobError, JobErrorKind, JobSink, StatefulJobSink};
+use crate::state::State;
 
 /// A job that has been executed, or finally was not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +27,37 @@ pub struct Executed<In, Out> {
 
 /// A job sink and the limits of its attempts.
 pub(super) struct Execution<In, Out> {
-    pub(super) sink: Arc<dyn JobSink<In, Out>>,
+    pub(super) executor: Executor<In, Out>,
     pub(super) retry: Retry,
+}
+
+/// A job sink, with state or without.
+pub(super) enum Executor<In, Out> {
+    Stateless(Arc<dyn JobSink<In, Out>>),
+    Stateful(Arc<dyn StatefulJobSink<In, Out>>),
+}
+
+impl<In: Sync, Out> Executor<In, Out> {
+    fn execute<'a>(
+        &'a self,
+        input: &'a In,
+        record: &'a ConsumerRecord,
+        state: Option<&'a State>,
+    ) -> BoxFuture<'a, Result<Out, JobError>> {
+        match self {
+            Self::Stateless(sink) => sink.execute(input, record),
+            Self::Stateful(sink) => {
+                sink.execute(input, record, state.expect("a job with state is given it"))
+            }
+        }
+    }
+
+    pub(super) fn ready(&self) -> BoxFuture<'_, ()> {
+        match self {
+            Self::Stateless(sink) => sink.ready(),
+            Self::Stateful(sink) => sink.ready(),
+        }
+    }
 }
 
 /// What is spent of a job's attempts.
@@ -45,15 +76,17 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
         context: &Context,
         record: &ConsumerRecord,
         input: &In,
+        state: Option<&State>,
     ) -> (Result<Out, JobError>, u32) {
         let mut spent = Spent::default();
         loop {
             let attempt = spent.failures + 1;
-            let outcome = self.attempt(context, record, input, attempt).await;
+            let outcome = self.attempt(context, record, input, state, attempt).await;
             let error = match outcome {
                 Ok(out) => return (Ok(out), attempt),
                 Err(error) => error,
             };
+            state.into_iter().for_each(State::forget);
             match self.wait(context, record, &error, &mut spent).await {
                 Wait::Over => {}
                 Wait::Final => return (Err(error), attempt),
@@ -66,13 +99,14 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
         context: &Context,
         record: &ConsumerRecord,
         input: &In,
+        state: Option<&State>,
         attempt: u32,
     ) -> Result<Out, JobError> {
         if context.observers.is_empty() {
-            return self.sink.execute(input, record).await;
+            return self.executor.execute(input, record, state).await;
         }
         let started = Instant::now();
-        let outcome = self.sink.execute(input, record).await;
+        let outcome = self.executor.execute(input, record, state).await;
         let event = Event::Executed {
             record,
             attempt,
@@ -115,7 +149,7 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
         spent.outages += 1;
         context.observers.emit(&Event::Suspended { record, error });
         sleep(self.retry.delay(spent.outages, jitter(context.seed, record, spent.outages))).await;
-        self.sink.ready().await;
+        self.executor.ready().await;
         spent.outage += started.elapsed();
     }
 

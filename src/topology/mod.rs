@@ -30,6 +30,7 @@ mod lanes;
 mod limits;
 mod outbox;
 mod partition;
+mod parts;
 mod pipeline;
 mod retry;
 mod run;
@@ -107,7 +108,8 @@ impl Topology {
         self
     }
 
-    /// Runs until `shutdown` completes, or the source ends, or something breaks.
+    /// Runs until `shutdown` completes, or the source ends, or something breaks. Keyed state, if
+    /// there is any, is in memory only and lives as long as the assignment.
     ///
     /// On shutdown nothing more is taken in; what is in flight may finish for
     /// [`Limits::shutdown_timeout`] and is published and committed; then source and sink are
@@ -125,7 +127,22 @@ impl Topology {
         sink: &dyn Sink,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<Drained, RunError> {
-        run::Run::new(self, source, sink).run(shutdown).await
+        run::Run::new(self, source, sink, None).run(shutdown).await
+    }
+
+    /// Runs one worker, with its store, as [`run`](Self::run) does. Before the first record of a
+    /// partition its part of the state is restored; a topology without state has no use for a
+    /// store.
+    ///
+    /// # Errors
+    /// If source, sink or store break.
+    pub async fn run_worker(
+        &self,
+        worker: &Worker,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<Drained, RunError> {
+        let Worker { source, sink, store } = worker;
+        run::Run::new(self, &**source, &**sink, store.as_deref()).run(shutdown).await
     }
 }
 

@@ -1,32 +1,87 @@
-//! The outbox: records that are done but for the publishing of their outputs.
+//! The outbox: records that are done but for the publishing of their outputs, and changes of the
+//! state that jobs wait for.
 
 use super::error::RunError;
 use super::event::Fate;
 use super::lanes::KeyHash;
 use super::pipeline::Finished;
-use crate::record::{ConsumerRecord, ProducerRecord};
+use crate::record::{ConsumerRecord, Generation, ProducerRecord, TopicPartition};
 use crate::sinks::Batch;
+use crate::state::{Changes, Persist};
 
 /// An output, its dead letter without value, and that without key and headers.
 const MOST_REFUSALS: u8 = 2;
 
-/// A record whose outputs are next in the batch.
+/// What is finished once its outputs, next in the batch, are published.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) record: ConsumerRecord,
-    pub(super) fate: Fate,
-    pub(super) lane: Option<KeyHash>,
+    pub(super) subject: Subject,
     /// How many of the batch's outputs are its own.
     outputs: usize,
     /// How often one of its outputs was refused as too large.
     refusals: u8,
 }
 
-/// Records and their outputs, in the same order.
+#[derive(Debug)]
+pub(super) enum Subject {
+    /// A record that meets its fate.
+    Record(Done),
+    /// Changes that a job waits for.
+    Persist(Persist),
+}
+
+/// A record that is done.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) record: ConsumerRecord,
+    pub(super) fate: Fate,
+    pub(super) lane: Option<KeyHash>,
+    /// What becomes part of the state then.
+    pub(super) changes: Option<Box<Changes>>,
+}
+
+/// Entries and their outputs, in the same order.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pub(super) entries: Vec<Entry>,
     pub(super) batch: Batch,
+}
+
+impl Entry {
+    /// The partition and the assignment that it belongs to.
+    pub(super) fn assignment(&self) -> (&TopicPartition, Generation) {
+        match &self.subject {
+            Subject::Record(Done { record, .. }) => (&record.partition, record.generation),
+            Subject::Persist(persist) => persist.assignment(),
+        }
+    }
+
+    /// Notes that an output was refused as too large; `substitute` makes the one that is published
+    /// instead.
+    fn refused(
+        &mut self,
+        refused: &[(usize, ProducerRecord)],
+        substitute: impl Fn(&ConsumerRecord, u8) -> ProducerRecord,
+    ) -> Result<Option<ProducerRecord>, RunError> {
+        match &mut self.subject {
+            Subject::Record(done) => {
+                self.refusals += 1;
+                if self.refusals > MOST_REFUSALS {
+                    let ConsumerRecord { partition, offset, .. } = &done.record;
+                    return Err(RunError::DeadLetterTooLarge(format!("{partition} @ {offset}")));
+                }
+                done.fate = Fate::DeadLettered(super::TOO_LARGE);
+                for (_, output) in refused {
+                    done.changes.iter_mut().for_each(|changes| drop(changes.refuse(output)));
+                }
+                Ok(Some(substitute(&done.record, self.refusals)))
+            }
+            Subject::Persist(persist) => {
+                refused.iter().for_each(|(_, output)| persist.refuse(output));
+                Ok(None)
+            }
+        }
+    }
 }
 
 impl Outbox {
@@ -35,9 +90,28 @@ impl Outbox {
     }
 
     pub(super) fn push(&mut self, finished: Finished, lane: Option<KeyHash>) {
-        let Finished { record, outputs, fate } = finished;
-        self.entries.push(Entry { record, fate, lane, outputs: outputs.len(), refusals: 0 });
+        let Finished { record, outputs, fate, changes } = finished;
+        let subject = Subject::Record(Done { record, fate, lane, changes });
+        self.entries.push(Entry { subject, outputs: outputs.len(), refusals: 0 });
         self.batch.outputs.extend(outputs);
+    }
+
+    pub(super) fn push_persist(&mut self, persist: Persist) {
+        let before = self.batch.outputs.len();
+        self.batch.outputs.extend(persist.records());
+        let outputs = self.batch.outputs.len() - before;
+        self.entries.push(Entry { subject: Subject::Persist(persist), outputs, refusals: 0 });
+    }
+
+    /// Drops the changes that nobody waits for any more.
+    pub(super) fn drop_abandoned(&mut self) {
+        let is_abandoned = |entry: &Entry| match &entry.subject {
+            Subject::Persist(persist) => persist.is_abandoned(),
+            Subject::Record(_) => false,
+        };
+        if self.entries.iter().any(is_abandoned) {
+            self.take_out(is_abandoned);
+        }
     }
 
     /// Puts what was not published back before what has come since.
@@ -48,15 +122,18 @@ impl Outbox {
         *self = earlier;
     }
 
-    /// Takes out the entries for which `condition` holds; their outputs are dropped.
-    pub(super) fn take_out(&mut self, condition: impl Fn(&ConsumerRecord) -> bool) -> Vec<Entry> {
+    /// Takes out the entries for which `condition` holds; their outputs are dropped. Gives those of
+    /// records.
+    pub(super) fn take_out(&mut self, condition: impl Fn(&Entry) -> bool) -> Vec<Done> {
         let mut outputs = std::mem::take(&mut self.batch.outputs).into_iter();
         let mut taken = Vec::new();
         for entry in std::mem::take(&mut self.entries) {
             let own = outputs.by_ref().take(entry.outputs);
-            if condition(&entry.record) {
+            if condition(&entry) {
                 own.for_each(drop);
-                taken.push(entry);
+                if let Subject::Record(done) = entry.subject {
+                    taken.push(done);
+                }
             } else {
                 self.batch.outputs.extend(own);
                 self.entries.push(entry);
@@ -66,8 +143,9 @@ impl Outbox {
     }
 
     /// Replaces each record's refused outputs by one that `substitute` makes of it and the number
-    /// of its refusals so far. If the other outputs were published, they are dropped, and the
-    /// entries without refused ones are given back: they are finished.
+    /// of its refusals so far; refused changes that a job waits for are dropped. If the other
+    /// outputs were published, they are dropped, and the entries of which nothing is left to be
+    /// published are given back: they are finished.
     ///
     /// # Errors
     /// If even a substitute without key and headers was refused.
@@ -85,23 +163,17 @@ impl Outbox {
                 .take(entry.outputs)
                 .partition(|(index, _)| refused.binary_search(index).is_ok());
             let kept = if others_published { Vec::new() } else { own };
-            if own_refused.is_empty() && others_published {
-                finished.push(entry);
-                continue;
-            }
+            let before = self.batch.outputs.len();
             self.batch.outputs.extend(kept.into_iter().map(|(_, output)| output));
-            entry.outputs = if others_published { 0 } else { entry.outputs - own_refused.len() };
             if !own_refused.is_empty() {
-                entry.refusals += 1;
-                if entry.refusals > MOST_REFUSALS {
-                    let ConsumerRecord { partition, offset, .. } = &entry.record;
-                    return Err(RunError::DeadLetterTooLarge(format!("{partition} @ {offset}")));
-                }
-                entry.fate = Fate::DeadLettered(super::TOO_LARGE);
-                self.batch.outputs.push(substitute(&entry.record, entry.refusals));
-                entry.outputs += 1;
+                self.batch.outputs.extend(entry.refused(&own_refused, &substitute)?);
             }
-            self.entries.push(entry);
+            entry.outputs = self.batch.outputs.len() - before;
+            if others_published && entry.outputs == 0 {
+                finished.push(entry);
+            } else {
+                self.entries.push(entry);
+            }
         }
         Ok(finished)
     }

@@ -29,6 +29,10 @@ pub(super) struct Partition {
     /// A record that does not fit into the window yet; no other is taken in before it.
     pub(super) held: Option<ConsumerRecord>,
     pub(super) drain: Option<Drain>,
+    /// Whether its part of the state is not there yet.
+    pub(super) is_restoring: bool,
+    /// Whether the next batch carries its position without news, for the changes in it.
+    pub(super) is_fenced_by_batch: bool,
 }
 
 /// How far the drain of a partition is.
@@ -57,6 +61,8 @@ impl Partition {
             publishing: 0,
             held: None,
             drain: None,
+            is_restoring: false,
+            is_fenced_by_batch: false,
         }
     }
 
@@ -89,7 +95,7 @@ impl Partition {
 
     /// Whether it takes in a record.
     pub(super) fn takes_records(&self) -> bool {
-        self.held.is_none() && self.drain.is_none()
+        self.held.is_none() && self.drain.is_none() && !self.is_restoring
     }
 
     pub(super) fn has_unsaved(&self) -> bool {
@@ -115,6 +121,7 @@ impl Partition {
 
     /// The position that also tells the records that are being published, to be saved with them.
     fn save_with_batch(&mut self) -> Position {
+        self.is_fenced_by_batch = false;
         self.saving = self.unsaved + std::mem::take(&mut self.publishing);
         self.frontier.position_once_published()
     }
@@ -163,7 +170,16 @@ impl Partitions {
 
     /// The partition of a record, unless the record belongs to an older assignment.
     pub(super) fn of(&mut self, record: &ConsumerRecord) -> Option<&mut Partition> {
-        self.get_mut(&record.partition).filter(|p| p.generation == record.generation)
+        self.current(&record.partition, record.generation)
+    }
+
+    /// The partition, if it is still assigned as it was.
+    pub(super) fn current(
+        &mut self,
+        partition: &TopicPartition,
+        generation: Generation,
+    ) -> Option<&mut Partition> {
+        self.get_mut(partition).filter(|p| p.generation == generation)
     }
 
     /// Whether the partition is still assigned as it was.
@@ -190,9 +206,10 @@ impl Partitions {
         with_news.map(|(name, p)| positioned(name, p.generation, p.save())).collect()
     }
 
-    /// The positions, with news, that a batch is to carry.
+    /// The positions that a batch is to carry: those with news, and those that fence it.
     pub(super) fn save_with_batch(&mut self) -> Vec<PartitionPosition> {
-        let with_news = self.iter_mut().filter(|(_, p)| p.unsaved + p.publishing > 0);
+        let has_news = |p: &Partition| p.unsaved + p.publishing > 0 || p.is_fenced_by_batch;
+        let with_news = self.iter_mut().filter(|(_, p)| has_news(p));
         with_news.map(|(name, p)| positioned(name, p.generation, p.save_with_batch())).collect()
     }
 

@@ -9,16 +9,26 @@ use super::Context;
 use super::dead_letter::{UNDECODABLE, UNENCODABLE, dead_letter};
 use super::encode::Encode;
 use super::event::{Event, Fate};
-use super::execute::{Executed, Execution};
+use super::execute::{Executed, Execution, Executor};
 use super::lanes::KeyHash;
 use super::stage::{Flow, Stage};
 use crate::codec::Codec;
 use crate::record::{ConsumerRecord, ProducerRecord, Topic};
+use crate::state::{Changes, State};
 
 /// All stages of a topology.
 pub(super) trait Pipeline: Send + Sync {
     /// Takes a record through the stages up to its execution, or to its end.
-    fn admit(self: Arc<Self>, context: &Arc<Context>, record: ConsumerRecord) -> Admitted;
+    /// `state` is there if the topology [has state](Self::is_stateful).
+    fn admit(
+        self: Arc<Self>,
+        context: &Arc<Context>,
+        record: ConsumerRecord,
+        state: Option<Box<State>>,
+    ) -> Admitted;
+
+    /// Whether its jobs have keyed state.
+    fn is_stateful(&self) -> bool;
 
     /// Whether jobs can be executed: see [`JobSink::ready`](crate::sinks::JobSink::ready).
     fn ready(&self) -> Option<BoxFuture<'_, ()>>;
@@ -41,6 +51,21 @@ pub(super) struct Finished {
     pub(super) record: ConsumerRecord,
     pub(super) outputs: Vec<ProducerRecord>,
     pub(super) fate: Fate,
+    /// What its job has changed; the records that publish it are among the outputs.
+    pub(super) changes: Option<Box<Changes>>,
+}
+
+impl Finished {
+    const fn new(record: ConsumerRecord, outputs: Vec<ProducerRecord>, fate: Fate) -> Self {
+        Self { record, outputs, fate, changes: None }
+    }
+
+    /// Publishes the changes after the outputs.
+    fn with_changes(mut self, changes: Option<Box<Changes>>) -> Self {
+        self.outputs.extend(changes.iter().flat_map(|changes| changes.records()));
+        self.changes = changes;
+        self
+    }
 }
 
 /// The stages before the execution.
@@ -83,13 +108,13 @@ fn pass<T>(topic: &Topic, context: &Context, record: ConsumerRecord, flow: Flow<
         Flow::Next(input) => Passed::On(record, input),
         Flow::Skip(stage) => {
             context.observers.emit(&Event::Skipped { record: &record, stage });
-            Passed::Off(Finished { record, outputs: Vec::new(), fate: Fate::Skipped(stage) })
+            Passed::Off(Finished::new(record, Vec::new(), Fate::Skipped(stage)))
         }
         Flow::DeadLetter { reason, cause } => {
             let event = Event::DeadLettered { record: &record, reason, cause: &cause };
             context.observers.emit(&event);
             let outputs = vec![dead_letter(topic, &record, reason, cause)];
-            Passed::Off(Finished { record, outputs, fate: Fate::DeadLettered(reason) })
+            Passed::Off(Finished::new(record, outputs, Fate::DeadLettered(reason)))
         }
     }
 }
@@ -106,7 +131,7 @@ fn encode<T, E: Encode<T>>(
         Passed::Off(finished) => return finished,
     };
     match encode.encode(&record, item) {
-        Ok(outputs) => Finished { record, outputs, fate },
+        Ok(outputs) => Finished::new(record, outputs, fate),
         Err(error) => {
             let flow = Flow::<()>::DeadLetter { reason: UNENCODABLE, cause: error.to_string() };
             match pass(topic, context, record, flow) {
@@ -130,10 +155,19 @@ where
     S: Stage<T>,
     E: Encode<S::Out>,
 {
-    fn admit(self: Arc<Self>, context: &Arc<Context>, record: ConsumerRecord) -> Admitted {
+    fn admit(
+        self: Arc<Self>,
+        context: &Arc<Context>,
+        record: ConsumerRecord,
+        _: Option<Box<State>>,
+    ) -> Admitted {
         let passed = self.front.decode(context, record);
         let topic = &self.front.dead_letters;
         Admitted::Finished(encode(topic, context, &self.encode, passed, Fate::Succeeded))
+    }
+
+    fn is_stateful(&self) -> bool {
+        false
     }
 
     fn ready(&self) -> Option<BoxFuture<'_, ()>> {
@@ -168,22 +202,39 @@ where
     B: Stage<Executed<In, Out>> + 'static,
     E: Encode<B::Out> + 'static,
 {
-    fn admit(self: Arc<Self>, context: &Arc<Context>, record: ConsumerRecord) -> Admitted {
+    fn admit(
+        self: Arc<Self>,
+        context: &Arc<Context>,
+        record: ConsumerRecord,
+        state: Option<Box<State>>,
+    ) -> Admitted {
         let (record, input) = match self.front.decode(context, record) {
             Passed::On(record, input) => (record, input),
             Passed::Off(finished) => return Admitted::Finished(finished),
         };
         let key = (self.key)(&record, &input);
         let context = context.clone();
-        let execute = async move {
-            let (outcome, attempts) = self.execution.run(&context, &record, &input).await;
-            self.finish(&context, record, Executed { input, outcome, attempts })
+        let future: BoxFuture<'static, Finished> = match state {
+            None => Box::pin(async move {
+                let (outcome, attempts) = self.execution.run(&context, &record, &input, None).await;
+                self.finish(&context, record, Executed { input, outcome, attempts })
+            }),
+            Some(state) => Box::pin(async move {
+                let run = self.execution.run(&context, &record, &input, Some(&state));
+                let (outcome, attempts) = run.await;
+                let finished = self.finish(&context, record, Executed { input, outcome, attempts });
+                finished.with_changes(state.into_changes())
+            }),
         };
-        Admitted::Execute(key, Box::pin(execute))
+        Admitted::Execute(key, future)
+    }
+
+    fn is_stateful(&self) -> bool {
+        matches!(self.execution.executor, Executor::Stateful(_))
     }
 
     fn ready(&self) -> Option<BoxFuture<'_, ()>> {
-        Some(self.execution.sink.ready())
+        Some(self.execution.executor.ready())
     }
 
     fn dead_letters(&self) -> &Topic {

@@ -26,10 +26,12 @@ use super::lanes::{KeyHash, Lanes};
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::partition::Partitions;
+use super::parts::{News, Parts, news};
 use super::pipeline::Finished;
 use super::{Context, Topology};
 use crate::sinks::Sink;
 use crate::sources::{Source, SourceError, SourceEvent};
+use crate::state::Store;
 
 /// Events taken from the source, or jobs collected, before the loop looks at everything else.
 pub(super) const TURN_EVENTS: usize = 512;
@@ -49,6 +51,8 @@ pub(super) struct Run<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) sink: &'a dyn Sink,
     pub(super) partitions: Partitions,
+    /// The keyed state, if the topology has any.
+    pub(super) parts: Option<Parts<'a>>,
     pub(super) intake: Intake<'a>,
     pub(super) lanes: Lanes<Work>,
     pub(super) running: FuturesUnordered<Work>,
@@ -68,7 +72,12 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(topology: &'a Topology, source: &'a dyn Source, sink: &'a dyn Sink) -> Self {
+    pub(super) fn new(
+        topology: &'a Topology,
+        source: &'a dyn Source,
+        sink: &'a dyn Sink,
+        store: Option<&'a dyn Store>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             topology,
@@ -76,6 +85,7 @@ impl<'a> Run<'a> {
             source,
             sink,
             partitions: Partitions::default(),
+            parts: topology.pipeline.is_stateful().then(|| Parts::new(store)),
             intake: Intake::new(topology.limits),
             lanes: Lanes::new(),
             running: FuturesUnordered::new(),
@@ -110,6 +120,7 @@ impl<'a> Run<'a> {
                 biased;
                 () = &mut shutdown, if self.stop.is_none() => Turn::Shutdown,
                 effect = completed(&mut self.effect) => Turn::Effect(effect),
+                news = news(&mut self.parts) => Turn::News(news),
                 Some((lane, finished)) = self.running.next() => Turn::Done(lane, finished),
                 () = completed(&mut self.intake.gate) => Turn::Due,
                 event = events.next(), if !ended => Turn::Event(event),
@@ -119,6 +130,7 @@ impl<'a> Run<'a> {
             match turn {
                 Turn::Shutdown => self.stop(),
                 Turn::Effect(effect) => self.on_effect(effect)?,
+                Turn::News(news) => self.on_news(news)?,
                 Turn::Done(lane, finished) => self.collect(lane, finished),
                 Turn::Event(Some(event)) => {
                     self.on_event(event?);
@@ -220,6 +232,7 @@ impl<'a> Run<'a> {
 enum Turn {
     Shutdown,
     Effect(Effect),
+    News(News),
     Done(Option<KeyHash>, Finished),
     Event(Option<Result<SourceEvent, SourceError>>),
     /// The job sink is ready again, or a time has come.

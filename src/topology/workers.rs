@@ -1,4 +1,4 @@
-//! Several workers in one process: the same stages, each with a source and a sink of its own.
+//! Several workers in one process: the same stages, each with ends of its own.
 
 use std::fmt;
 
@@ -12,6 +12,7 @@ use super::error::RunError;
 use super::run::Drained;
 use crate::sinks::Sink;
 use crate::sources::Source;
+use crate::state::Store;
 
 /// The ends of one worker.
 pub struct Worker {
@@ -19,6 +20,9 @@ pub struct Worker {
     pub source: Box<dyn Source>,
     /// Its producer.
     pub sink: Box<dyn Sink>,
+    /// Where its keyed state outlives it; none for a topology without state, or with one that
+    /// lives as long as the assignment.
+    pub store: Option<Box<dyn Store>>,
 }
 
 impl fmt::Debug for Worker {
@@ -49,7 +53,7 @@ impl Topology {
         .boxed()
         .shared();
         let mut runs: FuturesUnordered<_> =
-            workers.iter().map(|w| self.run(&*w.source, &*w.sink, stop.clone())).collect();
+            workers.iter().map(|worker| self.run_worker(worker, stop.clone())).collect();
         let (mut drained, mut first_error) = (Drained::default(), None);
         while let Some(ended) = runs.next().await {
             match ended {

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 use jobstream::record::{ConsumerRecord, ProducerRecord, Topic, TopicPartition};
 use jobstream::sinks::Sink;
+use jobstream::state::Store;
 use jobstream_testkit::broker::{
     Broker, CommittedOffset, Consumer, Isolation, Protocol, TopicOptions,
 };
 use jobstream_testkit::conformance::{
-    self, Backend, Features, behaviours, pauses, positions, rebalances, records, sinks,
+    self, Backend, Features, behaviours, pauses, positions, rebalances, records, sinks, stores,
     transactions,
 };
 
@@ -63,6 +64,10 @@ impl Backend for InMemory {
         let consumer = self.broker.consumer(group, [topic.clone()]).protocol(self.protocol);
         let (source, sink) = consumer.exactly_once(transactional_id);
         (source, Box::new(sink))
+    }
+
+    async fn store(&self, topic: &Topic) -> Box<dyn Store> {
+        Box::new(self.broker.store(topic.clone()))
     }
 
     async fn read(&self, topic: &Topic, isolation: Isolation) -> Vec<ConsumerRecord> {
@@ -296,4 +301,39 @@ async fn a_newer_pair_fences_the_older_one() {
 #[tokio::test(start_paused = true)]
 async fn a_release_of_what_was_not_asked_back_is_passed_over() {
     rebalances::a_release_of_what_was_not_asked_back_is_passed_over(&cooperative()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_was_never_written_is_empty() {
+    stores::a_part_that_was_never_written_is_empty(&cooperative()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_gives_the_last_value_of_each_key_of_its_partition() {
+    stores::a_restore_gives_the_last_value_of_each_key_of_its_partition(&cooperative()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn removed_keys_are_absent_and_empty_values_are_not() {
+    stores::removed_keys_are_absent_and_empty_values_are_not(&cooperative()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn aborted_changes_are_not_restored() {
+    stores::aborted_changes_are_not_restored(&cooperative()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_waits_for_an_open_transaction() {
+    stores::a_restore_waits_for_an_open_transaction(&cooperative()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_pair_has_committed_is_there_after_the_next_assignment() {
+    stores::what_a_pair_has_committed_is_there_after_the_next_assignment(&cooperative()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_does_not_exist_breaks_the_store() {
+    stores::a_part_that_does_not_exist_breaks_the_store(&cooperative()).await;
 }

@@ -15,6 +15,8 @@ use jobstream::record::{ConsumerRecord, Header, ProducerRecord, Topic, TopicPart
 use jobstream::sinks::Sink;
 use jobstream::sinks::kafka::KafkaSink;
 use jobstream::sources::kafka::KafkaSource;
+use jobstream::state::Store;
+use jobstream::state::kafka::KafkaStore;
 use jobstream_testkit::broker::{CommittedOffset, Isolation};
 use jobstream_testkit::conformance::{Backend, Features, behaviours};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -167,6 +169,10 @@ impl Backend for Kafka {
         let pair = exactly_once(&config, group, [topic.clone()], transactional_id).await;
         let (source, sink) = pair.unwrap();
         (Member { source, group: group.to_owned(), client_id, freezer }, Box::new(sink))
+    }
+
+    async fn store(&self, topic: &Topic) -> Box<dyn Store> {
+        Box::new(KafkaStore::new(&self.config(), topic.clone()).unwrap())
     }
 
     async fn read(&self, topic: &Topic, isolation: Isolation) -> Vec<ConsumerRecord> {

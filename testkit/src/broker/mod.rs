@@ -58,6 +58,7 @@ mod producer;
 mod reads;
 mod sessions;
 mod state;
+mod store;
 mod topic;
 mod transaction;
 mod transactional_producer;
@@ -72,6 +73,7 @@ pub use member::MemberId;
 pub use operation::{Fault, Operation};
 pub use partitioner::Partitioner;
 pub use producer::{ProduceError, Producer};
+pub use store::BrokerStore;
 pub use topic::{DEFAULT_MAX_MESSAGE_BYTES, Retention, TopicOptions};
 pub use transactional_producer::{GroupMetadata, TransactionError, TransactionalProducer};
 pub use witness::{Moment, Witness};
@@ -148,6 +150,12 @@ impl Broker {
         transactional_id: impl Into<Arc<str>>,
     ) -> (Consumer, ExactlyOnceSink) {
         self.consumer(group, topics).exactly_once(transactional_id)
+    }
+
+    /// A store of keyed state on this topic, which must exist when a part of it is restored. Its
+    /// changes are published by the sink that it is used with.
+    pub fn store(&self, topic: impl Into<Topic>) -> BrokerStore {
+        BrokerStore::new(self.clone(), topic.into())
     }
 
     /// A transactional producer, initialised: an older one of this id is fenced, and the

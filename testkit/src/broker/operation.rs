@@ -22,6 +22,8 @@ pub enum Operation {
     /// Reading records, when there are some to read. What a stream has already fetched is still
     /// yielded while it is held.
     Fetch,
+    /// Reading a part of a state store: its end, and then its entries.
+    Restore,
     /// Beginning a transaction.
     BeginTransaction,
     /// Publishing outputs, in a transaction or not.
@@ -57,12 +59,14 @@ impl Fault {
     /// What it is where it hits.
     const fn on(self, operation: Operation) -> Self {
         match operation {
-            Operation::Join | Operation::Fetch | Operation::Release | Operation::Leave => {
-                match self {
-                    Self::Transient | Self::Aborted => Self::Transient,
-                    Self::Fenced | Self::Broken => Self::Broken,
-                }
-            }
+            Operation::Join
+            | Operation::Fetch
+            | Operation::Restore
+            | Operation::Release
+            | Operation::Leave => match self {
+                Self::Transient | Self::Aborted => Self::Transient,
+                Self::Fenced | Self::Broken => Self::Broken,
+            },
             _ => self,
         }
     }

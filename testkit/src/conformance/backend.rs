@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use jobstream::record::{ConsumerRecord, ProducerRecord, Topic, TopicPartition};
 use jobstream::sinks::Sink;
 use jobstream::sources::Source;
+use jobstream::state::Store;
 
 use crate::broker::{CommittedOffset, Isolation};
 
@@ -43,6 +44,9 @@ pub trait Backend: Sync {
         topic: &Topic,
         transactional_id: &str,
     ) -> (Self::Source, Box<dyn Sink>);
+
+    /// A store on a topic of [`create_topic`](Self::create_topic). Needs `transactions`.
+    async fn store(&self, topic: &Topic) -> Box<dyn Store>;
 
     /// All records of a topic, sorted by partition and offset.
     async fn read(&self, topic: &Topic, isolation: Isolation) -> Vec<ConsumerRecord>;

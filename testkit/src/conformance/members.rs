@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::Backend;
 
 /// How long nothing may come before it counts as nothing.
-const SILENCE: Duration = Duration::from_secs(2);
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
 
 /// The members of groups under test, numbered as they join. Their streams are polled whenever one
 /// of the async methods is awaited.

@@ -22,6 +22,7 @@ pub mod positions;
 pub mod rebalances;
 pub mod records;
 pub mod sinks;
+pub mod stores;
 pub mod transactions;
 
 pub use backend::{Backend, Features};
@@ -62,6 +63,7 @@ pub fn behaviours<B: Backend>() -> Vec<Behaviour<B>> {
     behaviours.extend(rebalances::behaviours());
     behaviours.extend(sinks::behaviours());
     behaviours.extend(transactions::behaviours());
+    behaviours.extend(stores::behaviours());
     behaviours
 }
 

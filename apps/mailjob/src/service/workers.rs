@@ -33,13 +33,14 @@ pub(super) async fn worker(
         Delivery::AtLeastOnce => Ok(Worker {
             source: Box::new(KafkaSource::new(&config, group, topics).map_err(refused)?),
             sink: Box::new(KafkaSink::new(&config).map_err(refused)?),
+            store: None,
         }),
         Delivery::ExactlyOnce => {
             let own = || format!("{:016x}-{number}", ids::random());
             let transactional_id = format!("{group}-{}", id.unwrap_or_else(own));
             let pair = exactly_once(&config, group, topics, &transactional_id).await;
             let (source, sink) = pair.map_err(|error| ServiceError::Kafka(error.to_string()))?;
-            Ok(Worker { source: Box::new(source), sink: Box::new(sink) })
+            Ok(Worker { source: Box::new(source), sink: Box::new(sink), store: None })
         }
     }
 }

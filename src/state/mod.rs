@@ -1,0 +1,79 @@
+//! Keyed state: what the jobs of a partition remember, in memory and on a compacted topic.
+//!
+//! ```text
+//!              restore (on assignment, before the first job)
+//!   topic ──────────────────────────────────────▶ part ◀─── get · range ─── job
+//!     ▲                                            ▲                         │
+//!     │            outputs, changes, positions     │ acknowledged     put · remove · persist
+//!     └──────────────────── batch ─────────────────┴─────────────────────────┘
+//! ```
+//!
+//! A worker has one [`Store`], and one *part* of it in memory for each partition number that it is
+//! assigned. Topics that are consumed together share the part of their partition number, so that
+//! their members must have the same partitions of each.
+//!
+//! What a job changes is published with the outputs of its record, in exactly-once mode in the
+//! transaction that holds the record's position too: after a crash the state tells of exactly the
+//! records that the position counts as finished. In at-least-once mode it may also tell of records
+//! that are delivered again, and a member that has lost a partition is not kept from changing its
+//! part. [`State::persist`] makes changes durable before the record is finished.
+
+use async_trait::async_trait;
+use smallvec::SmallVec;
+
+use crate::record::Topic;
+
+mod changes;
+mod handle;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+mod part;
+mod persist;
+
+pub(crate) use changes::Changes;
+pub use handle::State;
+pub(crate) use part::Part;
+pub(crate) use persist::Persist;
+pub use persist::PersistError;
+
+/// The key of an entry: up to 16 bytes take no memory of their own.
+pub type Key = SmallVec<[u8; 16]>;
+
+/// The value of an entry: up to 24 bytes take no memory of their own.
+pub type Value = SmallVec<[u8; 24]>;
+
+/// An entry of a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key.
+    pub key: Key,
+    /// Its value.
+    pub value: Value,
+}
+
+/// Where state outlives its worker: the changes go to a topic through the worker's sink, each at
+/// the part's partition number, keyed by the entry's key, with a null value for a removal.
+///
+/// The topic is compacted and never deletes by age, and has a partition for each partition number
+/// that its workers consume. No other record belongs on it.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// The topic.
+    fn topic(&self) -> &Topic;
+
+    /// Reads a part: the last committed value of each key that was not removed, in any order, each
+    /// key once.
+    ///
+    /// It tells everything that was acknowledged before it was called. A transaction that is open
+    /// then is waited for, and what is aborted is not told. Passing faults are retried inside,
+    /// without limit. Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// If the part can never be read.
+    async fn restore(&self, partition: i32) -> Result<Vec<Entry>, StoreError>;
+}
+
+/// A store that is broken for good.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the state store is broken: {0}")]
+pub struct StoreError(pub String);

@@ -1,0 +1,10 @@
+//! Keyed state: it tells of exactly the records that are finished, whatever happens.
+
+#![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
+
+mod changes;
+mod counting;
+mod owners;
+mod restores;
+#[path = "../support/mod.rs"]
+mod support;
