@@ -137,6 +137,8 @@ pub struct History {
     pub outputs: BTreeMap<Topic, Vec<ConsumerRecord>>,
     /// All outputs, aborted and open transactions included.
     pub uncommitted_outputs: BTreeMap<Topic, Vec<ConsumerRecord>>,
+    /// The changes of keyed state that a `read_committed` reader sees.
+    pub state: Vec<ConsumerRecord>,
     /// How outputs and positions become durable.
     pub delivery: Delivery,
     /// The limits of every member.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jobstream::record::ConsumerRecord;
-use jobstream::sinks::{JobError, JobErrorKind, JobSink};
+use jobstream::sinks::{JobError, JobErrorKind, JobSink, StatefulJobSink};
+use jobstream::state::State;
 use jobstream::topology::Event;
 
 use super::history::{Place, What, Who};
@@ -34,6 +35,14 @@ impl<O> Member<O> {
     /// What its jobs have an effect on.
     pub const fn outside(&self) -> &Arc<O> {
         &self.outside
+    }
+
+    /// The same for a job sink with keyed state.
+    pub fn watched_with_state<In: Sync, Out: Send>(
+        &self,
+        sink: impl StatefulJobSink<In, Out> + 'static,
+    ) -> Arc<dyn StatefulJobSink<In, Out>> {
+        Arc::new(Watched { sink, who: self.who, world: self.world.clone() })
     }
 
     /// The job sink, with its executions noted in the history: begun, ended, dropped. Each yields
@@ -81,20 +90,46 @@ impl Drop for Execution<'_> {
     }
 }
 
-#[async_trait]
-impl<In: Sync, Out: Send, S: JobSink<In, Out>> JobSink<In, Out> for Watched<S> {
-    async fn execute(&self, input: &In, record: &ConsumerRecord) -> Result<Out, JobError> {
-        let Self { sink, who, world } = self;
+impl<S> Watched<S> {
+    async fn watch<Out>(
+        &self,
+        record: &ConsumerRecord,
+        execute: impl Future<Output = Result<Out, JobError>>,
+    ) -> Result<Out, JobError> {
+        let (who, world) = (self.who, &self.world);
         world
             .effect("execute", async {
                 let place = Place::from(record);
-                world.note(Some(*who), What::Began(place.clone()));
-                let execution = Execution { world, who: *who, place, ended: false };
-                let outcome = sink.execute(input, record).await;
+                world.note(Some(who), What::Began(place.clone()));
+                let execution = Execution { world, who, place, ended: false };
+                let outcome = execute.await;
                 execution.end(outcome.as_ref().err().map(JobError::kind));
                 outcome
             })
             .await
+    }
+}
+
+#[async_trait]
+impl<In: Sync, Out: Send, S: JobSink<In, Out>> JobSink<In, Out> for Watched<S> {
+    async fn execute(&self, input: &In, record: &ConsumerRecord) -> Result<Out, JobError> {
+        self.watch(record, self.sink.execute(input, record)).await
+    }
+
+    async fn ready(&self) {
+        self.sink.ready().await;
+    }
+}
+
+#[async_trait]
+impl<In: Sync, Out: Send, S: StatefulJobSink<In, Out>> StatefulJobSink<In, Out> for Watched<S> {
+    async fn execute(
+        &self,
+        input: &In,
+        record: &ConsumerRecord,
+        state: &State,
+    ) -> Result<Out, JobError> {
+        self.watch(record, self.sink.execute(input, record, state)).await
     }
 
     async fn ready(&self) {

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use jobstream::record::{ProducerRecord, Topic, TopicPartition};
 use jobstream::sinks::Sink;
-use jobstream::topology::Event;
+use jobstream::state::Store;
+use jobstream::topology::{Event, Worker};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -125,17 +126,19 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
     }
 
     fn history(&self, settled: bool) -> History {
-        let Setup { input, outputs, delivery, limits, attempts_max, identity, .. } =
+        let Setup { input, outputs, state, delivery, limits, attempts_max, identity, .. } =
             &self.search.setup;
         let read = |isolation| -> BTreeMap<Topic, Vec<_>> {
             let topics = outputs.keys();
             topics.map(|topic| (topic.clone(), self.broker.records(topic, isolation))).collect()
         };
+        let committed = Isolation::ReadCommitted;
         History {
             entries: std::mem::take(&mut self.world.state().entries),
-            inputs: self.broker.records(input, Isolation::ReadCommitted),
-            outputs: read(Isolation::ReadCommitted),
+            inputs: self.broker.records(input, committed),
+            outputs: read(committed),
             uncommitted_outputs: read(Isolation::ReadUncommitted),
+            state: state.iter().flat_map(|t| self.broker.records(t, committed)).collect(),
             delivery: *delivery,
             limits: *limits,
             attempts_max: *attempts_max,
@@ -213,12 +216,15 @@ impl<O: Send + Sync + 'static> Cast for Stage<'_, O> {
             .with_seed(self.world.seed())
             .with_observer(Arc::new(observer));
         let (id, (stop, mut stopped)) = (source.member(), watch::channel(false));
+        let store = setup.state.clone().map(|topic| self.broker.store(topic).beside(id));
+        let store = store.map(|store| Box::new(store) as Box<dyn Store>);
+        let worker = Worker { source: Box::new(source), sink, store };
         let run = async move {
             let shutdown = async {
                 // The sender is dropped only with this future.
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
-            topology.run(&source, &*sink, shutdown).await
+            topology.run_worker(&worker, shutdown).await
         };
         Life { run: Box::pin(run), id, stop }
     }

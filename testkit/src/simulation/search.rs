@@ -96,6 +96,14 @@ impl<O: Send + Sync + 'static> Search<O> {
         self
     }
 
+    /// A compacted topic that the members' keyed state outlives them on, with a partition for each
+    /// of the jobs'.
+    #[must_use]
+    pub fn state(mut self, topic: impl Into<Topic>) -> Self {
+        self.setup.state = Some(topic.into());
+        self
+    }
+
     /// By what a record is known, both as input and as output: each input must be told from the
     /// others. `None` for an input that has no output. By its value if nothing is said.
     #[must_use]

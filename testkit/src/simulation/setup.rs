@@ -32,6 +32,8 @@ pub(super) struct Setup {
     pub(super) partitions: i32,
     pub(super) jobs: Jobs,
     pub(super) outputs: BTreeMap<Topic, i32>,
+    /// Where keyed state outlives its member.
+    pub(super) state: Option<Topic>,
     pub(super) identity: Identity,
     pub(super) delivery: Delivery,
     pub(super) members: usize,
@@ -59,6 +61,7 @@ impl Default for Setup {
             partitions: 3,
             jobs: Box::new(|_| Vec::new()),
             outputs: BTreeMap::new(),
+            state: None,
             identity: |record| record.value.clone(),
             delivery: Delivery::default(),
             members: 2,
@@ -81,6 +84,9 @@ impl Setup {
             .witnessed_by(Arc::new(world.clone()))
             .build();
         broker.create_topic(self.input.clone(), self.partitions);
+        if let Some(state) = &self.state {
+            broker.create_topic(state.clone(), self.partitions);
+        }
         for (topic, partitions) in &self.outputs {
             broker.create_topic(topic.clone(), *partitions);
         }
@@ -105,6 +111,7 @@ impl Setup {
         if self.delivery == Delivery::ExactlyOnce {
             operations.extend([Operation::BeginTransaction, Operation::EndTransaction]);
         }
+        operations.extend(self.state.as_ref().map(|_| Operation::Restore));
         operations
     }
 

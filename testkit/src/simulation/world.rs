@@ -143,6 +143,7 @@ pub const fn effect_of(operation: Operation) -> Effect {
     match operation {
         Operation::Join => "join",
         Operation::Fetch => "fetch",
+        Operation::Restore => "restore",
         Operation::BeginTransaction => "begin",
         Operation::Publish => "publish",
         Operation::Commit => "commit",

@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 
 mod promises;
+mod state;
 mod workers;
