@@ -20,7 +20,7 @@ use super::setup::{Delivery, Setup};
 use super::world::{Effect, World};
 
 /// How often a failing schedule is played to make it smaller.
-const SHRINKS_MAX: usize = 300;
+const SHRINKS_MAX: usize = 150;
 /// After so many polls of the scheduler a run without faults should have come to rest.
 const CALM_STEPS: u64 = 200_000;
 /// When every crash is tried, the member is started again after so many polls.
@@ -272,7 +272,7 @@ impl<O: Send + Sync + 'static> Search<O> {
     ) -> Result<(), Box<Broken>> {
         let scene = self.scene(calm.steps);
         let patience =
-            Patience { with_faults: 6 * calm.steps, without_faults: 40 * calm.steps + 20_000 };
+            Patience { with_faults: 6 * calm.steps, without_faults: 10 * calm.steps + 5_000 };
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);

@@ -15,6 +15,9 @@ use tokio::time::sleep;
 /// A task: its number, for how many milliseconds it works, how many attempts fail.
 pub(crate) type Task = (u64, u64, u32);
 
+/// Attempts of a task, at most.
+const ATTEMPTS: u32 = 4;
+
 /// Executes tasks; forgets what failed when it is dropped, as a process does.
 #[derive(Default)]
 pub(crate) struct Worker {
@@ -39,7 +42,8 @@ impl JobSink<Task, u64> for Worker {
 }
 
 pub(crate) fn topology(member: &Member) -> Topology {
-    let retry = Retry { first_delay: Duration::from_millis(200), ..Retry::default() };
+    let first_delay = Duration::from_millis(200);
+    let retry = Retry { attempts: ATTEMPTS, first_delay, ..Retry::default() };
     Topology::builder("dead-letters")
         .decode(Json::<Task>::new())
         .filter("odd", |task: &Task| task.0 % 10 != 9)
@@ -57,11 +61,16 @@ pub(crate) fn result(
     Ok(vec![output])
 }
 
-/// Jobs on few keys; some are slow, one fails at first, one is no task at all.
+/// Jobs on few keys; some are slow, some fail at first or for ever, one is no task at all.
 pub(crate) fn tasks(count: u64) -> Vec<ProducerRecord> {
     (0..count)
         .map(|number| {
-            let task: Task = (number, number % 4 * 70, u32::from(number % 7 == 4) * 2);
+            let failures = match number % 11 {
+                4 => 2,
+                8 => ATTEMPTS + 4,
+                _ => 0,
+            };
+            let task: Task = (number, number % 4 * 70, failures);
             let value = serde_json::to_string(&task).unwrap();
             let value = if number == 5 { "no task".to_owned() } else { value };
             let record = ProducerRecord::to("tasks").value(value);
@@ -84,6 +93,7 @@ pub(crate) fn search(delivery: Delivery, jobs: u64) -> Search {
         .outputs("dead-letters", 1)
         .identified_by(identity)
         .delivery(delivery)
+        .attempts_max(ATTEMPTS)
 }
 
 /// The number that a variable of the environment sets, for longer runs.

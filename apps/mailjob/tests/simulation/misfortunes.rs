@@ -16,7 +16,7 @@ const MOMENTS: [Moment; 8] = [
     Moment::Rset,
 ];
 
-fn acts() -> [Act; 10] {
+fn acts() -> [Act; 11] {
     let reply = |code| Act::Reply { code, text: "as the schedule wants it".to_owned() };
     [
         reply(421),
@@ -29,6 +29,7 @@ fn acts() -> [Act; 10] {
         Act::AcceptThenStall,
         Act::SplitReply,
         Act::Delay(Duration::from_secs(2)),
+        Act::Delay(Duration::from_secs(6)),
     ]
 }
 

@@ -43,7 +43,7 @@ struct Drains<'a> {
 impl<'a> Drains<'a> {
     fn follow(&mut self, history: &History, who: Who, entry: &'a Entry) {
         match &entry.what {
-            What::Assigned(partition, _) | What::Lost(partition) | What::CutOff(partition, _) => {
+            What::Assigned(partition, _) | What::Lost(partition) => {
                 self.taken_in.remove(&(who, partition));
             }
             What::Fetched(place) => {
