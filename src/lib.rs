@@ -10,3 +10,8 @@ pub mod sinks;
 pub mod sources;
 pub mod state;
 pub mod topology;
+
+/// The page on job sinks of one's own, whose code is tested with the README's.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/writing-a-job-sink.md")]
+mod writing_a_job_sink {}

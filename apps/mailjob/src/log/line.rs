@@ -15,6 +15,7 @@ use tracing_subscriber::registry::LookupSpan;
 const MILLISECONDS_CHARS: usize = 23;
 
 /// Time with milliseconds, level, thread, process, message and fields; as text or as an object.
+#[derive(Clone)]
 pub(super) struct Line {
     format: LogFormat,
     environment: Option<String>,
@@ -24,6 +25,22 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new(format: LogFormat, environment: Option<String>) -> Self {
         Self { format, environment, pid: std::process::id() }
+    }
+
+    /// The line in the place of lines that were dropped.
+    pub(super) fn dropped(&self, lines: u64) -> String {
+        let head =
+            Head { time: time().unwrap_or_default(), level: tracing::Level::WARN, thread: "log" };
+        let message = "Log lines dropped: they were not read in time".to_owned();
+        let fields = Fields { message, rest: vec![("lines", lines.into())] };
+        self.one(&head, fields) + "\n"
+    }
+
+    fn one(&self, head: &Head<'_>, fields: Fields) -> String {
+        match self.format {
+            LogFormat::Text => self.text(head, &fields),
+            LogFormat::Json => self.json(head, fields),
+        }
     }
 
     fn text(&self, head: &Head<'_>, fields: &Fields) -> String {
@@ -82,10 +99,7 @@ where
         };
         let mut fields = Fields::default();
         event.record(&mut fields);
-        match self.format {
-            LogFormat::Text => writeln!(writer, "{}", self.text(&head, &fields)),
-            LogFormat::Json => writeln!(writer, "{}", self.json(&head, fields)),
-        }
+        writeln!(writer, "{}", self.one(&head, fields))
     }
 }
 

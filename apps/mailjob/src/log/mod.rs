@@ -4,6 +4,7 @@ mod events;
 mod kafka;
 mod line;
 mod mail;
+mod writer;
 
 use std::io;
 
@@ -13,11 +14,15 @@ use tracing_subscriber::filter::LevelFilter;
 pub(crate) use events::JobLog;
 pub(crate) use kafka::KafkaLog;
 pub(crate) use mail::MailLog;
+pub(crate) use writer::Log;
 
 use line::Line;
 
-/// Lines go to standard output from now on.
-pub(crate) fn start(settings: &LogSettings) {
+/// Lines go to standard output from now on, and until what this returns is dropped.
+///
+/// # Errors
+/// If the system gives no thread to write them.
+pub(crate) fn start(settings: &LogSettings) -> io::Result<Log> {
     let level = match settings.level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -26,11 +31,14 @@ pub(crate) fn start(settings: &LogSettings) {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let line = Line::new(settings.format, settings.environment.clone());
+    let notice = line.clone();
+    let (writer, log) = writer::start(io::stdout(), move |lines| notice.dropped(lines))?;
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(io::stdout)
+        .with_writer(writer)
         .event_format(line)
         .finish();
     // Fails where one is set already: there is none before this.
     drop(tracing::subscriber::set_global_default(subscriber));
+    Ok(log)
 }

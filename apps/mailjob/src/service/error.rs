@@ -27,6 +27,8 @@ pub(crate) enum ServiceError {
     Certificate(String),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error("log lines can't be written: {0}")]
+    Log(io::Error),
     #[error("signals can't be heard: {0}")]
     Signals(io::Error),
     #[error("ended at once by a second signal: what was in flight will be done again")]

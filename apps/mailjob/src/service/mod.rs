@@ -39,7 +39,7 @@ use signals::Signals;
 /// If it can't start, or has ended otherwise than by one signal.
 pub(crate) async fn run() -> Result<(), ServiceError> {
     let settings = Settings::read(&environment::variables(), &environment::read_file)?;
-    log::start(&settings.log);
+    let _log = log::start(&settings.log).map_err(ServiceError::Log)?;
     info!("Creating job-executor app");
     settings.warnings.iter().for_each(|warning| warn!("{warning}"));
     let mut signals = Signals::new().map_err(ServiceError::Signals)?;
