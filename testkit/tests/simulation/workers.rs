@@ -94,10 +94,15 @@ pub(crate) fn search(delivery: Delivery, jobs: u64) -> Search {
         .identified_by(identity)
         .delivery(delivery)
         .attempts_max(ATTEMPTS)
+        .seed(number("SIMULATION_SEED").unwrap_or(0))
 }
 
-/// The number that a variable of the environment sets, for longer runs.
+/// Schedules in a test; `SIMULATION_SCHEDULES` sets another number.
 pub(crate) fn schedules(default: u64) -> u64 {
-    let set = std::env::var("SIMULATION_SCHEDULES").ok();
-    set.map_or(default, |number| number.parse().expect("SIMULATION_SCHEDULES is a number"))
+    number("SIMULATION_SCHEDULES").unwrap_or(default)
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let set = std::env::var(variable).ok()?;
+    Some(set.parse().unwrap_or_else(|_| panic!("{variable}: found {set:?}, expected a number")))
 }

@@ -58,15 +58,13 @@ impl<'a> Drains<'a> {
             }
             What::Released(partition) => {
                 let taken_in = self.taken_in.remove(&(who, partition)).unwrap_or_default();
-                let limit = history.limits.drain_timeout;
-                if self.is_in_time(who, Some(partition), entry.at, limit) {
+                if self.is_in_time(history, who, Some(partition), entry.at) {
                     let handed_over = taken_in.into_iter().map(|o| ((partition, o), who));
                     self.handed_over.extend(handed_over);
                 }
             }
             What::Stopped { unfinished: 0 } => {
-                let limit = history.limits.shutdown_timeout;
-                if self.is_in_time(who, None, entry.at, limit) {
+                if self.is_in_time(history, who, None, entry.at) {
                     self.hand_all_over(who);
                 }
             }
@@ -74,14 +72,18 @@ impl<'a> Drains<'a> {
         }
     }
 
+    /// Whether no deadline has cut the drain off: its own, or that of a stop that began before it.
     fn is_in_time(
         &self,
+        history: &History,
         who: Who,
         partition: Option<&TopicPartition>,
         at: Duration,
-        limit: Duration,
     ) -> bool {
-        self.began.get(&(who, partition)).is_some_and(|began| at - *began < limit)
+        let stop = self.began.get(&(who, None)).map(|b| at - *b < history.limits.shutdown_timeout);
+        let Some(partition) = partition else { return stop == Some(true) };
+        let drain = self.began.get(&(who, Some(partition)));
+        stop != Some(false) && drain.is_some_and(|began| at - *began < history.limits.drain_timeout)
     }
 
     fn hand_all_over(&mut self, who: Who) {
