@@ -90,11 +90,11 @@ impl Drop for Execution<'_> {
     }
 }
 
-impl<S> Watched<S> {
-    async fn watch<Out>(
+impl<S: Send + Sync> Watched<S> {
+    async fn watch<Out: Send>(
         &self,
         record: &ConsumerRecord,
-        execute: impl Future<Output = Result<Out, JobError>>,
+        execute: impl Future<Output = Result<Out, JobError>> + Send,
     ) -> Result<Out, JobError> {
         let (who, world) = (self.who, &self.world);
         world

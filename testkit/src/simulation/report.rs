@@ -77,17 +77,6 @@ pub struct Broken {
     pub history: Option<History>,
 }
 
-impl Broken {
-    pub(super) fn new(
-        (invariant, reason): (&'static str, String),
-        seed: u64,
-        schedule: Schedule,
-        history: Option<History>,
-    ) -> Self {
-        Self { invariant, reason, seed, schedule, history }
-    }
-}
-
 /// For people: what is broken, by what, and the timeline.
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,5 @@
 //! One run: a schedule played out in a world of its own.
+#![expect(clippy::future_not_send, reason = "a run stays on the thread of its search")]
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;

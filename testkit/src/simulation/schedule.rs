@@ -100,7 +100,7 @@ impl Scene {
             (-3_600_000..3_600_000_i64).prop_map(|milliseconds| Fault::ClockJump { milliseconds });
         let away = LASTS_STEPS.prop_map(|steps| Fault::Away { steps });
         let mut faults = vec![
-            (2, stop.boxed()),
+            (4, stop.boxed()),
             (2, pause.boxed()),
             (2, expire.boxed()),
             (3, moved.boxed()),

@@ -30,12 +30,14 @@ const RESTART_STEPS: u64 = 30;
 
 /// Lets something go wrong outside.
 pub(super) type Strike<O> = Box<dyn Fn(&O)>;
+/// Makes the topology of one life of a member.
+pub(super) type Executor<O> = Box<dyn Fn(&Member<O>) -> Topology>;
 type Invariant<O> = Box<dyn Fn(&History, &O) -> Result<(), String>>;
 
 /// A search. `O` is the outside: what the jobs have an effect on, made anew for every run.
 pub struct Search<O = ()> {
     pub(super) outside: Box<dyn Fn(&World) -> O>,
-    pub(super) topology: Box<dyn Fn(&Member<O>) -> Topology>,
+    pub(super) topology: Executor<O>,
     pub(super) misfortunes: Vec<(&'static str, Strike<O>)>,
     pub(super) heal: fn(&O),
     pub(super) setup: Setup,
@@ -50,9 +52,6 @@ impl<O: Default + Send + Sync + 'static> Search<O> {
         Self::within(|_| O::default(), topology)
     }
 }
-
-/// What a run has broken: the invariant's name, and how.
-type Violation = (&'static str, String);
 
 impl<O: Send + Sync + 'static> Search<O> {
     /// A search over the topology that is made for each life of a member, in an outside that is
@@ -256,9 +255,7 @@ impl<O: Send + Sync + 'static> Search<O> {
 
     fn try_schedule(&self, seed: u64, schedule: &Schedule) -> Result<Outcome<O>, Box<Broken>> {
         let patience = Patience { with_faults: CALM_STEPS, without_faults: CALM_STEPS };
-        self.judged(seed, schedule, patience).map_err(|(violation, history)| {
-            Box::new(Broken::new(violation, seed, schedule.clone(), history))
-        })
+        self.judged(seed, schedule, patience)
     }
 
     /// A run without faults: it must hold too, and shows how long a run is. It is the same for every
@@ -288,10 +285,7 @@ impl<O: Send + Sync + 'static> Search<O> {
                 report.add(&outcome);
                 Ok(())
             }
-            Err((violation, history)) => {
-                let broken = Broken::new(violation, seed, tree.current(), history);
-                Err(Box::new(self.shrink(broken, tree, patience)))
-            }
+            Err(broken) => Err(self.shrink(broken, tree, patience)),
         }
     }
 
@@ -310,10 +304,10 @@ impl<O: Send + Sync + 'static> Search<O> {
     /// The smallest schedule that is found to break the same invariant.
     fn shrink(
         &self,
-        mut broken: Broken,
+        mut broken: Box<Broken>,
         mut tree: impl ValueTree<Value = Schedule>,
         patience: Patience,
-    ) -> Broken {
+    ) -> Box<Broken> {
         let mut can_go_on = tree.simplify();
         for _ in 0..SHRINKS_MAX {
             if !can_go_on {
@@ -321,8 +315,8 @@ impl<O: Send + Sync + 'static> Search<O> {
             }
             let schedule = tree.current();
             can_go_on = match self.judged(broken.seed, &schedule, patience) {
-                Err((violation, history)) if violation.0 == broken.invariant => {
-                    broken = Broken::new(violation, broken.seed, schedule, history);
+                Err(smaller) if smaller.invariant == broken.invariant => {
+                    broken = smaller;
                     tree.simplify()
                 }
                 Ok(_) | Err(_) => tree.complicate(),
@@ -337,16 +331,19 @@ impl<O: Send + Sync + 'static> Search<O> {
         seed: u64,
         schedule: &Schedule,
         patience: Patience,
-    ) -> Result<Outcome<O>, (Violation, Option<History>)> {
+    ) -> Result<Outcome<O>, Box<Broken>> {
+        let broken = |invariant, reason, history| {
+            Box::new(Broken { invariant, reason, seed, schedule: schedule.clone(), history })
+        };
         let played = catch_unwind(AssertUnwindSafe(|| self.play(seed, schedule, patience)));
         let outcome = played.map_err(|panic| {
             let reason = panic.downcast_ref::<String>().cloned();
             let reason = reason.or_else(|| panic.downcast_ref::<&str>().map(|&s| s.to_owned()));
-            ((invariants::NO_PANIC, reason.unwrap_or_default()), None)
+            broken(invariants::NO_PANIC, reason.unwrap_or_default(), None)
         })?;
         for (name, holds) in &self.invariants {
             if let Err(how) = holds(&outcome.history, &outcome.outside) {
-                return Err(((name, how), Some(outcome.history)));
+                return Err(broken(name, how, Some(outcome.history)));
             }
         }
         Ok(outcome)

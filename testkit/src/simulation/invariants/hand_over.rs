@@ -63,10 +63,8 @@ impl<'a> Drains<'a> {
                     self.handed_over.extend(handed_over);
                 }
             }
-            What::Stopped { unfinished: 0 } => {
-                if self.is_in_time(history, who, None, entry.at) {
-                    self.hand_all_over(who);
-                }
+            What::Stopped { unfinished: 0 } if self.is_in_time(history, who, None, entry.at) => {
+                self.hand_all_over(who);
             }
             _ => {}
         }
