@@ -58,6 +58,21 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json<T> {
     }
 }
 
+/// The value as it came, for a topology that decodes by more than the value: by the topic, where it
+/// has several.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Raw;
+
+impl Codec<Option<Bytes>> for Raw {
+    fn decode(&self, value: Option<&Bytes>) -> Result<Option<Bytes>, CodecError> {
+        Ok(value.cloned())
+    }
+
+    fn encode(&self, item: &Option<Bytes>) -> Result<Option<Bytes>, CodecError> {
+        Ok(item.clone())
+    }
+}
+
 impl<T> Clone for Json<T> {
     fn clone(&self) -> Self {
         *self

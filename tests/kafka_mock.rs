@@ -84,6 +84,11 @@ impl Cluster for Mock {
         }
     }
 
+    /// They wait more than they work: each join of a group takes 3 s.
+    fn at_once(&self) -> usize {
+        32
+    }
+
     async fn create_topic(&self, topic: &str, partitions: i32) {
         let topic = topic.to_owned();
         self.order(move |cluster| cluster.create_topic(&topic, partitions, 1).unwrap()).await;
@@ -94,16 +99,23 @@ impl Cluster for Mock {
     }
 }
 
+/// It refuses every commit while a rebalance is under way; Kafka takes those of the old generation.
+/// In a cooperative group too, a rebalance may follow the one that has asked a partition back.
+const REFUSED_COMMITS: [&str; 1] = ["a_revoked_partition_stays_until_it_is_released"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cooperative_group_keeps_every_behaviour() {
-    check(&Kafka::cooperative(Mock::start()), &[]).await;
+    check(&Kafka::cooperative(Mock::start()), &REFUSED_COMMITS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_eager_group_keeps_every_behaviour() {
-    // It refuses every commit during an eager rebalance; Kafka takes those of the old generation.
-    let except = ["a_revoked_partition_stays_until_it_is_released"];
-    check(&Kafka::eager(Mock::start()), &except).await;
+    check(&Kafka::eager(Mock::start()), &REFUSED_COMMITS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_cannot_be_read_costs_nothing_else() {
+    kafka_support::headers::a_header_that_cannot_be_read_costs_nothing_else(&*Mock::start()).await;
 }
 
 const BROKER: i32 = 1;
@@ -165,6 +177,53 @@ async fn a_close_ends_in_time_while_the_broker_is_away() {
     let _ = source.close().await;
     drop((source, sink));
     assert!(started.elapsed() < limit * 3, "took {:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_does_not_wait_for_the_release_of_what_was_asked_back() {
+    for strategy in ["cooperative-sticky", "range"] {
+        let mock = Mock::start();
+        mock.create_topic("jobs", 2).await;
+        let config = KafkaConfig::new(mock.bootstrap());
+        let config = config.property("partition.assignment.strategy", strategy).unwrap();
+        let config = config.property("heartbeat.interval.ms", "100").unwrap();
+        let first = KafkaSource::new(&config, "group", ["jobs"]).unwrap();
+        let mut events = first.events();
+        let assigned = timeout(LIMIT, events.next()).await.unwrap();
+        assert!(matches!(assigned, Some(Ok(SourceEvent::Assigned(_)))), "found {assigned:?}");
+        let second = KafkaSource::new(&config, "group", ["jobs"]).unwrap();
+        let _joining = second.events();
+        let revoked = timeout(LIMIT, events.next()).await.unwrap();
+        assert!(matches!(revoked, Some(Ok(SourceEvent::Revoked(_)))), "found {revoked:?}");
+        let at = Instant::now();
+        first.close().await.unwrap_or_else(|error| panic!("{strategy}: {error}"));
+        assert!(at.elapsed() < Duration::from_secs(5), "{strategy}: took {:?}", at.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_does_not_look_at_its_stream_loses_its_partitions() {
+    let mock = Mock::start();
+    mock.create_topic("jobs", 1).await;
+    let properties = [
+        ("heartbeat.interval.ms", "200"),
+        ("session.timeout.ms", "3000"),
+        ("max.poll.interval.ms", "3000"),
+    ];
+    let config = KafkaConfig::new(mock.bootstrap());
+    let config = properties
+        .iter()
+        .fold(config, |config, (name, value)| config.property(*name, *value).unwrap());
+    let hung = KafkaSource::new(&config, "group", ["jobs"]).unwrap();
+    let mut events = hung.events();
+    let assigned = timeout(LIMIT, events.next()).await.unwrap();
+    assert!(matches!(assigned, Some(Ok(SourceEvent::Assigned(_)))), "found {assigned:?}");
+    let other = KafkaSource::new(&config, "group", ["jobs"]).unwrap();
+    let mut others = other.events();
+    let taken = timeout(LIMIT, others.next()).await.unwrap();
+    assert!(matches!(taken, Some(Ok(SourceEvent::Assigned(_)))), "found {taken:?}");
+    let lost = async { while !matches!(events.next().await, Some(Ok(SourceEvent::Lost(_)))) {} };
+    timeout(LIMIT, lost).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

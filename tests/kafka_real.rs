@@ -35,6 +35,10 @@ impl Cluster for Broker {
         }
     }
 
+    fn at_once(&self) -> usize {
+        6
+    }
+
     async fn create_topic(&self, topic: &str, partitions: i32) {
         let topics = Topics::new(&KafkaConfig::new(&self.bootstrap)).unwrap();
         let topic = NewTopic { name: topic.into(), partitions, replicas: 1, settings: Vec::new() };
@@ -74,4 +78,11 @@ async fn an_eager_group_keeps_every_behaviour() {
 #[ignore = "needs Kafka"]
 async fn a_group_of_kip_848_keeps_every_behaviour() {
     check(&Kafka::consumer_protocol(Broker::shared()), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_header_that_cannot_be_read_costs_nothing_else() {
+    let broker = Broker::shared();
+    kafka_support::headers::a_header_that_cannot_be_read_costs_nothing_else(&*broker).await;
 }

@@ -85,6 +85,28 @@ async fn an_endless_input_and_a_sink_that_never_answers_take_in_no_more_than_the
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_more_records_than_the_limit_wait_for_a_job_sink_that_never_answers() {
+    let broker = broker(3);
+    for id in 0..500 {
+        produce(&broker, None, &Task::new(id));
+    }
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let seen = fetched.clone();
+    let observer = Arc::new(move |event: &Event<'_>| {
+        if matches!(event, Event::Fetched(_)) {
+            seen.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let limits = Limits { executing_records: 100, in_flight_records: 1_000, ..limits() };
+    let topology = topology(Arc::new(Never)).with_limits(limits).with_observer(observer);
+    let source = broker.consumer(GROUP, [JOBS]).build();
+    let producer = broker.producer();
+    let run = topology.run(&source, &producer, std::future::pending());
+    assert!(timeout(Duration::from_secs(3600), run).await.is_err(), "expected no end");
+    assert_eq!(fetched.load(Ordering::Relaxed), 100);
+}
+
+#[tokio::test(start_paused = true)]
 async fn intake_stops_at_the_limit_of_bytes_and_a_larger_record_still_passes() {
     let (broker, diary) = (broker(1), Diary::new());
     for id in 0..50 {

@@ -97,18 +97,23 @@ async fn positions_that_a_transaction_has_committed_are_not_committed_again() {
     for id in 0..20 {
         produce(&broker, None, &Task::new(id).takes(Duration::from_secs(id)));
     }
-    let commits = Arc::new(Mutex::new(0));
-    let seen = commits.clone();
+    let told = Arc::new(Mutex::new((Vec::new(), Vec::new())));
+    let seen = told.clone();
     let observer = Arc::new(move |event: &Event<'_>| {
-        if matches!(event, Event::Committed { .. }) {
-            *seen.lock().unwrap() += 1;
+        let (published, committed) = &mut *seen.lock().unwrap();
+        match event {
+            Event::Published { batch, .. } => published.push(batch.positions.clone()),
+            Event::Committed { positions, .. } => committed.push(positions.to_vec()),
+            _ => {}
         }
     });
     let (source, sink) = broker.exactly_once(GROUP, [JOBS], "one");
     let topology = topology(Diary::new()).with_limits(limits()).with_observer(observer);
     topology.run(&source, &sink, broker.caught_up(GROUP, JOBS)).await.unwrap();
     assert_eq!(results(&broker).len(), 20);
-    assert_eq!(*commits.lock().unwrap(), 0, "commits beside the transactions");
+    let (published, committed) = &*told.lock().unwrap();
+    assert_eq!(published.len(), 20);
+    assert_eq!(committed, published, "told with each batch, and none beside the transactions");
 }
 
 #[tokio::test(start_paused = true)]

@@ -98,9 +98,24 @@ fn clients_are_named_only_where_they_are_wrapped() {
     };
     let is_kafka = |file: &File| file.path.contains("kafka");
     no_line("rdkafka outside the Kafka files", |f| !is_kafka(f) && !is_tidy(f), names("rdkafka"));
-    let mail =
-        ["src/sinks/smtp/", "tests/smtp", "benches/smtp", "testkit/tests/smtp", "testkit/src/smtp"];
+    let mail = [
+        "src/sinks/smtp/",
+        "tests/smtp",
+        "benches/kafka/mail/",
+        "benches/smtp",
+        "testkit/tests/smtp",
+        "testkit/src/smtp",
+    ];
     no_line("lettre outside the mail sink", |f| !f.is_below(&mail) && !is_tidy(f), names("lettre"));
+}
+
+#[test]
+fn the_pizza_shop_knows_neither_jobs_of_the_scheduler_nor_mail() {
+    no_line(
+        "the pizza shop imports what only mailjob needs",
+        |file| file.is_below(&["apps/pizza/"]),
+        |_, line| ["jobstream::job", "sinks::smtp", "mailjob"].iter().any(|it| line.contains(it)),
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::types::RDKafkaConfRes;
 
 use super::observer::{KafkaObserver, Told};
 
@@ -134,7 +135,12 @@ impl KafkaConfig {
             ("queue.buffering.max.kbytes", "16384"),
         ];
         match transactional_id {
-            Some(_) => defaults.push(("transaction.timeout.ms", "10000")),
+            Some(_) => defaults.extend([
+                ("transaction.timeout.ms", "10000"),
+                // A call that waits for a group's coordinator that has gone looks for the new one
+                // when any connection opens or closes, and never else (librdkafka #5511, #5456).
+                ("connections.max.idle.ms", "4000"),
+            ]),
             None => defaults.push(("message.timeout.ms", "0")),
         }
         let mut config = self.client(&defaults);
@@ -190,6 +196,12 @@ pub enum ConfigError {
         /// The property.
         name: String,
     },
+    /// librdkafka has no such property.
+    #[error("the property {name} does not exist")]
+    UnknownProperty {
+        /// The property.
+        name: String,
+    },
     /// librdkafka refuses this property.
     #[error("the property {name} is refused: {reason}")]
     Property {
@@ -207,6 +219,9 @@ impl From<rdkafka::error::KafkaError> for ConfigError {
     fn from(error: rdkafka::error::KafkaError) -> Self {
         use rdkafka::error::KafkaError;
         match error {
+            KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, name, _) => {
+                Self::UnknownProperty { name }
+            }
             KafkaError::ClientConfig(_, reason, name, _) => Self::Property { name, reason },
             KafkaError::ClientCreation(reason) => Self::Refused(reason),
             other => Self::Refused(other.to_string()),
@@ -232,6 +247,22 @@ mod tests {
         let producer = config.producer(None);
         assert_eq!(producer.get("linger.ms"), Some("50"));
         assert_eq!(producer.get("acks"), Some("all"));
+    }
+
+    #[test]
+    fn a_property_that_does_not_exist_is_told_from_a_value_that_is_refused() {
+        use crate::sinks::kafka::KafkaSink;
+        let refused = |name: &str, value: &str| {
+            let config = KafkaConfig::new("localhost:9092").property(name, value).unwrap();
+            KafkaSink::new(&config).unwrap_err()
+        };
+        let unknown = ConfigError::UnknownProperty { name: "no.such.thing".to_owned() };
+        assert_eq!(refused("no.such.thing", "1"), unknown);
+        let value = refused("linger.ms", "soon");
+        assert!(
+            matches!(&value, ConfigError::Property { name, .. } if name == "linger.ms"),
+            "{value:?}"
+        );
     }
 
     #[test]

@@ -20,6 +20,13 @@ pub(crate) fn is_group_fenced(code: Code) -> bool {
 
 /// Whether the brokers no longer know the producer as it is: a newer one of its transactional id
 /// stands in the way, or its state has gone with a broker that was killed. A new one can go on.
+///
+/// INVALID_TXN_STATE is one of them: the broker does not have the transaction that the producer is
+/// in, as after its timeout, a coordinator that was killed, or a write that fails the verification
+/// of KIP-890 (where it is no newer TRANSACTION_ABORTABLE, which is aborted). librdkafka takes it
+/// as fatal, so that this producer can't go on. What follows assumes nothing about the transaction:
+/// the new producer's `init_transactions` aborts it if it is open, and the group's committed
+/// positions say whether it was committed.
 pub(crate) fn is_fenced(code: Code) -> bool {
     matches!(
         code,

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::transactions::{Failure, Transactions};
 use super::{ConfigError, KafkaConfig};
 use crate::record::Topic;
-use crate::sinks::{Batch, Published, Sink, SinkError};
+use crate::sinks::{Batch, Published, RecordMetadata, Sink, SinkError};
 use crate::sources::kafka::KafkaSource;
 
 /// A member of `group` and the sink that commits its positions, each batch with its outputs in one
@@ -61,6 +61,10 @@ impl Sink for ExactlyOnceSink {
                 SinkError::Aborted(failure.to_string())
             }
         })
+    }
+
+    fn metadata(&self) -> Vec<RecordMetadata> {
+        self.transactions.metadata()
     }
 
     /// Aborts what is open. Gives up after [`KafkaConfig::close_limit`].

@@ -54,6 +54,14 @@ pub enum KafkaEvent<'a> {
         /// Why, for the first of them.
         reason: &'a str,
     },
+    /// A record has a header whose name is no UTF-8. The record arrives; that header has the name
+    /// U+FFFD and no value, since the client that is beneath can't read it.
+    UnreadableHeader {
+        /// The record's partition.
+        partition: &'a TopicPartition,
+        /// Its offset.
+        offset: i64,
+    },
     /// The producer was fenced: the assignment is given up, and the group joined again.
     Fenced {
         /// librdkafka's words.
@@ -66,7 +74,10 @@ pub enum KafkaEvent<'a> {
 pub enum ErrorKind {
     /// No broker can be reached, for now.
     Unreachable,
-    /// A broker refuses the credentials.
+    /// A broker refuses the credentials. [`Topics`](super::Topics) ends its question with it, so
+    /// that a start can end; sources and sinks go on, since a password that is rotated, or a broker
+    /// that does not know of it yet, must not end what is under way: they connect again, up to
+    /// every `reconnect.backoff.max.ms` (2 s), and tell it each time.
     Authentication,
     /// The credentials lack a right.
     Authorization,
@@ -74,6 +85,8 @@ pub enum ErrorKind {
     Tls,
     /// A topic does not exist, for now.
     UnknownTopic,
+    /// The group rebalances, or its coordinator moves or loads: librdkafka asks again.
+    Passing,
     /// The client is broken for good.
     Fatal,
     /// Anything else.
@@ -106,6 +119,17 @@ impl ErrorKind {
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
                 Self::UnknownTopic
             }
+            Some(
+                Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::RebalanceInProgress
+                | Code::MemberIdRequired
+                | Code::UnknownMemberId
+                | Code::IllegalGeneration
+                | Code::StaleMemberEpoch
+                | Code::WaitingForCoordinator,
+            ) => Self::Passing,
             Some(Code::Fatal) => Self::Fatal,
             _ => Self::Other,
         }
@@ -172,5 +196,24 @@ impl rdkafka::ClientContext for Told {
 
     fn error(&self, error: KafkaError, reason: &str) {
         Self::error(self, &error, reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_librdkafka_asks_again_is_told_from_what_a_person_should_see() {
+        use RDKafkaErrorCode as Code;
+        for (code, kind) in [
+            (Code::CoordinatorLoadInProgress, ErrorKind::Passing),
+            (Code::NotCoordinator, ErrorKind::Passing),
+            (Code::FencedInstanceId, ErrorKind::Other),
+            (Code::SaslAuthenticationFailed, ErrorKind::Authentication),
+            (Code::GroupAuthorizationFailed, ErrorKind::Authorization),
+        ] {
+            assert_eq!(ErrorKind::of(Some(code)), kind, "{code:?}");
+        }
     }
 }

@@ -20,12 +20,18 @@ use super::error::{is_fenced, is_group_fenced};
 use super::{Calls, ConfigError, KafkaConfig, KafkaEvent};
 use crate::position::PartitionPosition;
 use crate::record::ProducerRecord;
+use crate::sinks::RecordMetadata;
 use crate::sinks::kafka::{Producer, Refusal, Sent, take_too_large};
 use crate::sources::CommitError;
 use crate::sources::kafka::{Membership, offsets};
 
 /// The wait before a call that failed for now is made again.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// How often a transaction in which outputs are sent alone may be aborted for another reason than a
+/// size: what was purged with a refused batch leaves a gap in the producer's sequence, and the
+/// broker tells of it a transaction late.
+const GAPS_MAX: usize = 3;
 
 /// What an abort may take when the pair is closed.
 const CLOSING_ABORT_LIMIT: Duration = Duration::from_secs(5);
@@ -99,12 +105,24 @@ impl Transactions {
         outputs: &[ProducerRecord],
         positions: &[PartitionPosition],
     ) -> Result<(), Failure> {
-        let refused = match self.attempt(outputs, positions, &[]).await {
-            Err(Failure::TooLarge(refused)) => refused,
-            done => return done,
-        };
-        // Alone, it is the record itself that is refused.
-        self.attempt(outputs, positions, &refused).await
+        let (mut alone, mut gaps) = (Vec::new(), 0);
+        loop {
+            let refused = match self.attempt(outputs, positions, &alone).await {
+                Err(Failure::TooLarge(refused)) => refused,
+                Err(Failure::Aborted(_)) if !alone.is_empty() && gaps < GAPS_MAX => {
+                    gaps += 1;
+                    continue;
+                }
+                done => return done,
+            };
+            // Alone, it is the record itself that is refused; with others, any of them.
+            let (known, suspects) = refused.into_iter().partition(|index| alone.contains(index));
+            if Vec::is_empty(&known) {
+                alone.extend::<Vec<_>>(suspects);
+            } else {
+                return Err(Failure::TooLarge(known));
+            }
+        }
     }
 
     /// One transaction, in which the outputs with the indices `alone` are sent alone.
@@ -117,6 +135,7 @@ impl Transactions {
         let expected = positions.to_vec();
         let producer = self.call(move |core| core.begin(&expected)).await?;
         let together: Vec<_> = (0..outputs.len()).filter(|i| !alone.contains(i)).collect();
+        producer.expect(outputs.len());
         let mut refusals = producer.send(outputs, &together, Sent::Together).await;
         refusals.extend(producer.send(outputs, alone, Sent::Alone).await);
         drop(producer);
@@ -136,6 +155,11 @@ impl Transactions {
                 Failure::TooLarge(_) | Failure::Broken(_) => CommitError::Broken(reason),
             }
         })
+    }
+
+    /// Where the outputs of the last transaction are.
+    pub(super) fn metadata(&self) -> Vec<RecordMetadata> {
+        self.core().current().producer.metadata()
     }
 
     /// Aborts what is open, and ends.
@@ -199,12 +223,13 @@ impl Core {
     ) -> Result<(), Failure> {
         let Current { producer, .. } = self.current();
         let too_large = take_too_large(&mut refusals);
-        let ended = if let Some(refusal) = refusals.first() {
-            Err(self.refused(&producer, *refusal))
-        } else if too_large.is_empty() {
-            self.commit(&producer, positions)
-        } else {
+        // The first refusal for a size fails the transaction, and with it whatever is sent later.
+        let ended = if !too_large.is_empty() {
             Err(Failure::TooLarge(too_large))
+        } else if let Some(refusal) = refusals.first() {
+            Err(self.refused(&producer, *refusal))
+        } else {
+            self.commit(&producer, positions)
         };
         match ended {
             Ok(()) => {

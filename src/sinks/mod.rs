@@ -38,8 +38,9 @@ pub trait JobSink<In: Sync, Out>: Send + Sync {
 /// partition.
 #[async_trait]
 pub trait StatefulJobSink<In: Sync, Out>: Send + Sync {
-    /// Executes a job once, as [`JobSink::execute`] does. What it changes in `state` is published
-    /// with the record's outputs if it succeeds, and dropped if it fails, except for what it has
+    /// Executes a job once, as [`JobSink::execute`] does. What the attempt that settles the job
+    /// changes in `state` is published with the record's outputs, also if it settles it as failed.
+    /// What an attempt changes that another one follows is dropped, except for what it has
     /// [persisted](State::persist).
     ///
     /// # Errors
@@ -127,6 +128,12 @@ pub trait Sink: Send + Sync {
     /// See [`SinkError`].
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError>;
 
+    /// Where the outputs of the last batch that was published are, in the batch's order; nothing if
+    /// the sink does not keep that.
+    fn metadata(&self) -> Vec<RecordMetadata> {
+        Vec::new()
+    }
+
     /// Ends the sink; nothing is published afterwards.
     ///
     /// # Errors
@@ -142,6 +149,15 @@ pub struct Batch {
     /// Of each partition with news, the position at which the records behind `outputs` (and those
     /// finished without output) are finished.
     pub positions: Vec<PartitionPosition>,
+}
+
+/// Where a record that was published is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordMetadata {
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
 }
 
 /// What a sink has made durable.

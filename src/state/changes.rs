@@ -9,6 +9,7 @@ use super::{Key, Part, Value};
 use crate::record::ProducerRecord;
 
 /// Changes that a job has made: of each key the last one, ascending.
+#[derive(Clone)]
 pub(crate) struct Changes {
     part: Arc<Part>,
     changes: Vec<(Key, Option<Value>)>,
@@ -17,6 +18,11 @@ pub(crate) struct Changes {
 impl Changes {
     pub(super) fn new(part: Arc<Part>, changes: Vec<(Key, Option<Value>)>) -> Self {
         Self { part, changes }
+    }
+
+    /// The same changes of another part: the one that was restored since.
+    pub(crate) fn moved_to(self, part: Arc<Part>) -> Self {
+        Self { part, ..self }
     }
 
     /// The records that make them durable; none if the part is in memory only.

@@ -16,7 +16,7 @@ use crate::record::{Generation, TopicPartition};
 ///
 /// Changes are published with the outputs of the record, after them and in the same batch; once
 /// that is acknowledged, jobs that begin later see them, those of the same key at least. An attempt
-/// that fails drops the changes that it has not [persisted](Self::persist).
+/// that another one follows drops the changes that it has not [persisted](Self::persist).
 ///
 /// Jobs that run at once and do not share a key should not change the same entry: the one that is
 /// acknowledged last wins.

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::sleep;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -158,7 +157,8 @@ impl Reader {
                 Err(error) => self.check(client, &error, since)?,
             }
             self.check_wanted()?;
-            sleep(RETRY_BACKOFF);
+            // Nothing is assigned yet: it waits, and hears of errors, which the context tells.
+            drop(client.poll(RETRY_BACKOFF));
         }
     }
 

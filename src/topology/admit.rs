@@ -6,8 +6,9 @@
 //!  held        └── finished without execution ─┘
 //! ```
 
+use std::future::ready;
 use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::{self, Poll};
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::StreamExt;
@@ -15,6 +16,7 @@ use futures::stream::StreamExt;
 use super::event::Event;
 use super::frontier::Delivered;
 use super::lanes::KeyHash;
+use super::leftovers::Unpublished;
 use super::outbox::Done;
 use super::partition::Partition;
 use super::pipeline::{Admitted, Finished};
@@ -33,8 +35,8 @@ pub(super) struct Work {
 impl Future for Work {
     type Output = (Option<KeyHash>, Finished);
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let finished = ready!(self.future.poll_unpin(cx));
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let finished = task::ready!(self.future.poll_unpin(cx));
         Poll::Ready((self.lane, finished))
     }
 }
@@ -46,13 +48,16 @@ impl Run<'_> {
         if !partition.takes_records() {
             return;
         }
-        if !partition.frontier.fits(record.offset) {
+        if !partition.fits(record.offset) {
             self.source.pause(std::slice::from_ref(&record.partition));
             partition.held = Some(record);
             return;
         }
         match partition.deliver(record.offset, self.now) {
-            Delivered::New => self.admit(record),
+            Delivered::New => match partition.executed(&record) {
+                Some(executed) => self.admit_executed(record, executed),
+                None => self.admit(record),
+            },
             Delivered::AlreadyFinished => {
                 self.context.observers.emit(&Event::AlreadyFinished(&record));
             }
@@ -72,6 +77,20 @@ impl Run<'_> {
                 self.begin(work);
             }
         }
+    }
+
+    /// Takes in a record that was executed before its partition was lost: in its lane's order, its
+    /// outputs go to the outbox.
+    fn admit_executed(&mut self, record: ConsumerRecord, executed: Unpublished) {
+        self.context.observers.emit(&Event::Fetched(&record));
+        self.context.observers.emit(&Event::AlreadyExecuted(&record));
+        let size_bytes = record.size_bytes();
+        self.intake.add(size_bytes);
+        let (partition, generation) = (record.partition.clone(), record.generation);
+        let Unpublished { finished, lane } = executed;
+        let changes = self.moved(finished.changes, &record);
+        let future = Box::pin(ready(Finished { record, changes, ..finished }));
+        self.begin(Work { partition, generation, size_bytes, lane, future });
     }
 
     /// Begins a job, or puts it in line behind the others with its key.
@@ -101,6 +120,7 @@ impl Run<'_> {
     }
 
     fn outgoing(&mut self, finished: Finished, lane: Option<KeyHash>) {
+        self.intake.executed();
         if finished.outputs.is_empty() {
             let Finished { record, fate, changes, .. } = finished;
             self.finish(Done { record, fate, lane, changes });
@@ -142,7 +162,7 @@ impl Run<'_> {
 
     /// Admits the records that did not fit into a window that has moved on.
     pub(super) fn take_in_held(&mut self) {
-        let fits = |p: &Partition| p.held.as_ref().is_some_and(|held| p.frontier.fits(held.offset));
+        let fits = |p: &Partition| p.held.as_ref().is_some_and(|held| p.fits(held.offset));
         if !self.intake.is_open() || !self.partitions.iter().any(|(_, p)| p.held.is_some()) {
             return;
         }

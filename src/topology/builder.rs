@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::Topology;
+use super::dead_letter::DeadLetters;
 use super::encode::Encode;
 use super::execute::{Executed, Execution, Executor};
 use super::lanes::KeyHash;
@@ -13,18 +14,29 @@ use super::pipeline::{Executing, Front, KeyOf, Straight};
 use super::retry::Retry;
 use super::stage::{Filter, Identity, Map, Stage, Then};
 use crate::codec::Codec;
-use crate::record::{ConsumerRecord, Topic};
+use crate::record::{ConsumerRecord, ProducerRecord, Topic};
 use crate::sinks::{JobSink, StatefulJobSink};
 
 /// A topology that does not decode yet.
 #[derive(Debug)]
 pub struct Builder {
-    dead_letters: Topic,
+    dead_letters: DeadLetters,
 }
 
 impl Builder {
-    pub(super) fn new(dead_letters: Topic) -> Self {
-        Self { dead_letters }
+    pub(super) fn new(topic: Topic) -> Self {
+        Self { dead_letters: DeadLetters { topic, beside: None } }
+    }
+
+    /// Publishes these records together with every dead letter of the stages, for instance to tell
+    /// whoever waits for the outcome. One that is made because an output is too large goes alone.
+    #[must_use]
+    pub fn beside_dead_letters<F>(mut self, records: F) -> Self
+    where
+        F: Fn(&ConsumerRecord) -> Vec<ProducerRecord> + Send + Sync + 'static,
+    {
+        self.dead_letters.beside = Some(Box::new(records));
+        self
     }
 
     /// Decodes every record's value. What the codec can't read is a dead letter, with the reason

@@ -1,5 +1,7 @@
 //! Dead letters: records that can't be worked on, byte for byte, with the reason and their origin.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::record::{ConsumerRecord, Headers, ProducerRecord, Topic};
@@ -11,20 +13,40 @@ pub const UNENCODABLE: &str = "unencodable";
 /// The reason of a dead letter whose output the broker refuses as too large; it has no value.
 pub const TOO_LARGE: &str = "too-large";
 
-/// The dead letter of a record: its key, value and headers, and the `dead-letter-*` headers.
-pub(super) fn dead_letter(
-    topic: &Topic,
-    record: &ConsumerRecord,
-    reason: &'static str,
-    cause: String,
-) -> ProducerRecord {
-    ProducerRecord {
-        topic: topic.clone(),
-        partition: None,
-        timestamp: None,
-        key: record.key.clone(),
-        value: record.value.clone(),
-        headers: origin(record.headers.clone(), record, reason, cause),
+/// Where dead letters go, and what goes with them.
+pub(super) struct DeadLetters {
+    pub(super) topic: Topic,
+    pub(super) beside: Option<Beside>,
+}
+
+/// The records that are published with the dead letter of this one.
+pub(super) type Beside = Box<dyn Fn(&ConsumerRecord) -> Vec<ProducerRecord> + Send + Sync>;
+
+impl DeadLetters {
+    /// The dead letter of a record (its key, value and headers, and the `dead-letter-*` headers)
+    /// and what goes with it.
+    pub(super) fn of(
+        &self,
+        record: &ConsumerRecord,
+        reason: &'static str,
+        cause: String,
+    ) -> Vec<ProducerRecord> {
+        let mut outputs = vec![ProducerRecord {
+            topic: self.topic.clone(),
+            partition: None,
+            timestamp: None,
+            key: record.key.clone(),
+            value: record.value.clone(),
+            headers: origin(record.headers.clone(), record, reason, cause),
+        }];
+        outputs.extend(self.beside.iter().flat_map(|beside| beside(record)));
+        outputs
+    }
+}
+
+impl fmt::Debug for DeadLetters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadLetters").field("topic", &self.topic).finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@
 //! 3. What was executed is published and the position committed.
 //! 4. A revoked partition is released; after a shutdown, source and sink are closed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -14,17 +15,33 @@ use super::admit::Work;
 use super::effect::Effect;
 use super::error::RunError;
 use super::event::Event;
+use super::leftovers::Unpublished;
 use super::outbox::Entry;
 use super::partition::{Drain, Partition};
 use super::run::{Drained, Run};
 use crate::record::{Generation, TopicPartition};
 use crate::sources::{Assignment, SourceError};
 
+/// What an assignment that is over leaves.
+#[derive(Default)]
+struct Abandoned {
+    /// How many of its records are not finished.
+    unfinished: usize,
+    /// Those of them that were executed.
+    executed: Vec<Unpublished>,
+}
+
 impl Run<'_> {
     pub(super) fn assign(&mut self, assignments: &[Assignment]) {
         for assignment in assignments {
-            self.abandon(&assignment.partition);
+            let name = &assignment.partition;
+            let Abandoned { executed, .. } = self.abandon(name);
+            self.keep(executed);
             self.partitions.insert(assignment, self.now);
+            if let Some(partition) = self.partitions.get_mut(name) {
+                partition.unpublished = self.leftovers.take(name, assignment.position.as_ref());
+                partition.waits = self.leftovers.waits_for(name);
+            }
             self.context.observers.emit(&Event::Assigned(assignment));
         }
         self.take_on_parts(assignments);
@@ -50,7 +67,11 @@ impl Run<'_> {
 
     pub(super) fn lose(&mut self, partition: &TopicPartition) {
         self.context.observers.emit(&Event::Lost(partition));
-        self.abandon(partition);
+        if self.effect.is_some() {
+            self.leftovers.wait_for(partition);
+        }
+        let Abandoned { executed, .. } = self.abandon(partition);
+        self.keep(executed);
     }
 
     /// Takes nothing more in, and lets what is in flight finish.
@@ -78,19 +99,23 @@ impl Run<'_> {
         partition.drain.get_or_insert(Drain { until, cut: false, flush_until, revoked: false });
     }
 
-    /// Drops everything that belongs to a partition, published or not; says how many records.
-    fn abandon(&mut self, partition: &TopicPartition) -> usize {
-        let Some(Partition { generation, in_flight, .. }) = self.partitions.remove(partition)
-        else {
-            return 0;
+    /// Takes out everything that belongs to a partition, published or not.
+    fn abandon(&mut self, partition: &TopicPartition) -> Abandoned {
+        let Some(abandoned) = self.partitions.remove(partition) else {
+            return Abandoned::default();
         };
+        let Partition { generation, in_flight, unpublished, .. } = abandoned;
         self.cancel(partition, generation);
         self.drop_part_of(partition);
         let of_it = |entry: &Entry| entry.assignment() == (partition, generation);
-        for done in self.outbox.take_out(of_it) {
-            self.let_go(done.record.size_bytes(), done.lane);
+        let outbox = self.outbox.take_out(of_it);
+        for Unpublished { finished, lane } in &outbox {
+            self.let_go(finished.record.size_bytes(), *lane);
         }
-        in_flight
+        let offsets: BTreeSet<_> = outbox.iter().map(|kept| kept.finished.record.offset).collect();
+        let earlier = unpublished.into_iter().filter(|(offset, _)| !offsets.contains(offset));
+        let executed = outbox.into_iter().chain(earlier.map(|(_, kept)| kept)).collect();
+        Abandoned { unfinished: in_flight, executed }
     }
 
     /// Drops the jobs of a partition that have not been executed; says how many.
@@ -98,12 +123,14 @@ impl Run<'_> {
         let of_it = |work: &Work| work.generation == generation && work.partition == *partition;
         let in_line = self.lanes.cancel(of_it);
         for work in &in_line {
+            self.intake.executed();
             self.intake.remove(work.size_bytes);
         }
         let (running, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.running).into_iter().partition(of_it);
         self.running.extend(kept);
         for work in &running {
+            self.intake.executed();
             self.let_go(work.size_bytes, work.lane);
         }
         in_line.len() + running.len()
@@ -175,7 +202,7 @@ impl Run<'_> {
         for (partition, generation) in partitions {
             if self.partitions.holds(partition, *generation) {
                 self.context.observers.emit(&Event::Released(partition));
-                self.drained.unfinished += self.abandon(partition);
+                self.drained.unfinished += self.abandon(partition).unfinished;
             }
         }
         Ok(result?)

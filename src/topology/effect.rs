@@ -10,6 +10,7 @@ use super::Context;
 use super::dead_letter::{TOO_LARGE, too_large};
 use super::error::RunError;
 use super::event::Event;
+use super::leftovers::Unpublished;
 use super::outbox::{Done, Entry, Outbox, Subject};
 use super::run::Run;
 use crate::position::PartitionPosition;
@@ -24,7 +25,7 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// An effect on the broker that has ended.
 pub(super) enum Effect {
-    Published(Outbox, Result<Published, SinkError>),
+    Published(Outbox, Result<Published, SinkError>, Duration),
     Committed(Vec<PartitionPosition>, Result<(), CommitError>),
     Released(Vec<(TopicPartition, Generation)>, Result<(), SourceError>),
 }
@@ -48,11 +49,11 @@ impl Run<'_> {
         self.effect = Some(Box::pin(async move {
             let started = Instant::now();
             let result = sink.publish(&outbox.batch).await;
+            let took = started.elapsed();
             if result.is_ok() {
-                let took = started.elapsed();
                 context.observers.emit(&Event::Published { batch: &outbox.batch, took });
             }
-            Effect::Published(outbox, result)
+            Effect::Published(outbox, result, took)
         }));
     }
 
@@ -74,24 +75,29 @@ impl Run<'_> {
     }
 
     pub(super) fn on_effect(&mut self, effect: Effect) -> Result<(), RunError> {
-        match effect {
-            Effect::Published(outbox, result) => self.published(outbox, result),
+        let done = match effect {
+            Effect::Published(outbox, result, took) => self.published(outbox, result, took),
             Effect::Committed(positions, result) => self.committed(&positions, result),
             Effect::Released(partitions, result) => self.released(&partitions, result),
-        }
+        };
+        self.end_the_wait();
+        done
     }
 
     fn published(
         &mut self,
         mut outbox: Outbox,
         result: Result<Published, SinkError>,
+        took: Duration,
     ) -> Result<(), RunError> {
         let error = match result {
             Ok(published) => {
                 self.aborts = 0;
                 self.finish_all(outbox.entries);
-                if published == Published::RecordsAndPositions {
-                    self.partitions.saved(&outbox.batch.positions);
+                let positions = &outbox.batch.positions;
+                if published == Published::RecordsAndPositions && !positions.is_empty() {
+                    self.partitions.saved(positions);
+                    self.context.observers.emit(&Event::Committed { positions, took });
                 }
                 return Ok(());
             }
@@ -126,7 +132,7 @@ impl Run<'_> {
             }
         }
         self.outbox.put_back(outbox);
-        self.forget_stale_outputs();
+        self.keep_stale_outputs();
         Ok(())
     }
 
@@ -139,16 +145,18 @@ impl Run<'_> {
         }
     }
 
-    /// Drops the outputs of partitions that were lost while they were being published.
-    fn forget_stale_outputs(&mut self) {
+    /// Keeps the outputs of partitions that were lost while they were being published.
+    fn keep_stale_outputs(&mut self) {
         let partitions = &self.partitions;
         let is_stale = |entry: &Entry| {
             let (partition, generation) = entry.assignment();
             !partitions.holds(partition, generation)
         };
-        for done in self.outbox.take_out(is_stale) {
-            self.let_go(done.record.size_bytes(), done.lane);
+        let stale = self.outbox.take_out(is_stale);
+        for Unpublished { finished, lane } in &stale {
+            self.let_go(finished.record.size_bytes(), *lane);
         }
+        self.keep(stale);
     }
 
     pub(super) fn committed(

@@ -57,6 +57,9 @@ pub enum Event<'a> {
     Fetched(&'a ConsumerRecord),
     /// A record was taken in that a former owner of the partition had finished; it is passed over.
     AlreadyFinished(&'a ConsumerRecord),
+    /// A record was taken in that was executed before its partition was lost for a while; its
+    /// outputs, which were not published, are going to be.
+    AlreadyExecuted(&'a ConsumerRecord),
     /// A record was decoded, or could not be.
     Decoded {
         /// The record.
@@ -118,7 +121,7 @@ pub enum Event<'a> {
     },
     /// A batch, or a part of it, was not published and is going to be again.
     PublishFailed(&'a SinkError),
-    /// Positions were committed.
+    /// Positions were committed, through the source or with the batch that was told before.
     Committed {
         /// The positions.
         positions: &'a [PartitionPosition],

@@ -86,9 +86,8 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
                 Ok(out) => return (Ok(out), attempt),
                 Err(error) => error,
             };
-            state.into_iter().for_each(State::forget);
             match self.wait(context, record, &error, &mut spent).await {
-                Wait::Over => {}
+                Wait::Over => state.into_iter().for_each(State::forget),
                 Wait::Final => return (Err(error), attempt),
             }
         }

@@ -58,6 +58,11 @@ impl Frontier {
         self.delivered.front().is_none_or(|(first, _)| offset - first < Position::WINDOW_OFFSETS)
     }
 
+    /// Whether a former owner had finished the record at this offset.
+    pub(super) fn is_inherited(&self, offset: i64) -> bool {
+        self.inherited.is_finished(offset)
+    }
+
     /// Counts a record that was delivered. Offsets ascend.
     pub(super) fn deliver(&mut self, offset: i64) -> Delivered {
         self.next = offset + 1;

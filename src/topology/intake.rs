@@ -7,6 +7,8 @@ use super::limits::Limits;
 /// What is in flight, and what keeps intake shut.
 pub(super) struct Intake<'a> {
     records: usize,
+    /// Of these, the ones that execute, or wait to.
+    executing: usize,
     bytes: usize,
     limits: Limits,
     /// Shut from the moment a limit is reached until there is room again, so that the source is
@@ -24,6 +26,7 @@ impl Intake<'_> {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             records: 0,
+            executing: 0,
             bytes: 0,
             limits,
             is_full: false,
@@ -39,17 +42,30 @@ impl Intake<'_> {
 
     pub(super) fn add(&mut self, bytes: usize) {
         self.records += 1;
+        self.executing += 1;
         self.bytes += bytes;
         self.is_full = self.records >= self.limits.in_flight_records.max(1)
+            || self.executing >= self.limits.executing_records.max(1)
             || self.bytes >= self.limits.in_flight_bytes;
+    }
+
+    /// A record is executed, or is not going to be.
+    pub(super) fn executed(&mut self) {
+        self.executing -= 1;
+        self.make_room();
     }
 
     pub(super) fn remove(&mut self, bytes: usize) {
         self.records -= 1;
         self.bytes -= bytes;
-        self.is_full &= self.records >= low(self.limits.in_flight_records)
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
+        let is_full = self.executing >= low(self.limits.executing_records).max(1)
+            || self.records >= low(self.limits.in_flight_records).max(1)
             || self.bytes >= low(self.limits.in_flight_bytes);
-        self.is_full &= self.records > 0;
+        self.is_full &= is_full && self.records > 0;
     }
 
     pub(super) fn is_open(&self) -> bool {

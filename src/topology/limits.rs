@@ -6,10 +6,15 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Records taken in and not finished, at most: those that execute, wait for their key, wait for
-    /// an attempt or wait to be published. At least 1.
+    /// an attempt or wait to be published. At least 1. As many again may be kept, executed and not
+    /// published, of partitions that were lost and may come back.
     pub in_flight_records: usize,
+    /// Of these, the ones that execute, wait for their key or wait for an attempt, at most: what a
+    /// drain waits for. At least 1.
+    pub executing_records: usize,
     /// Bytes of these records' keys, values and headers: at this many, intake stops. One record can
-    /// exceed it, so that a record larger than the limit is worked on too.
+    /// exceed it, so that a record larger than the limit is worked on too. As many again, with the
+    /// outputs, may be kept of partitions that were lost.
     pub in_flight_bytes: usize,
     /// How often positions are committed.
     pub commit_interval: Duration,
@@ -24,12 +29,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 1,024 records or 8 MiB in flight, a commit a second, 20 s to drain a partition, 25 s to shut
-    /// down, 4 s to close, stuck after 5 minutes.
+    /// 8,192 records or 4 MiB in flight, 1,024 of them executing, a commit a second, 20 s to drain a
+    /// partition, 25 s to shut down, 4 s to close, stuck after 5 minutes.
     fn default() -> Self {
         Self {
-            in_flight_records: 1_024,
-            in_flight_bytes: 8 << 20,
+            in_flight_records: 8_192,
+            executing_records: 1_024,
+            in_flight_bytes: 4 << 20,
             commit_interval: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(20),
             shutdown_timeout: Duration::from_secs(25),

@@ -27,6 +27,7 @@ mod execute;
 mod frontier;
 mod intake;
 mod lanes;
+mod leftovers;
 mod limits;
 mod outbox;
 mod partition;

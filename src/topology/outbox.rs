@@ -4,6 +4,7 @@
 use super::error::RunError;
 use super::event::Fate;
 use super::lanes::KeyHash;
+use super::leftovers::Unpublished;
 use super::pipeline::Finished;
 use crate::record::{ConsumerRecord, Generation, ProducerRecord, TopicPartition};
 use crate::sinks::Batch;
@@ -122,17 +123,18 @@ impl Outbox {
         *self = earlier;
     }
 
-    /// Takes out the entries for which `condition` holds; their outputs are dropped. Gives those of
-    /// records.
-    pub(super) fn take_out(&mut self, condition: impl Fn(&Entry) -> bool) -> Vec<Done> {
+    /// Takes out the entries for which `condition` holds. Gives those of records, with their
+    /// outputs; changes that a job waits for are dropped.
+    pub(super) fn take_out(&mut self, condition: impl Fn(&Entry) -> bool) -> Vec<Unpublished> {
         let mut outputs = std::mem::take(&mut self.batch.outputs).into_iter();
         let mut taken = Vec::new();
         for entry in std::mem::take(&mut self.entries) {
             let own = outputs.by_ref().take(entry.outputs);
             if condition(&entry) {
-                own.for_each(drop);
-                if let Subject::Record(done) = entry.subject {
-                    taken.push(done);
+                let outputs = own.collect();
+                if let Subject::Record(Done { record, fate, lane, changes }) = entry.subject {
+                    let finished = Finished { record, outputs, fate, changes };
+                    taken.push(Unpublished { finished, lane });
                 }
             } else {
                 self.batch.outputs.extend(own);

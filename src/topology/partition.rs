@@ -1,10 +1,12 @@
 //! The partitions that this worker is assigned.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::frontier::{Delivered, Frontier};
+use super::leftovers::Unpublished;
 use crate::position::{PartitionPosition, Position};
 use crate::record::{ConsumerRecord, Generation, TopicPartition};
 use crate::sources::Assignment;
@@ -33,6 +35,11 @@ pub(super) struct Partition {
     pub(super) is_restoring: bool,
     /// Whether the next batch carries its position without news, for the changes in it.
     pub(super) is_fenced_by_batch: bool,
+    /// What an earlier assignment has executed and not published, by offset, until it is finished.
+    pub(super) unpublished: BTreeMap<i64, Unpublished>,
+    /// The end of an effect is waited for, since its batch may have outputs of an earlier
+    /// assignment; no record is taken in before it.
+    pub(super) waits: bool,
 }
 
 /// How far the drain of a partition is.
@@ -63,7 +70,26 @@ impl Partition {
             drain: None,
             is_restoring: false,
             is_fenced_by_batch: false,
+            unpublished: BTreeMap::new(),
+            waits: false,
         }
+    }
+
+    /// Takes on what an earlier assignment has executed, unless it is finished.
+    pub(super) fn inherit(&mut self, offset: i64, unpublished: Unpublished) {
+        if !self.frontier.is_inherited(offset) {
+            self.unpublished.insert(offset, unpublished);
+        }
+    }
+
+    /// What an earlier assignment has made of this record, if it has.
+    pub(super) fn executed(&self, record: &ConsumerRecord) -> Option<Unpublished> {
+        self.unpublished.get(&record.offset).filter(|executed| executed.is_of(record)).cloned()
+    }
+
+    /// Whether a record can be taken in by now.
+    pub(super) fn fits(&self, offset: i64) -> bool {
+        !self.waits && self.frontier.fits(offset)
     }
 
     /// Takes in a record at the end.
@@ -84,6 +110,7 @@ impl Partition {
         if self.frontier.finish(offset) {
             self.frontier_since = now;
         }
+        self.unpublished.remove(&offset);
         self.in_flight -= 1;
         self.unsaved += 1;
     }

@@ -22,7 +22,7 @@ use super::event::Event;
 use super::run::{Run, TURN_EVENTS};
 use crate::record::{ConsumerRecord, TopicPartition};
 use crate::sources::Assignment;
-use crate::state::{Entry, Part, Persist, State, Store, StoreError};
+use crate::state::{Changes, Entry, Part, Persist, State, Store, StoreError};
 
 /// Parts that are read from the store at once.
 const RESTORES_AT_ONCE: usize = 8;
@@ -80,11 +80,16 @@ impl<'a> Parts<'a> {
 
     /// The state for a record of which the frontier is given.
     fn state_for(&self, record: &ConsumerRecord, frontier: i64) -> State {
-        let Some(Held::Ready(part)) = self.parts.get(&record.partition.partition) else {
-            panic!("{} @ {} was taken in before its part", record.partition, record.offset);
-        };
+        let part = self.part_for(record).clone();
         let assignment = (record.partition.clone(), record.generation);
-        State::new(part.clone(), assignment, frontier, self.sender.clone())
+        State::new(part, assignment, frontier, self.sender.clone())
+    }
+
+    fn part_for(&self, record: &ConsumerRecord) -> &Arc<Part> {
+        match self.parts.get(&record.partition.partition) {
+            Some(Held::Ready(part)) => part,
+            _ => panic!("{} @ {} was taken in before its part", record.partition, record.offset),
+        }
     }
 
     fn poll_news(&mut self, cx: &mut TaskContext<'_>) -> Poll<News> {
@@ -187,5 +192,15 @@ impl Run<'_> {
         let parts = self.parts.as_ref()?;
         let partition = self.partitions.get(&record.partition)?;
         Some(Box::new(parts.state_for(record, partition.frontier.offset())))
+    }
+
+    /// What an earlier assignment has changed, as changes of the part that there is now.
+    pub(super) fn moved(
+        &self,
+        changes: Option<Box<Changes>>,
+        record: &ConsumerRecord,
+    ) -> Option<Box<Changes>> {
+        let part = self.parts.as_ref()?.part_for(record);
+        changes.map(|changes| Box::new(changes.moved_to(part.clone())))
     }
 }

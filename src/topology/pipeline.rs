@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::Context;
-use super::dead_letter::{UNDECODABLE, UNENCODABLE, dead_letter};
+use super::dead_letter::{DeadLetters, UNDECODABLE, UNENCODABLE};
 use super::encode::Encode;
 use super::event::{Event, Fate};
 use super::execute::{Executed, Execution, Executor};
@@ -46,7 +46,7 @@ pub(super) enum Admitted {
 }
 
 /// A record that has passed all stages; with its outputs published, it has met its fate.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Finished {
     pub(super) record: ConsumerRecord,
     pub(super) outputs: Vec<ProducerRecord>,
@@ -70,7 +70,7 @@ impl Finished {
 
 /// The stages before the execution.
 pub(super) struct Front<C, S> {
-    pub(super) dead_letters: Topic,
+    pub(super) dead_letters: DeadLetters,
     pub(super) codec: C,
     pub(super) stages: S,
 }
@@ -103,7 +103,12 @@ enum Passed<T> {
     Off(Finished),
 }
 
-fn pass<T>(topic: &Topic, context: &Context, record: ConsumerRecord, flow: Flow<T>) -> Passed<T> {
+fn pass<T>(
+    dead_letters: &DeadLetters,
+    context: &Context,
+    record: ConsumerRecord,
+    flow: Flow<T>,
+) -> Passed<T> {
     match flow {
         Flow::Next(input) => Passed::On(record, input),
         Flow::Skip(stage) => {
@@ -113,14 +118,14 @@ fn pass<T>(topic: &Topic, context: &Context, record: ConsumerRecord, flow: Flow<
         Flow::DeadLetter { reason, cause } => {
             let event = Event::DeadLettered { record: &record, reason, cause: &cause };
             context.observers.emit(&event);
-            let outputs = vec![dead_letter(topic, &record, reason, cause)];
+            let outputs = dead_letters.of(&record, reason, cause);
             Passed::Off(Finished::new(record, outputs, Fate::DeadLettered(reason)))
         }
     }
 }
 
 fn encode<T, E: Encode<T>>(
-    topic: &Topic,
+    dead_letters: &DeadLetters,
     context: &Context,
     encode: &E,
     passed: Passed<T>,
@@ -134,7 +139,7 @@ fn encode<T, E: Encode<T>>(
         Ok(outputs) => Finished::new(record, outputs, fate),
         Err(error) => {
             let flow = Flow::<()>::DeadLetter { reason: UNENCODABLE, cause: error.to_string() };
-            match pass(topic, context, record, flow) {
+            match pass(dead_letters, context, record, flow) {
                 Passed::Off(finished) => finished,
                 Passed::On(..) => unreachable!("a dead letter does not go on"),
             }
@@ -162,8 +167,8 @@ where
         _: Option<Box<State>>,
     ) -> Admitted {
         let passed = self.front.decode(context, record);
-        let topic = &self.front.dead_letters;
-        Admitted::Finished(encode(topic, context, &self.encode, passed, Fate::Succeeded))
+        let dead_letters = &self.front.dead_letters;
+        Admitted::Finished(encode(dead_letters, context, &self.encode, passed, Fate::Succeeded))
     }
 
     fn is_stateful(&self) -> bool {
@@ -175,7 +180,7 @@ where
     }
 
     fn dead_letters(&self) -> &Topic {
-        &self.front.dead_letters
+        &self.front.dead_letters.topic
     }
 }
 
@@ -238,7 +243,7 @@ where
     }
 
     fn dead_letters(&self) -> &Topic {
-        &self.front.dead_letters
+        &self.front.dead_letters.topic
     }
 }
 
@@ -257,9 +262,9 @@ where
             Ok(_) => Fate::Succeeded,
             Err(error) => Fate::Failed(error.kind()),
         };
-        let topic = &self.front.dead_letters;
+        let dead_letters = &self.front.dead_letters;
         let flow = self.back.apply(&record, executed);
-        let passed = pass(topic, context, record, flow);
-        encode(topic, context, &self.encode, passed, fate)
+        let passed = pass(dead_letters, context, record, flow);
+        encode(dead_letters, context, &self.encode, passed, fate)
     }
 }

@@ -23,6 +23,7 @@ use super::error::RunError;
 use super::event::Event;
 use super::intake::Intake;
 use super::lanes::{KeyHash, Lanes};
+use super::leftovers::Leftovers;
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::partition::Partitions;
@@ -57,6 +58,7 @@ pub(super) struct Run<'a> {
     pub(super) lanes: Lanes<Work>,
     pub(super) running: FuturesUnordered<Work>,
     pub(super) outbox: Outbox,
+    pub(super) leftovers: Leftovers,
     pub(super) effect: Option<BoxFuture<'a, Effect>>,
     /// When this turn of the loop began.
     pub(super) now: Instant,
@@ -90,6 +92,7 @@ impl<'a> Run<'a> {
             lanes: Lanes::new(),
             running: FuturesUnordered::new(),
             outbox: Outbox::default(),
+            leftovers: Leftovers::default(),
             effect: None,
             now,
             tick_at: now + topology.limits.commit_interval,

@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 /// A broker that the tests of this binary share; the last one stops it.
@@ -13,9 +14,13 @@ pub(crate) struct Broker {
 }
 
 static RUNNING: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
+static STARTED: AtomicUsize = AtomicUsize::new(0);
 
-fn script() -> Command {
-    Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka"))
+/// A script of the workspace, whichever package's test asks for it.
+pub(crate) fn script(name: &str) -> Command {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let scripts = package.ancestors().map(|folder| folder.join("scripts").join(name));
+    Command::new(scripts.into_iter().find(|path| path.exists()).expect("a script of that name"))
 }
 
 impl Broker {
@@ -38,9 +43,10 @@ impl Broker {
 
     /// A broker of its own, with further arguments of `scripts/kafka start`.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let name = format!("jobstream-kafka-{}{}", std::process::id(), arguments.concat());
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("jobstream-kafka-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
-        let started = script().arg("start").arg(&folder).args(arguments).output().unwrap();
+        let started = script("kafka").arg("start").arg(&folder).args(arguments).output().unwrap();
         let errors = String::from_utf8_lossy(&started.stderr);
         assert!(started.status.success(), "scripts/kafka start: {errors}");
         let bootstrap = String::from_utf8(started.stdout).unwrap().trim().to_owned();
@@ -57,15 +63,22 @@ impl Broker {
 
     /// Kills its only node, or starts it again.
     pub(crate) fn node(&self, verb: &str) {
-        let done = script().arg(verb).arg(self.folder.as_ref().unwrap()).arg("0").status();
-        assert!(done.unwrap().success(), "scripts/kafka {verb}");
+        self.one_node(verb, 0);
+    }
+
+    /// Kills one of its nodes, or starts it again.
+    pub(crate) fn one_node(&self, verb: &str, node: i32) {
+        let folder = self.folder.as_ref().expect("a Kafka that this test has started");
+        let mut script = script("kafka");
+        let done = script.arg(verb).arg(folder).arg(node.to_string()).status();
+        assert!(done.unwrap().success(), "scripts/kafka {verb} {node}");
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
         if let Some(folder) = &self.folder {
-            let stopped = script().arg("stop").arg(folder).status().unwrap();
+            let stopped = script("kafka").arg("stop").arg(folder).status().unwrap();
             assert!(stopped.success(), "scripts/kafka stop: {stopped}");
             std::fs::remove_dir_all(folder).unwrap();
         }

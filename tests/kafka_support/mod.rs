@@ -27,19 +27,21 @@ use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
 use member::{Freezer, Member};
 
+pub(crate) mod headers;
 mod leave;
 mod member;
+mod raw;
 
 /// How long a question may take.
 const LIMIT: Duration = Duration::from_secs(20);
-/// Behaviours that are checked at once.
-const AT_ONCE: usize = 6;
 
 /// What differs between clusters.
 #[async_trait]
 pub(crate) trait Cluster: Send + Sync {
     fn bootstrap(&self) -> String;
     fn features(&self) -> Features;
+    /// Behaviours that are checked at once.
+    fn at_once(&self) -> usize;
     async fn create_topic(&self, topic: &str, partitions: i32);
     async fn truncate(&self, partition: &TopicPartition, before: i64);
 }
@@ -294,6 +296,7 @@ pub(crate) async fn check(backend: &Kafka, except: &[&str]) {
         let checked = AssertUnwindSafe((behaviour.check)(backend)).catch_unwind().await;
         checked.err().map(|_| behaviour.name)
     });
-    let broken: Vec<_> = checks.buffer_unordered(AT_ONCE).filter_map(async |b| b).collect().await;
+    let broken: Vec<_> =
+        checks.buffer_unordered(backend.cluster.at_once()).filter_map(async |b| b).collect().await;
     assert!(broken.is_empty(), "do not hold: {broken:#?}");
 }

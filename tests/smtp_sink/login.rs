@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use jobstream::sinks::JobErrorKind;
 use jobstream::sinks::smtp::{
     ConfigError, Login, MailConfig, MailSink, Phase, ServerFaultKind, TlsMode,
 };
+use jobstream::sinks::{JobErrorKind, JobSink as _};
 use jobstream_testkit::smtp::{Extension, Misfortune, Moment, SmtpServer, SmtpServerBuilder, Tls};
 
 use super::peer::{Log, Memory, OTHER, config, send, sink};
@@ -122,6 +122,20 @@ async fn a_refused_login_opens_the_circuit_and_shows_no_credential() {
         }
         assert!(shown.contains("535"), "{shown}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_is_set_is_tried_by_the_next_probe_and_a_wrong_one_is_refused_here() {
+    let server = started(SmtpServer::builder().tls(Tls::StartTls).login(USER, "rotated"));
+    let sink = sink(&server, &with_login(TlsMode::StartTls, &server));
+    let error = send(&sink, "1", OTHER).await.unwrap_err();
+    assert_eq!(error.kind(), JobErrorKind::Unavailable);
+    assert_eq!(sink.set_login(Login::new(USER, "a\0b")), Err(ConfigError::LoginNul));
+    assert!(sink.unavailable_reason().is_some());
+    sink.set_login(Login::new(USER, "rotated")).unwrap();
+    sink.ready().await;
+    assert!(send(&sink, "1", OTHER).await.is_ok());
+    assert_eq!(server.inbox().mails()[0].login.as_deref(), Some(USER));
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use jobstream_testkit::broker::Isolation;
 use tokio::time::sleep;
 
 use crate::counting::{
-    Counter, broker, counting, counts, pair, produce_some, run_to_the_end, stored,
+    Counter, KEYS, broker, counting, counts, pair, produce_some, run_to_the_end, stored,
 };
 use crate::support::{self, CrashAt, GROUP, JOBS, RESULTS, Task, produce, values};
 
@@ -53,29 +53,26 @@ async fn after_a_crash_at_any_point_nothing_that_was_persisted_is_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn when_partitions_move_the_state_moves_with_them() {
-    for moves in 0..24 {
-        let broker = broker(4);
-        let topology = counting(Counter::default());
-        let (one, first) = pair(&broker, "one");
-        let (other, second) = pair(&broker, "other");
-        let both = join(
-            topology.run_worker(&one, broker.caught_up(GROUP, JOBS)),
-            topology.run_worker(&other, broker.caught_up(GROUP, JOBS)),
-        );
-        let produced = produce_some(&broker);
-        let partitions = broker.partitions(JOBS);
-        let shuffle = async {
-            for turn in 0..moves {
-                sleep(Duration::from_millis(70)).await;
-                let (round, partition) = (turn / partitions.len(), turn % partitions.len());
-                let to = if round % 2 == 0 { first } else { second };
-                broker.reassign(GROUP, &partitions[partition], to);
+    let broker = broker(4);
+    let topology = counting(Counter::default());
+    let (one, first) = pair(&broker, "one");
+    let (other, second) = pair(&broker, "other");
+    let end = || sleep(Duration::from_secs(30));
+    let both = join(topology.run_worker(&one, end()), topology.run_worker(&other, end()));
+    let partitions = broker.partitions(JOBS);
+    let moves = async {
+        for turn in 0..40 {
+            sleep(Duration::from_millis(500)).await;
+            let to = if turn % 2 == 0 { first } else { second };
+            partitions.iter().for_each(|partition| broker.reassign(GROUP, partition, to));
+            for key in KEYS {
+                produce(&broker, Some(key), &Task::new(turn).takes(Duration::from_millis(20)));
             }
-        };
-        let ((one, other), ()) = join(both, shuffle).await;
-        assert_eq!((one.unwrap().unfinished, other.unwrap().unfinished), (0, 0));
-        assert_eq!(counts(&broker).await, produced, "{moves} moves");
-    }
+        }
+    };
+    let ((one, other), ()) = join(both, moves).await;
+    assert_eq!((one.unwrap().unfinished, other.unwrap().unfinished), (0, 0));
+    assert!(counts(&broker).await.values().eq(&[40, 40, 40]), "{:?}", counts(&broker).await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -65,7 +65,7 @@ pub(crate) async fn run(args: &SubmitArgs) -> Result<(), SubmitError> {
         number,
         reason,
     })?;
-    let Accepted { config, .. } = accept(&settings.kafka)?;
+    let Accepted { config, .. } = accept(&settings.kafka).map_err(ServiceError::from)?;
     find(&config, topic).await?;
     let all = records.len();
     let sink = KafkaSink::new(&config).map_err(|error| ServiceError::Kafka(error.to_string()))?;

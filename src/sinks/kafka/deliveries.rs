@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
+use crate::sinks::RecordMetadata;
+
 /// Bits of a delivery's tag that are the record's index; the batch's number is above them.
 const INDEX_BITS: u32 = 32;
 const _: () = assert!(usize::BITS == 64, "a delivery's tag has 64 bits");
@@ -34,7 +36,12 @@ struct Tally {
     /// Whether any report is waited for.
     is_full: bool,
     refusals: Vec<Refusal>,
+    /// By index, of the outputs that are published at once, in one or more batches.
+    metadata: Vec<RecordMetadata>,
 }
+
+/// Of a record that is not acknowledged yet.
+const NOWHERE: RecordMetadata = RecordMetadata { partition: -1, offset: -1 };
 
 impl Deliveries {
     fn with<T>(&self, f: impl FnOnce(&mut Tally) -> T) -> T {
@@ -51,13 +58,30 @@ impl Deliveries {
         })
     }
 
-    /// Takes a report.
-    pub(super) fn report(&self, tag: usize, refused: Option<RDKafkaErrorCode>) {
+    /// Forgets where records are, and makes room for so many.
+    pub(super) fn expect(&self, outputs: usize) {
+        self.with(|tally| {
+            tally.metadata.clear();
+            tally.metadata.resize(outputs, NOWHERE);
+        });
+    }
+
+    /// Where the outputs are that were acknowledged since [`expect`](Self::expect), by index.
+    pub(super) fn metadata(&self) -> Vec<RecordMetadata> {
+        self.with(|tally| tally.metadata.clone())
+    }
+
+    /// Takes a report: where the record is, or why it was not published.
+    pub(super) fn report(&self, tag: usize, report: Result<RecordMetadata, RDKafkaErrorCode>) {
         let notify = self.with(|tally| {
             if tag >> INDEX_BITS == tally.batch {
                 tally.awaited -= 1;
                 let index = tag & (usize::MAX >> INDEX_BITS);
-                tally.refusals.extend(refused.map(|code| Refusal { index, code }));
+                match (report, tally.metadata.get_mut(index)) {
+                    (Ok(metadata), Some(place)) => *place = metadata,
+                    (Ok(_), None) => {}
+                    (Err(code), _) => tally.refusals.push(Refusal { index, code }),
+                }
             }
             std::mem::take(&mut tally.is_full) || tally.awaited == 0
         });
@@ -101,9 +125,9 @@ mod tests {
         let deliveries = Deliveries::default();
         let cancelled = deliveries.begin(2);
         let tag = deliveries.begin(1);
-        deliveries.report(cancelled + 1, None);
+        deliveries.report(cancelled + 1, Ok(NOWHERE));
         assert_eq!(deliveries.all().now_or_never(), None);
-        deliveries.report(tag, Some(RDKafkaErrorCode::UnknownTopic));
+        deliveries.report(tag, Err(RDKafkaErrorCode::UnknownTopic));
         let refusal = Refusal { index: 0, code: RDKafkaErrorCode::UnknownTopic };
         assert_eq!(deliveries.all().now_or_never(), Some(vec![refusal]));
     }
@@ -114,7 +138,20 @@ mod tests {
         let tag = deliveries.begin(3);
         deliveries.queue_is_full();
         assert_eq!(deliveries.room().now_or_never(), None);
-        deliveries.report(tag + 2, None);
+        deliveries.report(tag + 2, Ok(NOWHERE));
         assert_eq!(deliveries.room().now_or_never(), Some(()));
+    }
+
+    #[test]
+    fn a_record_that_is_sent_again_is_where_it_was_acknowledged() {
+        let deliveries = Deliveries::default();
+        deliveries.expect(2);
+        let first = deliveries.begin(2);
+        let place = RecordMetadata { partition: 5, offset: 18 };
+        deliveries.report(first + 1, Err(RDKafkaErrorCode::UnknownTopic));
+        deliveries.report(first, Ok(place));
+        let again = deliveries.begin(1);
+        deliveries.report(again + 1, Ok(RecordMetadata { offset: 19, ..place }));
+        assert_eq!(deliveries.metadata(), [place, RecordMetadata { offset: 19, ..place }]);
     }
 }

@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 
 pub(crate) use self::deliveries::Refusal;
 pub(crate) use self::producer::{Producer, Sent};
-use super::{Batch, Published, Sink, SinkError};
+use super::{Batch, Published, RecordMetadata, Sink, SinkError};
 use crate::kafka::{Calls, ConfigError, KafkaConfig, KafkaEvent, Told};
 
 mod deliveries;
@@ -71,6 +71,7 @@ impl KafkaSink {
 impl Sink for KafkaSink {
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
         let producer = self.producer();
+        producer.expect(batch.outputs.len());
         let mut todo: Vec<usize> = (0..batch.outputs.len()).collect();
         let mut too_large = Vec::new();
         let mut backoff = RETRY_BACKOFF_MIN;
@@ -98,6 +99,10 @@ impl Sink for KafkaSink {
         }
         too_large.sort_unstable();
         Err(SinkError::TooLarge { outputs: too_large, others_published: true })
+    }
+
+    fn metadata(&self) -> Vec<RecordMetadata> {
+        self.producer().metadata()
     }
 
     /// Waits for what is in flight, up to [`KafkaConfig::close_limit`].

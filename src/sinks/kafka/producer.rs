@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use std::sync::Arc;
 use tokio::time::timeout;
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::deliveries::{Deliveries, Refusal};
 use crate::kafka::{ConfigError, KafkaConfig, Told};
 use crate::record::ProducerRecord;
+use crate::sinks::RecordMetadata;
 
 /// The longest wait for a report when the queue is full: what fills it may be of a batch that was
 /// cancelled and whose reports have come just before.
@@ -49,9 +50,13 @@ impl ProducerContext for SinkContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, tag: usize) {
         let code = |error: &KafkaError| error.rdkafka_error_code();
-        let refused = result.as_ref().err().map(|(error, _)| code(error));
-        let refused = refused.map(|code| code.unwrap_or(RDKafkaErrorCode::Unknown));
-        self.deliveries.report(tag, refused);
+        let report = match result {
+            Ok(record) => {
+                Ok(RecordMetadata { partition: record.partition(), offset: record.offset() })
+            }
+            Err((error, _)) => Err(code(error).unwrap_or(RDKafkaErrorCode::Unknown)),
+        };
+        self.deliveries.report(tag, report);
     }
 }
 
@@ -71,6 +76,16 @@ impl Producer {
         let properties = config.producer(transactional_id);
         let client = ThreadedProducer::from_config_and_context(&properties, context)?;
         Ok(Self { client, deliveries })
+    }
+
+    /// Forgets where records are; so many outputs follow.
+    pub(crate) fn expect(&self, outputs: usize) {
+        self.deliveries.expect(outputs);
+    }
+
+    /// Where the outputs are that were acknowledged since [`expect`](Self::expect).
+    pub(crate) fn metadata(&self) -> Vec<RecordMetadata> {
+        self.deliveries.metadata()
     }
 
     /// Sends the outputs with these indices in order; completes when every report has come, with
@@ -107,7 +122,7 @@ impl Producer {
                 };
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument);
                 if code != RDKafkaErrorCode::QueueFull {
-                    self.deliveries.report(first + index, Some(code));
+                    self.deliveries.report(first + index, Err(code));
                     break;
                 }
                 self.deliveries.queue_is_full();

@@ -78,11 +78,7 @@ impl MailConfig {
         if self.tls == TlsMode::None && !self.allow_plaintext_auth {
             return Err(ConfigError::PlaintextAuth);
         }
-        // RFC 4616: a NUL separates the parts.
-        if login.user.contains('\0') || login.password.expose().contains('\0') {
-            return Err(ConfigError::LoginNul);
-        }
-        Ok(())
+        login.check()
     }
 
     pub(super) fn sender(&self) -> Result<Sender, ConfigError> {
@@ -135,6 +131,14 @@ impl Login {
     /// A user and a password.
     pub fn new(user: impl Into<String>, password: impl Into<Secret>) -> Self {
         Self { user: user.into(), password: password.into() }
+    }
+
+    /// RFC 4616: a NUL separates the parts.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.user.contains('\0') || self.password.expose().contains('\0') {
+            return Err(ConfigError::LoginNul);
+        }
+        Ok(())
     }
 }
 

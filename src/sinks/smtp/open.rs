@@ -5,7 +5,7 @@
 //! ```
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lettre::transport::smtp::commands::{Ehlo, Starttls};
 use lettre::transport::smtp::extension::ClientId;
@@ -28,7 +28,8 @@ pub(super) struct Opener {
     pub(super) mode: TlsMode,
     /// Made for every mode but [`TlsMode::None`].
     pub(super) tls: Option<Tls>,
-    pub(super) login: Option<Login>,
+    /// The login of connections that are opened from now on.
+    pub(super) login: Mutex<Option<Login>>,
     pub(super) allow_plaintext_auth: bool,
     pub(super) ehlo_name: String,
     pub(super) limits: TimeLimits,
@@ -59,9 +60,9 @@ impl Opener {
             encrypted = true;
             self.timed(Phase::Ehlo, self.introduced(&mut conversation)).await?;
         }
-        if let Some(login) = &self.login {
+        if let Some(login) = self.login() {
             self.check_login_may_travel(encrypted)?;
-            let logged_in = auth::log_in(&mut conversation, login, self.limits.auth);
+            let logged_in = auth::log_in(&mut conversation, &login, self.limits.auth);
             self.timed(Phase::Auth, logged_in).await?;
         }
         if conversation.has_unread() {
@@ -69,6 +70,14 @@ impl Opener {
             return Err(ServerFault::new(Phase::Ehlo, ServerFaultKind::Unreachable, reason));
         }
         Ok(Opened { conversation, encrypted })
+    }
+
+    pub(super) fn login(&self) -> Option<Login> {
+        self.login.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_login(&self, login: Login) {
+        *self.login.lock().unwrap_or_else(PoisonError::into_inner) = Some(login);
     }
 
     async fn connected(&self, deadline: Instant) -> Result<Conversation, ServerFault> {

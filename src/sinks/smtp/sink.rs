@@ -1,7 +1,7 @@
 //! The mail sink.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use lettre::transport::smtp::commands::{Noop, Quit};
@@ -12,7 +12,7 @@ use crate::record::ConsumerRecord;
 use crate::sinks::{JobError, JobSink};
 
 use super::circuit::Circuit;
-use super::config::{ConfigError, MailConfig, TimeLimits, TlsMode};
+use super::config::{ConfigError, Login, MailConfig, TimeLimits, TlsMode};
 use super::connect::{Connect, TcpConnect};
 use super::conversation::{Conversation, NoAnswer, after};
 use super::fault::{ServerFault, ServerFaultKind};
@@ -92,7 +92,7 @@ impl MailSink {
             connect,
             mode: config.tls,
             tls,
-            login: config.login.clone(),
+            login: Mutex::new(config.login.clone()),
             allow_plaintext_auth: config.allow_plaintext_auth,
             ehlo_name: config.ehlo_name(&sender.mail_from)?,
             limits: config.limits,
@@ -129,10 +129,21 @@ impl MailSink {
         let _ = conversation.command(Quit, self.limits.command).await;
         Ok(ServerReport {
             encrypted,
-            logged_in: self.opener.login.is_some(),
+            logged_in: self.opener.login().is_some(),
             pipelining: extensions.pipelining,
             smtputf8: extensions.smtputf8,
         })
+    }
+
+    /// Logs in with another login from the next connection on, where a password was rotated. Those
+    /// that are open stay; while the circuit is open the next probe tries it.
+    ///
+    /// # Errors
+    /// If it holds a NUL, which no login can carry; the old one stays then.
+    pub fn set_login(&self, login: Login) -> Result<(), ConfigError> {
+        login.check()?;
+        self.opener.set_login(login);
+        Ok(())
     }
 
     /// Closes idle connections when their time is up; never completes. It is to be polled beside

@@ -198,6 +198,11 @@ impl Buffer {
         }
     }
 
+    /// Whether the stream waits, and nothing has woken it.
+    pub(super) const fn is_parked(&self) -> bool {
+        self.waker.is_some()
+    }
+
     /// The waker of a stream that waits.
     pub(super) const fn take_waker(&mut self) -> Option<Waker> {
         self.waker.take()

@@ -32,6 +32,8 @@ pub(crate) struct SourceContext {
     pub(super) closing: AtomicBool,
     /// Counts the offsets that were reset because they were out of range.
     pub(super) resets: AtomicU64,
+    /// A poll has called back, and so has yielded nothing although more may be there.
+    called: AtomicBool,
     rebalances: Mutex<Vec<Rebalance>>,
 }
 
@@ -42,8 +44,14 @@ impl SourceContext {
             signal,
             closing: AtomicBool::new(false),
             resets: AtomicU64::new(0),
+            called: AtomicBool::new(false),
             rebalances: Mutex::default(),
         }
+    }
+
+    /// Whether a poll has called back since the last time.
+    pub(super) fn was_called(&self) -> bool {
+        self.called.swap(false, Ordering::AcqRel)
     }
 
     /// Takes what was reported since the last time.
@@ -59,6 +67,7 @@ impl SourceContext {
 
 impl ClientContext for SourceContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.called.store(true, Ordering::Release);
         if facility == "OFFSET" {
             self.resets.fetch_add(1, Ordering::Release);
         }
@@ -66,6 +75,7 @@ impl ClientContext for SourceContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.called.store(true, Ordering::Release);
         self.told.error(&error, reason);
     }
 }
@@ -77,6 +87,7 @@ impl ConsumerContext for SourceContext {
         kind: RDKafkaRespErr,
         partitions: &mut TopicPartitionList,
     ) {
+        self.called.store(true, Ordering::Release);
         let is_assign = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Acquire) {
             let none = TopicPartitionList::new();

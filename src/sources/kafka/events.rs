@@ -17,11 +17,12 @@ pub(super) struct Events<'a> {
     shared: &'a Shared,
     chunk: VecDeque<ConsumerRecord>,
     ended: bool,
+    polls: u64,
 }
 
 impl<'a> Events<'a> {
     pub(super) fn new(source: &'a KafkaSource) -> Self {
-        Self { shared: source.membership.shared(), chunk: VecDeque::new(), ended: false }
+        Self { shared: source.membership.shared(), chunk: VecDeque::new(), ended: false, polls: 0 }
     }
 
     fn poll_buffer(&mut self, cx: &Context<'_>) -> Poll<Option<Result<SourceEvent, SourceError>>> {
@@ -60,6 +61,8 @@ impl Stream for Events<'_> {
         if self.ended {
             return Poll::Ready(None);
         }
+        self.polls += 1;
+        self.shared.count_poll(self.polls);
         if !self.shared.is_dirty()
             && let Some(record) = self.chunk.pop_front()
         {

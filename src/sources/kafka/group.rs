@@ -6,15 +6,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::time::Instant;
 
 use super::buffer::Buffer;
 use super::context::{Rebalance, assign, list, unassign};
-use super::poller::Poller;
+use super::poller::{CLOSE_POLL, Poller};
 use super::{QUERY_LIMIT, metadata};
 use crate::kafka::KafkaEvent;
 use crate::position::Position;
@@ -110,6 +112,41 @@ impl Poller {
         self.answer();
         self.client.unsubscribe();
         self.subscribe()
+    }
+
+    /// Leaves the topics, and gives up whatever is assigned or asked back. Rebalances that come
+    /// meanwhile are answered by the context.
+    ///
+    /// That comes before the close because librdkafka ends no membership while it waits for the
+    /// answer to an assignment, and because it drops, without a reply, what it is asked while the
+    /// membership ends: an answer to a rebalance that came at that moment would block for ever.
+    pub(super) fn give_up(&mut self, until: Instant) -> KafkaResult<()> {
+        let client = &self.client;
+        let reported = client.context().take_rebalances().pop();
+        let open = self.rebalancing.open.take();
+        let asked_back = match (reported, open) {
+            (Some(Rebalance::Revoke(partitions) | Rebalance::Lost(partitions)), _)
+            | (None, Some(Open { answer: Answer::Unassign(_), partitions, .. })) => partitions,
+            (Some(Rebalance::Assign(_)), _) | (None, Some(_)) => {
+                assign(client, &TopicPartitionList::new())?;
+                Vec::new()
+            }
+            (None, None) => Vec::new(),
+        };
+        client.unsubscribe();
+        if !asked_back.is_empty() {
+            unassign(client, &list(&asked_back))?;
+        }
+        while Instant::now() < until {
+            let is_idle = client.poll(Duration::ZERO).is_none() && !client.context().was_called();
+            if is_idle && client.assignment()?.count() == 0 {
+                break;
+            }
+            if is_idle {
+                self.shared.signal.wait(CLOSE_POLL);
+            }
+        }
+        Ok(())
     }
 
     fn answer(&mut self) {

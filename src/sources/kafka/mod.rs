@@ -15,6 +15,9 @@
 //! drain is `max.poll.interval.ms` (5 min), after which the group takes the partition away. With the
 //! eager protocol, all partitions are asked back at every rebalance.
 //!
+//! A topology that hangs, and does not look at its stream for `max.poll.interval.ms`, loses its
+//! partitions after the same time again.
+//!
 //! The committed positions are read before a partition is taken on, so that its assignment carries
 //! them. Metadata that another client has committed is told, and taken as an empty set.
 //!
@@ -32,6 +35,7 @@ use rdkafka::config::FromClientConfigAndContext as _;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+use self::attention::Attention;
 use self::buffer::Command;
 use self::context::{Client, SourceContext};
 use self::events::Events;
@@ -45,6 +49,7 @@ use crate::position::PartitionPosition;
 use crate::record::{Topic, TopicPartition};
 
 mod assigned;
+mod attention;
 mod buffer;
 mod context;
 mod events;
@@ -97,7 +102,9 @@ impl KafkaSource {
         let (left, has_left) = watch::channel(false);
         let close_limit = config.closes_within();
         let topics = topics.into_iter().map(Into::into).collect();
-        let poller = Poller::new(client.clone(), shared.clone(), topics, close_limit, left);
+        let attention = Attention::new(&consumer);
+        let (client_of, shared_of) = (client.clone(), shared.clone());
+        let poller = Poller::new(client_of, shared_of, topics, attention, close_limit, left);
         start(poller).map_err(|error| ConfigError::Refused(error.to_string()))?;
         let calls = Calls::start("kafka-commit");
         Ok(Self {

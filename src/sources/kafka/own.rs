@@ -9,8 +9,15 @@ use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _};
 
 use crate::record::{ConsumerRecord, Generation, Header, Headers, TopicPartition};
 
-/// Stands for a header's name that is no UTF-8; its value can't be read either.
+/// Stands for a header's name that is no UTF-8, which Kafka's protocol asks for and no broker
+/// checks; its value can't be read either.
 const NAME_UNREADABLE: &str = "\u{fffd}";
+
+/// Whether a record has a header that could not be read.
+pub(super) fn has_unreadable_header(record: &ConsumerRecord) -> bool {
+    let is_unreadable = |header: &Header| header.name == NAME_UNREADABLE && header.value.is_none();
+    record.headers.iter().any(is_unreadable)
+}
 
 /// Copies a record; its key and its value share one allocation.
 pub(super) fn own(

@@ -16,13 +16,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::assigned::Assigned;
+use super::attention::Attention;
 use super::buffer::Command;
 use super::context::Client;
 use super::flow::Flow;
 use super::group::Rebalancing;
-use super::own::own;
+use super::own::{has_unreadable_header, own};
 use super::shared::Shared;
-use crate::record::{Topic, TopicPartition};
+use crate::kafka::KafkaEvent;
+use crate::record::{ConsumerRecord, Topic, TopicPartition};
 use crate::sources::{SourceError, SourceEvent};
 
 /// Records that are polled before they are handed to the stream.
@@ -32,7 +34,7 @@ const POLL_RECORDS: usize = 512;
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 
 /// How long the poll of a consumer that closes waits for an event.
-const CLOSE_POLL: Duration = Duration::from_millis(50);
+pub(super) const CLOSE_POLL: Duration = Duration::from_millis(50);
 
 /// What the thread owns.
 pub(super) struct Poller {
@@ -42,6 +44,7 @@ pub(super) struct Poller {
     pub(super) assigned: Assigned,
     pub(super) rebalancing: Rebalancing,
     flow: Flow,
+    attention: Attention,
     close_limit: Duration,
     /// Says when the member has left.
     left: watch::Sender<bool>,
@@ -52,6 +55,7 @@ impl Poller {
         client: Arc<Client>,
         shared: Arc<Shared>,
         topics: Vec<Topic>,
+        attention: Attention,
         close_limit: Duration,
         left: watch::Sender<bool>,
     ) -> Self {
@@ -62,6 +66,7 @@ impl Poller {
             assigned: Assigned::default(),
             rebalancing: Rebalancing::default(),
             flow: Flow::default(),
+            attention,
             close_limit,
             left,
         }
@@ -93,7 +98,8 @@ impl Poller {
                 }
             }
             self.rebalance();
-            if self.flow.is_open(&self.client, &self.shared) {
+            let is_open = self.flow.is_open(&self.client, &self.shared);
+            if is_open && !self.attention.is_lost(&self.shared) {
                 if self.poll()? < POLL_RECORDS {
                     self.shared.signal.wait(IDLE_WAIT);
                 }
@@ -108,14 +114,24 @@ impl Poller {
         let mut records = Vec::new();
         let mut polled = 0;
         while polled < POLL_RECORDS {
+            polled += 1;
             match self.client.poll(Duration::ZERO) {
-                None => break,
+                None if self.client.context().was_called() => {}
+                None => {
+                    polled -= 1;
+                    break;
+                }
                 Some(Ok(message)) => {
-                    polled += 1;
                     use rdkafka::Message as _;
                     let found = self.assigned.get(message.topic(), message.partition());
                     if let Some(reading) = found {
-                        records.push(own(&message, &reading.partition, reading.generation));
+                        let record = own(&message, &reading.partition, reading.generation);
+                        if has_unreadable_header(&record) {
+                            let ConsumerRecord { partition, offset, .. } = &record;
+                            let event = KafkaEvent::UnreadableHeader { partition, offset: *offset };
+                            self.client.context().told.event(&event);
+                        }
+                        records.push(record);
                     }
                 }
                 Some(Err(error)) => self.check(&error)?,
@@ -140,7 +156,7 @@ impl Poller {
     }
 
     /// Asks for the low watermark where offsets are missing and truncation may be the cause.
-    fn report_truncations(&mut self, records: &[crate::record::ConsumerRecord]) {
+    fn report_truncations(&mut self, records: &[ConsumerRecord]) {
         let resets = self.client.context().resets.load(Ordering::Acquire);
         for record in records {
             let partition = &record.partition;
@@ -174,10 +190,13 @@ impl Poller {
 
     /// Leaves the group and waits for it, up to the limit. What remains of the client ends on this
     /// thread.
-    fn leave(self) {
-        let Self { client, shared, close_limit, left, .. } = self;
-        client.context().closing.store(true, Ordering::Release);
-        let until = Instant::now() + close_limit;
+    fn leave(mut self) {
+        let until = Instant::now() + self.close_limit;
+        self.client.context().closing.store(true, Ordering::Release);
+        if let Err(error) = self.give_up(until) {
+            self.client.context().told.error(&error, "the assignment could not be given up");
+        }
+        let Self { client, shared, left, .. } = self;
         match client.close_queue() {
             Ok(()) => {
                 while !client.closed() && Instant::now() < until {

@@ -1,6 +1,6 @@
 //! The buffer behind its lock, with the wake-ups of both sides.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::buffer::{Buffer, Command};
@@ -13,6 +13,8 @@ pub(super) struct Shared {
     /// Tells the stream to look here before it yields what it has taken.
     dirty: AtomicBool,
     pub(super) signal: Arc<Signal>,
+    /// How often the stream was polled.
+    polls: AtomicU64,
 }
 
 impl Shared {
@@ -40,6 +42,16 @@ impl Shared {
 
     pub(super) fn clear_dirty(&self) -> bool {
         self.dirty.swap(false, Ordering::AcqRel)
+    }
+
+    /// How often the stream was polled.
+    pub(super) fn polls(&self) -> u64 {
+        self.polls.load(Ordering::Relaxed)
+    }
+
+    /// The stream counts its polls itself: it alone writes them.
+    pub(super) fn count_poll(&self, polls: u64) {
+        self.polls.store(polls, Ordering::Relaxed);
     }
 
     /// Adds what was fetched. It changes nothing that the stream has taken already.

@@ -1,11 +1,11 @@
 //! The exactly-once pair: outputs and positions in one transaction.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jobstream::position::PartitionPosition;
 use jobstream::record::ProducerRecord;
-use jobstream::sinks::{Batch, Published, Sink, SinkError};
+use jobstream::sinks::{Batch, Published, RecordMetadata, Sink, SinkError};
 use jobstream::sources::CommitError;
 
 use super::Broker;
@@ -21,6 +21,7 @@ pub(super) struct Transaction {
     broker: Broker,
     member: MemberId,
     producer: TransactionalProducer,
+    metadata: Mutex<Vec<RecordMetadata>>,
 }
 
 impl Transaction {
@@ -28,7 +29,7 @@ impl Transaction {
         let broker = consumer.broker.clone();
         let member = consumer.member();
         let producer = TransactionalProducer::new(broker.clone(), id, Some(member));
-        Self { broker, member, producer }
+        Self { broker, member, producer, metadata: Mutex::default() }
     }
 
     pub(super) async fn commit_positions(
@@ -84,13 +85,20 @@ impl Transaction {
     ) -> Result<(), TransactionError> {
         self.producer.begin_anew().await?;
         if !outputs.is_empty() {
-            self.producer.send(outputs).await?;
+            let sent = self.producer.send(outputs).await?;
+            let metadata = sent.into_iter();
+            let metadata = metadata.map(|(partition, offset)| RecordMetadata { partition, offset });
+            *self.metadata() = metadata.collect();
         }
         if !positions.is_empty() {
             let group = self.broker.group_metadata(self.member);
             self.producer.send_offsets(positions, &group).await?;
         }
         self.producer.commit().await
+    }
+
+    fn metadata(&self) -> MutexGuard<'_, Vec<RecordMetadata>> {
+        self.metadata.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Aborts what is open. A fenced producer is made anew, and the member gives its assignment up
@@ -127,6 +135,10 @@ impl ExactlyOnceSink {
 impl Sink for ExactlyOnceSink {
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
         self.transaction.publish(batch).await
+    }
+
+    fn metadata(&self) -> Vec<RecordMetadata> {
+        self.transaction.metadata().clone()
     }
 
     async fn close(&self) -> Result<(), SinkError> {

@@ -1,8 +1,10 @@
 //! A plain producer, as a sink.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use async_trait::async_trait;
 use jobstream::record::{Topic, TopicPartition};
-use jobstream::sinks::{Batch, Published, Sink, SinkError};
+use jobstream::sinks::{Batch, Published, RecordMetadata, Sink, SinkError};
 
 use super::Broker;
 use super::member::MemberId;
@@ -38,11 +40,12 @@ pub enum ProduceError {
 pub struct Producer {
     broker: Broker,
     member: Option<MemberId>,
+    metadata: Arc<Mutex<Vec<RecordMetadata>>>,
 }
 
 impl Producer {
     pub(super) fn new(broker: Broker) -> Self {
-        Self { broker, member: None }
+        Self { broker, member: None, metadata: Arc::default() }
     }
 
     /// Runs in the process of that member: when it crashes or is suspended, this pends too.
@@ -56,9 +59,11 @@ impl Producer {
 #[async_trait]
 impl Sink for Producer {
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
-        let published = self
-            .broker
-            .perform_at_last(Operation::Publish, self.member, |state| publish(state, batch));
+        let published = self.broker.perform_at_last(Operation::Publish, self.member, |state| {
+            let mut metadata = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
+            metadata.clear();
+            publish(state, batch, &mut metadata)
+        });
         published.await.unwrap_or_else(|fault| {
             let reason = format!("publish: {fault:?} fault was set");
             Err(match fault {
@@ -68,17 +73,28 @@ impl Sink for Producer {
         })
     }
 
+    fn metadata(&self) -> Vec<RecordMetadata> {
+        self.metadata.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     async fn close(&self) -> Result<(), SinkError> {
         Ok(())
     }
 }
 
-fn publish(state: &mut State, batch: &Batch) -> Result<Published, SinkError> {
+fn publish(
+    state: &mut State,
+    batch: &Batch,
+    metadata: &mut Vec<RecordMetadata>,
+) -> Result<Published, SinkError> {
     let too_large = too_large(state, batch)?;
     let mut refused = too_large.iter().copied().peekable();
     for (index, record) in batch.outputs.iter().enumerate() {
         if refused.next_if_eq(&index).is_none() {
-            state.append(record, None).map_err(|error| SinkError::Broken(error.to_string()))?;
+            let appended = state.append(record, None);
+            let (partition, offset) =
+                appended.map_err(|error| SinkError::Broken(error.to_string()))?;
+            metadata.push(RecordMetadata { partition, offset });
         }
     }
     if too_large.is_empty() {

@@ -17,6 +17,7 @@ trace unix - - n - 0 bounce
 discard unix - - n - - discard
 virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
+tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 ";
 
@@ -28,6 +29,11 @@ pub(crate) struct Postfix {
 impl Postfix {
     /// Needs to run as root, as Postfix does.
     pub(crate) async fn start(domain: &str) -> Self {
+        Self::start_with(domain, "").await
+    }
+
+    /// With further lines of `main.cf`.
+    pub(crate) async fn start_with(domain: &str, settings: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("postfix").tempdir_in("/tmp").unwrap();
         let path = folder.path().display();
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -37,7 +43,8 @@ impl Postfix {
         run(Command::new("chmod").arg("755").arg(folder.path()));
         run(Command::new("chown").args(["postfix", &format!("{path}/data")]));
         run(Command::new("chown").args(["65534:65534", &format!("{path}/mail")]));
-        std::fs::write(folder.path().join("conf/main.cf"), main_cf(folder.path(), domain)).unwrap();
+        let main = main_cf(folder.path(), domain) + settings;
+        std::fs::write(folder.path().join("conf/main.cf"), main).unwrap();
         let master = format!("{address} inet n - n - - smtpd{MASTER}");
         std::fs::write(folder.path().join("conf/master.cf"), master).unwrap();
         run(Command::new("/usr/sbin/postfix").args(["-c", &format!("{path}/conf"), "start"]));

@@ -1,7 +1,6 @@
 //! Log lines: what happens, for people or for programs. None holds what is in a job.
 
 mod events;
-mod kafka;
 mod line;
 mod mail;
 mod writer;
@@ -12,7 +11,7 @@ use mailjob::settings::{LogLevel, LogSettings};
 use tracing_subscriber::filter::LevelFilter;
 
 pub(crate) use events::JobLog;
-pub(crate) use kafka::KafkaLog;
+pub(crate) use jobstream_service::KafkaLog;
 pub(crate) use mail::MailLog;
 pub(crate) use writer::Log;
 

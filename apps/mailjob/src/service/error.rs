@@ -4,6 +4,7 @@ use std::io;
 
 use jobstream::sinks::smtp;
 use jobstream::topology::RunError;
+use jobstream_service::PropertyError;
 use mailjob::settings::SettingsError;
 
 use crate::{EXIT_ABORTED, EXIT_FAILURE, EXIT_USAGE};
@@ -13,9 +14,8 @@ use crate::{EXIT_ABORTED, EXIT_FAILURE, EXIT_USAGE};
 pub(crate) enum ServiceError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// librdkafka refuses a property, or all of them together.
-    #[error("{variable}: {reason}")]
-    Property { variable: String, reason: String },
+    #[error(transparent)]
+    Property(#[from] PropertyError),
     #[error(transparent)]
     MailSettings(#[from] smtp::ConfigError),
     /// The brokers refuse what no time mends.
@@ -42,7 +42,7 @@ impl ServiceError {
     /// The exit code that says it.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Property { .. } | Self::MailSettings(_) => EXIT_USAGE,
+            Self::Settings(_) | Self::Property(_) | Self::MailSettings(_) => EXIT_USAGE,
             Self::Aborted => EXIT_ABORTED,
             _ => EXIT_FAILURE,
         }

@@ -8,8 +8,6 @@
 mod error;
 mod ids;
 mod mail;
-mod properties;
-mod signals;
 mod topics;
 mod workers;
 
@@ -28,10 +26,10 @@ use crate::environment;
 use crate::log::{self, JobLog, KafkaLog, MailLog};
 
 pub(crate) use error::ServiceError;
-pub(crate) use properties::{Accepted, accept};
+pub(crate) use jobstream_service::{Accepted, accept};
 pub(crate) use topics::named;
 
-use signals::Signals;
+use jobstream_service::Signals;
 
 /// Runs the service until a signal ends it, or something that no time mends.
 ///
@@ -100,6 +98,7 @@ impl Service {
             biased;
             drained = self.work(&workers, stopped) => drained?,
             refused = mail::refused(&self.mail_sink, &self.mail_log) => return Err(refused),
+            () = mail::renewed_login(&self.mail_sink, &self.settings) => return Ok(()),
             () = self.mail_sink.retire_idle() => return Ok(()),
         };
         self.mail_sink.close_idle();

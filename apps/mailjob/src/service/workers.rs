@@ -4,6 +4,7 @@ use jobstream::kafka::{ConfigError, KafkaConfig, exactly_once};
 use jobstream::sinks::kafka::KafkaSink;
 use jobstream::sources::kafka::KafkaSource;
 use jobstream::topology::Worker;
+use jobstream_service::PropertyError;
 use mailjob::settings::{Delivery, Settings};
 
 use super::{ServiceError, ids};
@@ -27,7 +28,7 @@ pub(super) async fn worker(
     };
     let refused = |error: ConfigError| {
         let variable = settings.kafka.variable(&error);
-        ServiceError::Property { variable, reason: error.to_string() }
+        ServiceError::Property(PropertyError { variable, reason: error.to_string() })
     };
     match settings.job.delivery {
         Delivery::AtLeastOnce => Ok(Worker {

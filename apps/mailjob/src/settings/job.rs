@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use jobstream::topology::{Ambiguous, Limits, Retry};
-
-use super::error::SettingsError;
-use super::variables::Variables;
+use jobstream_service::{SettingsError, Variables};
 
 const WORKERS_MAX: usize = 256;
 const IN_FLIGHT_MAX: usize = 1_000_000;
@@ -85,12 +83,10 @@ fn retry(variables: &Variables<'_>) -> Result<Retry, SettingsError> {
 fn limits(variables: &Variables<'_>) -> Result<Limits, SettingsError> {
     let defaults = Limits::default();
     let seconds = |name, default| variables.seconds(name, 0.0..=DAY_SECONDS, default);
+    let in_flight = variables.number_if_any("JOB_IN_FLIGHT", 1..=IN_FLIGHT_MAX)?;
     let limits = Limits {
-        in_flight_records: variables.number(
-            "JOB_IN_FLIGHT",
-            1..=IN_FLIGHT_MAX,
-            defaults.in_flight_records,
-        )?,
+        in_flight_records: in_flight.unwrap_or(defaults.in_flight_records),
+        executing_records: in_flight.unwrap_or(defaults.executing_records),
         drain_timeout: seconds("DRAIN_TIMEOUT", defaults.drain_timeout)?,
         shutdown_timeout: seconds("SHUTDOWN_TIMEOUT", defaults.shutdown_timeout)?,
         ..defaults

@@ -1,7 +1,6 @@
 //! What is logged, and how.
 
-use super::error::SettingsError;
-use super::variables::Variables;
+use jobstream_service::{SettingsError, Variables};
 
 /// The least severe lines that are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

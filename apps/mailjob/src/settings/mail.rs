@@ -3,9 +3,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use jobstream::sinks::smtp::{ConfigError, Login, MailConfig, MailSink, TlsMode};
-
-use super::error::SettingsError;
-use super::variables::Variables;
+use jobstream_service::{SettingsError, Variables};
 
 const PORT: u16 = 25;
 const CONNECTIONS: usize = 8;

@@ -8,28 +8,26 @@
 //!
 //! Nothing here reads the process's environment or a file by itself: both come in from outside.
 
-mod dotenv;
-mod error;
 mod job;
-mod kafka;
 mod log;
 mod mail;
-mod names;
 mod topics;
-mod variables;
 
 use std::collections::BTreeMap;
 
 use jobstream::sinks::smtp::MailConfig;
+use jobstream_service::Variables;
 
-pub use error::SettingsError;
 pub use job::{Delivery, JobSettings};
-pub use kafka::KafkaSettings;
+pub use jobstream_service::{KafkaSettings, ReadFile, SettingsError};
 pub use log::{LogFormat, LogLevel, LogSettings};
 pub use topics::TopicSettings;
-pub use variables::ReadFile;
 
-use variables::Variables;
+/// The prefixes of our names; one that begins so and is unknown is warned of.
+const PREFIXES: [&str; 6] = ["EMAIL_", "JOB_", "KAFKA_", "MAIL_", "SMTP_", "TOPIC_"];
+
+/// What sets the group.
+const GROUP: &str = "TOPIC_JOB_RUN_CONSUMER_GROUP_ID instead";
 
 /// Everything that the service is told.
 #[derive(Clone, Debug)]
@@ -64,14 +62,14 @@ impl Settings {
         let mut warnings = Vec::new();
         let mut settings = Self {
             log: LogSettings::read(&variables)?,
-            kafka: KafkaSettings::read(&variables)?,
+            kafka: KafkaSettings::read(&variables, GROUP)?,
             topics: TopicSettings::read(&variables)?,
             job: JobSettings::read(&variables)?,
             mail: mail::read(&variables, &mut warnings)?,
             metrics_port: variables.number_if_any("EMAIL_SERVICE_PORT", 1..=u16::MAX)?,
             warnings,
         };
-        let unknown = variables.unknown(&names::PREFIXES);
+        let unknown = variables.unknown(&PREFIXES);
         settings.warnings.extend(unknown.iter().map(|name| format!("{name}: unknown setting")));
         Ok(settings)
     }
@@ -97,7 +95,7 @@ impl ProducerSettings {
     ) -> Result<Self, SettingsError> {
         let variables = Variables::read(environment, read)?;
         Ok(Self {
-            kafka: KafkaSettings::read(&variables)?,
+            kafka: KafkaSettings::read(&variables, GROUP)?,
             topics: TopicSettings::read(&variables)?,
         })
     }

@@ -2,9 +2,8 @@
 
 use jobstream::kafka::NewTopic;
 use jobstream::record::Topic;
+use jobstream_service::{SettingsError, Variables};
 
-use super::error::SettingsError;
-use super::variables::Variables;
 use crate::topology::Topics;
 
 /// The longest name that Kafka takes.

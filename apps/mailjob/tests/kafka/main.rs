@@ -1,0 +1,29 @@
+//! The binary from end to end: on Apache Kafka, started by `scripts/kafka`, with the fake SMTP server
+//! where a fault must be timed, and with Postfix. `KAFKA_BOOTSTRAP` names a Kafka that runs already,
+//! without any security; tests that do something to a broker start their own.
+//!
+//! ```text
+//!  clients · load ─▶ topics ─▶ stage · service ─▶ SMTP server
+//!                                    └─▶ topics ─▶ what a read_committed reader finds
+//! ```
+
+mod broker_faults;
+#[path = "../../../../tests/kafka_broker/mod.rs"]
+mod kafka_broker;
+mod kill;
+mod limits;
+mod load;
+mod log_lines;
+mod login;
+mod mail_server;
+mod members;
+#[path = "../../../../testkit/tests/smtp/postfix.rs"]
+#[expect(clippy::unwrap_used, reason = "a test that waits for Postfix")]
+mod postfix;
+mod refusals;
+mod sample;
+mod service;
+mod stage;
+mod stop;
+mod topics;
+mod waits;

@@ -1,0 +1,136 @@
+//! What ends the start: each with one clear line.
+
+#![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
+
+use std::sync::Arc;
+
+use jobstream_testkit::smtp::{SmtpServer, Tls};
+use tokio::process::Command;
+
+use crate::kafka_broker::{Broker, script};
+use crate::load::{SAMPLE, none_lost};
+use crate::stage::{DELIVERIES, Stage, error_text, inbox, output_text};
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_check_says_what_is_wrong() {
+    let server = inbox().await;
+    let mut stage = Stage::new(server.address()).await;
+    let ended = stage.ended(&["check"]).await;
+    assert_eq!(ended.status.code(), Some(0), "{}{}", output_text(&ended), error_text(&ended));
+    stage.set("TOPIC_CREATE", "false");
+    server.refuse_connections().await;
+    let ended = stage.ended(&["check"]).await;
+    assert_eq!(ended.status.code(), Some(1));
+    let (results, said) = (stage.topic("results"), output_text(&ended));
+    for line in [&*format!("failed  topic '{results}': missing"), "failed  mail server 127.0.0.1:"]
+    {
+        assert!(said.contains(line), "no line {line:?} in\n{said}");
+    }
+    let expected = format!("mailjob: the topic '{results}' is missing: ");
+    stage.start("log").end().await.failed_with(&expected, "TOPIC_CREATE=true");
+}
+
+/// A stage on a Kafka with SASL and TLS, as the user that may do everything.
+async fn secured(broker: &Arc<Broker>, server: &SmtpServer) -> Stage {
+    let mut stage = Stage::without_topics(broker.clone(), server.address());
+    for (name, value) in
+        [("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"), ("KAFKA_SSL_CA_LOCATION", &broker.file("ca.pem"))]
+    {
+        stage.set(name, value);
+    }
+    login(&mut stage, "PLAIN", "user", "password");
+    stage.create("jobs", 1, &[]).await;
+    stage
+}
+
+fn login(stage: &mut Stage, mechanism: &str, user: &str, password: &str) {
+    stage.set("KAFKA_SASL_MECHANISM", mechanism);
+    stage.set("KAFKA_SASL_USERNAME", user);
+    stage.set("KAFKA_SASL_PASSWORD", password);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn refused_credentials_and_a_wrong_authority_end_the_start_with_one_line() {
+    let broker = Arc::new(Broker::start_with(&["--sasl-ssl"]));
+    let server = inbox().await;
+    let mut stage = secured(&broker, &server).await;
+    for (mechanism, user) in
+        [("PLAIN", "user"), ("SCRAM-SHA-256", "scram"), ("SCRAM-SHA-512", "scram")]
+    {
+        login(&mut stage, mechanism, user, "password");
+        let check = stage.ended(&["check"]).await;
+        assert!(output_text(&check).contains("ok      Kafka"), "{}", output_text(&check));
+        login(&mut stage, mechanism, user, "wrong");
+        let refused = stage.start("refused").end().await;
+        refused.failed_with("mailjob: Kafka: ", "KAFKA_SASL_PASSWORD");
+        assert_eq!(stage.ended(&["check"]).await.status.code(), Some(1));
+    }
+    stage.unset("KAFKA_SASL_PASSWORD");
+    stage.set("KAFKA_SASL_PASSWORD_FILE", "password");
+    std::fs::write(stage.path("password"), "password\n").unwrap();
+    let check = stage.ended(&["check"]).await;
+    assert!(output_text(&check).contains("ok      Kafka"), "{}", output_text(&check));
+
+    let other = SmtpServer::builder().tls(Tls::Implicit).listen().await.unwrap();
+    std::fs::write(stage.path("other.pem"), other.ca_pem().unwrap()).unwrap();
+    stage.set("KAFKA_SSL_CA_LOCATION", "other.pem");
+    let untrusted = stage.start("untrusted").end().await;
+    untrusted.failed_with("mailjob: Kafka: ", "KAFKA_SSL_CA_LOCATION");
+}
+
+/// Lets the user "scram" do something.
+async fn grant(stage: &Stage, resource: &str, name: &str, operations: &[&str]) {
+    let python = script("peers").arg("python").output().unwrap();
+    assert!(python.status.success(), "scripts/peers python: {}", error_text(&python));
+    let granted = Command::new(String::from_utf8(python.stdout).unwrap().trim())
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/clients/grant.py"))
+        .args([&stage.broker.bootstrap, &stage.broker.file("ca.pem"), resource, name])
+        .args(operations)
+        .status();
+    assert!(granted.await.unwrap().success(), "no grant of {operations:?} on {resource} {name}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn rights_that_are_missing_end_the_start_with_one_line_and_it_works_with_all_of_them() {
+    let broker = Arc::new(Broker::start_with(&["--sasl-ssl", "--acl"]));
+    for delivery in DELIVERIES {
+        let server = inbox().await;
+        let mut stage = secured(&broker, &server).await;
+        stage.submit(SAMPLE).await;
+        login(&mut stage, "SCRAM-SHA-512", "scram", "password");
+        stage.set("JOB_DELIVERY", delivery);
+        stage.set("INSTANCE_ID", "one");
+        let [results, letters, jobs, group] =
+            ["results", "dead-letters", "jobs", "group"].map(|name| stage.topic(name));
+        let transactional = format!("{group}-one-1");
+        let refused = stage.start("log").end().await;
+        refused.failed_with("mailjob: Kafka: ", &results);
+        // It may see and fill what is there, but create nothing.
+        grant(&stage, "TOPIC", &results, &["DESCRIBE", "WRITE"]).await;
+        let refused = stage.start("log").end().await;
+        refused.failed_with("mailjob: Kafka: ", &results);
+        for output in [&results, &letters] {
+            grant(&stage, "TOPIC", output, &["DESCRIBE", "WRITE", "CREATE"]).await;
+        }
+        let refused = stage.start("log").end().await;
+        refused.failed_with("mailjob: Kafka: ", &jobs);
+        grant(&stage, "TOPIC", &jobs, &["DESCRIBE", "READ"]).await;
+        if delivery == "exactly-once" {
+            let refused = stage.start("log").end().await;
+            refused.failed_with("mailjob: Kafka: ", "ransactional");
+            grant(&stage, "TRANSACTIONAL_ID", &transactional, &["DESCRIBE", "WRITE"]).await;
+        }
+        // The group may be granted later: it is waited for.
+        let mut service = stage.start("log");
+        service.said("Group authorization failed", 1).await;
+        grant(&stage, "GROUP", &group, &["READ"]).await;
+        service.said("fate=succeeded", 1).await;
+        service.terminate().await.succeeded();
+        assert_eq!(server.inbox().count(), 1);
+        login(&mut stage, "PLAIN", "user", "password");
+        none_lost(&stage.results_of(1).await, 1);
+    }
+}

@@ -1,0 +1,98 @@
+//! A running service: its log, and the signals it gets.
+
+#![expect(clippy::unwrap_used, reason = "a test that waits for the service")]
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+
+use tokio::process::Child;
+use tokio::time::{sleep, timeout};
+
+use crate::stage::{LIMIT, LOOK_AGAIN_AFTER};
+
+/// Killed when it is dropped.
+pub(crate) struct Service {
+    child: Child,
+    log: PathBuf,
+}
+
+/// How a service has ended, and all that it has said.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    /// Standard output and standard error.
+    pub(crate) log: String,
+}
+
+impl Service {
+    pub(crate) fn spawn(mut command: tokio::process::Command, log: PathBuf) -> Self {
+        let file = File::create(&log).unwrap();
+        command.stdout(file.try_clone().unwrap()).stderr(file);
+        Self { child: command.spawn().unwrap(), log }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    /// How many lines hold this text.
+    pub(crate) fn lines(&self, text: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// Completes when so many lines hold this text.
+    pub(crate) async fn said(&mut self, text: &str, count: usize) {
+        let said = async {
+            while self.lines(text) < count {
+                let ended = self.child.try_wait().unwrap();
+                assert!(ended.is_none(), "ended without {text:?}:\n{}", self.log());
+                sleep(LOOK_AGAIN_AFTER).await;
+            }
+        };
+        let said = timeout(LIMIT, said).await;
+        assert!(said.is_ok(), "no {text:?} in\n{}", self.log());
+    }
+
+    /// Sends a signal such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("a running service").to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
+        assert!(sent.success(), "kill -{name}");
+    }
+
+    /// SIGTERM, and what the service has left behind.
+    pub(crate) async fn terminate(self) -> Ended {
+        self.signal("TERM");
+        self.end().await
+    }
+
+    /// Completes when it has ended by itself.
+    pub(crate) async fn end(mut self) -> Ended {
+        let ended = timeout(LIMIT, self.child.wait()).await;
+        let log = self.log();
+        let status: ExitStatus = ended.unwrap_or_else(|_| panic!("no end:\n{log}")).unwrap();
+        Ended { code: status.code(), log }
+    }
+
+    /// SIGKILL; completes when it is gone.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+impl Ended {
+    /// It has ended in order.
+    pub(crate) fn succeeded(&self) {
+        assert_eq!(self.code, Some(0), "{}", self.log);
+    }
+
+    /// It has ended with 1, and with one line on standard error that says why.
+    pub(crate) fn failed_with(&self, start: &str, named: &str) {
+        assert_eq!(self.code, Some(1), "{}", self.log);
+        let errors: Vec<_> = self.log.lines().filter(|l| l.starts_with("mailjob: ")).collect();
+        let [line] = errors[..] else { panic!("found {errors:?}, expected one line") };
+        assert!(line.starts_with(start) && line.contains(named), "{line}");
+        assert_eq!(self.log.lines().last(), Some(line));
+        assert!(!self.log.contains("panicked"), "{}", self.log);
+    }
+}

@@ -1,0 +1,192 @@
+//! The surroundings of one test: topics of its own, a folder to run in, and an environment.
+
+#![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use jobstream::kafka::{KafkaConfig, NewTopic, Topics};
+use jobstream_testkit::smtp::SmtpServer;
+use rdkafka::ClientConfig;
+use tokio::time::{sleep, timeout};
+
+use crate::kafka_broker::Broker;
+use crate::service::Service;
+use crate::topics::{Found, Reader};
+
+/// How long anything may take: much, since other programs may want the machine, too.
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
+/// The wait before a condition is looked at again.
+pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// Both ways of delivery.
+pub(crate) const DELIVERIES: [&str; 2] = ["at-least-once", "exactly-once"];
+
+/// The partitions of the input topic, unless a test wants others.
+const PARTITIONS: i32 = 6;
+
+pub(crate) struct Stage {
+    pub(crate) broker: Arc<Broker>,
+    folder: tempfile::TempDir,
+    environment: BTreeMap<String, String>,
+    run: String,
+}
+
+impl Stage {
+    /// On the Kafka that the tests share.
+    pub(crate) async fn new(mail_server: SocketAddr) -> Self {
+        Self::with(Broker::shared(), mail_server, PARTITIONS).await
+    }
+
+    /// On a Kafka without any security, with so many partitions of the input topic.
+    pub(crate) async fn with(broker: Arc<Broker>, mail: SocketAddr, partitions: i32) -> Self {
+        let stage = Self::without_topics(broker, mail);
+        stage.create("jobs", partitions, &[("max.message.bytes", "2097152")]).await;
+        stage
+    }
+
+    /// Without an input topic, which needs no Kafka yet.
+    pub(crate) fn without_topics(broker: Arc<Broker>, mail: SocketAddr) -> Self {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        let mut stage = Self {
+            environment: BTreeMap::new(),
+            folder: tempfile::tempdir().unwrap(),
+            broker,
+            run: format!("service-{}", now.as_nanos()),
+        };
+        for (name, value) in [
+            ("KAFKA_BROKERS", stage.broker.bootstrap.clone()),
+            ("TOPIC_JOB_RUN", stage.topic("jobs")),
+            ("TOPIC_JOB_RUN_RESULT", stage.topic("results")),
+            ("TOPIC_JOB_RUN_DEAD_LETTER", stage.topic("dead-letters")),
+            ("TOPIC_JOB_RUN_CONSUMER_GROUP_ID", stage.topic("group")),
+            ("MAIL_SERVER_HOST", mail.ip().to_string()),
+            ("MAIL_SERVER_PORT", mail.port().to_string()),
+            ("MAIL_FROM", "mailjob@example.com".to_owned()),
+        ] {
+            stage.set(name, &value);
+        }
+        stage
+    }
+
+    /// Creates a topic with as many replicas as there are brokers.
+    pub(crate) async fn create(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let topics = Topics::new(&self.config()).unwrap();
+        let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let topic = NewTopic {
+            name: self.topic(name).into(),
+            partitions,
+            replicas: i32::try_from(self.broker.bootstrap.split(',').count()).unwrap(),
+            settings: settings.iter().map(text).collect(),
+        };
+        // Several brokers may need a while until they know each other.
+        let made = async {
+            while topics.ensure(&topic).await.is_err()
+                || topics.partitions(&topic.name).await != Ok(usize::try_from(partitions).ok())
+            {
+                sleep(LOOK_AGAIN_AFTER).await;
+            }
+        };
+        timeout(LIMIT, made).await.expect("a new topic");
+    }
+
+    /// Kafka as the service is told to reach it.
+    fn config(&self) -> KafkaConfig {
+        let config = KafkaConfig::new(&self.broker.bootstrap);
+        self.properties()
+            .fold(config, |config, (name, value)| config.property(name, value).unwrap())
+    }
+
+    /// The properties about security that the environment sets.
+    fn properties(&self) -> impl Iterator<Item = (String, String)> {
+        self.environment.iter().filter_map(|(name, value)| {
+            let property = name.strip_prefix("KAFKA_")?.to_lowercase().replace('_', ".");
+            let is_security =
+                ["sasl.", "security.", "ssl."].iter().any(|s| property.starts_with(s));
+            is_security.then(|| (property, value.clone()))
+        })
+    }
+
+    /// The name of this stage's topic or group.
+    pub(crate) fn topic(&self, name: &str) -> String {
+        format!("{}-{name}", self.run)
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.environment.remove(name);
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn mailjob(&self, arguments: &[&str]) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_mailjob"));
+        command.args(arguments).env_clear().envs(&self.environment);
+        command.current_dir(self.folder.path()).kill_on_drop(true).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn ended(&self, arguments: &[&str]) -> Output {
+        timeout(LIMIT, self.mailjob(arguments).output()).await.expect("an end").unwrap()
+    }
+
+    /// Produces jobs with `mailjob submit`.
+    pub(crate) async fn submit(&self, jobs: &str) {
+        std::fs::write(self.path("jobs"), jobs).unwrap();
+        let ended = self.ended(&["submit", "jobs"]).await;
+        assert!(ended.status.success(), "{}", error_text(&ended));
+    }
+
+    /// A running service, whose log goes to a file of that name: a pipe that nobody reads would
+    /// hold it up.
+    pub(crate) fn start(&self, name: &str) -> Service {
+        Service::spawn(self.mailjob(&["run"]), self.path(name))
+    }
+
+    /// What a `read_committed` reader finds in a topic now.
+    pub(crate) async fn records(&self, topic: &str) -> Vec<Found> {
+        self.reader(topic).until(|_| true).await
+    }
+
+    /// The results, once there is one of each of so many jobs.
+    pub(crate) async fn results_of(&self, jobs: usize) -> Vec<Found> {
+        self.reader("results").of_jobs(jobs).await
+    }
+
+    fn reader(&self, topic: &str) -> Reader {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.broker.bootstrap).extend(self.properties());
+        Reader { config, topic: self.topic(topic) }
+    }
+}
+
+/// The fake mail server, as it is without a word.
+pub(crate) async fn inbox() -> SmtpServer {
+    SmtpServer::builder().listen().await.unwrap()
+}
+
+/// Completes with the number of mails when there are so many.
+pub(crate) async fn mails(server: &SmtpServer, count: usize) -> usize {
+    let (inbox, count) = (server.inbox(), count as u64);
+    let arrived = timeout(LIMIT, inbox.wait_for(count)).await;
+    assert!(arrived.is_ok(), "found {} mails of {count}", inbox.count());
+    usize::try_from(inbox.count()).unwrap()
+}
+
+pub(crate) fn error_text(ended: &Output) -> String {
+    String::from_utf8_lossy(&ended.stderr).into_owned()
+}
+
+pub(crate) fn output_text(ended: &Output) -> String {
+    String::from_utf8_lossy(&ended.stdout).into_owned()
+}

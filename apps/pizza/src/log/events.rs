@@ -1,0 +1,138 @@
+//! The lines of a run: what is produced, and what goes wrong.
+
+use async_trait::async_trait;
+use jobstream::record::{ConsumerRecord, ProducerRecord};
+use jobstream::sinks::{Batch, Published, RecordMetadata, Sink, SinkError};
+use jobstream::topology::{Event, Observer};
+use tracing::{debug, info, warn};
+
+use crate::topics;
+
+/// A sink that logs what it has published, but not what a service remembers.
+pub struct Produced {
+    service: &'static str,
+    sink: Box<dyn Sink>,
+}
+
+impl Produced {
+    /// Logs what `service` publishes through `sink`.
+    pub const fn new(service: &'static str, sink: Box<dyn Sink>) -> Self {
+        Self { service, sink }
+    }
+}
+
+impl std::fmt::Debug for Produced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Produced").field("service", &self.service).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Sink for Produced {
+    async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
+        let published = self.sink.publish(batch).await?;
+        for (record, metadata) in batch.outputs.iter().zip(self.sink.metadata()) {
+            if *record.topic != *topics::DELIVERIES {
+                let produced = produced(record, metadata);
+                info!(service = self.service, "{produced}");
+            }
+        }
+        Ok(published)
+    }
+
+    fn metadata(&self) -> Vec<RecordMetadata> {
+        self.sink.metadata()
+    }
+
+    async fn close(&self) -> Result<(), SinkError> {
+        self.sink.close().await
+    }
+}
+
+fn produced(record: &ProducerRecord, metadata: RecordMetadata) -> String {
+    let RecordMetadata { partition, offset } = metadata;
+    let (topic, key) = (&record.topic, text(record.key.as_deref()));
+    let value = text(record.value.as_deref());
+    format!(
+        "Event successfully produced\n - Topic '{topic}', Partition #{partition}, Offset #{offset}\
+         \n - Key: {key}\n - Value: {value}"
+    )
+}
+
+/// Bytes on one line.
+fn text(bytes: Option<&[u8]>) -> String {
+    let Some(bytes) = bytes else { return "None".to_owned() };
+    let text = String::from_utf8_lossy(bytes);
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Logs what goes wrong in a run of a service.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceLog {
+    service: &'static str,
+}
+
+impl ServiceLog {
+    /// Logs for `service`.
+    pub const fn new(service: &'static str) -> Self {
+        Self { service }
+    }
+
+    fn dead_letter(&self, record: &ConsumerRecord, reason: &str, cause: &str) {
+        let (partition, offset) = (&record.partition, record.offset);
+        let cause = text(Some(cause.as_bytes()));
+        warn!(
+            service = self.service,
+            "Dead letter ({reason}) from {partition}, offset {offset}: {cause}"
+        );
+    }
+}
+
+impl Observer for ServiceLog {
+    fn on(&self, event: &Event<'_>) {
+        let service = self.service;
+        match event {
+            Event::DeadLettered { record, reason, cause } => {
+                self.dead_letter(record, reason, cause);
+            }
+            Event::Suspended { error, .. } => warn!(service, "Waiting: {error}"),
+            Event::Truncated { partition, from, to } => {
+                warn!(
+                    service,
+                    "Retention removed {partition} from {from} to {to} before it was read"
+                );
+            }
+            Event::PublishFailed(error) => warn!(service, "Events are produced again: {error}"),
+            Event::CommitFailed(error) => warn!(service, "Positions were not committed: {error}"),
+            Event::CloseFailed(error) => warn!(service, "Not closed in time: {error}"),
+            Event::CutOff { partition, unfinished } => {
+                warn!(service, "{unfinished} records of {partition} are left unfinished");
+            }
+            Event::Stuck { partition, offset, .. } => {
+                warn!(service, "{partition} stands still at offset {offset}");
+            }
+            Event::Assigned(assignment) => debug!(service, "Assigned {}", assignment.partition),
+            Event::Revoked(partition) => debug!(service, "Revoked {partition}"),
+            Event::Lost(partition) => debug!(service, "Lost {partition}"),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_produced_is_told_with_its_place() {
+        let record = ProducerRecord::to("pizza-assembled").key("3c91b").value("{\"a\":\n1}");
+        let metadata = RecordMetadata { partition: 5, offset: 18 };
+        let expected = "Event successfully produced\n \
+                        - Topic 'pizza-assembled', Partition #5, Offset #18\n \
+                        - Key: 3c91b\n - Value: {\"a\": 1}";
+        assert_eq!(produced(&record, metadata), expected);
+        assert!(
+            produced(&ProducerRecord::to("t"), metadata).ends_with("Key: None\n - Value: None")
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! The services, chained by topics. What passes between them are records whose key is the order.
+//!
+//! ```text
+//!  web app ─▶ pizza-ordered ─┬─▶ assemble ─▶ pizza-assembled ─▶ bake ─▶ pizza-baked ─┐
+//!                            │      │                             │                  │
+//!                            └──────┼───────── early warning ─────┼────────▶ deliver ◀
+//!                                   │ 200                     300 │              │ 400, -100
+//!                                   ▼                             ▼              ▼
+//!  read model ◀── status ◀──────────────────── pizza-status ◀─────┴──────────────┘
+//! ```
+//!
+//! Each is a [`Topology`]. What it can't read is a dead letter, beside which it tells that the order
+//! has [failed](Status::FAILED).
+
+use bytes::Bytes;
+use jobstream::record::{ConsumerRecord, ProducerRecord};
+use jobstream::topology::{Builder, Topology};
+
+use crate::order_id::OrderId;
+use crate::status::Status;
+use crate::topics;
+
+pub mod assemble;
+pub mod bake;
+pub mod deliver;
+mod event;
+mod keyed;
+mod notice;
+mod service;
+pub mod status;
+pub mod watchdog;
+
+use event::StatusEvent;
+pub use service::{Delivery, Service};
+
+/// A topology of a service: its dead letters, and what becomes of their orders.
+fn builder() -> Builder {
+    Topology::builder(topics::DEAD_LETTER).beside_dead_letters(failed)
+}
+
+/// Tells that an event of an order can't be read, if its key says which order that is.
+fn failed(record: &ConsumerRecord) -> Vec<ProducerRecord> {
+    let id = record.key.as_deref().and_then(|key| OrderId::try_from(key).ok());
+    id.map(|id| told(id, Status::FAILED)).into_iter().collect()
+}
+
+/// The record that tells the status of an order.
+pub fn told(id: OrderId, status: Status) -> ProducerRecord {
+    record(topics::STATUS, id).value(StatusEvent::of(status).to_json())
+}
+
+/// A record of an order, without a value.
+fn record(topic: &'static str, id: OrderId) -> ProducerRecord {
+    ProducerRecord::to(topic).key(Bytes::copy_from_slice(id.as_bytes()))
+}

@@ -1,0 +1,103 @@
+//! A service: a topology, and the group that it runs in.
+
+use std::sync::Arc;
+
+use jobstream::topology::{Drained, RunError, Topology, Worker};
+use tracing::{info, warn};
+
+use super::watchdog::Watchdog;
+use crate::log::{Produced, ServiceLog};
+
+/// How the outputs of a service are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Outputs and positions in one transaction.
+    ExactlyOnce,
+    /// Outputs first, then the positions: enough where a repetition changes nothing.
+    AtLeastOnce,
+}
+
+/// One of the services, to be run between the ends of a worker.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its name in the log.
+    pub name: &'static str,
+    /// Its consumer group.
+    pub group: &'static str,
+    /// The topics that it consumes.
+    pub consumes: &'static [&'static str],
+    /// How its outputs are delivered.
+    pub delivery: Delivery,
+    /// The topic of its keyed state, if it has any.
+    pub remembers: Option<&'static str>,
+    topology: Topology,
+    watchdog: Option<Arc<Watchdog>>,
+}
+
+impl Service {
+    /// A service that delivers exactly once and remembers nothing.
+    pub(super) fn new(
+        name: &'static str,
+        group: &'static str,
+        consumes: &'static [&'static str],
+        topology: Topology,
+    ) -> Self {
+        let topology = topology.with_observer(Arc::new(ServiceLog::new(name)));
+        let delivery = Delivery::ExactlyOnce;
+        Self { name, group, consumes, delivery, remembers: None, topology, watchdog: None }
+    }
+
+    /// Keeps its state on this topic.
+    pub(super) const fn remembering(mut self, topic: &'static str) -> Self {
+        self.remembers = Some(topic);
+        self
+    }
+
+    /// Is idempotent, and has a watchdog beside it.
+    pub(super) fn watched_by(mut self, watchdog: Watchdog) -> Self {
+        let watchdog = Arc::new(watchdog);
+        self.topology = self.topology.with_observer(watchdog.clone());
+        self.watchdog = Some(watchdog);
+        self.delivery = Delivery::AtLeastOnce;
+        self
+    }
+
+    /// Runs until `shutdown` completes, and logs what it does; see [`Topology::run`].
+    ///
+    /// # Errors
+    /// If an end of the worker breaks.
+    pub async fn run(
+        &self,
+        worker: Worker,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<Drained, RunError> {
+        let service = self.name;
+        let Worker { source, sink, store } = worker;
+        let sink = Box::new(Produced::new(service, sink));
+        let worker = Worker { source, sink, store };
+        info!(service, "Subscribed to topic(s): {}", self.consumes.join(", "));
+        let stopped = async {
+            shutdown.await;
+            info!(service, "Starting graceful shutdown...");
+            info!(service, "Closing consumer group...");
+        };
+        let drained = tokio::select! {
+            biased;
+            drained = self.topology.run_worker(&worker, stopped) => drained?,
+            never = self.watch() => match never {},
+        };
+        info!(service, "Consumer group successfully closed");
+        if drained.unfinished > 0 {
+            warn!(service, "{} records were left unfinished", drained.unfinished);
+        }
+        info!(service, "Graceful shutdown completed");
+        Ok(drained)
+    }
+
+    async fn watch(&self) -> std::convert::Infallible {
+        match &self.watchdog {
+            Some(watchdog) => watchdog.watch().await,
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The web app: customers log in by name, order, and follow what becomes of it.
+//!
+//! ```text
+//!  browser ── POST /orders ──▶ handler ──▶ Desk ── add ──▶ Orders ◀── status service
+//!     ▲                          ▲          │                │
+//!     │◀── 303, acknowledged ────┘◀─────────┴─ publish ─▶ pizza-ordered, pizza-status
+//!     │                                                      │
+//!     └◀── server-sent events ◀──────────────────────────── changes
+//! ```
+//!
+//! Every page is rendered here and works without a script. All a customer can reach is theirs: an
+//! order of somebody else does not exist (404). Every form carries its session's token, every
+//! answer headers that forbid what it does not need, and a request's body is at most
+//! [`MAX_BODY_BYTES`].
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use futures::future;
+use jobstream::sinks::{Sink, SinkError};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::clock::WallClock;
+use crate::orders::Orders;
+
+mod assets;
+mod customise;
+mod desk;
+mod error;
+mod events;
+mod fields;
+mod follow;
+mod headers;
+mod list;
+mod login;
+mod moment;
+mod name;
+mod pizza;
+mod progress;
+mod publish;
+mod random;
+mod session;
+mod session_key;
+mod state;
+
+pub use random::Random;
+pub use session_key::{SessionKey, SessionKeyError};
+
+use desk::Desk;
+use state::Shop;
+
+/// What the web app is called in the log.
+const SERVICE: &str = "webapp";
+
+/// The largest body of a request, in bytes. A form of ours has some hundred.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// How long a request may take, in seconds; a stream of events is an answer that has begun.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+/// What the web app takes from outside.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Signs the sessions' cookies.
+    pub session_key: SessionKey,
+    /// Whether cookies are marked as `Secure`: where browsers come by HTTPS.
+    pub has_https: bool,
+    /// The wall clock.
+    pub now: WallClock,
+    /// Where ids and tokens come from.
+    pub random: Random,
+    /// How long a browser waits for the broker's acknowledgement before it is told that the
+    /// kitchen does not answer; the order is published all the same.
+    pub answer_limit: Duration,
+    /// How old an order of a former process must be to be published again: time enough for a
+    /// service to tell that it has it.
+    pub settled_after: Duration,
+}
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("has_https", &self.has_https)
+            .field("answer_limit", &self.answer_limit)
+            .field("settled_after", &self.settled_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What ends the web app before it is told to.
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    /// The listener is broken.
+    #[error("the web app can't listen: {0}")]
+    Listen(#[from] io::Error),
+    /// The sink is broken: no order can be published.
+    #[error("the web app can't publish: {0}")]
+    Sink(#[from] SinkError),
+}
+
+/// Serves browsers until `shutdown` completes. Then streams of events end, requests under way are
+/// answered, and what was accepted is published; only then it completes. Who does not want to wait
+/// for a broker that is away drops the future: what is not published yet is found in the store by
+/// the next process.
+///
+/// `sink` acknowledges what it has published; nobody else uses it.
+///
+/// # Errors
+/// See [`WebError`].
+pub async fn serve(
+    listener: TcpListener,
+    orders: Arc<dyn Orders>,
+    sink: Arc<dyn Sink>,
+    surroundings: Surroundings,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), WebError> {
+    let (desk, work) = Desk::open(Arc::clone(&orders), sink, &surroundings);
+    let (stop, stopped) = watch::channel(false);
+    let shop = Shop::new(orders, desk, surroundings, stopped);
+    let shutdown = async move {
+        shutdown.await;
+        stop.send_replace(true);
+    };
+    let served = axum::serve(listener, router(shop)).with_graceful_shutdown(shutdown);
+    future::try_join(async { served.await.map_err(WebError::from) }, work).await?;
+    Ok(())
+}
+
+fn router(shop: Shop) -> Router {
+    Router::new()
+        .route("/", get(customise::show))
+        .route("/login", get(login::show).post(login::log_in))
+        .route("/logout", post(login::log_out))
+        .route("/orders", get(list::show).post(customise::place))
+        .route("/orders/events", get(list::events))
+        .route("/orders/{id}", get(follow::show))
+        .route("/orders/{id}/events", get(follow::events))
+        .route("/orders/{id}/cancel", post(follow::cancel))
+        .route("/assets/{name}", get(assets::show))
+        .route("/health", get(async || "ok\n"))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(headers::limit))
+        .layer(middleware::from_fn(headers::secure))
+        .with_state(shop)
+}

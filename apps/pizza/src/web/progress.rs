@@ -1,0 +1,136 @@
+//! How an order's progress is shown.
+
+use std::borrow::Cow;
+
+use super::moment::Moment;
+use super::pizza::slug;
+use crate::orders::StoredOrder;
+use crate::status::Status;
+
+/// The steps that a customer sees, and the furthest status that reaches each.
+const STEPS: [(&str, Status); 4] = [
+    ("Received", Status::ORDERED),
+    ("In the oven", Status::IN_THE_OVEN),
+    ("On its way", Status::OUT_FOR_DELIVERY),
+    ("Delivered", Status::DELIVERED),
+];
+
+/// An order as its customer sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OrderView {
+    pub(super) id: String,
+    /// What the customer is told.
+    pub(super) label: Cow<'static, str>,
+    /// Words beside the label, where it alone would leave a question.
+    pub(super) hint: Option<&'static str>,
+    /// How it looks: `way`, `done`, `cancelled` or `trouble`.
+    pub(super) mood: &'static str,
+    pub(super) steps: [Step; 4],
+    pub(super) can_be_cancelled: bool,
+    pub(super) is_final: bool,
+    pub(super) ordered_at: Moment,
+    pub(super) progressed_at: Moment,
+    pub(super) sauce: Part,
+    pub(super) cheese: Part,
+    pub(super) main_topping: Part,
+    pub(super) extra_toppings: Vec<Part>,
+}
+
+/// A part of the pizza.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) label: String,
+    /// Its name in style sheets.
+    pub(super) slug: String,
+}
+
+/// One step of the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) label: &'static str,
+    /// `done`, `now` or `next`.
+    pub(super) state: &'static str,
+}
+
+impl OrderView {
+    pub(super) fn of(stored: &StoredOrder) -> Self {
+        let (order, track) = (&stored.order, &stored.track);
+        let status = track.progress.status;
+        let hint = match status {
+            Status::ORDERED if !track.is_published => {
+                Some("The kitchen has not confirmed it yet; we keep calling.")
+            }
+            Status::LOST => Some("We have heard nothing of it for a while. It may still turn up."),
+            _ => None,
+        };
+        Self {
+            id: stored.id.to_string(),
+            label: status.label(),
+            hint,
+            mood: mood(status),
+            steps: steps(track.progress.furthest, status),
+            can_be_cancelled: can_be_cancelled(stored),
+            is_final: status.is_final(),
+            ordered_at: Moment::of(stored.ordered_at),
+            progressed_at: Moment::of(track.progressed_at),
+            sauce: Part::of(&order.sauce),
+            cheese: Part::of(&order.cheese),
+            main_topping: Part::of(&order.main_topping),
+            extra_toppings: order.extra_toppings.iter().map(|label| Part::of(label)).collect(),
+        }
+    }
+}
+
+impl Part {
+    fn of(label: &str) -> Self {
+        Self { label: label.to_owned(), slug: slug(label) }
+    }
+}
+
+/// Whether a cancellation could still come before the oven.
+pub(super) fn can_be_cancelled(stored: &StoredOrder) -> bool {
+    stored.track.progress.told(Status::CANCELLED).is_some()
+}
+
+const fn mood(status: Status) -> &'static str {
+    match status {
+        Status::DELIVERED => "done",
+        Status::CANCELLED => "cancelled",
+        Status::ORDERED | Status::IN_THE_OVEN | Status::OUT_FOR_DELIVERY | Status::PENDING => "way",
+        _ => "trouble",
+    }
+}
+
+fn steps(furthest: Status, status: Status) -> [Step; 4] {
+    // While its order is being checked, a baked pizza waits to leave.
+    let furthest = if furthest == Status::PENDING { Status::OUT_FOR_DELIVERY } else { furthest };
+    let reached = STEPS.iter().position(|(_, step)| *step == furthest).unwrap_or_default();
+    let mut index = 0;
+    STEPS.map(|(label, _)| {
+        let state = match index {
+            _ if index < reached || (index == reached && status.is_final()) => "done",
+            _ if index == reached => "now",
+            _ => "next",
+        };
+        index += 1;
+        Step { label, state }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steps_show_how_far_an_order_is() {
+        for (furthest, status, expected) in [
+            (Status::ORDERED, Status::ORDERED, ["now", "next", "next", "next"]),
+            (Status::IN_THE_OVEN, Status::LOST, ["done", "now", "next", "next"]),
+            (Status::PENDING, Status::PENDING, ["done", "done", "now", "next"]),
+            (Status::DELIVERED, Status::DELIVERED, ["done", "done", "done", "done"]),
+            (Status::ORDERED, Status::CANCELLED, ["done", "next", "next", "next"]),
+        ] {
+            assert_eq!(steps(furthest, status).map(|step| step.state), expected, "{status:?}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The command line, as a process.
+#![allow(clippy::unwrap_used, reason = "a test panics where it can't go on")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+
+fn pizza(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pizza"));
+    command.args(arguments).env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn the_demo_serves_browsers_and_closes_on_sigterm() {
+    let mut demo = pizza(&["demo", "--speed", "100", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let open = lines.find(|line| line.contains("The shop is open: http://")).unwrap();
+    assert!(open.starts_with("(webapp) INFO "), "{open}");
+    let (_, address) = open.split_once("http://").unwrap();
+
+    let mut browser = TcpStream::connect(address).unwrap();
+    write!(browser, "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    browser.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+
+    let pid = demo.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let rest: Vec<_> = lines.collect();
+    assert!(demo.wait().unwrap().success(), "{rest:?}");
+    for service in ["msvc_assemble", "msvc_bake", "msvc_delivery", "msvc_status", "webapp"] {
+        let last = rest.iter().rfind(|line| line.starts_with(&format!("({service}) INFO ")));
+        assert!(last.unwrap().ends_with(" - Graceful shutdown completed"), "{rest:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_line_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let line = file("line.ini", "[kafka]\nno property");
+    let brokers = file("brokers.ini", "[kafka]\nsecurity.protocol = PLAINTEXT");
+    let group = file("group.ini", "[kafka]\nbootstrap.servers = a:1\ngroup.id = pizzeria");
+    let partitioner = file("p.ini", "[kafka]\nbootstrap.servers = a:1\npartitioner = murmur2");
+    for (config, expected) in [
+        (line.as_str(), "line.ini, line 2: expected a property"),
+        (&brokers, "KAFKA_BROKERS: found nothing"),
+        (&group, "KAFKA_GROUP_ID: found the property group.id, expected nothing"),
+        (&partitioner, "KAFKA_PARTITIONER: found the property partitioner, expected nothing"),
+        ("missing.ini", "--config: found \"missing.ini\", expected a file that can be read"),
+    ] {
+        let ended = pizza(&["bake", "--config", config]).current_dir(&folder).output().unwrap();
+        let error = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{error}");
+        assert!(error.starts_with("pizza: ") && error.contains(expected), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_is_said() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = pizza(&["demo", "--listen", &address]).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert!(error.starts_with(&format!("pizza: can't listen on {address}: ")), "{error}");
+}

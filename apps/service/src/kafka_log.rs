@@ -1,0 +1,115 @@
+//! The lines of Kafka: one a change, and librdkafka's own.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jobstream::kafka::{ErrorKind, KafkaEvent, KafkaObserver, LogLevel};
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+/// The same kind of error is logged once in this time.
+const REPEAT_AFTER: Duration = Duration::from_secs(60);
+
+/// Logs what Kafka's clients tell.
+#[derive(Debug, Default)]
+pub struct KafkaLog {
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    last: Vec<(ErrorKind, Instant)>,
+    is_away: bool,
+}
+
+impl KafkaLog {
+    /// Brokers can't be reached; logged once a while.
+    pub fn is_away(&self, reason: &str) {
+        self.error(ErrorKind::Unreachable, reason);
+    }
+
+    /// Brokers have answered; logged if they were away.
+    pub fn is_back(&self) {
+        if std::mem::take(&mut self.told().is_away) {
+            info!("Kafka available");
+        }
+    }
+
+    fn error(&self, kind: ErrorKind, reason: &str) {
+        if !self.told().is_news(kind) {
+            return debug!("Kafka: {reason}");
+        }
+        match kind {
+            ErrorKind::Passing => info!("Kafka: {reason}"),
+            ErrorKind::Unreachable => warn!("Kafka unavailable, waiting: {reason}"),
+            ErrorKind::Fatal => error!("Kafka: {reason}"),
+            _ => warn!("Kafka: {reason}"),
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Told {
+    /// Whether an error of that kind is to be logged, by now.
+    fn is_news(&mut self, kind: ErrorKind) -> bool {
+        self.is_away |= kind == ErrorKind::Unreachable;
+        let now = Instant::now();
+        let known = self.last.iter_mut().find(|(known, _)| *known == kind);
+        match known {
+            Some((_, at)) if now.duration_since(*at) < REPEAT_AFTER => false,
+            Some((_, at)) => {
+                *at = now;
+                true
+            }
+            None => {
+                self.last.push((kind, now));
+                true
+            }
+        }
+    }
+}
+
+impl KafkaObserver for KafkaLog {
+    fn on_event(&self, event: &KafkaEvent<'_>) {
+        match event {
+            KafkaEvent::Error { kind, reason } => self.error(*kind, reason),
+            // What fails is told as an error, too.
+            KafkaEvent::Log { facility: "FAIL" | "ERROR", line, .. } => debug!("Kafka: {line}"),
+            KafkaEvent::Log { level: LogLevel::Error | LogLevel::Warning, line, .. } => {
+                warn!("Kafka: {line}");
+            }
+            KafkaEvent::Log { line, .. } => debug!("Kafka: {line}"),
+            KafkaEvent::ForeignMetadata { partition, reason } => {
+                let (topic, partition) = (&*partition.topic, partition.partition);
+                warn!(topic, partition, "A commit of another program: {reason}");
+            }
+            KafkaEvent::UnreadableHeader { partition, offset } => {
+                let (topic, partition) = (&*partition.topic, partition.partition);
+                warn!(topic, partition, offset, "A header's name is no UTF-8: its value is lost");
+            }
+            KafkaEvent::PublishRetried { records, reason } => {
+                warn!(records, "Outputs are published again: {reason}");
+            }
+            KafkaEvent::Fenced { reason } => warn!("The producer was fenced: {reason}"),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_kind_of_error_is_news_once_a_minute() {
+        let mut told = Told::default();
+        assert!(told.is_news(ErrorKind::Unreachable));
+        assert!(!told.is_news(ErrorKind::Unreachable));
+        assert!(told.is_news(ErrorKind::UnknownTopic));
+        tokio::time::advance(REPEAT_AFTER).await;
+        assert!(told.is_news(ErrorKind::Unreachable));
+    }
+}

@@ -1,0 +1,87 @@
+//! Real Kafka, started by `scripts/kafka`: what ships, beside what one would write by hand.
+//!
+//! ```text
+//! cargo bench --bench kafka            # all of it, some minutes
+//! cargo bench --bench kafka -- --short # for CI: prints the ratios, judges none
+//! cargo bench --bench kafka -- --bars  # fails if a bar is missed
+//! cargo bench --bench kafka -- --mail  # Kafka to SMTP to Kafka only
+//! cargo bench --bench kafka -- --pass  # Kafka to Kafka only
+//! ```
+//!
+//! Every contender runs in a process of its own, over topics of its own, in turns with its rival, so
+//! that CPU time and peak memory (`VmHWM`) are its own. Every run asserts at its end that each job has
+//! one result, no more and no fewer, by the keys of what a `read_committed` reader reads, and that the
+//! group's positions are at the end of the jobs (but for the rival by SMTP, whose are not exact).
+
+#![allow(clippy::print_stdout, reason = "a bench prints")]
+
+mod checks;
+mod figure;
+mod jobs;
+#[allow(dead_code, reason = "the bench wants a broker of its own only")]
+#[path = "../../tests/kafka_broker/mod.rs"]
+mod kafka_broker;
+mod mail;
+mod pass;
+mod process;
+mod topics;
+
+use kafka_broker::Broker;
+use tokio::runtime::Builder;
+
+/// What is measured, and how much of it.
+struct Plan {
+    mail: Option<mail::Plan>,
+    pass: Option<pass::Plan>,
+    /// Whether a missed bar ends the bench with a failure.
+    judges: bool,
+}
+
+impl Plan {
+    fn from_arguments() -> Self {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let has = |name: &str| arguments.iter().any(|argument| argument == name);
+        let both = has("--mail") == has("--pass");
+        let (mail, pass) = match has("--short") {
+            true => (mail::Plan::SHORT, pass::Plan::SHORT),
+            false => (mail::Plan::FULL, pass::Plan::FULL),
+        };
+        Self {
+            mail: (both || has("--mail")).then_some(mail),
+            pass: (both || has("--pass")).then_some(pass),
+            judges: has("--bars"),
+        }
+    }
+}
+
+fn main() {
+    if let Some(role) = process::Role::of_this_process() {
+        return play(&role);
+    }
+    let plan = Plan::from_arguments();
+    let broker = Broker::start_with(&[]);
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    println!("load {}", process::load());
+    let mut missed = 0;
+    if let Some(mail) = &plan.mail {
+        missed += runtime.block_on(mail::measure(&broker, mail));
+    }
+    if let Some(pass) = &plan.pass {
+        missed += runtime.block_on(pass::measure(&broker, pass));
+    }
+    println!("load {}", process::load());
+    drop(broker);
+    if plan.judges {
+        assert_eq!(missed, 0, "bars were missed");
+    }
+}
+
+/// What a process does that the bench has started.
+fn play(role: &process::Role) {
+    match role.name.as_str() {
+        "client" => mail::client::run(role),
+        "topology" => pass::topology::run(role),
+        "loop" => pass::raw::run(role),
+        name => panic!("no contender is called {name}"),
+    }
+}
