@@ -4,6 +4,7 @@
 //! `SIMULATION_SCHEDULES=20000 cargo test --release -p mailjob --test simulation -- --nocapture`
 //! searches for longer; `SIMULATION_SEED` is where it begins.
 #![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
+#![expect(clippy::print_stdout, reason = "a search shows its figures")]
 
 mod invariants;
 mod jobs;
