@@ -14,7 +14,9 @@ mod submit;
 
 fn main() -> ExitCode {
     let command = cli::Cli::parse().command;
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // The topology is one task, and whoever drives its sockets is best the thread that runs it: it
+    // needs no wake-up. What blocks has threads of its own.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(EXIT_FAILURE, &error),
     };

@@ -17,6 +17,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// What may wait to be written, in bytes; as much again may be under way to the output.
 const QUEUE_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+/// How long lines are gathered after a write, unless half of the limit is reached: a thread that is
+/// woken for every line costs more than the line.
+const GATHER_LIMIT: Duration = Duration::from_millis(10);
 /// How long the end of a log waits for an output that takes nothing.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
@@ -103,6 +106,8 @@ struct Waiting {
     lines: Vec<u8>,
     /// Lines that did not fit, after these.
     dropped: u64,
+    /// The thread waits, and is to be woken at this many bytes.
+    wake_at_bytes: Option<usize>,
     is_closed: bool,
     has_ended: bool,
 }
@@ -126,8 +131,13 @@ impl Queue {
             true => waiting.lines.extend_from_slice(line),
             false => waiting.dropped += 1,
         }
-        drop(waiting);
-        self.filled.notify_one();
+        let is_awaited = |at| waiting.lines.len() >= at || waiting.dropped > 0;
+        let wake = waiting.wake_at_bytes.is_some_and(is_awaited);
+        if wake {
+            waiting.wake_at_bytes = None;
+            drop(waiting);
+            self.filled.notify_one();
+        }
     }
 
     /// Nothing comes any more: completes when all is written, or after `limit`.
@@ -148,18 +158,34 @@ impl Queue {
             if lost > 0 && write(&mut output, notice(lost).as_bytes()) == 0 {
                 lost = 0;
             }
+            self.gather();
         }
         self.waiting().has_ended = true;
         self.ended.notify_all();
+    }
+
+    /// Waits until there is much to write, or for a while.
+    fn gather(&self) {
+        let mut waiting = self.waiting();
+        let half = self.limit_bytes / 2;
+        waiting.wake_at_bytes = Some(half);
+        let is_little = |waiting: &mut Waiting| {
+            waiting.lines.len() < half && waiting.dropped == 0 && !waiting.is_closed
+        };
+        // What there is, is taken next.
+        drop(self.filled.wait_timeout_while(waiting, GATHER_LIMIT, is_little));
     }
 
     /// Waits for lines, puts them in the place of `lines`, and returns how many were dropped after
     /// them; nothing once the queue is closed and empty.
     fn take(&self, lines: &mut Vec<u8>) -> Option<u64> {
         lines.clear();
+        let mut waiting = self.waiting();
+        waiting.wake_at_bytes = Some(0);
         let is_idle = |waiting: &mut Waiting| waiting.is_empty() && !waiting.is_closed;
-        let waiting = self.filled.wait_while(self.waiting(), is_idle);
+        let waiting = self.filled.wait_while(waiting, is_idle);
         let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        waiting.wake_at_bytes = None;
         if waiting.is_empty() {
             return None;
         }

@@ -3,9 +3,9 @@
 use std::fmt::{self, Write as _};
 
 use mailjob::settings::LogFormat;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -29,54 +29,55 @@ impl Line {
 
     /// The line in the place of lines that were dropped.
     pub(super) fn dropped(&self, lines: u64) -> String {
-        let head =
-            Head { time: time().unwrap_or_default(), level: tracing::Level::WARN, thread: "log" };
-        let message = "Log lines dropped: they were not read in time".to_owned();
-        let fields = Fields { message, rest: vec![("lines", lines.into())] };
-        self.one(&head, fields) + "\n"
-    }
-
-    fn one(&self, head: &Head<'_>, fields: Fields) -> String {
-        match self.format {
-            LogFormat::Text => self.text(head, &fields),
-            LogFormat::Json => self.json(head, fields),
-        }
-    }
-
-    fn text(&self, head: &Head<'_>, fields: &Fields) -> String {
-        let Head { time, level, thread } = head;
-        let (pid, message) = (self.pid, &fields.message);
-        let mut line = format!("{time} {level:<5} [{thread} {pid}] {}", one_line(message));
-        let environment = self.environment.clone().map(|name| ("environment", name.into()));
-        let rest = fields.rest.iter().map(|(name, value)| (*name, value.clone()));
-        for (name, value) in rest.chain(environment) {
-            // A String takes all that is written to it.
-            let _ = match &value {
-                Value::String(text) if is_bare(text) => write!(line, " {name}={text}"),
-                other => write!(line, " {name}={other}"),
-            };
-        }
+        let mut line = String::new();
+        let head = Head { level: Level::WARN, thread: "log" };
+        let message = &"Log lines dropped: they were not read in time";
+        // A String takes all that is written to it.
+        let _ = self.write(&mut line, &head, |telling| {
+            telling.message(message);
+            telling.field("lines", lines);
+        });
         line
     }
 
-    fn json(&self, head: &Head<'_>, fields: Fields) -> String {
-        let mut object = Map::new();
-        object.insert("time".to_owned(), head.time.clone().into());
-        object.insert("level".to_owned(), head.level.to_string().into());
-        object.insert("thread".to_owned(), head.thread.into());
-        object.insert("pid".to_owned(), self.pid.into());
-        if let Some(environment) = &self.environment {
-            object.insert("environment".to_owned(), environment.clone().into());
+    /// Writes a line; `record` shows what it tells to the visitor that is asked.
+    fn write(
+        &self,
+        out: &mut dyn fmt::Write,
+        head: &Head<'_>,
+        record: impl Fn(&mut Telling<'_>),
+    ) -> fmt::Result {
+        let Head { level, thread } = head;
+        let (format, pid) = (self.format, self.pid);
+        match format {
+            LogFormat::Text => {
+                time(out)?;
+                write!(out, " {level:<5} [{thread} {pid}] ")?;
+            }
+            LogFormat::Json => {
+                out.write_str("{\"time\":\"")?;
+                time(out)?;
+                let thread = json(thread);
+                write!(out, "\",\"level\":\"{level}\",\"thread\":{thread},\"pid\":{pid}")?;
+            }
         }
-        object.insert("message".to_owned(), fields.message.into());
-        object.extend(fields.rest.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        Value::Object(object).to_string()
+        let mut telling = Telling { out, format, part: Part::Message, told: Ok(()) };
+        record(&mut telling);
+        telling.part = Part::Fields;
+        record(&mut telling);
+        if let Some(environment) = &self.environment {
+            telling.text("environment", environment);
+        }
+        telling.told?;
+        out.write_str(match format {
+            LogFormat::Text => "\n",
+            LogFormat::Json => "}\n",
+        })
     }
 }
 
 struct Head<'a> {
-    time: String,
-    level: tracing::Level,
+    level: Level,
     thread: &'a str,
 }
 
@@ -92,65 +93,102 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let thread = std::thread::current();
-        let head = Head {
-            time: time()?,
-            level: *event.metadata().level(),
-            thread: thread.name().unwrap_or("unnamed"),
-        };
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        writeln!(writer, "{}", self.one(&head, fields))
+        let thread = thread.name().unwrap_or("unnamed");
+        let head = Head { level: *event.metadata().level(), thread };
+        self.write(&mut writer, &head, |telling| event.record(telling))
     }
 }
 
-/// Now, in UTC, by RFC 3339.
-fn time() -> Result<String, fmt::Error> {
-    let mut time = String::new();
+/// Writes now, in UTC, by RFC 3339.
+fn time(out: &mut dyn fmt::Write) -> fmt::Result {
+    let mut time = String::with_capacity(MILLISECONDS_CHARS + 8);
     SystemTime.format_time(&mut Writer::new(&mut time))?;
-    time.truncate(MILLISECONDS_CHARS);
-    time.push('Z');
-    Ok(time)
+    out.write_str(time.get(..MILLISECONDS_CHARS).unwrap_or(&time))?;
+    out.write_char('Z')
 }
 
-#[derive(Default)]
-struct Fields {
-    message: String,
-    rest: Vec<(&'static str, Value)>,
+/// What of an event is written: the message comes before the fields, wherever it stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Message,
+    Fields,
 }
 
-impl Fields {
-    fn add(&mut self, field: &Field, value: Value) {
-        match (field.name(), value) {
-            ("message", Value::String(text)) => self.message = text,
-            (name, value) => self.rest.push((name, value)),
+/// Writes what an event tells, as it is shown.
+struct Telling<'a> {
+    out: &'a mut dyn fmt::Write,
+    format: LogFormat,
+    part: Part,
+    told: fmt::Result,
+}
+
+impl Telling<'_> {
+    fn message(&mut self, message: &dyn fmt::Display) {
+        if self.part == Part::Message && self.told.is_ok() {
+            self.told = match self.format {
+                LogFormat::Text => write!(OneLine(self.out), "{message}"),
+                LogFormat::Json => {
+                    write!(self.out, ",\"message\":{}", json(&message.to_string()))
+                }
+            };
+        }
+    }
+
+    /// A number, or what else needs no quotes.
+    fn field(&mut self, name: &str, value: impl fmt::Display) {
+        if self.part == Part::Fields && self.told.is_ok() {
+            self.told = match self.format {
+                LogFormat::Text => write!(self.out, " {name}={value}"),
+                LogFormat::Json => write!(self.out, ",\"{name}\":{value}"),
+            };
+        }
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        match self.format {
+            LogFormat::Text if is_bare(value) => self.field(name, value),
+            _ => self.field(name, json(value)),
         }
     }
 }
 
-impl Visit for Fields {
+impl Visit for Telling<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, format!("{value:?}").into());
+        match (field.name(), self.part) {
+            ("message", _) => self.message(&format_args!("{value:?}")),
+            (name, Part::Fields) => self.text(name, &format!("{value:?}")),
+            (_, Part::Message) => {}
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, value.into());
+        match field.name() {
+            "message" => self.message(&value),
+            name => self.text(name, value),
+        }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field, value.into());
+        self.field(field.name(), value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, value.into());
+        self.field(field.name(), value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.add(field, value.into());
+        // Infinity is null: JSON has no other word for it.
+        self.field(field.name(), Value::from(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field, value.into());
+        self.field(field.name(), value);
     }
+}
+
+/// The text as JSON has it.
+fn json(text: &str) -> Value {
+    text.into()
 }
 
 /// Whether a value needs no quotes.
@@ -159,44 +197,57 @@ fn is_bare(text: &str) -> bool {
 }
 
 /// A line of log is one line, whatever a message holds.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+struct OneLine<'a>(&'a mut dyn fmt::Write);
+
+impl fmt::Write for OneLine<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut pieces = text.split(char::is_control);
+        self.0.write_str(pieces.next().unwrap_or_default())?;
+        pieces.try_for_each(|piece| {
+            self.0.write_char(' ')?;
+            self.0.write_str(piece)
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn head() -> Head<'static> {
-        let time = "2024-01-01T00:00:00.123Z".to_owned();
-        Head { time, level: tracing::Level::INFO, thread: "main" }
-    }
-
-    fn fields() -> Fields {
-        let id = "two\nlines".into();
-        Fields { message: "Job finished".into(), rest: vec![("id", id), ("offset", 7.into())] }
+    fn line(format: LogFormat, environment: Option<String>) -> String {
+        let mut text = String::new();
+        let head = Head { level: Level::INFO, thread: "main" };
+        let line = Line { format, environment, pid: 42 };
+        let written = line.write(&mut text, &head, |telling| {
+            telling.text("id", "two\nlines");
+            telling.field("offset", 7);
+            telling.message(&"Job\nfinished");
+        });
+        written.unwrap();
+        text
     }
 
     #[test]
     fn a_line_of_text_has_time_level_thread_and_process_and_stays_one_line() {
-        let line = Line { format: LogFormat::Text, environment: Some("test".into()), pid: 42 };
-        let expected = "2024-01-01T00:00:00.123Z INFO  [main 42] Job finished id=\"two\\nlines\" \
-                        offset=7 environment=test";
-        assert_eq!(line.text(&head(), &fields()), expected);
+        let line = line(LogFormat::Text, Some("test".into()));
+        let (time, rest) = line.split_at(24);
+        assert_eq!((&time[19..20], &time[23..]), (".", "Z"), "{time} has milliseconds");
+        let expected =
+            " INFO  [main 42] Job finished id=\"two\\nlines\" offset=7 environment=test\n";
+        assert_eq!(rest, expected);
     }
 
     #[test]
     fn a_line_of_json_is_an_object() {
-        let line = Line { format: LogFormat::Json, environment: None, pid: 42 };
-        let object: Value = serde_json::from_str(&line.json(&head(), fields())).unwrap();
-        assert_eq!(object["message"], "Job finished");
+        let line = line(LogFormat::Json, Some("test".into()));
+        let object: Value = serde_json::from_str(line.strip_suffix('\n').unwrap()).unwrap();
+        assert_eq!(object["time"].as_str().map(str::len), Some(24));
+        assert_eq!(object["level"], "INFO");
+        assert_eq!(object["thread"], "main");
         assert_eq!(object["pid"], 42);
+        assert_eq!(object["message"], "Job\nfinished");
         assert_eq!(object["id"], "two\nlines");
-    }
-
-    #[test]
-    fn the_time_has_milliseconds() {
-        let time = time().unwrap();
-        assert_eq!((time.len(), &time[19..20], &time[23..]), (24, ".", "Z"), "{time}");
+        assert_eq!(object["offset"], 7);
+        assert_eq!(object["environment"], "test");
     }
 }
