@@ -47,7 +47,7 @@ async fn is_ready(address: SocketAddr, expected: bool) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn a_scrape_shows_fates_and_the_lag_that_shrinks_to_nothing() {
-    const JOBS: usize = 300;
+    const JOBS: usize = 100;
     for delivery in DELIVERIES {
         let server = inbox().await;
         let mut stage = Stage::new(server.address()).await;

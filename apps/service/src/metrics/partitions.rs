@@ -107,14 +107,14 @@ impl Collector for Partitions {
 }
 
 const IN_FLIGHT: (&str, &str) =
-    ("jobstream_partition_in_flight_records", "Records taken in and not finished");
-const OFFSET: (&str, &str) = ("jobstream_frontier_offset", "The lowest unfinished offset");
+    ("jobstream_partition_in_flight_records", "Records taken in and not finished.");
+const OFFSET: (&str, &str) = ("jobstream_frontier_offset", "The lowest unfinished offset.");
 const AGE: (&str, &str) = (
     "jobstream_frontier_age_seconds",
-    "How long the frontier has stood before an unfinished record",
+    "How long the frontier has stood before an unfinished record.",
 );
 const LAG: (&str, &str) =
-    ("jobstream_partition_lag_records", "Offsets from the frontier to the end of the partition");
+    ("jobstream_partition_lag_records", "Offsets from the frontier to the end of the partition.");
 
 #[cfg(test)]
 mod tests {
