@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::SystemTime;
 use std::{env, fs, io};
 
 /// The environment, without what is no UTF-8.
@@ -15,4 +16,10 @@ pub(crate) fn variables() -> BTreeMap<String, String> {
 /// The bytes of a file.
 pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
+}
+
+/// The time.
+#[expect(clippy::disallowed_methods, reason = "the one place where the wall clock comes from")]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
 }

@@ -1,6 +1,7 @@
 //! Log lines: what happens, for people or for programs. None holds what is in a job.
 
 mod events;
+mod ledger;
 mod line;
 mod mail;
 mod writer;
@@ -12,6 +13,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 pub(crate) use events::JobLog;
 pub(crate) use jobstream_service::KafkaLog;
+pub(crate) use ledger::LedgerLog;
 pub(crate) use mail::MailLog;
 pub(crate) use writer::Log;
 

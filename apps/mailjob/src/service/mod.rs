@@ -15,21 +15,27 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use jobstream::kafka::KafkaConfig;
+use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::{MailConfig, MailSink, TcpConnect};
 use jobstream::topology::{Drained, Topology, Worker};
 use mailjob::settings::Settings;
-use mailjob::topology::topology;
+use mailjob::topology::{ledger, topology, topology_with_ledger};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::environment;
-use crate::log::{self, JobLog, KafkaLog, MailLog};
+use crate::log::{self, JobLog, KafkaLog, LedgerLog, MailLog};
 
 pub(crate) use error::ServiceError;
 pub(crate) use jobstream_service::{Accepted, accept};
 pub(crate) use topics::named;
 
 use jobstream_service::Signals;
+
+/// Attempts for each connection to the mail server whose intent is being written, that are sent, or
+/// whose outcome is being written: enough that no connection waits for Kafka, and no more, since
+/// they are in doubt after a crash.
+const ATTEMPTS_PER_CONNECTION: usize = 4;
 
 /// Runs the service until a signal ends it, or something that no time mends.
 ///
@@ -80,10 +86,11 @@ impl Service {
         let mail_log = Arc::new(MailLog::default());
         let mail_sink = Arc::new(mail_sink(&settings.mail, mail_log.clone())?);
         let job = &settings.job;
-        let topology = topology(&settings.topics.topics, mail_sink.clone(), job.retry)
+        let ledger_log = Arc::new(LedgerLog::default());
+        let topology = stages(&settings, mail_sink.clone(), ledger_log.clone())
             .with_limits(job.limits)
             .with_seed(ids::random())
-            .with_observer(Arc::new(JobLog::new(kafka_log.clone())));
+            .with_observer(Arc::new(JobLog::new(kafka_log.clone(), ledger_log)));
         let kafka = config.observer(kafka_log.clone());
         Ok(Self { settings, kafka, kafka_log, mail_sink, mail_log, topology })
     }
@@ -113,6 +120,9 @@ impl Service {
     async fn start(&self) -> Result<Vec<Worker>, ServiceError> {
         topics::outputs(&self.kafka, &self.settings, &self.kafka_log).await?;
         topics::input(&self.kafka, &self.settings).await?;
+        if self.settings.job.ledger.is_some() {
+            topics::ledger(&self.kafka, &self.settings, &self.kafka_log).await?;
+        }
         let count = self.settings.job.workers;
         info!("Starting email job consumers with {count} workers...");
         let mut workers = Vec::new();
@@ -134,6 +144,17 @@ impl Service {
         };
         Ok(self.topology.run_workers(workers, shutdown).await?)
     }
+}
+
+/// The stages, with a ledger or without.
+fn stages(settings: &Settings, sink: Arc<MailSink>, log: Arc<LedgerLog>) -> Topology {
+    let (topics, retry) = (&settings.topics.topics, settings.job.retry);
+    let Some(limits) = settings.job.ledger else { return topology(topics, sink, retry) };
+    let connections = settings.mail.connections_max.get();
+    let attempts_max = connections.saturating_mul(ATTEMPTS_PER_CONNECTION);
+    let limits = LedgerLimits { attempts_max, ..limits };
+    let ledger = ledger(sink, Arc::new(environment::now), retry.ambiguous, limits);
+    topology_with_ledger(topics, Arc::new(ledger.with_observer(log)), retry)
 }
 
 /// Completes when the service is to stop.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jobstream::kafka::{ErrorKind, KafkaConfig, NewTopic, TopicError, TopicState, Topics};
-use mailjob::settings::Settings;
+use mailjob::settings::{Settings, TopicSettings};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -39,6 +39,7 @@ pub(super) async fn outputs(
                     sleep(ASK_AGAIN_AFTER).await;
                 }
                 Err(Failure::Asking(error)) => return Err(ServiceError::Kafka(named(&error))),
+                Err(Failure::Unfit(found)) => return Err(ServiceError::Ledger(found)),
             }
         }
     }
@@ -62,7 +63,82 @@ pub(super) async fn input(config: &KafkaConfig, settings: &Settings) -> Result<(
     }
 }
 
+/// Completes when the ledger's topic is there, with a partition for each one of the input topic;
+/// waits for that one.
+///
+/// # Errors
+/// If the brokers refuse, or the topic is none for a ledger.
+pub(super) async fn ledger(
+    config: &KafkaConfig,
+    settings: &Settings,
+    log: &KafkaLog,
+) -> Result<(), ServiceError> {
+    let topics = client(config)?;
+    loop {
+        match try_ledger(&topics, &settings.topics).await {
+            Ok(true) => {
+                log.is_back();
+                return Ok(());
+            }
+            Ok(false) => {}
+            Err(Failure::Missing) => {
+                let name = settings.topics.ledger.name.to_string();
+                return Err(ServiceError::TopicMissing(name));
+            }
+            Err(Failure::Asking(error)) if error.kind == ErrorKind::Unreachable => {
+                log.is_away(&error.reason);
+            }
+            Err(Failure::Asking(error)) => return Err(ServiceError::Kafka(named(&error))),
+            Err(Failure::Unfit(found)) => return Err(ServiceError::Ledger(found)),
+        }
+        sleep(ASK_AGAIN_AFTER).await;
+    }
+}
+
+/// Whether the input topic is there, and with it the ledger's.
+async fn try_ledger(topics: &Topics, settings: &TopicSettings) -> Result<bool, Failure> {
+    let jobs = &settings.topics.jobs;
+    let Some(inputs) = topics.partitions(jobs).await.map_err(Failure::Asking)? else {
+        return Ok(false);
+    };
+    let partitions = i32::try_from(inputs).unwrap_or(i32::MAX);
+    let topic = NewTopic { partitions, ..settings.ledger.clone() };
+    let name = &topic.name;
+    let state = ensure(topics, &topic, settings.create).await?;
+    let found = match state {
+        TopicState::Created => inputs,
+        // It is being made by somebody else.
+        TopicState::Existed { partitions: 0 } => return Ok(false),
+        TopicState::Existed { partitions } => partitions,
+    };
+    if found < inputs {
+        return Err(Failure::Unfit(format!(
+            "topic '{name}': found {found} partitions, expected at least the {inputs} of '{jobs}'",
+        )));
+    }
+    match policy(topics, name).await.map_err(Failure::Asking)?.as_deref() {
+        Some("compact") => {}
+        Some(found) => {
+            return Err(Failure::Unfit(format!(
+                "topic '{name}': found cleanup.policy={found}, expected compact alone"
+            )));
+        }
+        None => return Ok(false),
+    }
+    say(&topic, state);
+    Ok(true)
+}
+
+/// What is done with old records of a topic; `None` if the brokers do not all know it yet.
+async fn policy(topics: &Topics, name: &str) -> Result<Option<String>, TopicError> {
+    match topics.setting(name, "cleanup.policy").await {
+        Err(error) if error.kind == ErrorKind::UnknownTopic => Ok(None),
+        policy => policy,
+    }
+}
+
 enum Failure {
+    Unfit(String),
     Missing,
     Asking(TopicError),
 }
