@@ -7,7 +7,9 @@ use jobstream::sinks::{Ambiguous, JobErrorKind};
 use jobstream_testkit::broker::Broker;
 use proptest::prelude::*;
 
-use crate::noting::{Post, broker, outcomes, pair, produce, results, run_to_the_end, topology};
+use crate::noting::{
+    Post, ROOMY, broker, outcomes, pair, produce, results, run_to_the_end, topology,
+};
 use crate::support::{CrashAt, GROUP, JOBS, Task};
 
 const TASKS: u64 = 8;
@@ -61,6 +63,12 @@ async fn after_a_crash_at_any_point_a_job_is_executed_once_and_once_more_for_eac
         assert!(results.values().eq(&[1; TASKS as usize]), "crash at poll {poll}: {results:?}");
         let (extra, counted) = (extra(&post), post.resends());
         assert!(extra <= counted, "crash at poll {poll}: {extra} extra, {counted} counted");
+        // One of the resends needs no crash.
+        assert!(extra <= 1 + ROOMY.executions_max as u64, "crash at poll {poll}: {extra} extra");
+        assert!(
+            counted <= 1 + ROOMY.attempts_max as u64,
+            "crash at poll {poll}: {counted} counted"
+        );
         resends += counted;
         if ended {
             assert_eq!((extra, counted), (1, 1), "without a crash, the ambiguous one only");

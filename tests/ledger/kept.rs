@@ -21,9 +21,11 @@ async fn an_entry_is_kept_for_the_retention_and_removed_after_it() {
         produce(&broker, &Task::new(id));
         run_to_the_end(&topology, &broker).await;
     };
-    (comes(0).await, comes(1).await);
+    comes(0).await;
+    comes(1).await;
     post.wall_clock_seconds.fetch_add(600, Ordering::Relaxed);
-    (comes(2).await, comes(0).await);
+    comes(2).await;
+    comes(0).await;
     assert_eq!((post.executions()[&0], post.told.with("Pruned").len()), (1, 0), "it is known");
 
     post.wall_clock_seconds.fetch_add(1, Ordering::Relaxed);
@@ -96,4 +98,5 @@ async fn attempts_between_intent_and_end_have_a_limit() {
     broker.expire(member);
     assert_eq!(post.told.with("Intended").len(), ROOMY.attempts_max);
     assert_eq!(broker.store(LEDGER).restore(0).await.unwrap().len(), ROOMY.attempts_max);
+    assert_eq!(post.executions().len(), ROOMY.executions_max);
 }

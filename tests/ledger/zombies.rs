@@ -45,8 +45,8 @@ async fn a_zombie_begins_nothing_that_its_successor_does_not_count() {
     let (by_zombie, by_other) = (zombies.executions(), others.executions());
     let both = by_zombie.keys().filter(|id| by_other.contains_key(id)).count() as u64;
     assert!(by_zombie.len() >= 6 && by_other.len() >= 10, "both have worked");
-    assert!(both <= ROOMY.attempts_max as u64, "{both} were executed by both");
-    assert_eq!(both, others.resends());
+    assert!((1..=ROOMY.executions_max as u64).contains(&both), "{both} were executed by both");
+    assert!(both <= others.resends() && others.resends() <= ROOMY.attempts_max as u64);
 }
 
 #[tokio::test(start_paused = true)]

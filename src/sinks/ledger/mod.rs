@@ -4,7 +4,7 @@
 //!  job ─▶ entry? ─▶ intent ─▶ execute ─▶ outcome ─▶ result
 //!           │         │                     │
 //!           │         ▼                     ▼
-//!           │      durable before        durable with the result, or before the next attempt
+//!           │      durable before        durable before the result, or the next attempt
 //!           ▼
 //!      done: the result again · parked: stays so · intent without outcome: by policy
 //! ```
@@ -17,7 +17,7 @@
 //!
 //! | the last attempt | the entry | the job, when it comes again |
 //! |---|---|---|
-//! | succeeded | done, in the transaction of the result | is not executed; [`Recorded::Duplicate`] |
+//! | succeeded | done, durable before the result | is not executed; [`Recorded::Duplicate`] |
 //! | [permanent](JobErrorKind::Permanent) | none, from the transaction of the result on | is executed |
 //! | [transient](JobErrorKind::Transient), [unavailable](JobErrorKind::Unavailable) | not executed, durable before the wait | is executed |
 //! | [ambiguous](JobErrorKind::Ambiguous), or cut off by a crash or a lost assignment | the intent | by policy |
@@ -43,7 +43,9 @@
 //! Entries are removed when their record is below the frontier and they are older than
 //! [`LedgerLimits::retention`], some with each write. While a partition has
 //! [`LedgerLimits::entries_max`], new jobs wait, and so does intake.
-//! [`LedgerLimits::attempts_max`] bounds how many attempts lie between intent and outcome.
+//! [`LedgerLimits::attempts_max`] bounds how many attempts lie between intent and outcome, and
+//! [`LedgerLimits::executions_max`] how many of them were executed: an outcome is durable before
+//! the next execution takes its place.
 //!
 //! [JobErrorKind::Permanent]: crate::sinks::JobErrorKind::Permanent
 //! [JobErrorKind::Transient]: crate::sinks::JobErrorKind::Transient
@@ -77,15 +79,23 @@ pub struct LedgerLimits {
     /// Entries of one partition number at most, about 100 bytes of memory each; jobs that run at
     /// once may exceed it by their number.
     pub entries_max: usize,
-    /// Attempts at most that lie between their intent and the end of their execution, of all
-    /// workers.
+    /// Attempts at most whose intent is being written or is durable, and whose outcome is not, of
+    /// all workers: as many jobs are in doubt after a crash.
     pub attempts_max: usize,
+    /// Of these, the ones at most that are executed, or were: as many jobs are executed twice after
+    /// a crash.
+    pub executions_max: usize,
 }
 
 impl Default for LedgerLimits {
-    /// A day, 1,000,000 entries, 1,000 attempts.
+    /// A day, 1,000,000 entries, 1,000 attempts, all of which may be executed at once.
     fn default() -> Self {
-        Self { retention: Duration::from_secs(86_400), entries_max: 1_000_000, attempts_max: 32 }
+        Self {
+            retention: Duration::from_secs(86_400),
+            entries_max: 1_000_000,
+            attempts_max: 1_000,
+            executions_max: 1_000,
+        }
     }
 }
 

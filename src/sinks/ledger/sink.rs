@@ -31,6 +31,7 @@ pub struct Ledger<In, Out> {
     overrules: Overrules,
     observer: Arc<dyn Observer>,
     attempts: Semaphore,
+    executions: Semaphore,
     room: Room,
 }
 
@@ -53,7 +54,8 @@ impl<In: Sync, Out> Ledger<In, Out> {
             limits,
             overrules: Box::new(|_| false),
             observer: Arc::new(()),
-            attempts: Semaphore::new(limits.attempts_max.clamp(1, Semaphore::MAX_PERMITS)),
+            attempts: places(limits.attempts_max),
+            executions: places(limits.executions_max),
             room: Room::default(),
         }
     }
@@ -135,7 +137,8 @@ impl<In: Sync, Out> Ledger<In, Out> {
         JobError::unavailable(format!("the ledger of partition {partition} has {entries} entries"))
     }
 
-    /// Records how an attempt ended; what goes with the outputs is published with them.
+    /// Records how an attempt ended. That it was executed, or certainly was not, is durable then;
+    /// the rest is published with the outputs.
     async fn record(
         &self,
         job: &Job<'_>,
@@ -145,6 +148,7 @@ impl<In: Sync, Out> Ledger<In, Out> {
         let error = match outcome {
             Ok(out) => {
                 self.put(job, Outcome::Done, resends);
+                job.state.persist().await.map_err(|error| not_recorded(&error))?;
                 return Ok(Recorded::Fresh { out, resends });
             }
             Err(error) => error,
@@ -203,6 +207,7 @@ impl<In: Sync, Out: Send> StatefulJobSink<In, Recorded<Out>> for Ledger<In, Out>
         };
         let _attempt = self.attempts.acquire().await.expect("it is never closed");
         self.intend(&job, resends).await?;
+        let _execution = self.executions.acquire().await.expect("it is never closed");
         let outcome = self.sink.execute(input, record).await;
         self.record(&job, outcome, resends).await
     }
@@ -212,6 +217,10 @@ impl<In: Sync, Out: Send> StatefulJobSink<In, Recorded<Out>> for Ledger<In, Out>
         self.room.wait().await;
         self.sink.ready().await;
     }
+}
+
+fn places(number: usize) -> Semaphore {
+    Semaphore::new(number.clamp(1, Semaphore::MAX_PERMITS))
 }
 
 fn not_recorded(error: &PersistError) -> JobError {

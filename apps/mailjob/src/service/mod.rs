@@ -32,9 +32,8 @@ pub(crate) use topics::named;
 
 use jobstream_service::Signals;
 
-/// Attempts for each connection to the mail server whose intent is being written, that are sent, or
-/// whose outcome is being written: enough that no connection waits for Kafka, and no more, since
-/// they are in doubt after a crash.
+/// Attempts of which the intent is written, for each connection to the mail server: enough that none
+/// waits for intents, and no more, since they are in doubt after a crash.
 const ATTEMPTS_PER_CONNECTION: usize = 4;
 
 /// Runs the service until a signal ends it, or something that no time mends.
@@ -152,7 +151,7 @@ fn stages(settings: &Settings, sink: Arc<MailSink>, log: Arc<LedgerLog>) -> Topo
     let Some(limits) = settings.job.ledger else { return topology(topics, sink, retry) };
     let connections = settings.mail.connections_max.get();
     let attempts_max = connections.saturating_mul(ATTEMPTS_PER_CONNECTION);
-    let limits = LedgerLimits { attempts_max, ..limits };
+    let limits = LedgerLimits { attempts_max, executions_max: connections, ..limits };
     let ledger = ledger(sink, Arc::new(environment::now), retry.ambiguous, limits);
     topology_with_ledger(topics, Arc::new(ledger.with_observer(log)), retry)
 }
