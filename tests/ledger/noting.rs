@@ -145,7 +145,7 @@ fn result(
     let outcome = match executed.outcome {
         Ok(Recorded::Fresh { resends: 0, .. }) => "fresh".to_owned(),
         Ok(Recorded::Fresh { resends, .. }) => format!("fresh after {resends}"),
-        Ok(Recorded::Duplicate) => "duplicate".to_owned(),
+        Ok(Recorded::Duplicate { .. }) => "duplicate".to_owned(),
         Err(error) => format!("{:?}", error.kind()),
     };
     Ok(vec![ProducerRecord::to(RESULTS).value(format!("{} {outcome}", executed.input.id))])

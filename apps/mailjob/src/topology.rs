@@ -125,21 +125,20 @@ impl Success for Recorded<Accepted> {
     fn outcome(&self) -> &'static str {
         match self {
             Self::Fresh { .. } => "accepted",
-            Self::Duplicate => "duplicate",
+            Self::Duplicate { .. } => "duplicate",
         }
     }
 
     fn accepted(&self) -> Option<&Accepted> {
         match self {
             Self::Fresh { out, .. } => Some(out),
-            Self::Duplicate => None,
+            Self::Duplicate { .. } => None,
         }
     }
 
     fn resends(&self) -> u32 {
         match self {
-            Self::Fresh { resends, .. } => *resends,
-            Self::Duplicate => 0,
+            Self::Fresh { resends, .. } | Self::Duplicate { resends } => *resends,
         }
     }
 }

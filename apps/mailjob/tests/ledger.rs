@@ -70,7 +70,10 @@ fn told(result: &ConsumerRecord) -> String {
 async fn a_resend_is_counted_and_a_duplicate_succeeds_without_a_mail() {
     let jobs = [("one", false), ("one", false), ("other", false)];
     let told = outcomes(Ambiguous::Resend, &jobs).await;
-    assert_eq!(told, ["4 accepted <1@example.com> 1", "4 duplicate", "4 accepted <1@example.com>"]);
+    assert_eq!(
+        told,
+        ["4 accepted <1@example.com> 1", "4 duplicate 1", "4 accepted <1@example.com>"]
+    );
 }
 
 #[tokio::test(start_paused = true)]

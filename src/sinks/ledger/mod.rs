@@ -18,14 +18,14 @@
 //! | the last attempt | the entry | the job, when it comes again |
 //! |---|---|---|
 //! | succeeded | done, durable before the result | is not executed; [`Recorded::Duplicate`] |
-//! | [permanent](JobErrorKind::Permanent) | none, from the transaction of the result on | is executed |
-//! | [transient](JobErrorKind::Transient), [unavailable](JobErrorKind::Unavailable) | not executed, durable before the wait | is executed |
-//! | [ambiguous](JobErrorKind::Ambiguous), or cut off by a crash or a lost assignment | the intent | by policy |
+//! | [permanent](crate::sinks::JobErrorKind::Permanent) | none, from the transaction of the result on | is executed |
+//! | [transient](crate::sinks::JobErrorKind::Transient), [unavailable](crate::sinks::JobErrorKind::Unavailable) | not executed, durable before the wait | is executed |
+//! | [ambiguous](crate::sinks::JobErrorKind::Ambiguous), or cut off by a crash or a lost assignment | the intent | by policy |
 //!
-//! With [`Ambiguous::Resend`] a job is executed at most once and once more for each of its ambiguous
-//! ends; each such resend is told and counted in its entry. With [`Ambiguous::Park`] it is executed
-//! at most once, possibly not at all: it ends as ambiguous, and stays so until a record
-//! [overrules](Ledger::overruled_by) that.
+//! With [`Resend`](crate::sinks::Ambiguous::Resend) a job is executed at most once and once more for
+//! each of its ambiguous ends; each such resend is told and counted in its entry. With
+//! [`Park`](crate::sinks::Ambiguous::Park) it is executed at most once, possibly not at all: it ends
+//! as ambiguous, and stays so until a record [overrules](Ledger::overruled_by) that.
 //!
 //! # What is not
 //!
@@ -46,13 +46,6 @@
 //! [`LedgerLimits::attempts_max`] bounds how many attempts lie between intent and outcome, and
 //! [`LedgerLimits::executions_max`] how many of them were executed: an outcome is durable before
 //! the next execution takes its place.
-//!
-//! [JobErrorKind::Permanent]: crate::sinks::JobErrorKind::Permanent
-//! [JobErrorKind::Transient]: crate::sinks::JobErrorKind::Transient
-//! [JobErrorKind::Unavailable]: crate::sinks::JobErrorKind::Unavailable
-//! [JobErrorKind::Ambiguous]: crate::sinks::JobErrorKind::Ambiguous
-//! [`Ambiguous::Resend`]: crate::sinks::Ambiguous::Resend
-//! [`Ambiguous::Park`]: crate::sinks::Ambiguous::Park
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -110,5 +103,8 @@ pub enum Recorded<Out> {
         resends: u32,
     },
     /// It was executed before, and not again.
-    Duplicate,
+    Duplicate {
+        /// As of [`Fresh`](Self::Fresh).
+        resends: u32,
+    },
 }

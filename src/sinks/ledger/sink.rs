@@ -86,7 +86,7 @@ impl<In: Sync, Out> Ledger<In, Out> {
             (Outcome::NotExecuted, _) => Ok(entry.resends),
             (Outcome::Done, _) => {
                 self.observer.on(&Event::Duplicate(job.record));
-                Err(Ok(Recorded::Duplicate))
+                Err(Ok(Recorded::Duplicate { resends: entry.resends }))
             }
             (Outcome::Parked, _) if (self.overrules)(job.record) => Ok(entry.resends),
             (Outcome::Parked, _) => {

@@ -61,7 +61,8 @@ fn at_most_one_mail_each(server: &SmtpServer, results: &[Found], jobs: usize, fa
     }
     println!("park, {faults} faults: {} mails of {jobs} jobs, {outcomes:?}", counts.len());
     let of = |status, outcome: &str| outcomes.get(&(status, outcome.to_owned())).copied();
-    let accepted = of(4, "accepted").unwrap_or(0);
+    // What was killed between outcome and result has its result as a duplicate.
+    let accepted = of(4, "accepted").unwrap_or(0) + of(4, "duplicate").unwrap_or(0);
     let parked = of(5, "ambiguous").unwrap_or(0);
     assert_eq!(accepted + parked, jobs, "{outcomes:?}");
     assert!((accepted..=accepted + parked).contains(&counts.len()), "{outcomes:?}");
