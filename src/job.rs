@@ -9,6 +9,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 
 use crate::codec::{Codec, CodecError};
 
@@ -117,6 +118,20 @@ impl Job {
     /// Its `CreatedAt`, if it is a string; the last one if it is repeated.
     pub fn created_at(&self) -> Option<&str> {
         self.created_at.as_deref()
+    }
+
+    /// Names the job, whatever else is in it: the first 16 bytes of the SHA-256 of its `Id` and
+    /// `ScheduleTime`, each behind its length in bytes (8 of them, big endian). A `ScheduleTime`
+    /// that is no string is passed over.
+    pub fn name_hash(&self) -> [u8; 16] {
+        let mut hash = Sha256::new();
+        for part in [Some(self.id()), self.schedule_time()].into_iter().flatten() {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let mut name = [0; 16];
+        name.copy_from_slice(&hash.finalize()[..16]);
+        name
     }
 
     /// Whether its status says that it is to be run: pending, scheduled or running.

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as Creation, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic as Creation, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -127,6 +129,25 @@ impl Topics {
         }
     }
 
+    /// A setting of a topic that exists, such as `cleanup.policy`; `None` if the brokers do not know
+    /// a setting of this name. Takes up to 10 s.
+    ///
+    /// # Errors
+    /// If the brokers can't be asked, or refuse to tell.
+    pub async fn setting(&self, topic: &str, name: &str) -> Result<Option<String>, TopicError> {
+        let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let described = self.clients().admin.describe_configs(&asked, &options).await;
+        let refused = |code: RDKafkaErrorCode| TopicError {
+            kind: ErrorKind::of(Some(code)),
+            reason: format!("topic {topic}: its settings can't be read: {code}"),
+        };
+        let described = described.map_err(|error| refused(code_of(&error)))?;
+        let found = described.into_iter().next().ok_or(RDKafkaErrorCode::Unknown);
+        let config = found.and_then(|found| found).map_err(refused)?;
+        Ok(config.get(name).and_then(|entry| entry.value.clone()))
+    }
+
     async fn create(&self, topic: &NewTopic) -> Result<(), RDKafkaErrorCode> {
         let replicas = TopicReplication::Fixed(topic.replicas);
         let mut creation = Creation::new(&topic.name, topic.partitions, replicas)
@@ -138,15 +159,19 @@ impl Topics {
             .request_timeout(Some(ANSWER_LIMIT))
             .operation_timeout(Some(ANSWER_LIMIT));
         let created = self.clients().admin.create_topics([&creation], &options).await;
-        let created = created.map_err(|error| match error {
-            KafkaError::AdminOp(code) => code,
-            other => other.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
-        })?;
+        let created = created.map_err(|error| code_of(&error))?;
         created.into_iter().try_for_each(|topic| topic.map(drop).map_err(|(_, code)| code))
     }
 
     fn clients(&self) -> &Arc<Clients> {
         self.clients.as_ref().expect("taken by the drop only")
+    }
+}
+
+fn code_of(error: &KafkaError) -> RDKafkaErrorCode {
+    match error {
+        KafkaError::AdminOp(code) => *code,
+        other => other.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::state::State;
 
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod ledger;
 #[cfg(feature = "smtp")]
 pub mod smtp;
 
@@ -62,6 +63,7 @@ pub trait StatefulJobSink<In: Sync, Out>: Send + Sync {
 pub struct JobError {
     kind: JobErrorKind,
     reason: String,
+    is_settled: bool,
 }
 
 /// What follows from a [`JobError`].
@@ -78,10 +80,19 @@ pub enum JobErrorKind {
     Unavailable,
 }
 
+/// What is done with a job of which nobody knows whether it was executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ambiguous {
+    /// It is executed again: at least once.
+    Resend,
+    /// It is finished as failed, to be looked at: at most once.
+    Park,
+}
+
 impl JobError {
     /// An error of the given kind; `reason` is for people.
     pub fn new(kind: JobErrorKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into() }
+        Self { kind, reason: reason.into(), is_settled: false }
     }
 
     /// The job can never succeed.
@@ -102,6 +113,18 @@ impl JobError {
     /// Certainly not executed, and not the job's fault.
     pub fn unavailable(reason: impl Into<String>) -> Self {
         Self::new(JobErrorKind::Unavailable, reason)
+    }
+
+    /// The same error, after which the job is not tried again whatever its kind.
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        self.is_settled = true;
+        self
+    }
+
+    /// Whether no attempt follows, whatever its kind.
+    pub const fn is_settled(&self) -> bool {
+        self.is_settled
     }
 
     /// What follows from it.

@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 
 use super::Context;
 use super::event::Event;
-use super::retry::{Ambiguous, Retry, jitter};
+use super::retry::{Retry, jitter};
 use crate::record::ConsumerRecord;
-use crate::sinks::{JobError, JobErrorKind, JobSink, StatefulJobSink};
+use crate::sinks::{Ambiguous, JobError, JobErrorKind, JobSink, StatefulJobSink};
 use crate::state::State;
 
 /// A job that has been executed, or finally was not.
@@ -125,6 +125,7 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
         spent: &mut Spent,
     ) -> Wait {
         match error.kind() {
+            _ if error.is_settled() => Wait::Final,
             JobErrorKind::Permanent => Wait::Final,
             JobErrorKind::Ambiguous if self.retry.ambiguous == Ambiguous::Park => Wait::Final,
             JobErrorKind::Unavailable => {

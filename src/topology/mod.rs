@@ -48,12 +48,13 @@ pub use error::RunError;
 pub use event::{Event, Fate, Observer};
 pub use execute::Executed;
 pub use limits::Limits;
-pub use retry::{Ambiguous, Retry};
+pub use retry::Retry;
 pub use run::Drained;
 pub use stage::{Filter, Flow, Identity, Map, Stage, Then};
 pub use workers::Worker;
 
 use crate::record::Topic;
+pub use crate::sinks::Ambiguous;
 use crate::sinks::Sink;
 use crate::sources::Source;
 use event::Observers;

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use crate::record::ConsumerRecord;
+use crate::sinks::Ambiguous;
 
 /// The limits of a job's attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,15 +20,6 @@ pub struct Retry {
     pub max_delay: Duration,
     /// What is done with a job that was executed or not.
     pub ambiguous: Ambiguous,
-}
-
-/// What is done with a job of which nobody knows whether it was executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ambiguous {
-    /// It is executed again: at least once.
-    Resend,
-    /// It is finished as failed, to be looked at: at most once.
-    Park,
 }
 
 impl Default for Retry {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jobstream::job::{Job, JobCodec, JobStatus};
 use jobstream::record::{ConsumerRecord, Headers, ProducerRecord, Topic};
+use jobstream::sinks::ledger::{Ledger, LedgerLimits, Recorded, WallClock};
 use jobstream::sinks::smtp::Accepted;
-use jobstream::sinks::{JobError, JobErrorKind, JobSink};
-use jobstream::topology::{Executed, Retry, Topology};
+use jobstream::sinks::{Ambiguous, JobError, JobErrorKind, JobSink};
+use jobstream::topology::{Decoding, Executed, Executes, Identity, Retry, Stage, Topology};
 
 /// The stage that skips jobs which are not to be run: `Status` 0, 4 or 5.
 pub const SKIPPED_STATUS: &str = "status";
@@ -37,27 +38,117 @@ impl Default for Topics {
     }
 }
 
+/// The header of a job that somebody has looked at: it is executed also if the ledger has parked
+/// it.
+pub const RESOLUTION: &str = "job-resolution";
+
 /// The mail executor over a job sink: the mail sink, or whatever takes its place in a test.
 pub fn topology(topics: &Topics, sink: Arc<dyn JobSink<Job, Accepted>>, retry: Retry) -> Topology {
-    let results = topics.results.clone();
+    end(topics, begin(topics).execute(sink), retry)
+}
+
+/// The mail executor over a job sink with a ledger around it: the same stages, with state.
+pub fn topology_with_ledger(
+    topics: &Topics,
+    ledger: Arc<Ledger<Job, Accepted>>,
+    retry: Retry,
+) -> Topology {
+    end(topics, begin(topics).execute_with_state(ledger), retry)
+}
+
+/// The ledger of mail jobs: those with the same `Id` and `ScheduleTime` are one, as they have the
+/// same `Message-ID`.
+pub fn ledger(
+    sink: Arc<dyn JobSink<Job, Accepted>>,
+    clock: WallClock,
+    ambiguous: Ambiguous,
+    limits: LedgerLimits,
+) -> Ledger<Job, Accepted> {
+    let key = |_: &ConsumerRecord, job: &Job| job.name_hash();
+    Ledger::new(sink, key, clock, ambiguous, limits)
+        .overruled_by(|record| record.headers.get(RESOLUTION).is_some())
+}
+
+/// The stages before the execution.
+fn begin(topics: &Topics) -> Decoding<Job, JobCodec, impl Stage<Job, Out = Job> + use<>> {
     Topology::builder(topics.dead_letters.clone())
         .decode(JobCodec)
         .filter(SKIPPED_STATUS, Job::is_runnable)
         .filter(SKIPPED_TYPE, Job::is_email)
-        .execute(sink)
-        .ordered_by(Job::id)
-        .retry(retry)
-        .encode(move |record: &ConsumerRecord, executed| {
+}
+
+/// The execution, and what follows it.
+fn end<S, Out>(
+    topics: &Topics,
+    executes: Executes<Job, JobCodec, S, Job, Out, Identity>,
+    retry: Retry,
+) -> Topology
+where
+    S: Stage<Job, Out = Job> + 'static,
+    Out: Success + Send + 'static,
+{
+    let results = topics.results.clone();
+    executes.ordered_by(Job::id).retry(retry).encode(
+        move |record: &ConsumerRecord, executed: Executed<Job, Out>| {
             Ok(vec![result(&results, record, &executed)])
-        })
+        },
+    )
+}
+
+/// What a job that has succeeded tells in its result.
+trait Success {
+    /// The value of `job-outcome`.
+    fn outcome(&self) -> &'static str;
+
+    /// The mail, if it was sent for this record.
+    fn accepted(&self) -> Option<&Accepted>;
+
+    /// How often it was sent again after an end that left open whether it was sent.
+    fn resends(&self) -> u32;
+}
+
+impl Success for Accepted {
+    fn outcome(&self) -> &'static str {
+        "accepted"
+    }
+
+    fn accepted(&self) -> Option<&Accepted> {
+        Some(self)
+    }
+
+    fn resends(&self) -> u32 {
+        0
+    }
+}
+
+impl Success for Recorded<Accepted> {
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Fresh { .. } => "accepted",
+            Self::Duplicate { .. } => "duplicate",
+        }
+    }
+
+    fn accepted(&self) -> Option<&Accepted> {
+        match self {
+            Self::Fresh { out, .. } => Some(out),
+            Self::Duplicate { .. } => None,
+        }
+    }
+
+    fn resends(&self) -> u32 {
+        match self {
+            Self::Fresh { resends, .. } | Self::Duplicate { resends } => *resends,
+        }
+    }
 }
 
 /// The result of a job: its bytes with only `Status` replaced, its key or `Id`, and its headers
 /// with ours in their place.
-fn result(
+fn result<Out: Success>(
     topic: &Topic,
     record: &ConsumerRecord,
-    executed: &Executed<Job, Accepted>,
+    executed: &Executed<Job, Out>,
 ) -> ProducerRecord {
     let job = &executed.input;
     let status = if executed.outcome.is_ok() { JobStatus::Succeeded } else { JobStatus::Failed };
@@ -72,24 +163,31 @@ fn result(
     }
 }
 
-fn headers(record: &ConsumerRecord, executed: &Executed<Job, Accepted>) -> Headers {
+fn headers<Out: Success>(record: &ConsumerRecord, executed: &Executed<Job, Out>) -> Headers {
     let mut headers = record.headers.clone();
-    for name in ["job-error", "job-message-id"] {
+    for name in ["job-error", "job-message-id", "job-resends"] {
         headers.remove(name);
     }
     headers.set("job-attempts", executed.attempts.to_string());
     headers.set("job-outcome", Bytes::from_static(outcome(&executed.outcome).as_bytes()));
     match &executed.outcome {
-        Ok(accepted) => headers.set("job-message-id", accepted.message_id.clone()),
+        Ok(success) => {
+            if let Some(accepted) = success.accepted() {
+                headers.set("job-message-id", accepted.message_id.clone());
+            }
+            if success.resends() > 0 {
+                headers.set("job-resends", success.resends().to_string());
+            }
+        }
         Err(error) => headers.set("job-error", error.reason().to_owned()),
     }
     headers
 }
 
 /// The value of `job-outcome`.
-fn outcome(outcome: &Result<Accepted, JobError>) -> &'static str {
+fn outcome<Out: Success>(outcome: &Result<Out, JobError>) -> &'static str {
     match outcome.as_ref().map_err(JobError::kind) {
-        Ok(_) => "accepted",
+        Ok(success) => success.outcome(),
         Err(JobErrorKind::Permanent) => "rejected",
         Err(JobErrorKind::Ambiguous) => "ambiguous",
         Err(JobErrorKind::Transient | JobErrorKind::Unavailable) => "exhausted",

@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::TlsMode;
 use jobstream::topology::{Ambiguous, Limits, Retry};
 use mailjob::settings::{Delivery, LogFormat, ProducerSettings, Settings, SettingsError};
@@ -184,10 +185,29 @@ fn settings_that_do_not_go_together_end_the_start() {
 }
 
 #[test]
-fn a_ledger_is_not_there_yet_and_that_is_said() {
-    let text = refusal(&[("JOB_LEDGER", "kafka"), ("JOB_DELIVERY", "exactly-once")]);
-    assert!(text.starts_with("JOB_LEDGER: ") && text.contains("does not have yet"), "{text}");
-    assert!(with(&[("JOB_LEDGER", "none")]).is_ok());
+fn a_ledger_needs_exactly_once_delivery_and_has_limits_of_its_own() {
+    let text = refusal(&[("JOB_LEDGER", "kafka")]);
+    assert!(text.starts_with("JOB_LEDGER: found \"kafka\" with JOB_DELIVERY"), "{text}");
+    let exactly_once = [("JOB_LEDGER", "kafka"), ("JOB_DELIVERY", "exactly-once")];
+    let ledger = |more: &[(&str, &str)]| with(&[&exactly_once[..], more].concat()).unwrap();
+    assert_eq!(ledger(&[]).job.ledger, Some(LedgerLimits::default()));
+    let limited = ledger(&[("JOB_LEDGER_RETENTION", "90"), ("JOB_LEDGER_ENTRIES", "5")]);
+    let limits = limited.job.ledger.unwrap();
+    assert_eq!((limits.retention, limits.entries_max), (Duration::from_secs(90), 5));
+    assert_eq!(with(&[("JOB_LEDGER", "none")]).unwrap().job.ledger, None);
+    assert_eq!(with(&[]).unwrap().job.ledger, None);
+}
+
+#[test]
+fn the_ledgers_topic_is_compacted_and_used_for_nothing_else() {
+    let settings = with(&[("TOPIC_JOB_RUN_LEDGER_CREATE_REPLICAS", "3")]).unwrap();
+    let ledger = &settings.topics.ledger;
+    assert_eq!((&*ledger.name, ledger.replicas), ("topic-job-run-ledger", 3));
+    assert_eq!(ledger.settings, [("cleanup.policy".to_owned(), "compact".to_owned())]);
+    for used in ["topic-job-run", "topic-job-run-result", "topic-job-run-dead-letter"] {
+        let text = refusal(&[("TOPIC_JOB_RUN_LEDGER", used)]);
+        assert!(text.starts_with("TOPIC_JOB_RUN_LEDGER: found"), "{text}");
+    }
 }
 
 #[test]

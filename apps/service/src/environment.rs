@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::SystemTime;
 use std::{env, fs, io};
 
 /// The environment, without what is no UTF-8.
@@ -18,4 +19,10 @@ pub fn variables() -> BTreeMap<String, String> {
 /// If it can't be read.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
+}
+
+/// The time.
+#[expect(clippy::disallowed_methods, reason = "the one place where the wall clock comes from")]
+pub fn now() -> SystemTime {
+    SystemTime::now()
 }

@@ -11,7 +11,6 @@ use lettre::message::header::{
     ContentTransferEncoding, ContentType, Date as DateHeader, HeaderName, HeaderValue, Headers,
     MIME_VERSION_1_0,
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::job::Job;
 use crate::record::ConsumerRecord;
@@ -20,9 +19,6 @@ use crate::sinks::JobError;
 use super::address::{AddressError, Mailbox};
 use super::date::Date;
 use super::subject::{self, SUBJECT_LIMIT_BYTES};
-
-/// The bytes of a `Message-ID`'s hash: 32 hexadecimal digits.
-const MESSAGE_ID_BYTES: usize = 16;
 
 /// Who sends: what every mail of a sink has in common.
 #[derive(Clone, Debug)]
@@ -88,17 +84,12 @@ impl Sender {
         self.allowed_from_domains.iter().any(allowed)
     }
 
-    /// Names the job, not the attempt: the hash of its `Id` and `ScheduleTime`, each behind its
-    /// length.
+    /// Names the job, not the attempt.
     fn message_id(&self, job: &Job) -> String {
-        let mut hash = Sha256::new();
-        for part in [Some(job.id()), job.schedule_time()].into_iter().flatten() {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        let mut id = String::with_capacity(2 * MESSAGE_ID_BYTES + 64);
+        let name = job.name_hash();
+        let mut id = String::with_capacity(2 * name.len() + 64);
         id.push('<');
-        for byte in &hash.finalize()[..MESSAGE_ID_BYTES] {
+        for byte in name {
             let _ = write!(id, "{byte:02x}");
         }
         let _ = write!(id, "@{}>", self.mail_from.domain());

@@ -40,7 +40,7 @@
 //! # Mails
 //!
 //! The bytes of a mail depend on its job alone (and on the record's timestamp, where the job has no
-//! usable date): `Message-ID` is the hash of `Id` and `ScheduleTime`, `Date` is the first of
+//! usable date): `Message-ID` is the [hash](crate::job::Job::name_hash) of `Id` and `ScheduleTime`, `Date` is the first of
 //! `ScheduleTime` and `CreatedAt` that is RFC 3339 in the years 1970 to 9999. The text arrives as it
 //! is in the job, with every line end as CRLF and perhaps one more at the end. A subject has at most
 //! [`SUBJECT_LIMIT_BYTES`].

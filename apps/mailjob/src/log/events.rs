@@ -9,7 +9,7 @@ use jobstream::topology::{Event, Fate, Observer};
 use serde::Deserialize;
 use tracing::{Level, debug, enabled, info, warn};
 
-use super::KafkaLog;
+use super::{KafkaLog, LedgerLog};
 
 /// The longest part of an `Id` that is logged.
 const ID_LIMIT_CHARS: usize = 100;
@@ -17,12 +17,13 @@ const ID_LIMIT_CHARS: usize = 100;
 /// Logs what a run tells. The words of a mail server are not among it: they may hold an address.
 pub(crate) struct JobLog {
     kafka: Arc<KafkaLog>,
+    ledger: Arc<LedgerLog>,
 }
 
 impl JobLog {
-    /// Tells `kafka` when records flow.
-    pub(crate) fn new(kafka: Arc<KafkaLog>) -> Self {
-        Self { kafka }
+    /// Tells `kafka` when records flow; asks `ledger` for duplicates.
+    pub(crate) fn new(kafka: Arc<KafkaLog>, ledger: Arc<LedgerLog>) -> Self {
+        Self { kafka, ledger }
     }
 }
 
@@ -32,10 +33,18 @@ impl Observer for JobLog {
             Event::Assigned(_) | Event::Published { .. } | Event::Committed { .. } => {
                 self.kafka.is_back();
             }
+            Event::Lost(partition) | Event::Released(partition) => self.ledger.forget(partition),
             _ => {}
         }
         match event {
-            Event::Finished { record, fate } => finished(record, *fate),
+            Event::Finished { record, fate } => {
+                let is_duplicate = self.ledger.is_duplicate(record);
+                finished(record, *fate, is_duplicate);
+            }
+            Event::Restored { partition, entries, took } => {
+                let seconds = took.as_secs_f64();
+                info!(partition, entries, seconds, "Ledger restored");
+            }
             Event::Assigned(_) | Event::Revoked(_) | Event::Lost(_) | Event::Released(_) => {
                 partition(event);
             }
@@ -48,11 +57,12 @@ impl Observer for JobLog {
 }
 
 /// The line of a job.
-fn finished(record: &ConsumerRecord, fate: Fate) {
+fn finished(record: &ConsumerRecord, fate: Fate, is_duplicate: bool) {
     if !enabled!(Level::INFO) {
         return;
     }
     let (fate, reason) = match fate {
+        Fate::Succeeded if is_duplicate => ("duplicate", None),
         Fate::Succeeded => ("succeeded", None),
         Fate::Failed(kind) => ("failed", Some(kind_name(kind))),
         Fate::Skipped(stage) => ("skipped", Some(stage)),

@@ -1,6 +1,7 @@
 //! Log lines: what happens, for people or for programs. None holds what is in a job.
 
 mod events;
+mod ledger;
 mod line;
 mod mail;
 
@@ -12,6 +13,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 pub(crate) use events::JobLog;
 pub(crate) use jobstream_service::{KafkaLog, Log};
+pub(crate) use ledger::LedgerLog;
 pub(crate) use mail::MailLog;
 
 use line::Line;

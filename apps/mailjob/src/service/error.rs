@@ -22,6 +22,8 @@ pub(crate) enum ServiceError {
     Kafka(String),
     #[error("the topic '{0}' is missing: expected it, or TOPIC_CREATE=true")]
     TopicMissing(String),
+    #[error("the ledger can't be kept: {0}")]
+    Ledger(String),
     #[error("the mail server's certificate does not hold: {0}; see MAIL_TLS_CA_FILE")]
     Certificate(String),
     #[error(transparent)]

@@ -14,21 +14,26 @@ mod workers;
 use std::sync::Arc;
 
 use jobstream::kafka::KafkaConfig;
+use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::{self, MailConfig, MailSink, TcpConnect};
 use jobstream::topology::{Drained, Topology, Worker};
 use jobstream_service::metrics::{KafkaObservers, tell_statistics};
 use jobstream_service::{Signals, environment, random_id};
 use mailjob::metrics::{MailObservers, Metrics};
 use mailjob::settings::Settings;
-use mailjob::topology::topology;
+use mailjob::topology::{ledger, topology, topology_with_ledger};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::log::{self, JobLog, KafkaLog, MailLog};
+use crate::log::{self, JobLog, KafkaLog, LedgerLog, MailLog};
 
 pub(crate) use error::ServiceError;
 pub(crate) use jobstream_service::{Accepted, accept};
 pub(crate) use topics::named;
+
+/// Attempts of which the intent is written, for each connection to the mail server: enough that none
+/// waits for intents, and no more, since they are in doubt after a crash.
+const ATTEMPTS_PER_CONNECTION: usize = 4;
 
 /// Runs the service until a signal ends it, or something that no time mends.
 ///
@@ -83,10 +88,11 @@ impl Service {
         }
         let mail_sink = Arc::new(mail_sink(&settings.mail, Arc::new(mail_observers))?);
         let job = &settings.job;
-        let mut topology = topology(&settings.topics.topics, mail_sink.clone(), job.retry)
+        let ledger_log = Arc::new(LedgerLog::default());
+        let mut topology = stages(&settings, mail_sink.clone(), ledger_log.clone())
             .with_limits(job.limits)
             .with_seed(random_id())
-            .with_observer(Arc::new(JobLog::new(kafka_log.clone())));
+            .with_observer(Arc::new(JobLog::new(kafka_log.clone(), ledger_log)));
         let mut kafka = config.observer(Arc::new(kafka_observers));
         if let Some(Metrics { run, .. }) = &metrics {
             topology = topology.with_observer(run.clone());
@@ -120,6 +126,9 @@ impl Service {
     async fn start(&self) -> Result<Vec<Worker>, ServiceError> {
         topics::outputs(&self.kafka, &self.settings, &self.kafka_log).await?;
         topics::input(&self.kafka, &self.settings).await?;
+        if self.settings.job.ledger.is_some() {
+            topics::ledger(&self.kafka, &self.settings, &self.kafka_log).await?;
+        }
         let count = self.settings.job.workers;
         info!("Starting email job consumers with {count} workers...");
         let mut workers = Vec::new();
@@ -146,6 +155,17 @@ impl Service {
         };
         Ok(self.topology.run_workers(workers, shutdown).await?)
     }
+}
+
+/// The stages, with a ledger or without.
+fn stages(settings: &Settings, sink: Arc<MailSink>, log: Arc<LedgerLog>) -> Topology {
+    let (topics, retry) = (&settings.topics.topics, settings.job.retry);
+    let Some(limits) = settings.job.ledger else { return topology(topics, sink, retry) };
+    let connections = settings.mail.connections_max.get();
+    let attempts_max = connections.saturating_mul(ATTEMPTS_PER_CONNECTION);
+    let limits = LedgerLimits { attempts_max, executions_max: connections, ..limits };
+    let ledger = ledger(sink, Arc::new(environment::now), retry.ambiguous, limits);
+    topology_with_ledger(topics, Arc::new(ledger.with_observer(log)), retry)
 }
 
 /// Completes when the service is to stop.

@@ -3,13 +3,15 @@
 use jobstream::kafka::{ConfigError, KafkaConfig, exactly_once};
 use jobstream::sinks::kafka::KafkaSink;
 use jobstream::sources::kafka::KafkaSource;
+use jobstream::state::Store;
+use jobstream::state::kafka::KafkaStore;
 use jobstream::topology::Worker;
 use jobstream_service::{PropertyError, random_id};
 use mailjob::settings::{Delivery, Settings};
 
 use super::ServiceError;
 
-/// The source and the sink of the worker with this number, from 1.
+/// The source, the sink and the store of the worker with this number, from 1.
 ///
 /// In exactly-once mode it completes when older producers of its id are fenced.
 ///
@@ -41,7 +43,16 @@ pub(super) async fn worker(
             let transactional_id = format!("{group}-{}", id.unwrap_or_else(own));
             let pair = exactly_once(&config, group, topics, &transactional_id).await;
             let (source, sink) = pair.map_err(|error| ServiceError::Kafka(error.to_string()))?;
-            Ok(Worker { source: Box::new(source), sink: Box::new(sink), store: None })
+            let store = match settings.job.ledger {
+                Some(_) => Some(store(&config, settings).map_err(refused)?),
+                None => None,
+            };
+            Ok(Worker { source: Box::new(source), sink: Box::new(sink), store })
         }
     }
+}
+
+/// Where the ledger's entries are.
+fn store(config: &KafkaConfig, settings: &Settings) -> Result<Box<dyn Store>, ConfigError> {
+    Ok(Box::new(KafkaStore::new(config, settings.topics.ledger.name.clone())?))
 }

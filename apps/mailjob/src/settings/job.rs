@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::topology::{Ambiguous, Limits, Retry};
 use jobstream_service::{SettingsError, Variables};
 
@@ -9,6 +10,8 @@ const WORKERS_MAX: usize = 256;
 const IN_FLIGHT_MAX: usize = 1_000_000;
 const ATTEMPTS_MAX: u32 = 1_000;
 const DAY_SECONDS: f64 = 86_400.0;
+const YEARS_10_SECONDS: f64 = 3_650.0 * DAY_SECONDS;
+const LEDGER_ENTRIES_MAX: usize = 1_000_000_000;
 const INSTANCE_ID_LIMIT_CHARS: usize = 200;
 
 /// How outputs are delivered.
@@ -27,6 +30,8 @@ pub struct JobSettings {
     pub workers: usize,
     /// How outputs are delivered.
     pub delivery: Delivery,
+    /// The limits of the ledger, if there is one.
+    pub ledger: Option<LedgerLimits>,
     /// How often a job is tried.
     pub retry: Retry,
     /// The limits of each worker.
@@ -37,12 +42,13 @@ pub struct JobSettings {
 
 impl JobSettings {
     pub(super) fn read(variables: &Variables<'_>) -> Result<Self, SettingsError> {
-        no_ledger_yet(variables)?;
         let deliveries =
             [("at-least-once", Delivery::AtLeastOnce), ("exactly-once", Delivery::ExactlyOnce)];
+        let delivery = variables.choice("JOB_DELIVERY", &deliveries, Delivery::AtLeastOnce)?;
         Ok(Self {
             workers: variables.number("TOPIC_JOB_RUN_CONSUMER_WORKER_COUNT", 1..=WORKERS_MAX, 1)?,
-            delivery: variables.choice("JOB_DELIVERY", &deliveries, Delivery::AtLeastOnce)?,
+            delivery,
+            ledger: ledger(variables, delivery)?,
             retry: retry(variables)?,
             limits: limits(variables)?,
             instance_id: instance_id(variables)?,
@@ -50,15 +56,24 @@ impl JobSettings {
     }
 }
 
-fn no_ledger_yet(variables: &Variables<'_>) -> Result<(), SettingsError> {
-    match variables.choice("JOB_LEDGER", &[("none", false), ("kafka", true)], false)? {
-        true => Err(SettingsError::wrong(
-            "JOB_LEDGER",
-            "\"kafka\", which this version does not have yet",
-            "none",
-        )),
-        false => Ok(()),
+/// The limits of the ledger, if there is one.
+fn ledger(
+    variables: &Variables<'_>,
+    delivery: Delivery,
+) -> Result<Option<LedgerLimits>, SettingsError> {
+    let defaults = LedgerLimits::default();
+    let retention =
+        variables.seconds("JOB_LEDGER_RETENTION", 0.0..=YEARS_10_SECONDS, defaults.retention)?;
+    let entries_max =
+        variables.number("JOB_LEDGER_ENTRIES", 1..=LEDGER_ENTRIES_MAX, defaults.entries_max)?;
+    if !variables.choice("JOB_LEDGER", &[("none", false), ("kafka", true)], false)? {
+        return Ok(None);
     }
+    if delivery != Delivery::ExactlyOnce {
+        let found = "\"kafka\" with JOB_DELIVERY=at-least-once, which fences nobody";
+        return Err(SettingsError::wrong("JOB_LEDGER", found, "JOB_DELIVERY=exactly-once with it"));
+    }
+    Ok(Some(LedgerLimits { retention, entries_max, ..defaults }))
 }
 
 fn retry(variables: &Variables<'_>) -> Result<Retry, SettingsError> {

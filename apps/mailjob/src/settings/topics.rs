@@ -22,6 +22,8 @@ pub struct TopicSettings {
     pub create: bool,
     /// The output topics, as they are created.
     pub outputs: [NewTopic; 2],
+    /// The ledger's topic, as it is created, but for its partitions: those of the input topic.
+    pub ledger: NewTopic,
 }
 
 impl TopicSettings {
@@ -53,9 +55,20 @@ impl TopicSettings {
             group: variables.text_or("TOPIC_JOB_RUN_CONSUMER_GROUP_ID", group),
             create: variables.boolean("TOPIC_CREATE", true)?,
             outputs: [results, dead_letters],
+            ledger: ledger(variables, &topics)?,
             topics,
         })
     }
+}
+
+fn ledger(variables: &Variables<'_>, topics: &Topics) -> Result<NewTopic, SettingsError> {
+    let name = "TOPIC_JOB_RUN_LEDGER";
+    let ledger = topic(variables, name, "topic-job-run-ledger")?;
+    if [&topics.jobs, &topics.results, &topics.dead_letters].contains(&&ledger) {
+        return Err(SettingsError::invalid(name, &ledger, "a topic that is used for nothing else"));
+    }
+    let replicas = variables.number(&format!("{name}_CREATE_REPLICAS"), 1..=REPLICAS_MAX, 1)?;
+    Ok(NewTopic::compacted(ledger, 1, replicas))
 }
 
 fn topic(variables: &Variables<'_>, name: &str, default: &str) -> Result<Topic, SettingsError> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jobstream_testkit::smtp::SmtpServer;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::load::{jobs, none_lost, none_twice};
@@ -10,7 +11,7 @@ use crate::stage::{LIMIT, LOOK_AGAIN_AFTER, Stage, inbox, mails};
 /// Kills a service so many times, each time at another point of its work; the stage, when every job
 /// has its result. Prints how long each restart took until its first mail.
 #[expect(clippy::print_stdout, reason = "figures are for whoever runs the test")]
-async fn killed(kills: usize, settings: &[(&str, &str)]) -> (Stage, usize) {
+pub(crate) async fn killed(kills: usize, settings: &[(&str, &str)]) -> (Stage, SmtpServer, usize) {
     let count = 150 * kills;
     let server = inbox().await;
     let mut stage = Stage::new(server.address()).await;
@@ -47,13 +48,13 @@ async fn killed(kills: usize, settings: &[(&str, &str)]) -> (Stage, usize) {
         seconds(starts.len() / 2),
         seconds(starts.len() - 1),
     );
-    (stage, count)
+    (stage, server, count)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn no_job_is_lost_in_twenty_kills_at_least_once() {
-    let (stage, count) = killed(20, &[("JOB_DELIVERY", "at-least-once")]).await;
+    let (stage, _server, count) = killed(20, &[("JOB_DELIVERY", "at-least-once")]).await;
     none_lost(&stage.records("results").await, count);
 }
 
@@ -61,7 +62,7 @@ async fn no_job_is_lost_in_twenty_kills_at_least_once() {
 #[ignore = "needs Kafka"]
 async fn no_job_is_lost_and_none_has_two_results_in_twenty_kills_exactly_once() {
     let settings = [("JOB_DELIVERY", "exactly-once"), ("INSTANCE_ID", "one")];
-    let (stage, count) = killed(20, &settings).await;
+    let (stage, _server, count) = killed(20, &settings).await;
     let results = stage.records("results").await;
     none_lost(&results, count);
     none_twice(&results);
@@ -70,7 +71,7 @@ async fn no_job_is_lost_and_none_has_two_results_in_twenty_kills_exactly_once() 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn no_job_is_lost_and_none_has_two_results_in_kills_exactly_once_without_an_instance_id() {
-    let (stage, count) = killed(6, &[("JOB_DELIVERY", "exactly-once")]).await;
+    let (stage, _server, count) = killed(6, &[("JOB_DELIVERY", "exactly-once")]).await;
     let results = stage.records("results").await;
     none_lost(&results, count);
     none_twice(&results);

@@ -11,6 +11,7 @@ mod broker_faults;
 #[path = "../../../../tests/kafka_broker/mod.rs"]
 mod kafka_broker;
 mod kill;
+mod ledger;
 mod limits;
 mod load;
 mod log_lines;

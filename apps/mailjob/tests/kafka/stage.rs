@@ -63,6 +63,7 @@ impl Stage {
             ("TOPIC_JOB_RUN", stage.topic("jobs")),
             ("TOPIC_JOB_RUN_RESULT", stage.topic("results")),
             ("TOPIC_JOB_RUN_DEAD_LETTER", stage.topic("dead-letters")),
+            ("TOPIC_JOB_RUN_LEDGER", stage.topic("ledger")),
             ("TOPIC_JOB_RUN_CONSUMER_GROUP_ID", stage.topic("group")),
             ("MAIL_SERVER_HOST", mail.ip().to_string()),
             ("MAIL_SERVER_PORT", mail.port().to_string()),

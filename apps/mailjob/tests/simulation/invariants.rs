@@ -70,6 +70,38 @@ pub(crate) fn mails_are_accounted_for(
     Ok(())
 }
 
+/// With a ledger that resends: one mail, and one more at most for each resend that the job's result
+/// tells. A job that has failed tells none: one for each end that nobody knows, or nobody recorded.
+pub(crate) fn mails_are_bounded(history: &History, server: &SmtpServer) -> Result<(), String> {
+    let mut resends = BTreeMap::new();
+    for result in results(history) {
+        if matches!(header(result, "job-outcome").as_str(), "accepted" | "duplicate") {
+            let told = header(result, "job-resends").parse().unwrap_or(0);
+            resends.insert(number(result).unwrap(), told);
+        }
+    }
+    let executions = executions(history);
+    for (number, found) in mails(server) {
+        let unknown = || executions.get(&number).map_or(0, |of| of.in_doubt + of.accepted);
+        let more: u64 = resends.get(&number).copied().unwrap_or_else(unknown);
+        if found > 1 + more {
+            let expected = format!("1, and {more} more at most");
+            return Err(format!("job {number}: found {found} mails, expected {expected}"));
+        }
+    }
+    Ok(())
+}
+
+/// With a ledger that parks.
+pub(crate) fn no_second_mail(_: &History, server: &SmtpServer) -> Result<(), String> {
+    match mails(server).into_iter().find(|(_, found)| *found > 1) {
+        Some((number, found)) => {
+            Err(format!("job {number}: found {found} mails, expected 1 at most"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// A result with `Status` 4 has its mail in the inbox, under the Message-ID that it names; what a
 /// server never takes has no mail.
 pub(crate) fn results_are_true(history: &History, server: &SmtpServer) -> Result<(), String> {

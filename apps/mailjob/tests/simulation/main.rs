@@ -8,6 +8,7 @@
 
 mod invariants;
 mod jobs;
+mod ledgers;
 mod misfortunes;
 mod outside;
 mod promises;

@@ -3,14 +3,19 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use jobstream::sinks::smtp::{Connect, MailConfig, MailSink, Stream, TimeLimits, TlsMode};
+use jobstream::job::Job;
+use jobstream::sinks::ledger::LedgerLimits;
+use jobstream::sinks::smtp::{
+    Accepted, Connect, MailConfig, MailSink, Stream, TimeLimits, TlsMode,
+};
+use jobstream::sinks::{Ambiguous, JobSink};
 use jobstream::topology::{Retry, Topology};
 use jobstream_testkit::simulation::{Member, SmtpStream, World};
 use jobstream_testkit::smtp::{Extension, Misfortune, Moment, SmtpServer};
-use mailjob::topology::{Topics, topology};
+use mailjob::topology::{Topics, ledger, topology, topology_with_ledger};
 
 /// Attempts of a job, at most.
 pub(crate) const ATTEMPTS: u32 = 4;
@@ -51,15 +56,40 @@ impl Connect for InMemory {
 
 /// The mail executor of one member, with a pool of its own.
 pub(crate) fn executor(member: &Member<SmtpServer>) -> Topology {
+    topology(&Topics::default(), mail_sink(member), retry(Ambiguous::Resend))
+}
+
+/// The mail executor of one member with a ledger.
+pub(crate) fn executor_with_ledger(member: &Member<SmtpServer>, ambiguous: Ambiguous) -> Topology {
+    let world = member.world().clone();
+    let clock = move || {
+        let since = Duration::from_millis(world.wall_clock().try_into().unwrap_or(0));
+        UNIX_EPOCH + since
+    };
+    let limits = LedgerLimits {
+        retention: Duration::from_secs(3_600),
+        entries_max: 1_000,
+        attempts_max: 6,
+        executions_max: 3,
+    };
+    let ledger = ledger(mail_sink(member), Arc::new(clock), ambiguous, limits);
+    topology_with_ledger(&Topics::default(), Arc::new(ledger), retry(ambiguous))
+}
+
+fn mail_sink(member: &Member<SmtpServer>) -> Arc<dyn JobSink<Job, Accepted>> {
     let (world, server) = (member.world().clone(), member.outside().clone());
     let sink = MailSink::with(&config(), Arc::new(InMemory { world, server }), Arc::new(()));
-    let retry = Retry {
+    member.watched(sink.unwrap())
+}
+
+fn retry(ambiguous: Ambiguous) -> Retry {
+    Retry {
         attempts: ATTEMPTS,
         first_delay: Duration::from_millis(300),
         max_delay: Duration::from_secs(2),
+        ambiguous,
         ..Retry::default()
-    };
-    topology(&Topics::default(), member.watched(sink.unwrap()), retry)
+    }
 }
 
 fn config() -> MailConfig {

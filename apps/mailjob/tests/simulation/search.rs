@@ -1,16 +1,42 @@
 //! The search over the mail topology.
 
-use jobstream_testkit::simulation::{Broken, Delivery, Report, Search, SmtpStream};
+use jobstream::sinks::Ambiguous;
+use jobstream::topology::Topology;
+use jobstream_testkit::simulation::{Broken, Delivery, Member, Report, Search, SmtpStream};
 use jobstream_testkit::smtp::SmtpServer;
 use mailjob::topology::Topics;
 
-use crate::invariants::{mails_are_accounted_for, mails_are_repeatable, results_are_true};
+use crate::invariants::{
+    mails_are_accounted_for, mails_are_bounded, mails_are_repeatable, no_second_mail,
+    results_are_true,
+};
 use crate::jobs::{identity, jobs};
 use crate::misfortunes::with_misfortunes;
-use crate::outside::{ATTEMPTS, executor, server};
+use crate::outside::{ATTEMPTS, executor, executor_with_ledger, server};
+
+/// The topic of the ledger.
+const LEDGER: &str = "topic-job-run-ledger";
 
 /// Schedules with so many jobs each, and every misfortune that there is.
 pub(crate) fn search(delivery: Delivery, count: u64) -> Search<SmtpServer> {
+    search_of(executor, delivery, count)
+}
+
+/// The same with a ledger.
+pub(crate) fn search_with_ledger(ambiguous: Ambiguous, count: u64) -> Search<SmtpServer> {
+    let executor = move |member: &Member<SmtpServer>| executor_with_ledger(member, ambiguous);
+    let search = search_of(executor, Delivery::ExactlyOnce, count).state(LEDGER);
+    match ambiguous {
+        Ambiguous::Resend => search.invariant("mails are bounded", mails_are_bounded),
+        Ambiguous::Park => search.invariant("no second mail", no_second_mail),
+    }
+}
+
+fn search_of(
+    executor: impl Fn(&Member<SmtpServer>) -> Topology + 'static,
+    delivery: Delivery,
+    count: u64,
+) -> Search<SmtpServer> {
     let topics = Topics::default();
     let search = Search::within(server, executor)
         .workload(topics.jobs, 3, move |seed| jobs(seed, count))

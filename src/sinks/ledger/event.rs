@@ -1,0 +1,69 @@
+//! What a ledger tells of itself, for metrics, traces and logs.
+
+use crate::record::ConsumerRecord;
+
+/// Hears what a ledger does, on the task of the job: it must return soon and must not block.
+/// Closures implement it.
+pub trait Observer: Send + Sync {
+    /// Something happened.
+    fn on(&self, event: &Event<'_>);
+}
+
+impl<F: Fn(&Event<'_>) + Send + Sync> Observer for F {
+    fn on(&self, event: &Event<'_>) {
+        self(event);
+    }
+}
+
+/// Hears nothing.
+impl Observer for () {
+    fn on(&self, _: &Event<'_>) {}
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// An intent is durable: the attempt begins.
+    Intended {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// Entries of the record's partition number.
+        entries: usize,
+    },
+    /// The attempt that begins follows one that left open whether the job was executed: it may be
+    /// executed twice.
+    Resent {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// How often that has happened to this job, this time included.
+        resends: u32,
+    },
+    /// An attempt has certainly not executed the job, which is durable.
+    NotExecuted(&'a ConsumerRecord),
+    /// A job that was executed has come again: it is not executed, and its result is given again.
+    Duplicate(&'a ConsumerRecord),
+    /// A job was executed or not, and is parked.
+    Parked(&'a ConsumerRecord),
+    /// A job that is parked has come again, and stays parked.
+    StaysParked(&'a ConsumerRecord),
+    /// Old entries are removed.
+    Pruned {
+        /// The partition number.
+        partition: i32,
+        /// How many.
+        entries: usize,
+    },
+    /// The ledger is full and has no entry that is old enough to be removed: jobs wait.
+    Full {
+        /// The partition number.
+        partition: i32,
+        /// Its entries.
+        entries: usize,
+    },
+    /// There is room again.
+    HasRoom {
+        /// The partition number.
+        partition: i32,
+    },
+}

@@ -1,0 +1,110 @@
+//! The ledger: a job sink around a job sink, which knows what was executed.
+//!
+//! ```text
+//!  job ─▶ entry? ─▶ intent ─▶ execute ─▶ outcome ─▶ result
+//!           │         │                     │
+//!           │         ▼                     ▼
+//!           │      durable before        durable before the result, or the next attempt
+//!           ▼
+//!      done: the result again · parked: stays so · intent without outcome: by policy
+//! ```
+//!
+//! Entries lie in the keyed [state](crate::state) of the record's partition. With an exactly-once
+//! pair and a store, each write is a transaction that holds the partition's position: a member that
+//! has lost the partition can write none.
+//!
+//! # What is promised
+//!
+//! | the last attempt | the entry | the job, when it comes again |
+//! |---|---|---|
+//! | succeeded | done, durable before the result | is not executed; [`Recorded::Duplicate`] |
+//! | [permanent](crate::sinks::JobErrorKind::Permanent) | none, from the transaction of the result on | is executed |
+//! | [transient](crate::sinks::JobErrorKind::Transient), [unavailable](crate::sinks::JobErrorKind::Unavailable) | not executed, durable before the wait | is executed |
+//! | [ambiguous](crate::sinks::JobErrorKind::Ambiguous), or cut off by a crash or a lost assignment | the intent | by policy |
+//!
+//! With [`Resend`](crate::sinks::Ambiguous::Resend) a job is executed at most once and once more for
+//! each of its ambiguous ends; each such resend is told and counted in its entry. With
+//! [`Park`](crate::sinks::Ambiguous::Park) it is executed at most once, possibly not at all: it ends
+//! as ambiguous, and stays so until a record [overrules](Ledger::overruled_by) that.
+//!
+//! # What is not
+//!
+//! A member that is paused past its session, between the moment when an intent became durable and
+//! the end of its attempt, goes on with that attempt when it wakes, while the partition's new owner
+//! has found the intent. Such a zombie begins no further attempt, since its next intent is refused.
+//! For mails: a zombie sends at most one mail a connection. The new owner counts it as any intent
+//! without outcome.
+//!
+//! Entries are known in one partition: the same job in another one is another job. Without an
+//! exactly-once pair nobody is fenced, and nothing of this holds.
+//!
+//! # Bounds
+//!
+//! Entries are removed when their record is below the frontier and they are older than
+//! [`LedgerLimits::retention`], some with each write. While a partition has
+//! [`LedgerLimits::entries_max`], new jobs wait, and so does intake.
+//! [`LedgerLimits::attempts_max`] bounds how many attempts lie between intent and outcome, and
+//! [`LedgerLimits::executions_max`] how many of them were executed: an outcome is durable before
+//! the next execution takes its place.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+mod entry;
+mod event;
+mod room;
+mod sink;
+
+pub use event::{Event, Observer};
+pub use sink::Ledger;
+
+/// The key of a job: a hash of what makes it the same job.
+pub type LedgerKey = [u8; 16];
+
+/// The wall clock.
+pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// The limits of a ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerLimits {
+    /// How long an entry is kept at least.
+    pub retention: Duration,
+    /// Entries of one partition number at most, about 100 bytes of memory each; jobs that run at
+    /// once may exceed it by their number.
+    pub entries_max: usize,
+    /// Attempts at most whose intent is being written or is durable, and whose outcome is not, of
+    /// all workers: as many jobs are in doubt after a crash.
+    pub attempts_max: usize,
+    /// Of these, the ones at most that are executed, or were: as many jobs are executed twice after
+    /// a crash.
+    pub executions_max: usize,
+}
+
+impl Default for LedgerLimits {
+    /// A day, 1,000,000 entries, 1,000 attempts, all of which may be executed at once.
+    fn default() -> Self {
+        Self {
+            retention: Duration::from_secs(86_400),
+            entries_max: 1_000_000,
+            attempts_max: 1_000,
+            executions_max: 1_000,
+        }
+    }
+}
+
+/// What came of a job that the ledger has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded<Out> {
+    /// It was executed.
+    Fresh {
+        /// What the job sink made of it.
+        out: Out,
+        /// How often it was executed again after an end that left open whether it was.
+        resends: u32,
+    },
+    /// It was executed before, and not again.
+    Duplicate {
+        /// As of [`Fresh`](Self::Fresh).
+        resends: u32,
+    },
+}

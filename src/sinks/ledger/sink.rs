@@ -1,0 +1,242 @@
+//! The ledger around a job sink.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use super::entry::{Entry, Outcome};
+use super::event::{Event, Observer};
+use super::room::{Age, Room};
+use super::{LedgerKey, LedgerLimits, Recorded, WallClock};
+use crate::record::ConsumerRecord;
+use crate::sinks::{Ambiguous, JobError, JobErrorKind, JobSink, StatefulJobSink};
+use crate::state::{PersistError, State};
+
+/// The function that gives a job's key.
+type KeyOf<In> = Box<dyn Fn(&ConsumerRecord, &In) -> LedgerKey + Send + Sync>;
+
+/// The function that says whether a record overrules what is parked.
+type Overrules = Box<dyn Fn(&ConsumerRecord) -> bool + Send + Sync>;
+
+/// A job sink that remembers what it has executed. See the [module](super) for what is promised.
+pub struct Ledger<In, Out> {
+    sink: Arc<dyn JobSink<In, Out>>,
+    key: KeyOf<In>,
+    clock: WallClock,
+    ambiguous: Ambiguous,
+    limits: LedgerLimits,
+    overrules: Overrules,
+    observer: Arc<dyn Observer>,
+    attempts: Semaphore,
+    executions: Semaphore,
+    room: Room,
+}
+
+impl<In: Sync, Out> Ledger<In, Out> {
+    /// A ledger around `sink`. Jobs with the same `key` are one job; they must also have the same
+    /// key of the topology's order, or they may be executed at once. `clock` tells the age of
+    /// entries, and nothing else.
+    pub fn new(
+        sink: Arc<dyn JobSink<In, Out>>,
+        key: impl Fn(&ConsumerRecord, &In) -> LedgerKey + Send + Sync + 'static,
+        clock: WallClock,
+        ambiguous: Ambiguous,
+        limits: LedgerLimits,
+    ) -> Self {
+        Self {
+            sink,
+            key: Box::new(key),
+            clock,
+            ambiguous,
+            limits,
+            overrules: Box::new(|_| false),
+            observer: Arc::new(()),
+            attempts: places(limits.attempts_max),
+            executions: places(limits.executions_max),
+            room: Room::default(),
+        }
+    }
+
+    /// Tells an observer what happens.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Executes a parked job again if its record says so: somebody has looked at it.
+    #[must_use]
+    pub fn overruled_by(
+        mut self,
+        overrules: impl Fn(&ConsumerRecord) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.overrules = Box::new(overrules);
+        self
+    }
+
+    /// What is to be done with a job, by its entry: the resends so far if it is to be executed.
+    fn decide(&self, job: &Job<'_>) -> Result<u32, Decided<Out>> {
+        let Some(entry) = job.state.get(&job.key).map(|value| Entry::decode(&value)) else {
+            return Ok(0);
+        };
+        match (entry.outcome, self.ambiguous) {
+            (Outcome::NotExecuted, _) => Ok(entry.resends),
+            (Outcome::Done, _) => {
+                self.observer.on(&Event::Duplicate(job.record));
+                Err(Ok(Recorded::Duplicate { resends: entry.resends }))
+            }
+            (Outcome::Parked, _) if (self.overrules)(job.record) => Ok(entry.resends),
+            (Outcome::Parked, _) => {
+                self.observer.on(&Event::StaysParked(job.record));
+                Err(Err(JobError::ambiguous("it is parked in the ledger").settled()))
+            }
+            (Outcome::Intent, Ambiguous::Resend) => Ok(entry.resends + 1),
+            (Outcome::Intent, Ambiguous::Park) => {
+                let reason = "an attempt was cut off: the ledger has its intent and no outcome";
+                Err(Err(self.park(job, JobError::ambiguous(reason), entry.resends)))
+            }
+        }
+    }
+
+    /// Completes when the attempt's intent is durable.
+    async fn intend(&self, job: &Job<'_>, resends: u32) -> Result<(), JobError> {
+        let state = job.state;
+        let known = state.get(&job.key).map(|value| Entry::decode(&value));
+        let partition = state.partition();
+        let mut pruned = self.room.prune(state, self.age());
+        if known.is_none() && state.len().saturating_sub(pruned) >= self.limits.entries_max {
+            pruned += self.room.prune_when_full(state, self.age());
+            if state.len().saturating_sub(pruned) >= self.limits.entries_max {
+                return Err(self.full(state));
+            }
+        }
+        self.put(job, Outcome::Intent, resends);
+        // From the search to the persist nothing is awaited: see `Room::search`.
+        state.persist().await.map_err(|error| not_recorded(&error))?;
+        if self.room.has_room(partition) {
+            self.observer.on(&Event::HasRoom { partition });
+        }
+        if pruned > 0 {
+            self.observer.on(&Event::Pruned { partition, entries: pruned });
+        }
+        self.observer.on(&Event::Intended { record: job.record, entries: state.len() });
+        if resends > known.map_or(0, |entry| entry.resends) {
+            self.observer.on(&Event::Resent { record: job.record, resends });
+        }
+        Ok(())
+    }
+
+    fn full(&self, state: &State) -> JobError {
+        let (partition, entries) = (state.partition(), state.len());
+        if self.room.is_full(partition) {
+            self.observer.on(&Event::Full { partition, entries });
+        }
+        JobError::unavailable(format!("the ledger of partition {partition} has {entries} entries"))
+    }
+
+    /// Records how an attempt ended. That it was executed, or certainly was not, is durable then;
+    /// the rest is published with the outputs.
+    async fn record(
+        &self,
+        job: &Job<'_>,
+        outcome: Result<Out, JobError>,
+        resends: u32,
+    ) -> Decided<Out> {
+        let error = match outcome {
+            Ok(out) => {
+                self.put(job, Outcome::Done, resends);
+                job.state.persist().await.map_err(|error| not_recorded(&error))?;
+                return Ok(Recorded::Fresh { out, resends });
+            }
+            Err(error) => error,
+        };
+        match (error.kind(), self.ambiguous) {
+            (JobErrorKind::Permanent, _) => job.state.remove(&job.key),
+            (JobErrorKind::Ambiguous, Ambiguous::Resend) => {}
+            (JobErrorKind::Ambiguous, Ambiguous::Park) => {
+                return Err(self.park(job, error, resends));
+            }
+            (JobErrorKind::Transient | JobErrorKind::Unavailable, _) => {
+                self.put(job, Outcome::NotExecuted, resends);
+                job.state.persist().await.map_err(|error| not_recorded(&error))?;
+                self.observer.on(&Event::NotExecuted(job.record));
+            }
+        }
+        Err(error)
+    }
+
+    fn park(&self, job: &Job<'_>, error: JobError, resends: u32) -> JobError {
+        self.put(job, Outcome::Parked, resends);
+        self.observer.on(&Event::Parked(job.record));
+        error.settled()
+    }
+
+    fn put(&self, job: &Job<'_>, outcome: Outcome, resends: u32) {
+        let written_ms = self.age().now_ms;
+        let entry = Entry { outcome, offset: job.record.offset, written_ms, resends };
+        job.state.put(&job.key, &entry.encode());
+    }
+
+    fn age(&self) -> Age {
+        Age { now_ms: milliseconds((self.clock)()), retention: self.limits.retention }
+    }
+}
+
+type Decided<Out> = Result<Recorded<Out>, JobError>;
+
+/// A job that is being looked at.
+struct Job<'a> {
+    key: LedgerKey,
+    record: &'a ConsumerRecord,
+    state: &'a State,
+}
+
+#[async_trait]
+impl<In: Sync, Out: Send> StatefulJobSink<In, Recorded<Out>> for Ledger<In, Out> {
+    /// Executes a job unless the ledger knows better. Dropped after its intent is durable, it
+    /// leaves open whether the job was executed.
+    async fn execute(&self, input: &In, record: &ConsumerRecord, state: &State) -> Decided<Out> {
+        let job = Job { key: (self.key)(record, input), record, state };
+        let _in_use = self.room.hold(state.partition(), job.key);
+        let resends = match self.decide(&job) {
+            Ok(resends) => resends,
+            Err(decided) => return decided,
+        };
+        let _attempt = self.attempts.acquire().await.expect("it is never closed");
+        self.intend(&job, resends).await?;
+        let _execution = self.executions.acquire().await.expect("it is never closed");
+        let outcome = self.sink.execute(input, record).await;
+        self.record(&job, outcome, resends).await
+    }
+
+    /// Pending while the ledger is full, or the job sink is not ready.
+    async fn ready(&self) {
+        self.room.wait().await;
+        self.sink.ready().await;
+    }
+}
+
+fn places(number: usize) -> Semaphore {
+    Semaphore::new(number.clamp(1, Semaphore::MAX_PERMITS))
+}
+
+fn not_recorded(error: &PersistError) -> JobError {
+    JobError::unavailable(format!("the ledger can't be written: {error}"))
+}
+
+fn milliseconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl<In, Out> fmt::Debug for Ledger<In, Out> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger")
+            .field("ambiguous", &self.ambiguous)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

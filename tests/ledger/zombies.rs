@@ -1,0 +1,84 @@
+//! Members that have lost their partitions, or give them up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join;
+use jobstream::sinks::Ambiguous;
+use tokio::time::sleep;
+
+use crate::noting::{Post, ROOMY, broker, outcomes, pair, produce, results, topology};
+use crate::support::{GROUP, JOBS, Task};
+
+const TASKS: u64 = 20;
+
+/// A member that is paused past its session in the middle of its work, and another one.
+async fn paused(policy: Ambiguous) -> (Arc<Post>, Arc<Post>, Vec<String>) {
+    let broker = broker(1);
+    (0..TASKS).for_each(|id| produce(&broker, &Task::new(id).takes(Duration::from_secs(1))));
+    let (zombies, others) = (Post::faithful(), Post::faithful());
+    let topology_of_zombie = topology(&zombies, policy);
+    let topology_of_other = topology(&others, policy);
+    let (zombie, member) = pair(&broker, "zombie");
+    let (other, _) = pair(&broker, "other");
+    let sleeps = async {
+        sleep(Duration::from_millis(3_500)).await;
+        broker.suspend(member);
+        sleep(Duration::from_secs(60)).await;
+        broker.wake(member);
+    };
+    let works = async {
+        sleep(Duration::from_secs(2)).await;
+        topology_of_other.run_worker(&other, broker.caught_up(GROUP, JOBS)).await.unwrap();
+    };
+    let end = sleep(Duration::from_secs(400));
+    let (ended, ((), ())) =
+        join(topology_of_zombie.run_worker(&zombie, end), join(works, sleeps)).await;
+    ended.unwrap();
+    assert!(results(&broker).values().eq(&[1; TASKS as usize]), "{:?}", results(&broker));
+    (zombies, others, outcomes(&broker))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zombie_begins_nothing_that_its_successor_does_not_count() {
+    let (zombies, others, _) = paused(Ambiguous::Resend).await;
+    let (by_zombie, by_other) = (zombies.executions(), others.executions());
+    let both = by_zombie.keys().filter(|id| by_other.contains_key(id)).count() as u64;
+    assert!(by_zombie.len() >= 6 && by_other.len() >= 10, "both have worked");
+    assert!((1..=ROOMY.executions_max as u64).contains(&both), "{both} were executed by both");
+    assert!(both <= others.resends() && others.resends() <= ROOMY.attempts_max as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zombie_and_its_successor_execute_no_job_twice_with_park() {
+    let (zombies, others, outcomes) = paused(Ambiguous::Park).await;
+    let by_other = others.executions();
+    assert!(zombies.executions().keys().all(|id| !by_other.contains_key(id)));
+    let parked = outcomes.iter().filter(|outcome| outcome.ends_with("Ambiguous")).count();
+    assert!((1..=ROOMY.attempts_max).contains(&parked), "{parked} parked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_that_move_between_live_members_leave_nothing_open() {
+    let (broker, post) = (broker(4), Post::faithful());
+    let topology = topology(&post, Ambiguous::Park);
+    let (one, first) = pair(&broker, "one");
+    let (other, second) = pair(&broker, "other");
+    let end = || sleep(Duration::from_secs(60));
+    let both = join(topology.run_worker(&one, end()), topology.run_worker(&other, end()));
+    let partitions = broker.partitions(JOBS);
+    let moves = async {
+        for turn in 0..40 {
+            sleep(Duration::from_millis(500)).await;
+            let to = if turn % 2 == 0 { first } else { second };
+            partitions.iter().for_each(|partition| broker.reassign(GROUP, partition, to));
+            produce(&broker, &Task::new(turn).takes(Duration::from_millis(300)));
+        }
+    };
+    let ((one, other), ()) = join(both, moves).await;
+    assert_eq!((one.unwrap().unfinished, other.unwrap().unfinished), (0, 0));
+    let expected: Vec<_> = (0..40).map(|id| format!("{id} fresh")).collect();
+    let mut found = outcomes(&broker);
+    found.sort_by_key(|outcome| outcome.split(' ').next().and_then(|id| id.parse::<u64>().ok()));
+    assert_eq!(found, expected);
+}
