@@ -135,7 +135,7 @@ fn every_setting_is_documented_once_and_nothing_else_is() {
 #[test]
 fn every_default_is_that_of_the_code() {
     let unset = read_without_files(&[]).unwrap();
-    for Row { name, default, .. } in own_rows() {
+    for Row { name, default, takes, .. } in own_rows() {
         let told = TOLD.iter().find(|(told, ..)| *told == name);
         if let Some((_, words, holds)) = told {
             assert_eq!(default, *words, "{name}");
@@ -152,8 +152,21 @@ fn every_default_is_that_of_the_code() {
             let value = literal(&default).unwrap_or_else(|| panic!("{name}: default {default}"));
             let set = read_without_files(&[(&name, value)]).unwrap();
             assert_eq!(format!("{set:?}"), format!("{unset:?}"), "{name}: {default}");
+            // Otherwise any default would seem to be true.
+            if let Ok(other) = read_without_files(&[(&name, &another(&takes.unwrap(), value))]) {
+                assert_ne!(format!("{other:?}"), format!("{unset:?}"), "{name} has no effect here");
+            }
         }
     }
+}
+
+/// Another value of the kind that a setting takes.
+fn another(takes: &str, value: &str) -> String {
+    if takes.starts_with("a whole number") || takes.starts_with("seconds") {
+        return (value.parse::<f64>().unwrap() + 1.0).to_string();
+    }
+    let mut words = takes.split(" or ");
+    words.find(|word| takes.contains(" or ") && *word != value).unwrap_or("another").to_owned()
 }
 
 /// What `other` is set to, `name` has too.
