@@ -2,4 +2,7 @@
 
 pub mod broker;
 pub mod conformance;
+mod random;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod smtp;

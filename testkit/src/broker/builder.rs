@@ -9,10 +9,11 @@ use jobstream::record::Timestamp;
 use tokio::sync::Notify;
 
 use super::partitioner::Partitioner;
-use super::random::Random;
 use super::state::{State, WallClock};
 use super::transaction::Transactions;
+use super::witness::Witness;
 use super::{Broker, Shared};
+use crate::random::Random;
 
 /// What a broker's wall clock shows where none is given: 2024-01-01T00:00:00Z, standing still.
 pub const DEFAULT_WALL_CLOCK_MS: Timestamp = 1_704_067_200_000;
@@ -26,6 +27,7 @@ pub struct BrokerBuilder {
     session_timeout: Duration,
     transaction_timeout: Duration,
     yields: bool,
+    witness: Option<Arc<dyn Witness>>,
 }
 
 impl BrokerBuilder {
@@ -65,13 +67,19 @@ impl BrokerBuilder {
         self
     }
 
-    /// Lets every operation but joins and fetches yield once before its effect and once after it.
+    /// Lets every operation yield once before its effect and once after it.
     /// A simulation that drops a future at its k-th poll then meets every moment at which a crash
     /// makes a difference, those between the steps of a transaction included.
     #[must_use]
     pub const fn yielding(mut self) -> Self {
         self.yields = true;
         self
+    }
+
+    /// Is [yielding](Self::yielding), and tells `witness` each time.
+    #[must_use]
+    pub fn witnessed_by(self, witness: Arc<dyn Witness>) -> Self {
+        Self { witness: Some(witness), ..self.yielding() }
     }
 
     /// A broker with these settings, and no topics.
@@ -93,7 +101,8 @@ impl BrokerBuilder {
             changed: false,
         };
         let (state, changed) = (Mutex::new(state), Notify::new());
-        Broker { shared: Arc::new(Shared { yields: self.yields, state, changed }) }
+        let Self { yields, witness, .. } = self;
+        Broker { shared: Arc::new(Shared { yields, witness, state, changed }) }
     }
 }
 
@@ -106,6 +115,7 @@ impl Default for BrokerBuilder {
             session_timeout: Duration::from_secs(45),
             transaction_timeout: Duration::from_secs(60),
             yields: false,
+            witness: None,
         }
     }
 }

@@ -11,6 +11,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::consumer::Consumer;
 use super::fetch::{Chunk, Step};
+use super::operation::Operation;
+use super::witness::Moment;
 
 /// Yields what it has fetched, and asks the broker when that is used up or something happened.
 #[derive(Debug)]
@@ -19,12 +21,14 @@ pub(super) struct Events<'a> {
     chunk: Chunk,
     /// Wakes the stream when a session, a transaction or a wait is over.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether it has yielded before the operation that it is about to try.
+    yielded: bool,
     ended: bool,
 }
 
 impl<'a> Events<'a> {
     pub(super) fn new(consumer: &'a Consumer) -> Self {
-        Self { consumer, chunk: Chunk::new(), timer: None, ended: false }
+        Self { consumer, chunk: Chunk::new(), timer: None, yielded: false, ended: false }
     }
 
     fn poll_step(
@@ -33,6 +37,9 @@ impl<'a> Events<'a> {
     ) -> Poll<Option<Result<SourceEvent, SourceError>>> {
         while !self.ended {
             let progress = ready!(coop::poll_proceed(cx));
+            if self.yields_before_next() {
+                return yield_now(cx);
+            }
             let Self { consumer, chunk, .. } = self;
             let step = consumer.broker.with(|state| state.step(consumer.member, chunk, cx.waker()));
             match step {
@@ -47,14 +54,34 @@ impl<'a> Events<'a> {
                     progress.made_progress();
                     return Poll::Ready(Some(Ok(event)));
                 }
+                Step::Joined => {
+                    progress.made_progress();
+                    if consumer.broker.yields_at(Operation::Join, Moment::After) {
+                        return yield_now(cx);
+                    }
+                }
                 Step::Records => {
                     progress.made_progress();
+                    if consumer.broker.yields_at(Operation::Fetch, Moment::After) {
+                        return yield_now(cx);
+                    }
                     let record = self.chunk.pop_front();
                     return Poll::Ready(record.map(|record| Ok(SourceEvent::Record(record))));
                 }
             }
         }
         Poll::Ready(None)
+    }
+
+    /// Whether the next step is an operation before which the broker yields.
+    fn yields_before_next(&mut self) -> bool {
+        let Consumer { broker, member, .. } = self.consumer;
+        if !broker.shared.yields || std::mem::take(&mut self.yielded) {
+            return false;
+        }
+        let next = broker.with(|state| state.next_operation(*member));
+        self.yielded = next.is_some_and(|operation| broker.yields_at(operation, Moment::Before));
+        self.yielded
     }
 
     fn poll_timer(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
@@ -68,6 +95,11 @@ impl<'a> Events<'a> {
         }
         elapsed
     }
+}
+
+fn yield_now<T>(cx: &Context<'_>) -> Poll<T> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 impl Stream for Events<'_> {

@@ -10,23 +10,54 @@ use super::operation::{Fault, Operation};
 impl Broker {
     /// Fails the next `times` operations of this kind, after those that were set before.
     pub fn fail(&self, operation: Operation, times: usize, fault: Fault) {
+        self.set_failures(operation, None, times, fault);
+    }
+
+    /// The same for one member and the sinks beside it. What is set for it comes before what is set
+    /// for all.
+    pub fn fail_member(&self, member: MemberId, operation: Operation, times: usize, fault: Fault) {
+        self.set_failures(operation, Some(member), times, fault);
+    }
+
+    fn set_failures(
+        &self,
+        operation: Operation,
+        member: Option<MemberId>,
+        times: usize,
+        fault: Fault,
+    ) {
         self.change(|state| {
-            let failures = state.failures.entry(operation).or_default();
+            let failures = state.failures.entry((operation, member)).or_default();
             failures.extend(std::iter::repeat_n(fault, times));
         });
     }
 
     /// Lets operations of this kind pend, without effect, until they are released.
     pub fn hold(&self, operation: Operation) {
-        self.change(|state| state.held.insert(operation));
+        self.change(|state| state.held.insert((operation, None)));
     }
 
-    /// Lets held operations go on, and ends the faults that were set for their kind.
+    /// The same for one member and the sinks beside it.
+    pub fn hold_member(&self, member: MemberId, operation: Operation) {
+        self.change(|state| state.held.insert((operation, Some(member))));
+    }
+
+    /// Lets held operations of this kind go on, and ends the faults that were set for it, those of
+    /// single members included.
     pub fn release(&self, operation: Operation) {
         self.change(|state| {
-            state.held.remove(&operation);
-            state.failures.remove(&operation);
+            state.held.retain(|(held, _)| *held != operation);
+            state.failures.retain(|(failing, _), _| *failing != operation);
         });
+    }
+
+    /// Ends everything that was set: failures, held operations, the broker's absence.
+    pub fn heal(&self) {
+        self.change(|state| {
+            state.held.clear();
+            state.failures.clear();
+        });
+        self.start();
     }
 
     /// Takes the broker away: every operation pends, and no session or transaction times out. What

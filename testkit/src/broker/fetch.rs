@@ -19,6 +19,8 @@ pub(super) type Chunk = VecDeque<ConsumerRecord>;
 
 pub(super) enum Step {
     Event(SourceEvent),
+    /// The member is in its group.
+    Joined,
     /// The chunk is filled.
     Records,
     Broken(SourceError),
@@ -55,16 +57,31 @@ impl State {
         member.retry_at = None;
         match member.membership {
             Membership::Left => Step::Ended,
-            Membership::Outside => self.try_join(id, chunk, now),
+            Membership::Outside => self.try_join(id, now),
             Membership::Joined(_) => self.try_fetch(id, chunk, now),
         }
     }
 
-    fn try_join(&mut self, id: MemberId, chunk: &mut Chunk, now: Instant) -> Step {
+    fn try_join(&mut self, id: MemberId, now: Instant) -> Step {
         self.attempt(id, Operation::Join, now).unwrap_or_else(|| {
             self.join(id);
-            self.next_step(id, chunk, now)
+            Step::Joined
         })
+    }
+
+    /// The operation that the next step would try.
+    pub(super) fn next_operation(&self, id: MemberId) -> Option<Operation> {
+        let member = &self.members[id.0];
+        let waits = member.process != Process::Running || self.stopped;
+        let delayed = member.retry_at.is_some_and(|at| at > Instant::now());
+        if waits || delayed || !member.notices.is_empty() {
+            return None;
+        }
+        match member.membership {
+            Membership::Left => None,
+            Membership::Outside => Some(Operation::Join),
+            Membership::Joined(_) => self.next_readable(id).map(|_| Operation::Fetch),
+        }
     }
 
     fn try_fetch(&mut self, id: MemberId, chunk: &mut Chunk, now: Instant) -> Step {

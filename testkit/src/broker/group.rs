@@ -114,9 +114,10 @@ impl Group {
         }
     }
 
-    /// Moves a partition to a member, until the next rebalance.
+    /// Moves a partition to a member, until the next rebalance; nothing moves on its own while an
+    /// eager one is under way.
     pub(super) fn reassign(&mut self, partition: &TopicPartition, to: MemberId) {
-        if self.members.contains_key(&to) {
+        if self.members.contains_key(&to) && !self.waits_for_releases {
             self.target.insert(partition.clone(), to);
         }
     }

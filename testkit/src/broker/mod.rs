@@ -55,7 +55,6 @@ mod member;
 mod operation;
 mod partitioner;
 mod producer;
-mod random;
 mod reads;
 mod sessions;
 mod state;
@@ -63,6 +62,7 @@ mod store;
 mod topic;
 mod transaction;
 mod transactional_producer;
+mod witness;
 
 pub use builder::{BrokerBuilder, DEFAULT_WALL_CLOCK_MS};
 pub use consumer::{Consumer, ConsumerBuilder};
@@ -76,6 +76,7 @@ pub use producer::{ProduceError, Producer};
 pub use store::BrokerStore;
 pub use topic::{DEFAULT_MAX_MESSAGE_BYTES, Retention, TopicOptions};
 pub use transactional_producer::{GroupMetadata, TransactionError, TransactionalProducer};
+pub use witness::{Moment, Witness};
 
 use state::State;
 
@@ -88,6 +89,7 @@ pub struct Broker {
 struct Shared {
     /// Whether operations yield around their effect.
     yields: bool,
+    witness: Option<Arc<dyn Witness>>,
     state: Mutex<State>,
     /// Notified after every change, for whoever waits for a condition.
     changed: Notify,

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::Broker;
 use super::member::{MemberId, Process};
 use super::state::State;
+use super::witness::Moment;
 
 /// How long a client waits before it tries again what failed for now.
 pub(super) const RETRY_BACKOFF: Duration = Duration::from_millis(100);
@@ -83,13 +84,19 @@ impl State {
     /// Decides on an operation of a client, and spends a fault that was set for it.
     pub(super) fn admit(&mut self, operation: Operation, member: Option<MemberId>) -> Admission {
         let runs = member.is_none_or(|id| self.members[id.0].process == Process::Running);
-        if !runs || self.stopped || self.held.contains(&operation) {
+        let is_held = |whose| self.held.contains(&(operation, whose));
+        if !runs || self.stopped || is_held(None) || member.is_some() && is_held(member) {
             return Admission::Waits;
         }
-        match self.failures.get_mut(&operation).and_then(std::collections::VecDeque::pop_front) {
+        let own = member.and_then(|_| self.next_failure(operation, member));
+        match own.or_else(|| self.next_failure(operation, None)) {
             Some(fault) => Admission::Fails(fault.on(operation)),
             None => Admission::Granted,
         }
+    }
+
+    fn next_failure(&mut self, operation: Operation, whose: Option<MemberId>) -> Option<Fault> {
+        self.failures.get_mut(&(operation, whose))?.pop_front()
     }
 }
 
@@ -101,7 +108,7 @@ impl Broker {
         member: Option<MemberId>,
         mut apply: impl FnMut(&mut State) -> T + Send,
     ) -> Result<T, Fault> {
-        self.yield_once().await;
+        self.reach(operation, Moment::Before).await;
         let outcome = loop {
             let changed = self.shared.changed.notified();
             let outcome = self.with(|state| {
@@ -120,12 +127,13 @@ impl Broker {
                 None => changed.await,
             }
         };
-        self.yield_once().await;
+        self.reach(operation, Moment::After).await;
         outcome
     }
 
-    async fn yield_once(&self) {
-        let mut yielded = !self.shared.yields;
+    /// Yields once if the broker yields.
+    async fn reach(&self, operation: Operation, moment: Moment) {
+        let mut yielded = !self.yields_at(operation, moment);
         poll_fn(|cx| {
             if std::mem::replace(&mut yielded, true) {
                 return Poll::Ready(());
@@ -134,6 +142,14 @@ impl Broker {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Tells the witness; says whether whoever is at this moment is to yield once.
+    pub(super) fn yields_at(&self, operation: Operation, moment: Moment) -> bool {
+        if let Some(witness) = &self.shared.witness {
+            witness.on(operation, moment);
+        }
+        self.shared.yields
     }
 
     /// The same, but tries again what fails for now.

@@ -13,9 +13,9 @@ use super::member::{Member, MemberId};
 use super::operation::{Fault, Operation};
 use super::partitioner::Partitioner;
 use super::producer::ProduceError;
-use super::random::Random;
 use super::topic::{Retention, TopicOptions, TopicState, batch_bytes};
 use super::transaction::Transactions;
+use crate::random::Random;
 
 pub(super) type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -30,8 +30,9 @@ pub(super) struct State {
     pub(super) members: Vec<Member>,
     pub(super) sessions: u64,
     pub(super) transactions: Transactions,
-    pub(super) failures: BTreeMap<Operation, VecDeque<Fault>>,
-    pub(super) held: BTreeSet<Operation>,
+    /// Faults by the operation that they hit, of one member or of whoever comes first.
+    pub(super) failures: BTreeMap<(Operation, Option<MemberId>), VecDeque<Fault>>,
+    pub(super) held: BTreeSet<(Operation, Option<MemberId>)>,
     pub(super) stopped: bool,
     /// The streams that wait for something to happen.
     pub(super) parked: BTreeMap<MemberId, Waker>,

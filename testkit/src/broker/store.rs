@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Broker;
 use super::log::{Isolation, Log};
+use super::member::MemberId;
 use super::operation::Operation;
 use super::state::State;
 
@@ -18,11 +19,19 @@ use super::state::State;
 pub struct BrokerStore {
     broker: Broker,
     topic: Topic,
+    member: Option<MemberId>,
 }
 
 impl BrokerStore {
     pub(super) fn new(broker: Broker, topic: Topic) -> Self {
-        Self { broker, topic }
+        Self { broker, topic, member: None }
+    }
+
+    /// Runs in the process of that member: when it is suspended, this pends too.
+    #[must_use]
+    pub const fn beside(mut self, member: MemberId) -> Self {
+        self.member = Some(member);
+        self
     }
 
     async fn perform<T: Send>(
@@ -31,7 +40,7 @@ impl BrokerStore {
         read: impl Fn(&Log) -> T + Send + Sync,
     ) -> Result<T, StoreError> {
         let apply = |state: &mut State| state.log(partition).map(&read);
-        match self.broker.perform_at_last(Operation::Restore, None, apply).await {
+        match self.broker.perform_at_last(Operation::Restore, self.member, apply).await {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(StoreError(format!("{partition}: there is no such partition"))),
             Err(_) => Err(StoreError(format!("{partition}: the reader failed for good"))),

@@ -1,0 +1,116 @@
+//! What must hold of mails, beside what must hold of any job.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jobstream::record::ConsumerRecord;
+use jobstream::sinks::JobErrorKind;
+use jobstream_testkit::simulation::{History, Place, What};
+use jobstream_testkit::smtp::SmtpServer;
+use mailjob::topology::Topics;
+
+use crate::jobs::number;
+
+/// How often each job's mail has arrived.
+fn mails(server: &SmtpServer) -> BTreeMap<u64, u64> {
+    let mut mails = BTreeMap::new();
+    for mail in server.inbox().mails() {
+        let number = mail.subject().and_then(|subject| subject.parse().ok());
+        *mails.entry(number.expect("the number of its job")).or_default() += 1;
+    }
+    mails
+}
+
+/// What came of the executions of one job.
+#[derive(Debug, Default)]
+struct Executions {
+    accepted: u64,
+    /// Ambiguous, or dropped while they were under way.
+    in_doubt: u64,
+}
+
+fn executions(history: &History) -> BTreeMap<u64, Executions> {
+    let mut executions: BTreeMap<u64, Executions> = BTreeMap::new();
+    let number = |place: &Place| history.input(&place.partition, place.offset).and_then(number);
+    for entry in &history.entries {
+        match &entry.what {
+            What::Executed(place, error) => {
+                let of_job = executions.entry(number(place).unwrap()).or_default();
+                of_job.accepted += u64::from(error.is_none());
+                of_job.in_doubt += u64::from(*error == Some(JobErrorKind::Ambiguous));
+            }
+            What::Cancelled(place) => {
+                executions.entry(number(place).unwrap()).or_default().in_doubt += 1;
+            }
+            _ => {}
+        }
+    }
+    executions
+}
+
+/// A mail arrives once for each execution that ended with it accepted, and at most once more for
+/// each whose end nobody knows; what was refused or not sent has brought none.
+pub(crate) fn mails_are_accounted_for(
+    history: &History,
+    server: &SmtpServer,
+) -> Result<(), String> {
+    let (mails, executions) = (mails(server), executions(history));
+    let unasked = mails.keys().find(|number| !executions.contains_key(number));
+    if let Some(number) = unasked {
+        return Err(format!("job {number} was never executed, and there is a mail of it"));
+    }
+    for (number, Executions { accepted, in_doubt }) in executions {
+        let found = mails.get(&number).copied().unwrap_or_default();
+        if !(accepted..=accepted + in_doubt).contains(&found) {
+            return Err(format!(
+                "job {number}: found {found} mails, expected {accepted}, and {in_doubt} more at \
+                 most"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A result with `Status` 4 has its mail in the inbox, under the Message-ID that it names; what a
+/// server never takes has no mail.
+pub(crate) fn results_are_true(history: &History, server: &SmtpServer) -> Result<(), String> {
+    let inbox = server.inbox().mails();
+    let ids: BTreeSet<_> = inbox.iter().filter_map(|mail| mail.message_id()).collect();
+    for result in results(history) {
+        let id = result.headers.get("job-message-id").map(|id| String::from_utf8_lossy(id));
+        let id = id.as_deref().map(|id| id.trim_matches(['<', '>']));
+        let is_accepted = header(result, "job-outcome") == "accepted";
+        if is_accepted && !id.is_some_and(|id| ids.contains(id)) {
+            return Err(format!("found no mail {id:?} for result {:?}", number(result)));
+        }
+        let never = matches!(number(result).unwrap() % 16, 3 | 7 | 9 | 11);
+        if is_accepted && never {
+            return Err(format!(
+                "result {:?} is accepted, and the server refuses it",
+                number(result)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Mails of one job are equal byte for byte, whoever sends them.
+pub(crate) fn mails_are_repeatable(_: &History, server: &SmtpServer) -> Result<(), String> {
+    let mut first = BTreeMap::new();
+    for mail in server.inbox().mails() {
+        let id = mail.message_id().map(str::to_owned).ok_or("a mail has no Message-ID")?;
+        let raw = first.entry(id.clone()).or_insert_with(|| mail.raw.clone());
+        if *raw != mail.raw {
+            return Err(format!("two mails {id} differ"));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn results(history: &History) -> impl Iterator<Item = &ConsumerRecord> {
+    history.outputs.get(&Topics::default().results).into_iter().flatten()
+}
+
+pub(crate) fn header(record: &ConsumerRecord, name: &str) -> String {
+    let value = record.headers.get(name).map(|value| value.to_vec()).unwrap_or_default();
+    String::from_utf8(value).unwrap()
+}

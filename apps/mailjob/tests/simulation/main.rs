@@ -1,0 +1,15 @@
+//! The shipping mail topology with the real mail sink, under faults of every kind: crashes at every
+//! effect, zombies, rebalances, a broker and a mail server that misbehave.
+//!
+//! `SIMULATION_SCHEDULES=20000 cargo test --release -p mailjob --test simulation -- --nocapture`
+//! searches for longer; `SIMULATION_SEED` is where it begins.
+#![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
+#![expect(clippy::print_stdout, reason = "a search shows its figures")]
+
+mod invariants;
+mod jobs;
+mod misfortunes;
+mod outside;
+mod promises;
+mod regressions;
+mod search;

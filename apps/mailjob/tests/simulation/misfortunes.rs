@@ -1,0 +1,51 @@
+//! What the mail server can do, at every command.
+
+use std::time::Duration;
+
+use jobstream_testkit::simulation::Search;
+use jobstream_testkit::smtp::{Act, Misfortune, Moment, SmtpServer};
+
+const MOMENTS: [Moment; 8] = [
+    Moment::Connect,
+    Moment::Ehlo,
+    Moment::Mail,
+    Moment::Rcpt,
+    Moment::Data,
+    Moment::Body { octets: 20 },
+    Moment::Dot,
+    Moment::Rset,
+];
+
+fn acts() -> [Act; 11] {
+    let reply = |code| Act::Reply { code, text: "as the schedule wants it".to_owned() };
+    [
+        reply(421),
+        reply(452),
+        reply(554),
+        Act::DisconnectBefore,
+        Act::DisconnectAfter,
+        Act::AcceptThenDisconnect,
+        Act::Stall,
+        Act::AcceptThenStall,
+        Act::SplitReply,
+        Act::Delay(Duration::from_secs(2)),
+        Act::Delay(Duration::from_secs(6)),
+    ]
+}
+
+/// Adds each act at each moment, to strike once, at the next occasion.
+pub(crate) fn with_misfortunes(mut search: Search<SmtpServer>) -> Search<SmtpServer> {
+    for moment in MOMENTS {
+        for act in acts() {
+            let name: &'static str = match &act {
+                Act::Reply { code, .. } => format!("{code} at {moment:?}").leak(),
+                act => format!("{act:?} at {moment:?}").leak(),
+            };
+            search = search.misfortune(name, move |server: &SmtpServer| {
+                let once = Misfortune::at(moment).times(1).then(act.clone());
+                server.misfortunes().push(once);
+            });
+        }
+    }
+    search
+}

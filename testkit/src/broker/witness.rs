@@ -1,0 +1,18 @@
+//! Who is told of every operation, so that a simulation can crash its client at each of them.
+
+use super::operation::Operation;
+
+/// Which side of its effect an operation is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Moment {
+    /// The effect has not happened.
+    Before,
+    /// The effect has happened, or has failed; who asked for it has not been told.
+    After,
+}
+
+/// Is told of the operations on a broker.
+pub trait Witness: Send + Sync {
+    /// The client that is being polled has come to this moment of an operation, and yields.
+    fn on(&self, operation: Operation, moment: Moment);
+}

@@ -1,0 +1,27 @@
+//! What the scheduler needs to know of what it runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jobstream::record::{Topic, TopicPartition};
+
+use super::history::Who;
+use super::scheduler::Life;
+
+/// The members and the outside of one run.
+pub(super) trait Cast {
+    /// Begins a life of a member.
+    fn start(&self, who: Who) -> Life;
+
+    /// The members' group and the topic of their jobs.
+    fn input(&self) -> (Arc<str>, Topic);
+
+    /// The offset that is next in each partition of the outputs' topics.
+    fn output_ends(&self) -> BTreeMap<TopicPartition, i64>;
+
+    /// Lets a misfortune of the outside strike.
+    fn misfortune(&self, name: &'static str);
+
+    /// Ends the misfortunes of the outside.
+    fn heal(&self);
+}

@@ -1,0 +1,157 @@
+//! Faults, and when they strike.
+
+use std::fmt;
+
+use super::world::Effect;
+use crate::broker::{self, Moment, Operation};
+
+/// When a fault strikes. Each does so at most once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// At this poll of the scheduler, whoever is polled.
+    Step(u64),
+    /// Instead of this poll of a member, counted from 0 over all its lives.
+    Poll {
+        /// The member.
+        member: usize,
+        /// Its poll.
+        poll: u64,
+    },
+    /// When a member has come to this moment of an effect for the nth time.
+    Effect {
+        /// The member.
+        member: usize,
+        /// The effect's name.
+        effect: Effect,
+        /// From 1, over all its lives.
+        nth: u64,
+        /// Before the effect or after it.
+        moment: Moment,
+    },
+}
+
+impl Trigger {
+    /// The fault, at this time.
+    pub const fn then(self, fault: Fault) -> Planned {
+        Planned { at: self, fault }
+    }
+}
+
+/// What can go wrong. What lasts, lasts for a number of polls of the scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A member's future is dropped; another is started later.
+    Crash {
+        /// The member.
+        member: usize,
+        /// When it is started again.
+        restart_after_steps: u64,
+    },
+    /// A member is shut down as by SIGTERM, and another is started later.
+    Stop {
+        /// The member.
+        member: usize,
+        /// When it is started again, at the earliest.
+        restart_after_steps: u64,
+    },
+    /// A member is not polled, as after SIGSTOP. Its session runs out if it lasts.
+    Pause {
+        /// The member.
+        member: usize,
+        /// For how long.
+        steps: u64,
+    },
+    /// A member's session is ended by the broker.
+    Expire {
+        /// The member.
+        member: usize,
+    },
+    /// A partition of the jobs' topic is moved to a member.
+    Move {
+        /// The partition.
+        partition: i32,
+        /// Who gets it.
+        to: usize,
+    },
+    /// Operations fail.
+    Fail {
+        /// Whose; `None` is whoever comes first.
+        member: Option<usize>,
+        /// Which.
+        operation: Operation,
+        /// How many.
+        times: usize,
+        /// How.
+        how: broker::Fault,
+    },
+    /// Operations of a kind hang.
+    Hang {
+        /// Whose; `None` is everyone's.
+        member: Option<usize>,
+        /// Which.
+        operation: Operation,
+        /// For how long.
+        steps: u64,
+    },
+    /// The broker is away.
+    Away {
+        /// For how long.
+        steps: u64,
+    },
+    /// The wall clock jumps.
+    ClockJump {
+        /// Forward, or backward.
+        milliseconds: i64,
+    },
+    /// A misfortune of the outside, by the name under which the search knows it.
+    Outside(&'static str),
+}
+
+/// A fault and its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// When it strikes.
+    pub at: Trigger,
+    /// What it is.
+    pub fault: Fault,
+}
+
+/// As it is written in Rust.
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Effect { member, effect, nth, moment } => write!(
+                f,
+                "Trigger::Effect {{ member: {member}, effect: {effect:?}, nth: {nth}, \
+                 moment: Moment::{moment:?} }}"
+            ),
+            other => write!(f, "Trigger::{other:?}"),
+        }
+    }
+}
+
+/// As it is written in Rust.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fail { member, operation, times, how } => write!(
+                f,
+                "Fault::Fail {{ member: {member:?}, operation: Operation::{operation:?}, \
+                 times: {times}, how: broker::Fault::{how:?} }}"
+            ),
+            Self::Hang { member, operation, steps } => write!(
+                f,
+                "Fault::Hang {{ member: {member:?}, operation: Operation::{operation:?}, \
+                 steps: {steps} }}"
+            ),
+            other => write!(f, "Fault::{other:?}"),
+        }
+    }
+}
+
+/// As it is written in Rust.
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.then({})", self.at, self.fault)
+    }
+}

@@ -1,0 +1,243 @@
+//! What happened in a run, in order.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jobstream::position::Position;
+use jobstream::record::{ConsumerRecord, Generation, Topic, TopicPartition};
+use jobstream::sinks::JobErrorKind;
+use jobstream::topology::{Fate, Limits};
+
+use super::fault::Fault;
+use super::setup::Delivery;
+use super::world::Effect;
+use crate::broker::Moment;
+
+/// A member, and how often it has been started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Who {
+    /// The member's number, from 0.
+    pub member: usize,
+    /// Its life, from 1: a restart begins the next one.
+    pub life: u32,
+}
+
+/// A record under the assignment in which it was read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Its partition.
+    pub partition: TopicPartition,
+    /// The assignment, counted by the member.
+    pub generation: Generation,
+    /// Its offset.
+    pub offset: i64,
+}
+
+impl From<&ConsumerRecord> for Place {
+    fn from(record: &ConsumerRecord) -> Self {
+        let ConsumerRecord { partition, generation, offset, .. } = record;
+        Self { partition: partition.clone(), generation: *generation, offset: *offset }
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// When, by tokio's clock, since the run began.
+    pub at: Duration,
+    /// At which poll of the scheduler.
+    pub step: u64,
+    /// The member to which it happened.
+    pub who: Option<Who>,
+    /// What.
+    pub what: What,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// A member begins to run.
+    Started,
+    /// Its future was dropped.
+    Crashed,
+    /// It is not polled any more.
+    Paused,
+    /// It is polled again.
+    Woken,
+    /// It is asked to shut down.
+    Stopping,
+    /// Its run has ended, with so many records left unfinished.
+    Stopped {
+        /// How many.
+        unfinished: usize,
+    },
+    /// Its run has ended with an error.
+    Broke(String),
+    /// A fault of the schedule.
+    Fault(Fault),
+    /// From here on no fault comes.
+    Healed,
+    /// It is at a moment of an effect.
+    Effect(Effect, Moment),
+    /// A partition is assigned.
+    Assigned(TopicPartition, Generation),
+    /// A partition is asked back.
+    Revoked(TopicPartition),
+    /// It has learnt that a partition is gone.
+    Lost(TopicPartition),
+    /// It has given a partition up.
+    Released(TopicPartition),
+    /// So many records of a drained partition are left unfinished.
+    CutOff(TopicPartition, usize),
+    /// A record was taken in.
+    Fetched(Place),
+    /// A record was passed over, since a former owner had finished it.
+    AlreadyFinished(Place),
+    /// An execution begins.
+    Began(Place),
+    /// An execution has ended.
+    Executed(Place, Option<JobErrorKind>),
+    /// An execution was dropped.
+    Cancelled(Place),
+    /// A record has met its fate.
+    Finished(Place, Fate),
+    /// A batch of so many outputs was acknowledged.
+    Published(usize),
+    /// A batch was not published.
+    PublishFailed(String),
+    /// Positions were not committed.
+    CommitFailed(String),
+    /// Source or sink were not closed.
+    CloseFailed(String),
+    /// The group's position is another one.
+    Committed(Commit),
+}
+
+/// A position that the broker has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Its position.
+    pub position: Position,
+    /// Of the outputs' partitions, the offsets that were next then.
+    pub ends: BTreeMap<TopicPartition, i64>,
+}
+
+/// What happened in one run, and what it has left behind.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// Everything that happened, in order.
+    pub entries: Vec<Entry>,
+    /// The records that were to be worked on, by partition and offset.
+    pub inputs: Vec<ConsumerRecord>,
+    /// The outputs of committed transactions, and those without a transaction, by topic.
+    pub outputs: BTreeMap<Topic, Vec<ConsumerRecord>>,
+    /// All outputs, aborted and open transactions included.
+    pub uncommitted_outputs: BTreeMap<Topic, Vec<ConsumerRecord>>,
+    /// The changes of keyed state that a `read_committed` reader sees.
+    pub state: Vec<ConsumerRecord>,
+    /// How outputs and positions become durable.
+    pub delivery: Delivery,
+    /// The limits of every member.
+    pub limits: Limits,
+    /// The most attempts that a job has in one assignment.
+    pub attempts_max: Option<u32>,
+    /// Whether, without faults, everything came to rest.
+    pub settled: bool,
+    pub(super) identity: Identity,
+}
+
+/// What a record is known by, as input and as output; `None` is one without an output.
+pub type Identity = fn(&ConsumerRecord) -> Option<Bytes>;
+
+impl History {
+    /// What a record is known by.
+    pub fn identity(&self, record: &ConsumerRecord) -> Option<Bytes> {
+        (self.identity)(record)
+    }
+
+    /// The input at a place.
+    pub fn input(&self, partition: &TopicPartition, offset: i64) -> Option<&ConsumerRecord> {
+        let at = |record: &ConsumerRecord| {
+            record.partition.cmp(partition).then_with(|| record.offset.cmp(&offset))
+        };
+        let index = self.inputs.binary_search_by(at).ok()?;
+        self.inputs.get(index)
+    }
+
+    /// What happened to members, in order, without the broker's and the schedule's doings.
+    pub fn of_members(&self) -> impl Iterator<Item = (Who, &Entry)> {
+        self.entries.iter().filter_map(|entry| Some((entry.who?, entry)))
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "member {}.{}", self.member, self.life)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{} (assignment {})", self.partition, self.offset, self.generation)
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = self.who.map_or_else(|| "world".to_owned(), |who| who.to_string());
+        let at = self.at.as_secs_f64();
+        write!(f, "{at:>9.3} s  step {:>5}  {who:<12} {}", self.step, self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started => f.write_str("starts"),
+            Self::Crashed => f.write_str("CRASHES"),
+            Self::Paused => f.write_str("PAUSED"),
+            Self::Woken => f.write_str("woken"),
+            Self::Stopping => f.write_str("is asked to stop"),
+            Self::Stopped { unfinished } => write!(f, "has stopped, {unfinished} unfinished"),
+            Self::Broke(error) => write!(f, "has ended: {error}"),
+            Self::Fault(fault) => write!(f, "FAULT {fault}"),
+            Self::Healed => f.write_str("no fault from here on"),
+            Self::Effect(name, Moment::Before) => write!(f, "... {name}"),
+            Self::Effect(name, Moment::After) => write!(f, "{name} done"),
+            Self::Assigned(partition, generation) => {
+                write!(f, "assigned {partition} (assignment {generation})")
+            }
+            Self::Revoked(partition) => write!(f, "asked for {partition}"),
+            Self::Lost(partition) => write!(f, "lost {partition}"),
+            Self::Released(partition) => write!(f, "released {partition}"),
+            Self::CutOff(partition, unfinished) => write!(f, "cut off {unfinished} of {partition}"),
+            Self::Fetched(place) => write!(f, "took in {place}"),
+            Self::AlreadyFinished(place) => write!(f, "passed over {place}"),
+            Self::Began(place) => write!(f, "executes {place}"),
+            Self::Executed(place, None) => write!(f, "executed {place}"),
+            Self::Executed(place, Some(kind)) => write!(f, "failed {place}: {kind:?}"),
+            Self::Cancelled(place) => write!(f, "dropped the execution of {place}"),
+            Self::Finished(place, fate) => write!(f, "finished {place}: {fate:?}"),
+            Self::Published(outputs) => write!(f, "published {outputs} outputs"),
+            Self::PublishFailed(error) => write!(f, "did not publish: {error}"),
+            Self::CommitFailed(error) => write!(f, "did not commit: {error}"),
+            Self::CloseFailed(error) => write!(f, "did not close: {error}"),
+            Self::Committed(Commit { partition, position, .. }) => {
+                let above: Vec<_> = position.finished_above().collect();
+                write!(f, "COMMITTED {partition} up to {}", position.frontier())?;
+                if above.is_empty() { Ok(()) } else { write!(f, " and {above:?}") }
+            }
+        }
+    }
+}
+
+/// The whole timeline, a line for everything that happened.
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.entries.iter().try_for_each(|entry| writeln!(f, "{entry}"))
+    }
+}

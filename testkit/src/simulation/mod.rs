@@ -1,0 +1,86 @@
+//! Simulation: searches for a schedule of faults that breaks a promise of a job executor.
+//!
+//! ```text
+//!            seed ──▶ schedule of faults ──┐
+//!                                          ▼
+//!  workload ──▶ broker ──▶ members, polled one at a time ──▶ outputs, commits, effects
+//!                                          │                          │
+//!                                          ▼                          ▼
+//!                                       history ──▶ invariants ──▶ report, or what is broken
+//! ```
+//!
+//! The members run the topology that ships, on the in-memory [`Broker`](crate::broker::Broker). Every
+//! effect (each operation of the broker, each execution, whatever else is declared as one) yields
+//! once before and once after it happens. A seeded scheduler polls whoever can go on, one at a time; a
+//! crash drops a member's future where it stands. Tokio's clock stands still while anyone can go
+//! on. So a run is a function of its seed and its schedule, and what breaks is replayed at will.
+//!
+//! A search takes a topology for each life of a member, the jobs, and what must hold:
+//!
+//! ```
+//! use jobstream::codec::Json;
+//! use jobstream::record::{ConsumerRecord, ProducerRecord};
+//! use jobstream::sinks::{JobError, JobSink};
+//! use jobstream::topology::{Executed, Topology};
+//! use jobstream_testkit::simulation::{Member, Search};
+//!
+//! struct Double;
+//!
+//! #[async_trait::async_trait]
+//! impl JobSink<u32, u32> for Double {
+//!     async fn execute(&self, number: &u32, _: &ConsumerRecord) -> Result<u32, JobError> {
+//!         Ok(number * 2)
+//!     }
+//! }
+//!
+//! let report = Search::new(|member: &Member| {
+//!     Topology::builder("dead-letters")
+//!         .decode(Json::<u32>::new())
+//!         .execute(member.watched(Double))
+//!         .encode(|_: &ConsumerRecord, executed: Executed<u32, u32>| {
+//!             let input = executed.input.to_string();
+//!             Ok(vec![ProducerRecord::to("doubled").key(input).value("done")])
+//!         })
+//! })
+//! .workload("numbers", 2, |_| (0..10).map(number).collect())
+//! .outputs("doubled", 2)
+//! .outputs("dead-letters", 1)
+//! .identified_by(|record| record.key.clone())
+//! .schedules(20)
+//! .run()
+//! .unwrap_or_else(|broken| panic!("{broken}"));
+//! assert_eq!(report.schedules, 20);
+//!
+//! fn number(number: u32) -> ProducerRecord {
+//!     ProducerRecord::to("numbers").key(number.to_string()).value(number.to_string())
+//! }
+//! ```
+//!
+//! The promises of jobstream that hold for any job sink are judged by themselves, see
+//! [`invariants`]. After the faults comes a time without any, in which everything must come to rest.
+
+mod actor;
+mod cast;
+mod fault;
+mod history;
+pub mod invariants;
+mod member;
+mod report;
+mod run;
+mod schedule;
+mod scheduler;
+mod search;
+mod setup;
+mod stream;
+mod world;
+
+pub use fault::{Fault, Planned, Trigger};
+pub use history::{Commit, Entry, History, Identity, Place, What, Who};
+pub use member::Member;
+pub use report::{Broken, Report};
+pub use schedule::Schedule;
+pub use scheduler::{BETWEEN_EFFECTS, Crashes};
+pub use search::Search;
+pub use setup::Delivery;
+pub use stream::SmtpStream;
+pub use world::{Effect, World, effect_of};

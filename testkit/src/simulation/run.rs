@@ -1,0 +1,250 @@
+//! One run: a schedule played out in a world of its own.
+#![expect(clippy::future_not_send, reason = "a run stays on the thread of its search")]
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use jobstream::record::{ProducerRecord, Topic, TopicPartition};
+use jobstream::sinks::Sink;
+use jobstream::state::Store;
+use jobstream::topology::{Event, Worker};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::cast::Cast;
+use super::history::{History, Who};
+use super::member::{Member, told};
+use super::schedule::Schedule;
+use super::scheduler::{Crashes, Life, Scheduler};
+use super::search::Search;
+use super::setup::{Delivery, GROUP, Setup};
+use super::world::World;
+use crate::broker::{Broker, Isolation};
+use crate::random::Random;
+
+/// How long nobody goes on before the scheduler looks whether a fault is due.
+const IDLE: Duration = Duration::from_secs(1);
+/// Between two looks whether everything has come to rest, in polls of the scheduler.
+const LOOK_STEPS: u64 = 8;
+/// Records that a consumer takes of one partition before the next has its turn.
+const POLL_RECORDS: usize = 4;
+
+/// What came of a run.
+pub(super) struct Outcome<O> {
+    pub(super) history: History,
+    pub(super) outside: Arc<O>,
+    pub(super) steps: u64,
+    /// The polls of each member while there were faults.
+    pub(super) polls: Vec<u64>,
+    pub(super) crashes: Crashes,
+}
+
+/// How many polls of the scheduler a run may take with faults, and after them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) with_faults: u64,
+    pub(super) without_faults: u64,
+}
+
+struct Stage<'a, O> {
+    search: &'a Search<O>,
+    world: World,
+    broker: Broker,
+    outside: Arc<O>,
+    protocol_seed: u64,
+}
+
+impl<O: Send + Sync + 'static> Search<O> {
+    /// Plays a schedule.
+    pub(super) fn play(&self, seed: u64, schedule: &Schedule, patience: Patience) -> Outcome<O> {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build();
+        let runtime = runtime.expect("a runtime without a thread or a socket");
+        runtime.block_on(async {
+            let world = World::new(seed);
+            let broker = self.setup.broker(&world);
+            let outside = Arc::new((self.outside)(&world));
+            let stage = Stage { search: self, world, broker, outside, protocol_seed: seed };
+            stage.play(schedule, patience).await
+        })
+    }
+}
+
+impl<O: Send + Sync + 'static> Stage<'_, O> {
+    async fn play(self, schedule: &Schedule, patience: Patience) -> Outcome<O> {
+        let produced = self.produce();
+        let members = self.search.setup.members;
+        let (world, broker) = (self.world.clone(), self.broker.clone());
+        let planned = schedule.faults.clone();
+        let mut scheduler = Scheduler::new(world, broker, &self, members, planned);
+        let rests = || produced.load(Ordering::Acquire) && self.has_caught_up();
+        until(&mut scheduler, patience.with_faults, |_| rests()).await;
+        let polls = scheduler.polls();
+        scheduler.heal();
+        let last = scheduler.step() + patience.without_faults;
+        let settled = until(&mut scheduler, last, |_| rests()).await;
+        scheduler.stop_all();
+        let last = scheduler.step() + patience.without_faults;
+        let stopped = until(&mut scheduler, last, Scheduler::have_all_stopped).await;
+        let steps = scheduler.step();
+        let crashes = std::mem::take(&mut scheduler.crashes);
+        drop(scheduler);
+        let history = self.history(settled && stopped);
+        Outcome { history, outside: self.outside, steps, polls, crashes }
+    }
+
+    fn has_caught_up(&self) -> bool {
+        self.broker.has_caught_up(GROUP, &self.search.setup.input)
+    }
+
+    /// Half of the jobs are there from the beginning; the others come in handfuls.
+    fn produce(&self) -> Arc<AtomicBool> {
+        let mut jobs = (self.search.setup.jobs)(self.world.seed());
+        let later = jobs.split_off(jobs.len() / 2);
+        let produce = |broker: &Broker, record: ProducerRecord| {
+            let appended = broker.produce(record);
+            appended.unwrap_or_else(|error| panic!("the workload does not fit: {error}"));
+        };
+        jobs.into_iter().for_each(|record| produce(&self.broker, record));
+        let done = Arc::new(AtomicBool::new(false));
+        let (broker, is_done) = (self.broker.clone(), done.clone());
+        let mut random = Random::seeded(!self.world.seed());
+        self.world.spawn(async move {
+            for record in later {
+                if random.below(6) == 0 {
+                    sleep(Duration::from_millis(random.next() % 800)).await;
+                }
+                produce(&broker, record);
+            }
+            is_done.store(true, Ordering::Release);
+        });
+        done
+    }
+
+    fn history(&self, settled: bool) -> History {
+        let Setup { input, outputs, state, delivery, limits, attempts_max, identity, .. } =
+            &self.search.setup;
+        let read = |isolation| -> BTreeMap<Topic, Vec<_>> {
+            let topics = outputs.keys();
+            topics.map(|topic| (topic.clone(), self.broker.records(topic, isolation))).collect()
+        };
+        let committed = Isolation::ReadCommitted;
+        History {
+            entries: std::mem::take(&mut self.world.state().entries),
+            inputs: self.broker.records(input, committed),
+            outputs: read(committed),
+            uncommitted_outputs: read(Isolation::ReadUncommitted),
+            state: state.iter().flat_map(|t| self.broker.records(t, committed)).collect(),
+            delivery: *delivery,
+            limits: *limits,
+            attempts_max: *attempts_max,
+            settled,
+            identity: *identity,
+        }
+    }
+}
+
+/// Lets the scheduler go on until the condition holds, or until a step; says which.
+async fn until<'a>(
+    scheduler: &mut Scheduler<'a>,
+    last_step: u64,
+    condition: impl Fn(&Scheduler<'a>) -> bool,
+) -> bool {
+    loop {
+        for _ in 0..LOOK_STEPS {
+            step(scheduler).await;
+        }
+        if condition(scheduler) {
+            return true;
+        }
+        if scheduler.step() > last_step {
+            return false;
+        }
+    }
+}
+
+/// One poll, or the idle time. The runtime has its turn before it completes, so that whoever is
+/// polled has all of tokio's budget.
+async fn step(scheduler: &mut Scheduler<'_>) {
+    let mut idle = pin!(sleep(IDLE));
+    let mut polled = false;
+    poll_fn(|cx: &mut Context<'_>| {
+        if polled {
+            return Poll::Ready(());
+        }
+        if scheduler.poll_step(cx).is_ready() {
+            polled = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        idle.as_mut().poll(cx)
+    })
+    .await;
+}
+
+impl<O: Send + Sync + 'static> Cast for Stage<'_, O> {
+    fn start(&self, who: Who) -> Life {
+        let setup = &self.search.setup;
+        let consumer = self.broker.consumer(GROUP, [setup.input.clone()]);
+        let protocol = Setup::protocol(self.protocol_seed);
+        let consumer = consumer.max_poll_records(POLL_RECORDS).protocol(protocol);
+        let (source, sink): (_, Box<dyn Sink>) = match setup.delivery {
+            Delivery::AtLeastOnce => {
+                let source = consumer.build();
+                let sink = self.broker.producer().beside(source.member());
+                (source, Box::new(sink))
+            }
+            Delivery::ExactlyOnce => {
+                let (source, sink) = consumer.exactly_once(format!("member-{}", who.member));
+                (source, Box::new(sink))
+            }
+        };
+        let (world, outside) = (self.world.clone(), self.outside.clone());
+        let topology = (self.search.topology)(&Member { who, world, outside });
+        let world = self.world.clone();
+        let observer = move |event: &Event<'_>| {
+            if let Some(what) = told(event) {
+                world.note(Some(who), what);
+            }
+        };
+        let topology = topology
+            .with_limits(setup.limits)
+            .with_seed(self.world.seed())
+            .with_observer(Arc::new(observer));
+        let (id, (stop, mut stopped)) = (source.member(), watch::channel(false));
+        let store = setup.state.clone().map(|topic| self.broker.store(topic).beside(id));
+        let store = store.map(|store| Box::new(store) as Box<dyn Store>);
+        let worker = Worker { source: Box::new(source), sink, store };
+        let run = async move {
+            let shutdown = async {
+                // The sender is dropped only with this future.
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            topology.run_worker(&worker, shutdown).await
+        };
+        Life { run: Box::pin(run), id, stop }
+    }
+
+    fn input(&self) -> (Arc<str>, Topic) {
+        (GROUP.into(), self.search.setup.input.clone())
+    }
+
+    fn output_ends(&self) -> BTreeMap<TopicPartition, i64> {
+        self.search.setup.output_ends(&self.broker)
+    }
+
+    fn misfortune(&self, name: &'static str) {
+        let misfortune = self.search.misfortunes.iter().find(|(known, _)| *known == name);
+        let (_, strike) = misfortune.unwrap_or_else(|| panic!("no misfortune is named {name:?}"));
+        strike(&self.outside);
+    }
+
+    fn heal(&self) {
+        (self.search.heal)(&self.outside);
+    }
+}

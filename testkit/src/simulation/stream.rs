@@ -1,0 +1,125 @@
+//! An in-memory connection on which every write is an effect.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+
+use super::world::{Effect, World};
+use crate::broker::Moment;
+use crate::smtp::SmtpServer;
+
+/// What fits into each direction of a connection, in octets.
+const DUPLEX_OCTETS: usize = 64 * 1024;
+
+/// The commands, and what a write that begins with one is called. Any other write is text.
+const EFFECTS: [(&[u8], Effect); 6] = [
+    (b"EHLO", "smtp EHLO"),
+    (b"MAIL", "smtp MAIL"),
+    (b"RCPT", "smtp RCPT"),
+    (b"DATA", "smtp DATA"),
+    (b"RSET", "smtp RSET"),
+    (b"NOOP", "smtp NOOP"),
+];
+const TEXT: Effect = "smtp text";
+
+/// A client's side of a connection to the fake SMTP server. A write yields once before its octets
+/// are there for the server and once after; it is an effect, called by its first command, or
+/// `smtp text` for a mail. QUIT, after which nobody waits, yields not.
+pub struct SmtpStream {
+    inner: DuplexStream,
+    world: World,
+    write: Write,
+}
+
+/// How far the write under way is.
+#[derive(Clone, Copy, Debug)]
+enum Write {
+    None,
+    /// It has yielded before.
+    Reached(Effect),
+    /// So many octets are written, and it has yielded after that.
+    Written(usize),
+}
+
+impl SmtpStream {
+    /// Connects to a server that is part of the outside. The server's side is polled by the
+    /// scheduler and outlives a crash of the client.
+    pub fn connect(world: &World, server: &SmtpServer) -> Self {
+        let (client, side) = duplex(DUPLEX_OCTETS);
+        world.spawn(server.serve(side));
+        Self { inner: client, world: world.clone(), write: Write::None }
+    }
+
+    /// The effects that its writes can be.
+    pub fn effects() -> impl Iterator<Item = Effect> {
+        EFFECTS.iter().map(|(_, effect)| *effect).chain([TEXT])
+    }
+}
+
+fn effect(octets: &[u8]) -> Effect {
+    let named = EFFECTS.iter().find(|(command, _)| octets.starts_with(command));
+    named.map_or(TEXT, |(_, effect)| effect)
+}
+
+impl AsyncRead for SmtpStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for SmtpStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if octets.starts_with(b"QUIT") {
+            return Pin::new(&mut self.inner).poll_write(cx, octets);
+        }
+        match self.write {
+            Write::None => {
+                let effect = effect(octets);
+                self.write = Write::Reached(effect);
+                self.world.tell(effect, Moment::Before);
+            }
+            Write::Reached(effect) => {
+                let written = ready!(Pin::new(&mut self.inner).poll_write(cx, octets));
+                self.world.tell(effect, Moment::After);
+                match written {
+                    Ok(written) => self.write = Write::Written(written),
+                    Err(error) => {
+                        self.write = Write::None;
+                        return Poll::Ready(Err(error));
+                    }
+                }
+            }
+            Write::Written(written) => {
+                self.write = Write::None;
+                return Poll::Ready(Ok(written));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+impl fmt::Debug for SmtpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SmtpStream").field("write", &self.write).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,160 @@
+//! The world of one run: its clocks, its generator, and the effects that happen in it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jobstream::record::Timestamp;
+use tokio::time::Instant;
+
+use super::history::{Entry, What, Who};
+use crate::broker::{DEFAULT_WALL_CLOCK_MS, Moment, Operation, Witness};
+use crate::random::Random;
+
+/// What an effect is called: `publish`, `commit`, `smtp MAIL`, or what a job sink calls its own.
+pub type Effect = &'static str;
+
+/// A handle to the world of one run; clones share it.
+#[derive(Clone)]
+pub struct World {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    seed: u64,
+    started: Instant,
+    state: Mutex<State>,
+}
+
+/// What has happened, and what the scheduler must hear of.
+pub(super) struct State {
+    pub(super) random: Random,
+    pub(super) step: u64,
+    /// Who is being polled.
+    pub(super) turn: Option<Who>,
+    /// The moments at which who was polled last is suspended.
+    pub(super) reached: Vec<(Effect, Moment)>,
+    /// How often each member came to each moment.
+    pub(super) counts: BTreeMap<(usize, Effect, Moment), u64>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) spawned: Vec<BoxFuture<'static, ()>>,
+    pub(super) clock_jumps_ms: i64,
+}
+
+impl World {
+    /// A world that begins now, by tokio's clock.
+    pub(super) fn new(seed: u64) -> Self {
+        let state = State {
+            random: Random::seeded(seed),
+            step: 0,
+            turn: None,
+            reached: Vec::new(),
+            counts: BTreeMap::new(),
+            entries: Vec::new(),
+            spawned: Vec::new(),
+            clock_jumps_ms: 0,
+        };
+        let shared = Shared { seed, started: Instant::now(), state: Mutex::new(state) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The seed of the run.
+    pub fn seed(&self) -> u64 {
+        self.shared.seed
+    }
+
+    /// Time since the run began, by tokio's clock: it advances only when nobody can go on.
+    pub fn elapsed(&self) -> Duration {
+        self.shared.started.elapsed()
+    }
+
+    /// The wall clock, in milliseconds since 1970. Faults make it jump.
+    pub fn wall_clock(&self) -> Timestamp {
+        let elapsed_ms = i64::try_from(self.elapsed().as_millis()).unwrap_or(i64::MAX);
+        DEFAULT_WALL_CLOCK_MS + elapsed_ms + self.state().clock_jumps_ms
+    }
+
+    /// Lets a future of the outside (a server's side of a connection) run until it ends. It is
+    /// polled by the scheduler like the members, and does not crash with them.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.state().spawned.push(Box::pin(future));
+    }
+
+    /// Performs an effect, and yields once before and once after it: a crash can come at both
+    /// moments, and others can come in between. Dropped, the effect has happened or not.
+    pub async fn effect<T>(&self, name: Effect, effect: impl Future<Output = T>) -> T {
+        self.reach(name, Moment::Before).await;
+        let outcome = effect.await;
+        self.reach(name, Moment::After).await;
+        outcome
+    }
+
+    async fn reach(&self, name: Effect, moment: Moment) {
+        let mut yielded = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            self.tell(name, moment);
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Notes that who is being polled is at a moment of an effect, at which it yields.
+    pub(super) fn tell(&self, name: Effect, moment: Moment) {
+        let mut state = self.state();
+        state.reached.push((name, moment));
+        if let Some(Who { member, .. }) = state.turn {
+            *state.counts.entry((member, name, moment)).or_default() += 1;
+        }
+        let turn = state.turn;
+        self.push(&mut state, turn, What::Effect(name, moment));
+    }
+
+    /// Notes something in the history.
+    pub(super) fn note(&self, who: Option<Who>, what: What) {
+        self.push(&mut self.state(), who, what);
+    }
+
+    fn push(&self, state: &mut State, who: Option<Who>, what: What) {
+        let (at, step) = (self.elapsed(), state.step);
+        state.entries.push(Entry { at, step, who, what });
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Witness for World {
+    fn on(&self, operation: Operation, moment: Moment) {
+        self.tell(effect_of(operation), moment);
+    }
+}
+
+/// What a broker's operation is called as an effect.
+pub const fn effect_of(operation: Operation) -> Effect {
+    match operation {
+        Operation::Join => "join",
+        Operation::Fetch => "fetch",
+        Operation::Restore => "restore",
+        Operation::BeginTransaction => "begin",
+        Operation::Publish => "publish",
+        Operation::Commit => "commit",
+        Operation::EndTransaction => "end",
+        Operation::Release => "release",
+        Operation::Leave => "leave",
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("seed", &self.shared.seed).finish_non_exhaustive()
+    }
+}
