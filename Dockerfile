@@ -1,17 +1,38 @@
-# The mail service. The builder has the C toolchain, make and Perl that librdkafka and OpenSSL need;
-# the runtime has glibc, authorities' certificates and a user that is not root, and no shell.
-FROM rust:1.95.0-bookworm AS build
+# The services. The builder has the C toolchain, make and Perl that librdkafka and OpenSSL need; the
+# runtime has glibc, authorities' certificates and a user that is not root, and no shell. Nothing is
+# written to the root file system: run it read-only.
+#
+#   docker build --target mailjob .    the mail service, also without --target
+#   docker build --target pizza .      the pizza shop; its orders are in /data, a volume
+FROM rust:1.95.0-bookworm AS source
 WORKDIR /src
 COPY . .
+
+FROM source AS build-mailjob
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --locked --release --bin mailjob \
     && cp target/release/mailjob /mailjob
 
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM source AS build-pizza
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --locked --release --bin pizza \
+    && cp target/release/pizza /pizza \
+    && mkdir /data
+
+FROM gcr.io/distroless/cc-debian12:nonroot AS pizza
+WORKDIR /data
+COPY --from=build-pizza --chown=nonroot:nonroot /data /data
+COPY --from=build-pizza /pizza /usr/local/bin/pizza
+VOLUME /data
+ENTRYPOINT ["/usr/local/bin/pizza"]
+CMD ["all"]
+
+FROM gcr.io/distroless/cc-debian12:nonroot AS mailjob
 WORKDIR /app
 COPY .env.topics .
-COPY --from=build /mailjob /usr/local/bin/mailjob
+COPY --from=build-mailjob /mailjob /usr/local/bin/mailjob
 # Reaches Kafka and the mail server, and asks for the topics.
 HEALTHCHECK --interval=60s --timeout=30s --start-period=60s --start-interval=5s \
     CMD ["/usr/local/bin/mailjob", "check"]

@@ -183,6 +183,11 @@ impl<'a> Variables<'a> {
         self.values.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
     }
 
+    /// The names that were asked for, in order, whether they have a value or not.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.borrow().iter().cloned().collect()
+    }
+
     /// The names that begin with one of the prefixes and that nobody has asked for.
     pub fn unknown(&self, prefixes: &[&str]) -> Vec<String> {
         let asked = self.asked.borrow();

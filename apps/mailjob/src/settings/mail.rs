@@ -41,7 +41,7 @@ pub(super) fn read(
     }
     match MailSink::new(&config) {
         Ok(_) => Ok(config),
-        Err(error) => Err(refused(&error)),
+        Err(error) => Err(refused(variables, &error)),
     }
 }
 
@@ -119,7 +119,7 @@ fn allowed_from_domains(variables: &Variables<'_>, domain: Option<&str>) -> Vec<
 }
 
 /// The same refusal with the names of variables.
-fn refused(error: &ConfigError) -> SettingsError {
+fn refused(variables: &Variables<'_>, error: &ConfigError) -> SettingsError {
     match error {
         ConfigError::Host { found } => {
             SettingsError::invalid("MAIL_SERVER_HOST", found, "a host's name or an IP address")
@@ -127,11 +127,13 @@ fn refused(error: &ConfigError) -> SettingsError {
         ConfigError::MailFrom { found, error } => {
             SettingsError::invalid("MAIL_FROM", found, format!("an address: {error}"))
         }
-        ConfigError::AllowedFromDomain { found, error } => SettingsError::invalid(
-            "MAIL_ALLOWED_FROM_DOMAINS",
-            found,
-            format!("domains, separated by commas: {error}"),
-        ),
+        ConfigError::AllowedFromDomain { found, error } => {
+            let (name, expected) = match variables.text("MAIL_ALLOWED_FROM_DOMAINS") {
+                Some(_) => ("MAIL_ALLOWED_FROM_DOMAINS", "domains, separated by commas"),
+                None => ("EMAIL_DOMAIN", "a domain"),
+            };
+            SettingsError::invalid(name, found, format!("{expected}: {error}"))
+        }
         ConfigError::EhloName { found } => {
             SettingsError::invalid("MAIL_FROM", found, "a domain in ASCII after the '@'")
         }

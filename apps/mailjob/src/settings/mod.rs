@@ -60,15 +60,31 @@ impl Settings {
         environment: &BTreeMap<String, String>,
         read: ReadFile<'_>,
     ) -> Result<Self, SettingsError> {
+        Self::of(&Variables::read(environment, read)?)
+    }
+
+    /// The names that [`read`](Self::read) looks for, in order: every setting there is, without
+    /// the properties of Kafka that are not set.
+    ///
+    /// # Errors
+    /// As those of `read`: nothing is looked for behind what ends it.
+    pub fn names(
+        environment: &BTreeMap<String, String>,
+        read: ReadFile<'_>,
+    ) -> Result<Vec<String>, SettingsError> {
         let variables = Variables::read(environment, read)?;
+        Self::of(&variables).map(|_| variables.asked())
+    }
+
+    fn of(variables: &Variables<'_>) -> Result<Self, SettingsError> {
         let mut warnings = Vec::new();
         let mut settings = Self {
-            log: LogSettings::read(&variables)?,
-            kafka: KafkaSettings::read(&variables, GROUP)?,
-            topics: TopicSettings::read(&variables)?,
-            job: JobSettings::read(&variables)?,
-            mail: mail::read(&variables, &mut warnings)?,
-            metrics_address: metrics::address(&variables)?,
+            log: LogSettings::read(variables)?,
+            kafka: KafkaSettings::read(variables, GROUP)?,
+            topics: TopicSettings::read(variables)?,
+            job: JobSettings::read(variables)?,
+            mail: mail::read(variables, &mut warnings)?,
+            metrics_address: metrics::address(variables)?,
             warnings,
         };
         let unknown = variables.unknown(&PREFIXES);

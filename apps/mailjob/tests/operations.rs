@@ -1,0 +1,229 @@
+//! `docs/operations.md` and the code say the same of every setting.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+
+use mailjob::settings::{Settings, SettingsError};
+
+const DOCUMENT: &str = include_str!("../../../docs/operations.md");
+const KAFKA_CONFIG: &str = include_str!("../../../src/kafka/config.rs");
+
+/// The least with which the service starts.
+const LEAST: [(&str, &str); 3] =
+    [("KAFKA_BROKERS", "kafka:9092"), ("MAIL_SERVER_HOST", "mail"), ("MAIL_FROM", "a@b.example")];
+
+/// No value of anything but a text: it has a space.
+const NONSENSE: &str = "? ?";
+
+/// Whether settings that nobody has set hold a default that the document tells in words.
+type Holds = fn(&Settings) -> bool;
+
+/// What the document tells in words, and how it is seen.
+const TOLD: [(&str, &str, Holds); 12] = [
+    ("EMAIL_DOMAIN", "none", |s| s.mail.allowed_from_domains.is_empty()),
+    ("EMAIL_SERVICE_PORT", "none", |s| s.metrics_port.is_none()),
+    ("ENVIRONMENT", "none", |s| s.log.environment.is_none()),
+    ("INSTANCE_ID", "none", |s| s.job.instance_id.is_none()),
+    ("JOB_IN_FLIGHT", "8192, of which 1024 execute or wait", |s| {
+        let limits = s.job.limits;
+        (limits.in_flight_records, limits.executing_records) == (8192, 1024)
+    }),
+    ("MAIL_RATE", "none", |s| s.mail.mails_per_second_max.is_none()),
+    ("MAIL_TLS_CA_FILE", "none", |s| s.mail.tls_ca_pem.is_none()),
+    ("SMTP_LOGIN", "none", |s| s.mail.login.is_none()),
+    ("SMTP_PASSWORD", "none", |s| s.mail.login.is_none()),
+    ("SMTP_USER", "none", |s| s.mail.login.is_none()),
+    ("MAIL_FROM", "formed of `SMTP_USER` and `EMAIL_DOMAIN`", |_| {
+        let formed = [("MAIL_FROM", ""), ("SMTP_USER", "u"), ("EMAIL_DOMAIN", "d.example")];
+        read(&formed).unwrap().mail.mail_from == "u@d.example"
+    }),
+    ("KAFKA_MAX_POLL_INTERVAL_MS", "`300000`", |_| {
+        read(&[("DRAIN_TIMEOUT", "299.9")]).is_ok() && read(&[("DRAIN_TIMEOUT", "300")]).is_err()
+    }),
+];
+
+/// A line of the document's tables of settings.
+#[derive(Debug)]
+struct Row {
+    name: String,
+    default: String,
+    /// What is expected, in the words of a refusal; none for properties of Kafka.
+    takes: Option<String>,
+    unit: String,
+}
+
+/// The environment in which these are set beside the least, or instead of it.
+fn environment(more: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let pairs = LEAST.iter().chain(more);
+    pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    match path.to_str().unwrap() {
+        "./.env.topics" => Ok(b"TOPIC_JOB_RUN_RESULT=from-the-file\n".to_vec()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+fn read(more: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    Settings::read(&environment(more), &read_file)
+}
+
+/// Reads with no topics file to hide defaults.
+fn read_without_files(more: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    Settings::read(&environment(more), &|_| Err(io::ErrorKind::NotFound.into()))
+}
+
+/// The lines of each table whose first column is `setting`; a line that names two is two rows.
+fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut columns: Option<Vec<&str>> = None;
+    for line in DOCUMENT.lines() {
+        let Some(line) = line.strip_prefix("| ") else {
+            columns = columns.filter(|_| line.starts_with("|-"));
+            continue;
+        };
+        let cells: Vec<_> = line.trim_end_matches('|').split('|').map(str::trim).collect();
+        let Some(columns) = &columns else {
+            columns = Some(cells);
+            continue;
+        };
+        if columns[0] != "setting" {
+            continue;
+        }
+        let cell = |name: &str| columns.iter().position(|it| *it == name).map(|at| cells[at]);
+        for name in cells[0].split(", ") {
+            rows.push(Row {
+                name: name.trim_matches('`').to_owned(),
+                default: cell("default").unwrap().to_owned(),
+                takes: cell("takes").map(str::to_owned),
+                unit: cell("unit").unwrap().to_owned(),
+            });
+        }
+    }
+    rows
+}
+
+/// Those of the service's own settings, without the files of secrets.
+fn own_rows() -> Vec<Row> {
+    let is_file = |name: &str| name.starts_with("SMTP_") && name.ends_with("_FILE");
+    rows().into_iter().filter(|row| row.takes.is_some() && !is_file(&row.name)).collect()
+}
+
+/// The text of a value in backticks.
+fn literal(cell: &str) -> Option<&str> {
+    let text = cell.strip_prefix('`')?.strip_suffix('`')?;
+    (!text.contains('`')).then_some(text)
+}
+
+#[test]
+fn every_setting_is_documented_once_and_nothing_else_is() {
+    let read = Settings::names(&environment(&[]), &read_file).unwrap();
+    let read: BTreeSet<_> = read.into_iter().collect();
+    let rows = rows();
+    let documented: BTreeSet<_> = rows.iter().map(|row| row.name.clone()).collect();
+    assert_eq!(documented.len(), rows.len(), "a setting is documented twice");
+    let is_ours = |row: &&Row| row.takes.is_some() || read.contains(&row.name);
+    let ours: BTreeSet<_> = rows.iter().filter(is_ours).map(|row| row.name.clone()).collect();
+    assert_eq!(ours, read);
+    assert!(read.len() > 35, "{read:?}");
+}
+
+#[test]
+fn every_default_is_that_of_the_code() {
+    let unset = read_without_files(&[]).unwrap();
+    for Row { name, default, takes, .. } in own_rows() {
+        let told = TOLD.iter().find(|(told, ..)| *told == name);
+        if let Some((_, words, holds)) = told {
+            assert_eq!(default, *words, "{name}");
+            assert!(holds(&unset), "{name}: its default is not {default}");
+        } else if default == "required" {
+            let error = read(&[(&name, "")]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{name}: found nothing")), "{error}");
+        } else if let Some(other) = default.strip_prefix("as ") {
+            assert_follows(&name, literal(other).unwrap());
+        } else if name == "TOPICS_FILE" {
+            let named = read(&[(&name, literal(&default).unwrap())]).unwrap();
+            assert_eq!(format!("{named:?}"), format!("{:?}", read(&[]).unwrap()), "{name}");
+        } else {
+            let value = literal(&default).unwrap_or_else(|| panic!("{name}: default {default}"));
+            let set = read_without_files(&[(&name, value)]).unwrap();
+            assert_eq!(format!("{set:?}"), format!("{unset:?}"), "{name}: {default}");
+            // Otherwise any default would seem to be true.
+            if let Ok(other) = read_without_files(&[(&name, &another(&takes.unwrap(), value))]) {
+                assert_ne!(format!("{other:?}"), format!("{unset:?}"), "{name} has no effect here");
+            }
+        }
+    }
+}
+
+/// Another value of the kind that a setting takes.
+fn another(takes: &str, value: &str) -> String {
+    if takes.starts_with("a whole number") || takes.starts_with("seconds") {
+        return (value.parse::<f64>().unwrap() + 1.0).to_string();
+    }
+    let mut words = takes.split(" or ");
+    words.find(|word| takes.contains(" or ") && *word != value).unwrap_or("another").to_owned()
+}
+
+/// What `other` is set to, `name` has too.
+fn assert_follows(name: &str, other: &str) {
+    let value = if other == "EMAIL_DOMAIN" { "d.example" } else { "7" };
+    let followed = read(&[(other, value)]).unwrap();
+    let set = read(&[(other, value), (name, value)]).unwrap();
+    assert_eq!(format!("{set:?}"), format!("{followed:?}"), "{name} as {other}");
+    let own = if other == "EMAIL_DOMAIN" { "e.example" } else { "8" };
+    let own = read(&[(other, value), (name, own)]).unwrap();
+    assert_ne!(format!("{own:?}"), format!("{followed:?}"), "{name} has no effect");
+}
+
+#[test]
+fn what_a_setting_takes_is_what_a_refusal_expects() {
+    for Row { name, takes, .. } in own_rows() {
+        let takes = takes.unwrap();
+        let login = [("SMTP_USER", "u"), ("SMTP_PASSWORD", "p"), (name.as_str(), NONSENSE)];
+        match read(&login) {
+            Ok(_) => assert_eq!(takes, "text", "{name}"),
+            Err(error) => {
+                let text = error.to_string();
+                let expected = format!("{name}: found {NONSENSE:?}, expected {takes}");
+                assert!(text.starts_with(&expected), "{name}: {takes}\n{text}");
+                let rest = &text[expected.len()..];
+                assert!(rest.is_empty() || rest.starts_with(':'), "{name}: {takes}\n{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_number_has_a_unit_and_nothing_else_has() {
+    for Row { name, takes, unit, .. } in own_rows() {
+        let takes = takes.unwrap();
+        let is_port = name.ends_with("_PORT");
+        let is_number = takes.starts_with("a whole number") && !is_port;
+        assert_eq!(unit == "s", takes.starts_with("seconds"), "{name}: unit {unit}");
+        assert_eq!(!unit.is_empty(), is_number || unit == "s", "{name}: unit {unit}");
+    }
+}
+
+#[test]
+fn the_properties_of_kafka_with_a_default_of_ours_are_documented() {
+    let given: BTreeSet<_> = KAFKA_CONFIG
+        .lines()
+        .take_while(|line| !line.contains("cfg(test)"))
+        .filter(|line| !line.contains(".set("))
+        .flat_map(|line| line.split("(\"").skip(1))
+        .filter_map(|rest| rest.split_once("\", \""))
+        .filter_map(|(name, rest)| Some((name, rest.split_once("\")")?.0)))
+        .map(|(name, value)| {
+            let name = name.to_ascii_uppercase().replace('.', "_");
+            (format!("KAFKA_{name}"), format!("`{value}`"))
+        })
+        .collect();
+    let properties = rows().into_iter().filter(|row| row.takes.is_none());
+    let documented: BTreeSet<_> = properties.map(|row| (row.name, row.default)).collect();
+    assert_eq!(documented, given);
+}
