@@ -1,4 +1,5 @@
 //! The mail executor: takes e-mail jobs from a topic, sends the mails and reports the results.
 
+pub mod resolution;
 pub mod settings;
 pub mod topology;

@@ -10,6 +10,8 @@ use jobstream::sinks::smtp::Accepted;
 use jobstream::sinks::{JobError, JobErrorKind, JobSink};
 use jobstream::topology::{Executed, Retry, Topology};
 
+use crate::resolution::{JOB_ORIGIN, Resolving};
+
 /// The stage that skips jobs which are not to be run: `Status` 0, 4 or 5.
 pub const SKIPPED_STATUS: &str = "status";
 /// The stage that skips jobs which are no e-mails.
@@ -44,7 +46,7 @@ pub fn topology(topics: &Topics, sink: Arc<dyn JobSink<Job, Accepted>>, retry: R
         .decode(JobCodec)
         .filter(SKIPPED_STATUS, Job::is_runnable)
         .filter(SKIPPED_TYPE, Job::is_email)
-        .execute(sink)
+        .execute(Arc::new(Resolving::new(sink)))
         .ordered_by(Job::id)
         .retry(retry)
         .encode(move |record: &ConsumerRecord, executed| {
@@ -80,10 +82,20 @@ fn headers(record: &ConsumerRecord, executed: &Executed<Job, Accepted>) -> Heade
     headers.set("job-attempts", executed.attempts.to_string());
     headers.set("job-outcome", Bytes::from_static(outcome(&executed.outcome).as_bytes()));
     match &executed.outcome {
+        // A job that was settled by hand has none.
+        Ok(accepted) if accepted.message_id.is_empty() => {}
         Ok(accepted) => headers.set("job-message-id", accepted.message_id.clone()),
         Err(error) => headers.set("job-error", error.reason().to_owned()),
     }
+    if is_ambiguous(&executed.outcome) {
+        headers.set(JOB_ORIGIN, format!("{}@{}", record.partition, record.offset));
+    }
     headers
+}
+
+/// Whether nobody knows what became of it; a person then decides, and must find it.
+fn is_ambiguous(outcome: &Result<Accepted, JobError>) -> bool {
+    outcome.as_ref().is_err_and(|error| error.kind() == JobErrorKind::Ambiguous)
 }
 
 /// The value of `job-outcome`.
