@@ -8,6 +8,7 @@
 //! ```
 
 mod broker_faults;
+mod dead_letters;
 #[path = "../../../../tests/kafka_broker/mod.rs"]
 mod kafka_broker;
 mod kill;
@@ -17,6 +18,7 @@ mod log_lines;
 mod login;
 mod mail_server;
 mod members;
+mod parked;
 #[path = "../../../../testkit/tests/smtp/postfix.rs"]
 #[expect(clippy::unwrap_used, reason = "a test that waits for Postfix")]
 mod postfix;
