@@ -94,3 +94,61 @@ impl fmt::Debug for Resolving {
         f.debug_struct("Resolving").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jobstream::codec::Codec as _;
+    use jobstream::job::JobCodec;
+    use jobstream::record::{Headers, TopicPartition};
+    use jobstream::sinks::JobErrorKind;
+
+    /// Says that it was asked.
+    struct Asked;
+
+    #[async_trait]
+    impl JobSink<Job, Accepted> for Asked {
+        async fn execute(&self, _: &Job, _: &ConsumerRecord) -> Result<Accepted, JobError> {
+            Err(JobError::transient("asked"))
+        }
+    }
+
+    async fn outcome(resolution: Option<&'static str>) -> Result<Accepted, JobError> {
+        let value = Some(r#"{"Id":"a","Status":3}"#.into());
+        let job = JobCodec.decode(value.as_ref()).unwrap();
+        let mut headers = Headers::new();
+        resolution.into_iter().for_each(|value| headers.set(JOB_RESOLUTION, value));
+        let record = ConsumerRecord {
+            partition: TopicPartition::new("jobs", 0),
+            offset: 0,
+            generation: 1,
+            timestamp: None,
+            key: None,
+            value,
+            headers,
+        };
+        Resolving::new(Arc::new(Asked)).execute(&job, &record).await
+    }
+
+    #[tokio::test]
+    async fn what_was_settled_is_not_executed() {
+        assert_eq!(outcome(Some("accepted")).await.unwrap().message_id, "");
+        let rejected = outcome(Some("rejected")).await.unwrap_err();
+        assert_eq!(rejected.kind(), JobErrorKind::Permanent);
+        assert_eq!(rejected.reason(), "settled as rejected");
+    }
+
+    #[tokio::test]
+    async fn everything_else_is_executed() {
+        for resolution in [None, Some("resend"), Some("Accepted"), Some("")] {
+            assert_eq!(outcome(resolution).await.unwrap_err().reason(), "asked", "{resolution:?}");
+        }
+    }
+
+    #[test]
+    fn every_decision_has_its_own_name() {
+        for (resolution, name) in Resolution::ALL {
+            assert_eq!(resolution.name(), name);
+        }
+    }
+}

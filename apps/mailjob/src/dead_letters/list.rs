@@ -30,6 +30,9 @@ pub(super) async fn run(brokers: &Brokers, args: &ListArgs) -> Result<(), Operat
             break;
         }
     }
+    if view.left == args.limit.get() {
+        drop(writeln!(anstream::stderr(), "no dead letter is one of these"));
+    }
     Ok(())
 }
 

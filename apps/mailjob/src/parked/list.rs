@@ -31,6 +31,9 @@ pub(super) async fn run(brokers: &Brokers, args: &ListArgs) -> Result<(), Operat
             false => table.row(&mut out, cells(parked).each_ref().map(String::as_str))?,
         }
     }
+    if found.is_empty() {
+        drop(writeln!(anstream::stderr(), "no job is parked"));
+    }
     if found.len() > args.limit.get() {
         let (limit, all) = (args.limit, found.len());
         // Where standard error can't be written, the list is what it is all the same.
