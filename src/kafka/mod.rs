@@ -15,6 +15,8 @@ mod config;
 mod error;
 mod exactly_once;
 mod observer;
+mod reader;
+mod redrive;
 mod topics;
 mod transactions;
 
@@ -24,5 +26,12 @@ pub(crate) use error::{commit_error, is_too_large};
 pub use exactly_once::{ExactlyOnceSink, exactly_once};
 pub(crate) use observer::Told;
 pub use observer::{ErrorKind, KafkaEvent, KafkaObserver, LogLevel};
+pub use reader::{PartitionRange, TopicReader};
+pub use redrive::{Redrive, RedriveError, RunPosition};
 pub use topics::{NewTopic, TopicError, TopicState, Topics};
 pub(crate) use transactions::Transactions;
+
+/// The version of librdkafka that is beneath, such as `2.12.1`.
+pub fn librdkafka_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}

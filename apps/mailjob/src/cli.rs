@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::dead_letters::DeadLettersCommand;
+use crate::manual;
+use crate::parked::ParkedCommand;
+
 const DEMO_EXAMPLES: &str = "\
 Examples:
   mailjob demo
@@ -28,7 +32,7 @@ Examples:
 
 /// Takes e-mail jobs from Kafka, sends them by SMTP and reports the results.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, long_version = manual::version(), about, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -48,6 +52,30 @@ pub(crate) enum Command {
     /// Produce jobs to TOPIC_JOB_RUN, each with its Id as key
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(SubmitArgs),
+    /// Look at what could not be worked on, and send it back to its topic
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+    /// Decide about jobs of which nobody knows whether their mail was sent
+    #[command(subcommand)]
+    Parked(ParkedCommand),
+    /// Write completions for a shell to standard output
+    Completions(CompletionsArgs),
+    /// Write the man pages to a folder, one of the program and one of each command
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The folder, made if it is missing
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]

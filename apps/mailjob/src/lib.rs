@@ -1,5 +1,6 @@
 //! The mail executor: takes e-mail jobs from a topic, sends the mails and reports the results.
 
 pub mod metrics;
+pub mod resolution;
 pub mod settings;
 pub mod topology;

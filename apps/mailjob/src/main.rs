@@ -3,12 +3,17 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use jobstream_service::EXIT_FAILURE;
+use jobstream_service::{EXIT_FAILURE, EXIT_USAGE};
 
 mod check;
 mod cli;
+mod dead_letters;
 mod demo;
+mod json_line;
 mod log;
+mod manual;
+mod operations;
+mod parked;
 mod service;
 mod submit;
 
@@ -33,6 +38,16 @@ fn main() -> ExitCode {
         cli::Command::Submit(args) => {
             runtime.block_on(submit::run(&args)).map_err(|error| fail(error.exit_code(), &error))
         }
+        cli::Command::DeadLetters(command) => runtime
+            .block_on(dead_letters::run(&command))
+            .map_err(|error| fail(error.exit_code(), &error)),
+        cli::Command::Parked(command) => {
+            runtime.block_on(parked::run(&command)).map_err(|error| fail(error.exit_code(), &error))
+        }
+        cli::Command::Completions(args) => {
+            manual::completions(&args).map_err(|error| fail(EXIT_FAILURE, &error))
+        }
+        cli::Command::Man(args) => manual::man(&args).map_err(|error| fail(EXIT_USAGE, &error)),
     };
     ended.err().unwrap_or(ExitCode::SUCCESS)
 }

@@ -11,6 +11,8 @@ use jobstream::sinks::smtp::Accepted;
 use jobstream::sinks::{Ambiguous, JobError, JobErrorKind, JobSink};
 use jobstream::topology::{Decoding, Executed, Executes, Identity, Retry, Stage, Topology};
 
+use crate::resolution::{JOB_ORIGIN, Resolution, Resolving};
+
 /// The stage that skips jobs which are not to be run: `Status` 0, 4 or 5.
 pub const SKIPPED_STATUS: &str = "status";
 /// The stage that skips jobs which are no e-mails.
@@ -38,13 +40,9 @@ impl Default for Topics {
     }
 }
 
-/// The header of a job that somebody has looked at: it is executed also if the ledger has parked
-/// it.
-pub const RESOLUTION: &str = "job-resolution";
-
 /// The mail executor over a job sink: the mail sink, or whatever takes its place in a test.
 pub fn topology(topics: &Topics, sink: Arc<dyn JobSink<Job, Accepted>>, retry: Retry) -> Topology {
-    end(topics, begin(topics).execute(sink), retry)
+    end(topics, begin(topics).execute(Arc::new(Resolving::new(sink))), retry)
 }
 
 /// The mail executor over a job sink with a ledger around it: the same stages, with state.
@@ -57,7 +55,7 @@ pub fn topology_with_ledger(
 }
 
 /// The ledger of mail jobs: those with the same `Id` and `ScheduleTime` are one, as they have the
-/// same `Message-ID`.
+/// same `Message-ID`. What a person has decided about a parked one overrules it.
 pub fn ledger(
     sink: Arc<dyn JobSink<Job, Accepted>>,
     clock: WallClock,
@@ -65,8 +63,8 @@ pub fn ledger(
     limits: LedgerLimits,
 ) -> Ledger<Job, Accepted> {
     let key = |_: &ConsumerRecord, job: &Job| job.name_hash();
-    Ledger::new(sink, key, clock, ambiguous, limits)
-        .overruled_by(|record| record.headers.get(RESOLUTION).is_some())
+    Ledger::new(Arc::new(Resolving::new(sink)), key, clock, ambiguous, limits)
+        .overruled_by(|record| Resolution::of(record).is_some())
 }
 
 /// The stages before the execution.
@@ -172,7 +170,8 @@ fn headers<Out: Success>(record: &ConsumerRecord, executed: &Executed<Job, Out>)
     headers.set("job-outcome", Bytes::from_static(outcome(&executed.outcome).as_bytes()));
     match &executed.outcome {
         Ok(success) => {
-            if let Some(accepted) = success.accepted() {
+            // A job that was settled by hand has no mail.
+            if let Some(accepted) = success.accepted().filter(|a| !a.message_id.is_empty()) {
                 headers.set("job-message-id", accepted.message_id.clone());
             }
             if success.resends() > 0 {
@@ -181,7 +180,15 @@ fn headers<Out: Success>(record: &ConsumerRecord, executed: &Executed<Job, Out>)
         }
         Err(error) => headers.set("job-error", error.reason().to_owned()),
     }
+    if is_ambiguous(&executed.outcome) {
+        headers.set(JOB_ORIGIN, format!("{}@{}", record.partition, record.offset));
+    }
     headers
+}
+
+/// Whether nobody knows what became of it; a person then decides, and must find it.
+fn is_ambiguous<Out>(outcome: &Result<Out, JobError>) -> bool {
+    outcome.as_ref().is_err_and(|error| error.kind() == JobErrorKind::Ambiguous)
 }
 
 /// The value of `job-outcome`.

@@ -13,7 +13,8 @@ use jobstream::sinks::smtp::Accepted;
 use jobstream::sinks::{Ambiguous, JobError, JobSink};
 use jobstream::topology::{Retry, Worker};
 use jobstream_testkit::broker::{Broker, Isolation};
-use mailjob::topology::{RESOLUTION, Topics, ledger, topology_with_ledger};
+use mailjob::resolution::JOB_RESOLUTION;
+use mailjob::topology::{Topics, ledger, topology_with_ledger};
 
 const GROUP: &str = "mailers";
 const LEDGER: &str = "topic-job-run-ledger";
@@ -42,7 +43,7 @@ async fn outcomes(ambiguous: Ambiguous, jobs: &[(&str, bool)]) -> Vec<String> {
         let value = format!(r#"{{"Id":"1","ScheduleTime":"{time}","Status":2}}"#);
         let mut record = ProducerRecord::to(topics.jobs.clone()).value(value);
         if *is_resolved {
-            record.headers.set(RESOLUTION, "resend");
+            record.headers.set(JOB_RESOLUTION, "resend");
         }
         broker.produce(record).unwrap();
     }

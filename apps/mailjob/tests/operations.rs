@@ -24,7 +24,7 @@ type Holds = fn(&Settings) -> bool;
 /// What the document tells in words, and how it is seen.
 const TOLD: [(&str, &str, Holds); 12] = [
     ("EMAIL_DOMAIN", "none", |s| s.mail.allowed_from_domains.is_empty()),
-    ("EMAIL_SERVICE_PORT", "none", |s| s.metrics_port.is_none()),
+    ("EMAIL_SERVICE_PORT", "none", |s| s.metrics_address.is_none()),
     ("ENVIRONMENT", "none", |s| s.log.environment.is_none()),
     ("INSTANCE_ID", "none", |s| s.job.instance_id.is_none()),
     ("JOB_IN_FLIGHT", "8192, of which 1024 execute or wait", |s| {

@@ -51,3 +51,69 @@ fn jobs_that_cannot_be_read_are_not_produced() {
     let errors = String::from_utf8(ended.stderr).unwrap();
     assert!(errors.starts_with("mailjob: no/such/file: "), "{errors}");
 }
+
+#[test]
+fn wrong_arguments_of_dead_letters_and_parked_end_with_what_was_expected() {
+    let environment = [("KAFKA_BROKERS", "127.0.0.1:1")];
+    for (arguments, expected) in [
+        (&["dead-letters", "show", "17"][..], "expected PARTITION:OFFSET"),
+        (&["dead-letters", "list", "--from", "yesterday"], "expected a time such as"),
+        (&["dead-letters", "redrive", "--run", "a b"], "expected up to 100 of"),
+        (&["dead-letters", "redrive", "--limit", "0"], "'--limit <N>'"),
+        (&["parked", "resend"], "required"),
+        (&["parked", "resend", "a", "--all"], "cannot be used with"),
+        (&["parked", "settle", "a"], "<--accepted|--rejected>"),
+        (&["parked", "settle", "a", "--accepted", "--rejected"], "cannot be used with"),
+    ] {
+        let ended = mailjob(arguments, &environment);
+        let errors = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {errors}");
+        assert!(errors.contains(expected), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn dead_letters_and_parked_read_the_settings_of_the_service() {
+    for arguments in
+        [&["dead-letters", "list"][..], &["dead-letters", "redrive"], &["parked", "list"]]
+    {
+        let ended = mailjob(arguments, &[]);
+        let errors = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert!(errors.starts_with("mailjob: KAFKA_BROKERS: "), "{errors}");
+    }
+}
+
+#[test]
+fn the_version_names_the_source_and_the_toolchain() {
+    let text = |argument| String::from_utf8(mailjob(&[argument], &[]).stdout).unwrap();
+    assert_eq!(text("-V"), concat!("mailjob ", env!("CARGO_PKG_VERSION"), "\n"));
+    let long = text("--version");
+    let lines: Vec<_> = long.lines().collect();
+    let [version, commit, rustc, librdkafka] = lines[..] else { panic!("{long}") };
+    assert_eq!(version, concat!("mailjob ", env!("CARGO_PKG_VERSION")));
+    assert!(commit.starts_with("commit ") && commit.len() > "commit ".len(), "{commit}");
+    assert!(rustc.starts_with("rustc ") && rustc.contains(", profile "), "{rustc}");
+    assert!(librdkafka.starts_with("librdkafka 2."), "{librdkafka}");
+}
+
+#[test]
+fn there_are_completions_for_shells_and_a_man_page_for_every_command() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ended = mailjob(&["completions", shell], &[]);
+        let script = String::from_utf8(ended.stdout).unwrap();
+        assert!(script.contains("redrive") && script.contains("dry-run"), "{shell}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("made/man1");
+    let ended = mailjob(&["man", pages.to_str().unwrap()], &[]);
+    assert_eq!(ended.status.code(), Some(0));
+    for name in ["mailjob", "mailjob-run", "mailjob-dead-letters-redrive", "mailjob-parked-settle"]
+    {
+        let page = std::fs::read_to_string(pages.join(format!("{name}.1"))).unwrap();
+        assert!(page.contains(".TH "), "{name}");
+    }
+    let ended = mailjob(&["man", "/dev/null/no"], &[]);
+    assert_eq!(ended.status.code(), Some(2));
+}

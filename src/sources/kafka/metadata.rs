@@ -9,7 +9,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::position::PartitionPosition;
 
 /// The metadata, if it is UTF-8: rdkafka panics where another client has committed anything else.
-pub(super) fn read(element: &TopicPartitionListElem<'_>) -> Option<String> {
+pub(crate) fn read(element: &TopicPartitionListElem<'_>) -> Option<String> {
     catch_unwind(AssertUnwindSafe(|| element.metadata().to_owned())).ok()
 }
 

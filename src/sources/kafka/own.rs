@@ -20,7 +20,7 @@ pub(super) fn has_unreadable_header(record: &ConsumerRecord) -> bool {
 }
 
 /// Copies a record; its key and its value share one allocation.
-pub(super) fn own(
+pub(crate) fn own(
     message: &BorrowedMessage<'_>,
     partition: &TopicPartition,
     generation: Generation,

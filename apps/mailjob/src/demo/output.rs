@@ -1,74 +1,15 @@
 //! What a demo leaves in files: records as JSON lines, mails as .eml.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
-use jobstream::record::{ConsumerRecord, Headers};
+use jobstream::record::ConsumerRecord;
 use jobstream_testkit::smtp::Mail;
-use serde::Serialize;
 
-/// A record as one JSON line.
-#[derive(Serialize)]
-struct Line<'a> {
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
-    key: Text<'a>,
-    headers: BTreeMap<&'a str, Header<'a>>,
-    value: Text<'a>,
-}
-
-/// Bytes as a string where they are UTF-8, else as base64; null where there are none.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Text<'a> {
-    Null,
-    Utf8(Cow<'a, str>),
-    Base64 { base64: String },
-}
-
-/// The value of a header, or the list of them where its name is repeated.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Header<'a> {
-    One(Text<'a>),
-    Many(Vec<Text<'a>>),
-}
-
-impl<'a> From<Option<&'a Bytes>> for Text<'a> {
-    fn from(bytes: Option<&'a Bytes>) -> Self {
-        match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
-            None => Self::Null,
-            Some((_, Ok(text))) => Self::Utf8(text.into()),
-            Some((bytes, Err(_))) => Self::Base64 { base64: BASE64.encode(bytes) },
-        }
-    }
-}
-
-fn headers(headers: &Headers) -> BTreeMap<&str, Header<'_>> {
-    let mut named: BTreeMap<&str, Header<'_>> = BTreeMap::new();
-    for header in headers {
-        let value = Text::from(header.value.as_ref());
-        match named.remove(&*header.name) {
-            None => named.insert(&header.name, Header::One(value)),
-            Some(Header::One(first)) => {
-                named.insert(&header.name, Header::Many(vec![first, value]))
-            }
-            Some(Header::Many(mut values)) => {
-                values.push(value);
-                named.insert(&header.name, Header::Many(values))
-            }
-        };
-    }
-    named
-}
+use crate::json_line::JsonLine;
 
 /// A file of records, one JSON object a line.
 pub(super) struct JsonLines<'a> {
@@ -90,16 +31,7 @@ impl<'a> JsonLines<'a> {
     }
 
     fn line(&mut self, record: &ConsumerRecord) -> io::Result<()> {
-        let line = Line {
-            topic: &record.partition.topic,
-            partition: record.partition.partition,
-            offset: record.offset,
-            key: record.key.as_ref().into(),
-            headers: headers(&record.headers),
-            value: record.value.as_ref().into(),
-        };
-        serde_json::to_writer(&mut self.file, &line)?;
-        self.file.write_all(b"\n")
+        JsonLine::from(record).write(&mut self.file)
     }
 }
 

@@ -8,6 +8,7 @@
 //! ```
 
 mod broker_faults;
+mod dead_letters;
 #[path = "../../../../tests/kafka_broker/mod.rs"]
 mod kafka_broker;
 mod kill;
@@ -19,6 +20,7 @@ mod login;
 mod mail_server;
 mod members;
 mod metrics;
+mod parked;
 #[path = "../../../../testkit/tests/smtp/postfix.rs"]
 #[expect(clippy::unwrap_used, reason = "a test that waits for Postfix")]
 mod postfix;

@@ -154,6 +154,16 @@ impl Stage {
         Service::spawn(self.mailjob(&["run"]), self.path(name))
     }
 
+    /// Another command that runs beside the test; what it says goes to a file of that name.
+    pub(crate) fn start_command(&self, name: &str, arguments: &[&str]) -> Service {
+        Service::spawn(self.mailjob(arguments), self.path(name))
+    }
+
+    /// What a `read_committed` reader finds in a topic, once there are so many records.
+    pub(crate) async fn records_of(&self, topic: &str, count: usize) -> Vec<Found> {
+        self.reader(topic).until(move |found| found.len() >= count).await
+    }
+
     /// What a `read_committed` reader finds in a topic now.
     pub(crate) async fn records(&self, topic: &str) -> Vec<Found> {
         self.reader(topic).until(|_| true).await

@@ -1,0 +1,48 @@
+//! Kafka, as the service's settings have it.
+
+use jobstream::kafka::{ConfigError, KafkaConfig, TopicReader, Topics};
+use jobstream::record::Topic;
+use jobstream_service::environment;
+use mailjob::settings::{ProducerSettings, TopicSettings};
+
+use super::OperationError;
+use crate::service::{Accepted, ServiceError, accept};
+
+/// Where Kafka is, and the names of the topics and the group.
+pub(crate) struct Brokers {
+    pub(crate) config: KafkaConfig,
+    pub(crate) settings: TopicSettings,
+    topics: Topics,
+}
+
+impl Brokers {
+    /// Reads the settings from where those of `run` are; no broker need be there yet.
+    ///
+    /// # Errors
+    /// If a setting is wrong or missing.
+    pub(crate) fn from_settings() -> Result<Self, OperationError> {
+        let settings = ProducerSettings::read(&environment::variables(), &environment::read_file)?;
+        let Accepted { config, .. } = accept(&settings.kafka).map_err(ServiceError::from)?;
+        let topics = Topics::new(&config).map_err(|error| refused(&error))?;
+        Ok(Self { config, settings: settings.topics, topics })
+    }
+
+    /// How many partitions a topic has, if there is such a topic.
+    pub(crate) async fn partitions(&self, topic: &str) -> Result<Option<usize>, OperationError> {
+        Ok(self.topics.partitions(topic).await?)
+    }
+
+    /// How many partitions a topic has that must be there.
+    pub(crate) async fn existing(&self, topic: &str) -> Result<usize, OperationError> {
+        let missing = || OperationError::Missing(format!("the topic '{topic}' does not exist"));
+        self.partitions(topic).await?.ok_or_else(missing)
+    }
+
+    pub(crate) fn reader(&self, topic: &Topic) -> Result<TopicReader, OperationError> {
+        Ok(TopicReader::new(&self.config, topic.clone()).map_err(|error| refused(&error))?)
+    }
+}
+
+fn refused(error: &ConfigError) -> ServiceError {
+    ServiceError::Kafka(error.to_string())
+}

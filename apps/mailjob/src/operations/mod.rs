@@ -1,0 +1,12 @@
+//! What the commands for a person on call share: Kafka as the service's settings have it, times,
+//! tables, errors.
+
+mod brokers;
+mod error;
+mod moment;
+mod table;
+
+pub(crate) use brokers::Brokers;
+pub(crate) use error::OperationError;
+pub(crate) use moment::{Moment, now_ms, rfc3339};
+pub(crate) use table::{Table, one_line, plain};

@@ -1,0 +1,154 @@
+//! What a person has decided about a job whose outcome nobody knew: a header of the job that is put
+//! back on its topic, which its owner obeys.
+//!
+//! | `job-resolution` | what the owner does |
+//! |---|---|
+//! | `resend` | executes the job, whatever is known of it |
+//! | `accepted` | publishes its result as succeeded, and sends nothing |
+//! | `rejected` | publishes its result as failed, and sends nothing |
+//!
+//! Any other value is none. Whoever may produce jobs may decide so, too.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jobstream::job::Job;
+use jobstream::record::ConsumerRecord;
+use jobstream::sinks::smtp::Accepted;
+use jobstream::sinks::{JobError, JobSink};
+
+/// The header of a job with the decision.
+pub const JOB_RESOLUTION: &str = "job-resolution";
+/// The header of such a job with the result that it is about: `TOPIC[PARTITION]@OFFSET`.
+pub const JOB_RESOLUTION_OF: &str = "job-resolution-of";
+/// The header of an ambiguous result with the job that it is of: `TOPIC[PARTITION]@OFFSET`.
+pub const JOB_ORIGIN: &str = "job-origin";
+
+/// A decision about a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// It is to be sent again.
+    Resend,
+    /// It was sent.
+    Accepted,
+    /// It was not sent, and will not be.
+    Rejected,
+}
+
+impl Resolution {
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Resend, "resend"), (Self::Accepted, "accepted"), (Self::Rejected, "rejected")];
+
+    /// The decision that came with a record, if one did.
+    pub fn of(record: &ConsumerRecord) -> Option<Self> {
+        let value = record.headers.get(JOB_RESOLUTION)?;
+        Self::ALL.iter().find(|(_, name)| name.as_bytes() == &**value).map(|(found, _)| *found)
+    }
+
+    /// Its value in the header.
+    pub fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+}
+
+impl fmt::Display for Resolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A job sink that settles what was decided, and leaves the rest to another one.
+pub struct Resolving {
+    sink: Arc<dyn JobSink<Job, Accepted>>,
+}
+
+impl Resolving {
+    /// In front of this job sink.
+    pub fn new(sink: Arc<dyn JobSink<Job, Accepted>>) -> Self {
+        Self { sink }
+    }
+}
+
+#[async_trait]
+impl JobSink<Job, Accepted> for Resolving {
+    /// What was decided as accepted has no `Message-ID`: nothing was sent here.
+    async fn execute(&self, job: &Job, record: &ConsumerRecord) -> Result<Accepted, JobError> {
+        match Resolution::of(record) {
+            Some(Resolution::Accepted) => {
+                let reply = "settled as accepted".to_owned();
+                Ok(Accepted { message_id: String::new(), reply })
+            }
+            Some(Resolution::Rejected) => Err(JobError::permanent("settled as rejected")),
+            Some(Resolution::Resend) | None => self.sink.execute(job, record).await,
+        }
+    }
+
+    async fn ready(&self) {
+        self.sink.ready().await;
+    }
+}
+
+impl fmt::Debug for Resolving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolving").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jobstream::codec::Codec as _;
+    use jobstream::job::JobCodec;
+    use jobstream::record::{Headers, TopicPartition};
+    use jobstream::sinks::JobErrorKind;
+
+    /// Says that it was asked.
+    struct Asked;
+
+    #[async_trait]
+    impl JobSink<Job, Accepted> for Asked {
+        async fn execute(&self, _: &Job, _: &ConsumerRecord) -> Result<Accepted, JobError> {
+            Err(JobError::transient("asked"))
+        }
+    }
+
+    async fn outcome(resolution: Option<&'static str>) -> Result<Accepted, JobError> {
+        let value = Some(r#"{"Id":"a","Status":3}"#.into());
+        let job = JobCodec.decode(value.as_ref()).unwrap();
+        let mut headers = Headers::new();
+        resolution.into_iter().for_each(|value| headers.set(JOB_RESOLUTION, value));
+        let record = ConsumerRecord {
+            partition: TopicPartition::new("jobs", 0),
+            offset: 0,
+            generation: 1,
+            timestamp: None,
+            key: None,
+            value,
+            headers,
+        };
+        Resolving::new(Arc::new(Asked)).execute(&job, &record).await
+    }
+
+    #[tokio::test]
+    async fn what_was_settled_is_not_executed() {
+        assert_eq!(outcome(Some("accepted")).await.unwrap().message_id, "");
+        let rejected = outcome(Some("rejected")).await.unwrap_err();
+        assert_eq!(rejected.kind(), JobErrorKind::Permanent);
+        assert_eq!(rejected.reason(), "settled as rejected");
+    }
+
+    #[tokio::test]
+    async fn everything_else_is_executed() {
+        for resolution in [None, Some("resend"), Some("Accepted"), Some("")] {
+            assert_eq!(outcome(resolution).await.unwrap_err().reason(), "asked", "{resolution:?}");
+        }
+    }
+
+    #[test]
+    fn every_decision_has_its_own_name() {
+        for (resolution, name) in Resolution::ALL {
+            assert_eq!(resolution.name(), name);
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Reads a range of a topic, and ends: for whoever looks at what is there.
+//!
+//! ```text
+//!  ranges (the ends now) ─▶ since (a time) ─▶ open ─▶ next ─▶ next ─▶ nothing left
+//! ```
+//!
+//! It reads as `read_committed`, by assignment, and belongs to no group (librdkafka wants a
+//! `group.id` all the same: the topic's name).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::{Message as _, Offset, TopicPartitionList};
+use tokio::time::Instant;
+
+use super::observer::{ErrorKind, Told};
+use super::{Calls, ConfigError, KafkaConfig, TopicError};
+use crate::record::{ConsumerRecord, Timestamp, Topic, TopicPartition};
+use crate::sources::kafka::own;
+
+/// How long a question, or the wait for a record, takes before it is asked again.
+const QUESTION_LIMIT: Duration = Duration::from_secs(1);
+/// The longest wait for a record before it is looked whether the ends are reached.
+const POLL: Duration = Duration::from_millis(50);
+/// How long there may be neither a record nor an end.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+/// How long an end that lies below the expected one must stand still: a new leader may be behind
+/// for a moment, and there may be offsets at which nothing is delivered.
+const END_STANDS_STILL: Duration = Duration::from_secs(1);
+/// The most that one call gives, in bytes of keys, values and headers.
+const NEXT_LIMIT_BYTES: usize = 4 << 20;
+
+/// A part of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionRange {
+    /// The partition's number.
+    pub partition: i32,
+    /// The first offset.
+    pub start: i64,
+    /// The offset after the last one.
+    pub end: i64,
+}
+
+/// Reads ranges of a topic that exists. Dropped, its client ends on a thread of its own, which
+/// nobody waits for.
+pub struct TopicReader {
+    /// Taken by the drop, so that the client ends on the thread of the calls.
+    core: Option<Arc<Core>>,
+    calls: Calls,
+}
+
+struct Core {
+    client: BaseConsumer<Told>,
+    topic: Topic,
+    open: Mutex<Open>,
+}
+
+/// What is not read yet.
+type Open = BTreeMap<i32, Unread>;
+
+struct Unread {
+    range: PartitionRange,
+    /// Since when the partition's end has been reached, if it has.
+    at_end_since: Option<Instant>,
+}
+
+impl ConsumerContext for Told {}
+
+impl TopicReader {
+    /// A reader of this topic. No broker need be there yet.
+    ///
+    /// # Errors
+    /// If librdkafka refuses a property.
+    pub fn new(config: &KafkaConfig, topic: impl Into<Topic>) -> Result<Self, ConfigError> {
+        let topic = topic.into();
+        let mut properties = config.consumer(&topic);
+        properties
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest")
+            // The end is told by a fetch that finds nothing.
+            .set("fetch.wait.max.ms", "10");
+        let client = BaseConsumer::from_config_and_context(&properties, config.told())?;
+        let calls = Calls::start("kafka-reader");
+        let calls = calls.map_err(|error| ConfigError::Refused(error.to_string()))?;
+        Ok(Self { core: Some(Arc::new(Core { client, topic, open: Mutex::default() })), calls })
+    }
+
+    /// All that is in the partitions below this number now, as far as `read_committed` goes: what
+    /// lies behind an open transaction is not in it. Takes up to 30 s.
+    ///
+    /// # Errors
+    /// If the brokers do not tell.
+    pub async fn ranges(&self, partitions: usize) -> Result<Vec<PartitionRange>, TopicError> {
+        self.call(move |core| {
+            let partitions = (0_i32..).take(partitions);
+            partitions.map(|partition| core.range(partition)).collect()
+        })
+        .await
+    }
+
+    /// The ranges without what lies before the first record of each that is as young as this.
+    ///
+    /// # Errors
+    /// If the brokers do not tell.
+    pub async fn since(
+        &self,
+        ranges: Vec<PartitionRange>,
+        timestamp: Timestamp,
+    ) -> Result<Vec<PartitionRange>, TopicError> {
+        self.call(move |core| core.since(&ranges, timestamp)).await
+    }
+
+    /// Reads these ranges from now on, in place of what was open.
+    ///
+    /// # Errors
+    /// If librdkafka refuses them.
+    pub async fn open(&self, ranges: Vec<PartitionRange>) -> Result<(), TopicError> {
+        self.call(move |core| core.open(&ranges)).await
+    }
+
+    /// Some of the next records, at most so many and at most about 4 MiB, those of a partition in
+    /// the order of their offsets; none if everything that was open has been read. Cancelled, what
+    /// it has read is not given again.
+    ///
+    /// # Errors
+    /// If there has been neither a record nor an end for 30 s.
+    pub async fn next(&self, records_max: usize) -> Result<Vec<ConsumerRecord>, TopicError> {
+        self.call(move |core| core.next(records_max)).await
+    }
+
+    /// The record at an offset, in place of what was open; `None` if there is none, or no longer.
+    ///
+    /// # Errors
+    /// If the brokers do not tell.
+    pub async fn find(
+        &self,
+        partition: i32,
+        offset: i64,
+    ) -> Result<Option<ConsumerRecord>, TopicError> {
+        self.call(move |core| {
+            let range = core.range(partition)?;
+            if !(range.start..range.end).contains(&offset) {
+                return Ok(None);
+            }
+            core.open(&[PartitionRange { partition, start: offset, end: offset + 1 }])?;
+            Ok(core.next(1)?.pop())
+        })
+        .await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Core) -> Result<T, TopicError> + Send + 'static,
+    ) -> Result<T, TopicError> {
+        let core = self.core.as_ref().expect("taken by the drop only").clone();
+        let called = self.calls.call(move || call(&core)).await;
+        called.unwrap_or_else(|| {
+            let reason = "a call of the client has panicked".to_owned();
+            Err(TopicError { kind: ErrorKind::Fatal, reason })
+        })
+    }
+}
+
+impl Drop for TopicReader {
+    fn drop(&mut self) {
+        let core = self.core.take();
+        self.calls.tell(move || drop(core));
+    }
+}
+
+impl fmt::Debug for TopicReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicReader").finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    fn range(&self, partition: i32) -> Result<PartitionRange, TopicError> {
+        let (start, end) =
+            self.ask(|client| client.fetch_watermarks(&self.topic, partition, QUESTION_LIMIT))?;
+        Ok(PartitionRange { partition, start, end })
+    }
+
+    fn since(
+        &self,
+        ranges: &[PartitionRange],
+        timestamp: Timestamp,
+    ) -> Result<Vec<PartitionRange>, TopicError> {
+        let times = self.list(ranges, |_| timestamp)?;
+        let found = self.ask(|client| client.offsets_for_times(times.clone(), QUESTION_LIMIT))?;
+        let first = |range: &PartitionRange| {
+            let element = found.find_partition(&self.topic, range.partition);
+            match element.map(|element| element.offset()) {
+                Some(Offset::Offset(offset)) => offset.clamp(range.start, range.end),
+                // Nothing is as young.
+                _ => range.end,
+            }
+        };
+        Ok(ranges.iter().map(|range| PartitionRange { start: first(range), ..*range }).collect())
+    }
+
+    /// The partitions, each with a number where an offset belongs.
+    fn list(
+        &self,
+        ranges: &[PartitionRange],
+        number: impl Fn(&PartitionRange) -> i64,
+    ) -> Result<TopicPartitionList, TopicError> {
+        let mut list = TopicPartitionList::new();
+        for range in ranges {
+            let offset = Offset::Offset(number(range));
+            list.add_partition_offset(&self.topic, range.partition, offset)
+                .map_err(|error| self.error(&error))?;
+        }
+        Ok(list)
+    }
+
+    fn open(&self, ranges: &[PartitionRange]) -> Result<(), TopicError> {
+        let ranges: Vec<_> = ranges.iter().copied().filter(|r| r.start < r.end).collect();
+        let list = self.list(&ranges, |range| range.start)?;
+        self.client.assign(&list).map_err(|error| self.error(&error))?;
+        let unread =
+            |range: PartitionRange| (range.partition, Unread { range, at_end_since: None });
+        *self.opened() = ranges.into_iter().map(unread).collect();
+        Ok(())
+    }
+
+    fn opened(&self) -> std::sync::MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self, records_max: usize) -> Result<Vec<ConsumerRecord>, TopicError> {
+        let mut open = self.opened();
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        let (mut since, mut last_error) = (Instant::now(), None);
+        while !open.is_empty() && records.len() < records_max && bytes < NEXT_LIMIT_BYTES {
+            match self.client.poll(POLL) {
+                Some(Ok(message)) => {
+                    since = Instant::now();
+                    let partition = TopicPartition::new(self.topic.clone(), message.partition());
+                    let record = own(&message, &partition, 0);
+                    if take(&mut open, &record) {
+                        bytes += record.size_bytes();
+                        records.push(record);
+                    }
+                    continue;
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    since = Instant::now();
+                    if let Some(unread) = open.get_mut(&partition) {
+                        unread.at_end_since.get_or_insert(since);
+                    }
+                }
+                Some(Err(error)) => last_error = Some(error),
+                None if !records.is_empty() => break,
+                None => {}
+            }
+            let stands = |at: Instant| at.elapsed() >= END_STANDS_STILL;
+            open.retain(|_, Unread { range, at_end_since }| {
+                !at_end_since.is_some_and(|at| self.position(range) >= range.end || stands(at))
+            });
+            if since.elapsed() >= SILENCE_LIMIT {
+                return Err(last_error.map_or_else(|| self.silence(), |error| self.error(&error)));
+            }
+        }
+        Ok(records)
+    }
+
+    /// The offset after the last one that was delivered, markers included.
+    fn position(&self, range: &PartitionRange) -> i64 {
+        let positions = self.client.position().ok();
+        let found = positions.and_then(|positions| {
+            positions.find_partition(&self.topic, range.partition).map(|found| found.offset())
+        });
+        match found {
+            Some(Offset::Offset(offset)) => offset,
+            _ => range.start,
+        }
+    }
+
+    /// Asks until there is an answer.
+    fn ask<T>(
+        &self,
+        question: impl Fn(&BaseConsumer<Told>) -> KafkaResult<T>,
+    ) -> Result<T, TopicError> {
+        let since = Instant::now();
+        loop {
+            let error = match question(&self.client) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => self.error(&error),
+            };
+            let passes = matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Passing);
+            if !passes || since.elapsed() >= SILENCE_LIMIT {
+                return Err(error);
+            }
+        }
+    }
+
+    fn error(&self, error: &KafkaError) -> TopicError {
+        let kind = ErrorKind::of(error.rdkafka_error_code());
+        TopicError { kind, reason: format!("topic {}: {error}", self.topic) }
+    }
+
+    fn silence(&self) -> TopicError {
+        let seconds = SILENCE_LIMIT.as_secs();
+        let reason = format!("topic {}: found no record and no end in {seconds} s", self.topic);
+        TopicError { kind: ErrorKind::Unreachable, reason }
+    }
+}
+
+/// Whether a record is one of the open ranges; what is read is open no longer.
+fn take(open: &mut Open, record: &ConsumerRecord) -> bool {
+    let partition = record.partition.partition;
+    let Some(unread) = open.get_mut(&partition) else { return false };
+    unread.at_end_since = None;
+    let PartitionRange { start, end, .. } = unread.range;
+    if record.offset + 1 >= end {
+        open.remove(&partition);
+    }
+    (start..end).contains(&record.offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Headers;
+
+    fn record(partition: i32, offset: i64) -> ConsumerRecord {
+        ConsumerRecord {
+            partition: TopicPartition::new("topic", partition),
+            offset,
+            generation: 0,
+            timestamp: None,
+            key: None,
+            value: None,
+            headers: Headers::new(),
+        }
+    }
+
+    #[test]
+    fn a_record_beyond_the_end_ends_its_partition_and_is_not_taken() {
+        let range = PartitionRange { partition: 1, start: 5, end: 8 };
+        let mut open = Open::from([(1, Unread { range, at_end_since: None })]);
+        assert!(!take(&mut open, &record(0, 5)), "another partition");
+        assert!(!take(&mut open, &record(1, 4)), "before the start");
+        assert!(take(&mut open, &record(1, 5)));
+        assert!(!take(&mut open, &record(1, 9)), "offsets 6 to 8 are gone");
+        assert!(open.is_empty());
+    }
+
+    #[test]
+    fn the_last_record_of_a_range_ends_its_partition() {
+        let range = PartitionRange { partition: 0, start: 0, end: 1 };
+        let mut open = Open::from([(0, Unread { range, at_end_since: None })]);
+        assert!(take(&mut open, &record(0, 0)));
+        assert!(open.is_empty());
+    }
+}
