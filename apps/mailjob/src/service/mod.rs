@@ -46,7 +46,7 @@ pub(crate) async fn run() -> Result<(), ServiceError> {
     settings.warnings.iter().for_each(|warning| warn!("{warning}"));
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
-    let (metrics, told) = metrics::open(&settings).await?.unzip();
+    let (metrics, told) = metrics::metrics(&settings).unzip();
     let service = Service::new(settings, metrics)?;
     let begin = || {
         info!("Starting graceful shutdown...");
