@@ -69,7 +69,7 @@ pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub struct LedgerLimits {
     /// How long an entry is kept at least.
     pub retention: Duration,
-    /// Entries of one partition number at most, about 100 bytes of memory each; jobs that run at
+    /// Entries of one partition number at most; jobs that run at
     /// once may exceed it by their number.
     pub entries_max: usize,
     /// Attempts at most whose intent is being written or is durable, and whose outcome is not, of
