@@ -1,9 +1,12 @@
 //! The shop on a real Kafka, in processes of its own.
 #![allow(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 
+#[path = "../../../tests/kafka_broker/mod.rs"]
+mod kafka_broker;
+
 use std::fs::{self, File};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt as _;
@@ -13,6 +16,7 @@ use jobstream::sinks::kafka::KafkaSink;
 use jobstream::sinks::{Batch, Sink as _};
 use jobstream::sources::kafka::KafkaSource;
 use jobstream::sources::{Source as _, SourceEvent};
+use kafka_broker::Broker;
 use pizza::customer_id::CustomerId;
 use pizza::order::{Order, OrderEvent};
 use pizza::order_id::OrderId;
@@ -26,43 +30,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Nothing more comes after that.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// `scripts/kafka`, and the broker that it started, unless there is one.
-struct Broker {
-    bootstrap: String,
-    folder: Option<PathBuf>,
-}
-
-fn script() -> Command {
-    Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/kafka"))
-}
-
-impl Broker {
-    fn start() -> Self {
-        if let Ok(bootstrap) = std::env::var("KAFKA_BOOTSTRAP") {
-            return Self { bootstrap, folder: None };
-        }
-        let folder = std::env::temp_dir().join(format!("pizza-kafka-{}", std::process::id()));
-        let started = script().arg("start").arg(&folder).output().unwrap();
-        let errors = String::from_utf8_lossy(&started.stderr);
-        assert!(started.status.success(), "scripts/kafka start: {errors}");
-        let bootstrap = String::from_utf8(started.stdout).unwrap().trim().to_owned();
-        Self { bootstrap, folder: Some(folder) }
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if let Some(folder) = &self.folder {
-            let stopped = script().arg("stop").arg(folder).status().unwrap();
-            assert!(stopped.success(), "scripts/kafka stop: {stopped}");
-            fs::remove_dir_all(folder).unwrap();
-        }
-    }
-}
-
 /// A broker, and a folder with its configuration, as the original has it, and the logs.
 struct Town {
-    broker: Broker,
+    broker: Arc<Broker>,
     folder: TempDir,
     /// Different in each run: a broker may know other runs.
     run: u32,
@@ -70,7 +40,7 @@ struct Town {
 
 impl Town {
     fn new() -> Self {
-        let (broker, folder) = (Broker::start(), tempfile::tempdir().unwrap());
+        let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
         let config = format!("[kafka]\nbootstrap.servers = {}\n", broker.bootstrap);
         fs::write(folder.path().join("kafka.ini"), config).unwrap();
         let run = SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
