@@ -41,7 +41,9 @@ impl Run<'_> {
             let Some(partition) = self.partitions.current(name, generation) else { continue };
             match &entry.subject {
                 Subject::Record(done) => partition.publishing(done.record.offset),
-                Subject::Persist(_) => partition.is_fenced_by_batch = true,
+                Subject::Persist(_) | Subject::Punctuated(..) => {
+                    partition.is_fenced_by_batch = true;
+                }
             }
         }
         outbox.batch.positions = self.partitions.save_with_batch();
@@ -141,6 +143,7 @@ impl Run<'_> {
             match entry.subject {
                 Subject::Record(done) => self.finish(done),
                 Subject::Persist(persist) => persist.complete(),
+                Subject::Punctuated(name, generation) => self.punctuate_again(&name, generation),
             }
         }
     }

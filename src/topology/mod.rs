@@ -33,6 +33,8 @@ mod outbox;
 mod partition;
 mod parts;
 mod pipeline;
+mod punctuations;
+mod punctuator;
 mod retry;
 mod run;
 mod stage;
@@ -40,6 +42,7 @@ mod workers;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use builder::{Builder, Decoding, Executes};
 pub use dead_letter::{TOO_LARGE, UNDECODABLE, UNENCODABLE};
@@ -48,6 +51,7 @@ pub use error::RunError;
 pub use event::{Event, Fate, Observer};
 pub use execute::Executed;
 pub use limits::Limits;
+pub use punctuator::{Punctuation, Punctuator};
 pub use retry::Retry;
 pub use run::Drained;
 pub use stage::{Filter, Flow, Identity, Map, Stage, Then};
@@ -59,6 +63,7 @@ use crate::sinks::Sink;
 use crate::sources::Source;
 use event::Observers;
 use pipeline::Pipeline;
+use punctuator::Schedule;
 
 /// A job executor: stages from decode to encode, to be run between any source and any sink.
 ///
@@ -68,6 +73,7 @@ pub struct Topology {
     pipeline: Arc<dyn Pipeline>,
     context: Context,
     limits: Limits,
+    schedule: Option<Schedule>,
 }
 
 /// What the stages of a run share.
@@ -85,7 +91,8 @@ impl Topology {
     }
 
     fn new(pipeline: Arc<dyn Pipeline>) -> Self {
-        Self { pipeline, context: Context::default(), limits: Limits::default() }
+        let (context, limits) = (Context::default(), Limits::default());
+        Self { pipeline, context, limits, schedule: None }
     }
 
     /// The same topology with other limits.
@@ -99,6 +106,18 @@ impl Topology {
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.context.observers.push(observer);
+        self
+    }
+
+    /// The same topology with a punctuator, in the place of the one that it had: it is called for
+    /// every assigned partition, at this interval.
+    ///
+    /// # Panics
+    /// If the interval is zero.
+    #[must_use]
+    pub fn with_punctuator(mut self, every: Duration, punctuator: Arc<dyn Punctuator>) -> Self {
+        assert!(!every.is_zero(), "there is time between two punctuations");
+        self.schedule = Some(Schedule { every, punctuator });
         self
     }
 
