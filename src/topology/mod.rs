@@ -33,6 +33,7 @@ mod outbox;
 mod partition;
 mod parts;
 mod pipeline;
+mod propagator;
 mod retry;
 mod run;
 mod stage;
@@ -48,6 +49,7 @@ pub use error::RunError;
 pub use event::{Event, Fate, Observer};
 pub use execute::Executed;
 pub use limits::Limits;
+pub use propagator::Propagator;
 pub use retry::Retry;
 pub use run::Drained;
 pub use stage::{Filter, Flow, Identity, Map, Stage, Then};
@@ -59,6 +61,7 @@ use crate::sinks::Sink;
 use crate::sources::Source;
 use event::Observers;
 use pipeline::Pipeline;
+use propagator::Propagation;
 
 /// A job executor: stages from decode to encode, to be run between any source and any sink.
 ///
@@ -74,6 +77,7 @@ pub struct Topology {
 #[derive(Clone, Default)]
 struct Context {
     observers: Observers,
+    propagation: Propagation,
     /// Seeds the jitter of the waits.
     seed: u64,
 }
@@ -99,6 +103,13 @@ impl Topology {
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.context.observers.push(observer);
+        self
+    }
+
+    /// The same topology with this propagator, instead of the one that it had.
+    #[must_use]
+    pub fn with_propagator(mut self, propagator: Arc<dyn Propagator>) -> Self {
+        self.context.propagation = Propagation::by(propagator);
         self
     }
 
@@ -153,6 +164,7 @@ impl fmt::Debug for Topology {
         f.debug_struct("Topology")
             .field("limits", &self.limits)
             .field("observers", &self.context.observers)
+            .field("propagation", &self.context.propagation)
             .field("seed", &self.context.seed)
             .finish_non_exhaustive()
     }
