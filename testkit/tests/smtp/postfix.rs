@@ -65,6 +65,12 @@ impl Postfix {
     pub(crate) fn mails(&self) -> PathBuf {
         self.folder.path().join("mail/all/new")
     }
+
+    /// Where it keeps what it has not delivered yet.
+    #[allow(dead_code, reason = "not every test asks for it")]
+    pub(crate) fn queue(&self) -> PathBuf {
+        self.folder.path().join("queue")
+    }
 }
 
 impl Drop for Postfix {
