@@ -13,7 +13,7 @@ use crate::kill::killed;
 use crate::load::{SAMPLE, one_mail_each, under_load};
 use crate::postfix::Postfix;
 use crate::service::Service;
-use crate::stage::{LIMIT, LOOK_AGAIN_AFTER, Stage, inbox, mails};
+use crate::stage::{LIMIT, LOOK_AGAIN_AFTER, Stage, inbox, mails, output_text};
 
 /// The default of `MAIL_CONNECTIONS`.
 pub(crate) const CONNECTIONS: usize = 8;
@@ -185,7 +185,7 @@ async fn a_job_that_comes_again_after_a_restart_has_its_result_again_and_no_mail
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
-async fn a_topic_that_can_hold_no_ledger_ends_the_start_with_one_line() {
+async fn a_topic_that_can_hold_no_ledger_fails_the_check_and_ends_the_start_with_one_line() {
     let server = inbox().await;
     for (partitions, policy, expected) in [
         (5, "compact", "found 5 partitions, expected at least the 6 of"),
@@ -194,10 +194,41 @@ async fn a_topic_that_can_hold_no_ledger_ends_the_start_with_one_line() {
     ] {
         let mut stage = Stage::new(server.address()).await;
         with_ledger("resend").iter().for_each(|(name, value)| stage.set(name, value));
-        let ledger = stage.topic("ledger");
-        stage.set("TOPIC_JOB_RUN_LEDGER", &ledger);
         stage.create("ledger", partitions, &[("cleanup.policy", policy)]).await;
+        let check = stage.ended(&["check"]).await;
+        assert_eq!(check.status.code(), Some(1));
+        let failed = format!("failed  topic '{}': ", stage.topic("ledger"));
+        let said = output_text(&check);
+        let line = said.lines().find(|line| line.starts_with(&failed)).expect(&said);
+        assert!(line.contains(expected), "{line}");
         let ended = stage.start("log").end().await;
         ended.failed_with("mailjob: the ledger can't be kept: ", expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_check_says_whether_the_topic_of_the_ledger_is_there_or_will_be() {
+    let server = inbox().await;
+    let mut stage = Stage::new(server.address()).await;
+    let name = stage.topic("ledger");
+    let without = output_text(&stage.ended(&["check"]).await);
+    assert!(!without.contains(&name), "{without}");
+    with_ledger("resend").iter().for_each(|(name, value)| stage.set(name, value));
+    for (create, code, word, found) in
+        [("true", 0, "ok    ", "missing, created by 'run'"), ("false", 1, "failed", "missing")]
+    {
+        stage.set("TOPIC_CREATE", create);
+        let check = stage.ended(&["check"]).await;
+        let line = format!("{word}  topic '{name}': {found}\n");
+        assert!(output_text(&check).contains(&line), "no {line:?} in\n{}", output_text(&check));
+        assert_eq!(check.status.code(), Some(code));
+    }
+    stage.set("TOPIC_CREATE", "true");
+    let mut service = stage.start("log");
+    service.said("Worker 1 started", 1).await;
+    let check = stage.ended(&["check"]).await;
+    let line = format!("ok      topic '{name}': 6 partitions\n");
+    assert!(output_text(&check).contains(&line), "{}", output_text(&check));
+    service.terminate().await.succeeded();
 }
