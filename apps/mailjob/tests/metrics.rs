@@ -181,7 +181,7 @@ async fn before_the_run_the_process_is_well_and_not_ready() {
         metrics.kafka.on_event(&KafkaEvent::Brokers { up: 1 });
         metrics.mail.circuit(&CircuitChange::Closed);
         let (_, reasons) = probe(address, "/readyz").await;
-        assert!(reasons["broker"].starts_with("a broker answered 0."), "{reasons:?}");
+        assert!(reasons["broker"].starts_with("a broker answered "), "{reasons:?}");
         assert_eq!(reasons["mail_server"], "it could be used when it was last asked");
     };
     tokio::select! {

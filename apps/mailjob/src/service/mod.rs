@@ -6,6 +6,7 @@
 //! ```
 
 mod error;
+mod ledger;
 mod mail;
 mod metrics;
 mod topics;
@@ -29,6 +30,7 @@ use crate::log::{self, JobLog, KafkaLog, LedgerLog, MailLog};
 
 pub(crate) use error::ServiceError;
 pub(crate) use jobstream_service::{Accepted, accept};
+pub(crate) use ledger::Fitness;
 pub(crate) use topics::named;
 
 /// Attempts of which the intent is written, for each connection to the mail server: enough that none
@@ -125,9 +127,9 @@ impl Service {
     /// Completes when the output topics are there and the workers can be.
     async fn start(&self) -> Result<Vec<Worker>, ServiceError> {
         topics::outputs(&self.kafka, &self.settings, &self.kafka_log).await?;
-        topics::input(&self.kafka, &self.settings).await?;
+        topics::input(&self.kafka, &self.settings, &self.kafka_log).await?;
         if self.settings.job.ledger.is_some() {
-            topics::ledger(&self.kafka, &self.settings, &self.kafka_log).await?;
+            ledger::ready(&self.kafka, &self.settings, &self.kafka_log).await?;
         }
         let count = self.settings.job.workers;
         info!("Starting email job consumers with {count} workers...");
