@@ -122,12 +122,14 @@ impl Run<'_> {
             }
             SinkError::TooLarge { outputs, others_published } => {
                 let dead_letters = self.topology.pipeline.dead_letters();
-                let observers = &self.context.observers;
+                let context = &self.context;
                 let substitute = |record: &ConsumerRecord, refusals: u8| {
                     let cause = "the broker refuses the output";
                     let event = Event::DeadLettered { record, reason: TOO_LARGE, cause };
-                    observers.emit(&event);
-                    too_large(dead_letters, record, refusals)
+                    context.observers.emit(&event);
+                    let mut letter = too_large(dead_letters, record, refusals);
+                    context.propagation.inject(record, std::slice::from_mut(&mut letter));
+                    letter
                 };
                 let done = outbox.replace_refused(&outputs, others_published, substitute)?;
                 self.finish_all(done);

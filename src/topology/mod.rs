@@ -33,6 +33,7 @@ mod outbox;
 mod partition;
 mod parts;
 mod pipeline;
+mod propagator;
 mod punctuations;
 mod punctuator;
 mod retry;
@@ -51,6 +52,7 @@ pub use error::RunError;
 pub use event::{Event, Fate, Observer};
 pub use execute::Executed;
 pub use limits::Limits;
+pub use propagator::Propagator;
 pub use punctuator::{Punctuation, Punctuator};
 pub use retry::Retry;
 pub use run::Drained;
@@ -63,6 +65,7 @@ use crate::sinks::Sink;
 use crate::sources::Source;
 use event::Observers;
 use pipeline::Pipeline;
+use propagator::Propagation;
 use punctuator::Schedule;
 
 /// A job executor: stages from decode to encode, to be run between any source and any sink.
@@ -80,6 +83,7 @@ pub struct Topology {
 #[derive(Clone, Default)]
 struct Context {
     observers: Observers,
+    propagation: Propagation,
     /// Seeds the jitter of the waits.
     seed: u64,
 }
@@ -118,6 +122,13 @@ impl Topology {
     pub fn with_punctuator(mut self, every: Duration, punctuator: Arc<dyn Punctuator>) -> Self {
         assert!(!every.is_zero(), "there is time between two punctuations");
         self.schedule = Some(Schedule { every, punctuator });
+        self
+    }
+
+    /// The same topology with this propagator, instead of the one that it had.
+    #[must_use]
+    pub fn with_propagator(mut self, propagator: Arc<dyn Propagator>) -> Self {
+        self.context.propagation = Propagation::by(propagator);
         self
     }
 
@@ -172,6 +183,7 @@ impl fmt::Debug for Topology {
         f.debug_struct("Topology")
             .field("limits", &self.limits)
             .field("observers", &self.context.observers)
+            .field("propagation", &self.context.propagation)
             .field("seed", &self.context.seed)
             .finish_non_exhaustive()
     }
