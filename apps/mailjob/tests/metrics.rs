@@ -66,7 +66,7 @@ async fn scrape_at_the_end(address: SocketAddr, records: usize) -> Scrape {
 
 /// Runs the topology over these jobs, and completes with what is scraped before it stops.
 async fn scrape_a_run(jobs: &[String]) -> Scrape {
-    let (metrics, monitor) = Metrics::new(Some("staging"));
+    let (metrics, monitor) = Metrics::new(GROUP, Some("staging"));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (broker, topics) = (Broker::new(), Topics::default());
@@ -158,7 +158,7 @@ async fn a_run_is_counted_and_measured() {
 
 #[tokio::test]
 async fn before_the_run_the_process_is_well_and_not_ready() {
-    let (metrics, monitor) = Metrics::new(None);
+    let (metrics, monitor) = Metrics::new(GROUP, None);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let probed = async {
@@ -193,7 +193,7 @@ async fn before_the_run_the_process_is_well_and_not_ready() {
 
 #[tokio::test]
 async fn what_clients_of_kafka_tell_is_counted_and_a_foreign_partition_is_not_shown() {
-    let (metrics, monitor) = Metrics::new(None);
+    let (metrics, monitor) = Metrics::new(GROUP, None);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let partition = &TopicPartition::new("jobs", 0);
