@@ -78,6 +78,9 @@ async fn a_scrape_shows_fates_and_the_lag_that_shrinks_to_nothing() {
         shows(address, "jobstream_partition_lag_records", &[], 0.0).await;
         assert!(probe(address, "/healthz").await.0);
         let scrape = Scrape::of(address).await;
+        let committed = [("outcome", "committed")];
+        let transactions = scrape.sum("jobstream_kafka_transactions_total", &committed);
+        assert_eq!(transactions > Some(0.0), delivery == "exactly-once", "{transactions:?}");
         let content = scrape.names().find(|name| name.contains("example"));
         assert_eq!(content, None, "what is in a job is in a label");
         service.terminate().await.succeeded();
