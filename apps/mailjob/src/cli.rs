@@ -49,6 +49,9 @@ pub(crate) enum Command {
     /// Read the settings, reach Kafka and the mail server, and say what is wrong
     #[command(after_help = SETTINGS)]
     Check,
+    /// Ask the service that runs with these settings whether it is well, as a container's health check
+    #[command(after_help = SETTINGS)]
+    Healthcheck,
     /// Produce jobs to TOPIC_JOB_RUN, each with its Id as key
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(SubmitArgs),

@@ -10,6 +10,7 @@ mod check;
 mod cli;
 mod dead_letters;
 mod demo;
+mod healthcheck;
 mod json_line;
 mod log;
 mod manual;
@@ -40,6 +41,9 @@ fn main() -> ExitCode {
         }
         cli::Command::Check => {
             runtime.block_on(check::run()).map_err(|error| fail(error.exit_code(), &error))
+        }
+        cli::Command::Healthcheck => {
+            runtime.block_on(healthcheck::run()).map_err(|error| fail(error.exit_code(), &error))
         }
         cli::Command::Submit(args) => {
             runtime.block_on(submit::run(&args)).map_err(|error| fail(error.exit_code(), &error))

@@ -18,7 +18,7 @@ use jobstream::kafka::KafkaConfig;
 use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::{self, MailConfig, MailSink, TcpConnect};
 use jobstream::topology::{Drained, Topology, Worker};
-use jobstream_service::metrics::{KafkaObservers, tell_statistics};
+use jobstream_service::metrics::{KafkaObservers, LedgerObservers, tell_statistics};
 use jobstream_service::{Signals, environment, random_id};
 use mailjob::metrics::{MailObservers, Metrics};
 use mailjob::settings::Settings;
@@ -84,20 +84,22 @@ impl Service {
         let mail_log = Arc::new(MailLog::default());
         let mut mail_observers = MailObservers(vec![mail_log.clone()]);
         let mut kafka_observers = KafkaObservers(vec![kafka_log.clone()]);
-        if let Some(Metrics { kafka, mail, .. }) = &metrics {
+        let ledger_log = Arc::new(LedgerLog::default());
+        let mut ledger_observers = LedgerObservers(vec![ledger_log.clone()]);
+        if let Some(Metrics { kafka, mail, ledger, .. }) = &metrics {
             mail_observers.0.push(mail.clone());
             kafka_observers.0.push(kafka.clone());
+            ledger_observers.0.push(ledger.clone());
         }
         let mail_sink = Arc::new(mail_sink(&settings.mail, Arc::new(mail_observers))?);
         let job = &settings.job;
-        let ledger_log = Arc::new(LedgerLog::default());
-        let mut topology = stages(&settings, mail_sink.clone(), ledger_log.clone())
+        let mut topology = stages(&settings, mail_sink.clone(), ledger_observers)
             .with_limits(job.limits)
             .with_seed(random_id())
             .with_observer(Arc::new(JobLog::new(kafka_log.clone(), ledger_log)));
         let mut kafka = config.observer(Arc::new(kafka_observers));
-        if let Some(Metrics { run, .. }) = &metrics {
-            topology = topology.with_observer(run.clone());
+        if let Some(Metrics { run, ledger, .. }) = &metrics {
+            topology = topology.with_observer(run.clone()).with_observer(ledger.clone());
             kafka = tell_statistics(kafka, &settings.kafka);
         }
         Ok(Self { settings, kafka, kafka_log, mail_sink, mail_log, metrics, topology })
@@ -160,14 +162,14 @@ impl Service {
 }
 
 /// The stages, with a ledger or without.
-fn stages(settings: &Settings, sink: Arc<MailSink>, log: Arc<LedgerLog>) -> Topology {
+fn stages(settings: &Settings, sink: Arc<MailSink>, observers: LedgerObservers) -> Topology {
     let (topics, retry) = (&settings.topics.topics, settings.job.retry);
     let Some(limits) = settings.job.ledger else { return topology(topics, sink, retry) };
     let connections = settings.mail.connections_max.get();
     let attempts_max = connections.saturating_mul(ATTEMPTS_PER_CONNECTION);
     let limits = LedgerLimits { attempts_max, executions_max: connections, ..limits };
     let ledger = ledger(sink, Arc::new(environment::now), retry.ambiguous, limits);
-    topology_with_ledger(topics, Arc::new(ledger.with_observer(log)), retry)
+    topology_with_ledger(topics, Arc::new(ledger.with_observer(Arc::new(observers))), retry)
 }
 
 /// Completes when the service is to stop.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use tokio::time::{sleep, timeout};
 
 use crate::arrivals::Arrivals as _;
+use crate::kafka_broker::Broker;
 use crate::load::under_load;
 use crate::scrape::{Scrape, probe};
 use crate::service::Service;
@@ -83,6 +84,9 @@ async fn a_scrape_shows_fates_and_the_lag_that_shrinks_to_nothing() {
         shows(address, "jobstream_partition_lag_records", &[], 0.0).await;
         assert!(probe(address, "/healthz").await.0);
         let scrape = Scrape::of(address).await;
+        let committed = [("outcome", "committed")];
+        let transactions = scrape.sum("jobstream_kafka_transactions_total", &committed);
+        assert_eq!(transactions > Some(0.0), delivery == "exactly-once", "{transactions:?}");
         let content = scrape.names().find(|name| name.contains("example"));
         assert_eq!(content, None, "what is in a job is in a label");
         service.terminate().await.succeeded();
@@ -103,4 +107,25 @@ async fn a_service_without_its_mail_server_is_well_and_not_ready() {
     assert_eq!(reasons["partitions"], "6 assigned");
     assert!(probe(address, "/healthz").await.0);
     service.terminate().await.succeeded();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_spare_member_is_ready_and_takes_over_when_the_other_ends() {
+    let server = inbox().await;
+    let mut stage = Stage::with(Broker::shared(), server.address(), 1).await;
+    stage.set("METRICS_ADDRESS", "127.0.0.1:0");
+    stage.set("KAFKA_STATISTICS_INTERVAL_MS", "200");
+    let mut owner = stage.start("owner");
+    owner.said("Partition assigned", 1).await;
+    let mut spare = stage.start("spare");
+    let address = address(&mut spare).await;
+    is_ready(address, true).await;
+    let (_, reasons) = probe(address, "/readyz").await;
+    assert!(reasons["partitions"].starts_with("spare: "), "{reasons:?}");
+    assert!(reasons["broker"].starts_with("a broker answered"), "{reasons:?}");
+    owner.terminate().await.succeeded();
+    spare.said("Partition assigned", 1).await;
+    assert_eq!(probe(address, "/readyz").await.1["partitions"], "1 assigned");
+    spare.terminate().await.succeeded();
 }

@@ -10,4 +10,5 @@ mod ordering;
 mod privacy;
 mod session_key;
 mod shop;
+mod stream;
 mod visitor;
