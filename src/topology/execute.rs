@@ -105,6 +105,7 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
             return self.executor.execute(input, record, state).await;
         }
         let started = Instant::now();
+        context.observers.emit(&Event::Executing { record, attempt });
         let outcome = self.executor.execute(input, record, state).await;
         let event = Event::Executed {
             record,

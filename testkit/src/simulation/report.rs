@@ -17,7 +17,7 @@ pub struct Report {
     pub crash_schedules: u64,
     /// Polls of the scheduler.
     pub steps: u64,
-    /// Records that were worked on, each counted once a schedule.
+    /// Jobs of the first group, each counted once a schedule.
     pub jobs: u64,
     /// Crashes by the effect at which they came.
     pub crashes: Crashes,
@@ -30,7 +30,7 @@ impl Report {
         self.schedules += 1;
         self.crash_schedules += u64::from(!outcome.crashes.is_empty());
         self.steps += outcome.steps;
-        self.jobs += outcome.history.inputs.len() as u64;
+        self.jobs += outcome.history.groups[0].inputs.len() as u64;
         for (effect, (before, after)) in &outcome.crashes {
             let counts = self.crashes.entry(effect).or_default();
             counts.0 += before;

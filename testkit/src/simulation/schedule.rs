@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::Range;
 
 use proptest::collection::vec;
-use proptest::prelude::{Just, Strategy};
-use proptest::sample::select;
+use proptest::prelude::{Just, Strategy, any};
+use proptest::sample::{Index, select};
 use proptest::strategy::{BoxedStrategy, Union};
 
 use super::fault::{Fault, Planned, Trigger};
@@ -38,86 +38,121 @@ impl fmt::Display for Schedule {
 /// What schedules can be about.
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
-    pub(super) members: usize,
+    /// Of each member, the operations of its ends.
+    pub(super) members: Vec<Vec<Operation>>,
     pub(super) partitions: i32,
-    pub(super) effects: Vec<Effect>,
-    pub(super) operations: Vec<Operation>,
+    pub(super) occasions: Vec<Occasion>,
     pub(super) outside: Vec<&'static str>,
+    pub(super) has_state: bool,
     /// Faults of a schedule, at most.
     pub(super) faults_max: usize,
     /// The polls of the scheduler in which faults come.
     pub(super) steps: u64,
 }
 
+/// An effect of a member, at which a fault can strike.
+#[derive(Clone, Debug)]
+pub(super) struct Occasion {
+    pub(super) member: usize,
+    pub(super) effect: Effect,
+    /// How far ahead its occurrences are counted.
+    pub(super) nth_max: usize,
+    /// The fault that brings it about, if it is not to be expected without one.
+    pub(super) under: Option<Fault>,
+}
+
 /// For how long a fault lasts, and a member is away, in polls of the scheduler.
 const LASTS_STEPS: Range<u64> = 1..200;
-/// How far ahead the occurrences of an effect are counted.
-const OCCURRENCES: Range<u64> = 1..9;
+/// How many offsets retention removes that are not finished.
+const BEYOND: Range<i64> = 0..5;
 
 impl Scene {
     /// All schedules of this scene; smaller ones have fewer, shorter and earlier faults.
     pub(super) fn schedules(&self) -> impl Strategy<Value = Schedule> + use<> {
-        let crash = self.crash();
-        let other = (self.trigger(), self.fault()).prop_map(|(at, fault)| at.then(fault));
-        let planned = Union::new_weighted(vec![(1, crash), (1, other.boxed())]);
-        vec(planned, 1..=self.faults_max).prop_map(Schedule::new)
+        let other = (self.trigger(), self.fault()).prop_map(|(at, fault)| vec![at.then(fault)]);
+        let planned = Union::new_weighted(vec![(1, self.crash()), (1, other.boxed())]);
+        let faults = vec(planned, 1..=self.faults_max);
+        faults.prop_map(|faults| Schedule::new(faults.into_iter().flatten()))
     }
 
-    /// A crash at an effect of the member itself, or at any step.
-    fn crash(&self) -> BoxedStrategy<Planned> {
-        let at_effect = (self.at_effect(), LASTS_STEPS).prop_map(|(at, restart_after_steps)| {
-            let member = if let Trigger::Effect { member, .. } = at { member } else { 0 };
-            at.then(Fault::Crash { member, restart_after_steps })
+    /// A crash at any step, or at an effect of the member itself, with the fault that brings the
+    /// effect about.
+    fn crash(&self) -> BoxedStrategy<Vec<Planned>> {
+        let at_effect = (self.at_effect(), self.trigger(), LASTS_STEPS);
+        let at_effect = at_effect.prop_map(|((occasion, at), earlier, restart_after_steps)| {
+            let crash = Fault::Crash { member: occasion.member, restart_after_steps };
+            let under = occasion.under.map(|fault| earlier.then(fault));
+            under.into_iter().chain([at.then(crash)]).collect()
         });
-        let anywhere = (0..self.steps, 0..self.members, LASTS_STEPS);
+        let anywhere = (0..self.steps, 0..self.members.len(), LASTS_STEPS);
         let anywhere = anywhere.prop_map(|(step, member, restart_after_steps)| {
-            Trigger::Step(step).then(Fault::Crash { member, restart_after_steps })
+            vec![Trigger::Step(step).then(Fault::Crash { member, restart_after_steps })]
         });
         Union::new_weighted(vec![(1, anywhere.boxed()), (3, at_effect.boxed())]).boxed()
     }
 
     fn trigger(&self) -> BoxedStrategy<Trigger> {
         let step = (0..self.steps).prop_map(Trigger::Step);
-        Union::new_weighted(vec![(1, step.boxed()), (1, self.at_effect())]).boxed()
+        let at_effect = self.at_effect().prop_map(|(_, at)| at);
+        Union::new_weighted(vec![(1, step.boxed()), (1, at_effect.boxed())]).boxed()
     }
 
-    fn at_effect(&self) -> BoxedStrategy<Trigger> {
+    fn at_effect(&self) -> BoxedStrategy<(Occasion, Trigger)> {
         let moment = select(vec![Moment::Before, Moment::After]);
-        let at = (0..self.members, select(self.effects.clone()), OCCURRENCES, moment);
-        at.prop_map(|(member, effect, nth, moment)| Trigger::Effect { member, effect, nth, moment })
-            .boxed()
+        let at = (select(self.occasions.clone()), any::<Index>(), moment);
+        at.prop_map(|(occasion, nth, moment)| {
+            let Occasion { member, effect, nth_max, .. } = occasion;
+            let nth = 1 + nth.index(nth_max) as u64;
+            (occasion, Trigger::Effect { member, effect, nth, moment })
+        })
+        .boxed()
     }
 
     fn fault(&self) -> BoxedStrategy<Fault> {
-        let stop = (0..self.members, LASTS_STEPS)
+        let members = 0..self.members.len();
+        let stop = (members.clone(), LASTS_STEPS)
             .prop_map(|(member, restart_after_steps)| Fault::Stop { member, restart_after_steps });
-        let pause = (0..self.members, LASTS_STEPS)
+        let pause = (members.clone(), LASTS_STEPS)
             .prop_map(|(member, steps)| Fault::Pause { member, steps });
-        let expire = (0..self.members).prop_map(|member| Fault::Expire { member });
-        let moved = (0..self.partitions, 0..self.members)
-            .prop_map(|(partition, to)| Fault::Move { partition, to });
-        let jump =
-            (-3_600_000..3_600_000_i64).prop_map(|milliseconds| Fault::ClockJump { milliseconds });
-        let away = LASTS_STEPS.prop_map(|steps| Fault::Away { steps });
-        let mut faults = vec![
-            (4, stop.boxed()),
-            (2, pause.boxed()),
-            (2, expire.boxed()),
-            (3, moved.boxed()),
-            (3, self.fail()),
-            (2, self.hang()),
-            (1, away.boxed()),
-            (1, jump.boxed()),
-        ];
+        let expire = members.clone().prop_map(|member| Fault::Expire { member });
+        let moved =
+            (0..self.partitions, members).prop_map(|(partition, to)| Fault::Move { partition, to });
+        let mut faults =
+            vec![(4, stop.boxed()), (2, pause.boxed()), (2, expire.boxed()), (3, moved.boxed())];
+        faults.extend(self.faults_of_the_broker());
         if !self.outside.is_empty() {
             faults.push((6, select(self.outside.clone()).prop_map(Fault::Outside).boxed()));
         }
         Union::new_weighted(faults).boxed()
     }
 
-    fn whose(&self) -> BoxedStrategy<Option<usize>> {
-        let one = (0..self.members).prop_map(Some);
-        Union::new(vec![Just(None).boxed(), one.boxed()]).boxed()
+    fn faults_of_the_broker(&self) -> Vec<(u32, BoxedStrategy<Fault>)> {
+        let away = LASTS_STEPS.prop_map(|steps| Fault::Away { steps });
+        let jump =
+            (-3_600_000..3_600_000_i64).prop_map(|milliseconds| Fault::ClockJump { milliseconds });
+        let truncate = (0..self.partitions, BEYOND)
+            .prop_map(|(partition, beyond)| Fault::Truncate { partition, beyond });
+        let mut faults = vec![
+            (3, self.fail()),
+            (2, self.hang()),
+            (1, away.boxed()),
+            (1, jump.boxed()),
+            (1, truncate.boxed()),
+        ];
+        faults.extend(self.has_state.then(|| (1, Just(Fault::Compact).boxed())));
+        faults
+    }
+
+    /// An operation, of one member or of whoever comes first.
+    fn operation(&self) -> BoxedStrategy<(Option<usize>, Operation)> {
+        let members = self.members.iter().enumerate();
+        let operations: Vec<_> = members
+            .flat_map(|(member, operations)| operations.iter().map(move |of_it| (member, *of_it)))
+            .collect();
+        let whose = select(vec![false, true]);
+        (whose, select(operations))
+            .prop_map(|(is_one, (member, operation))| (is_one.then_some(member), operation))
+            .boxed()
     }
 
     fn fail(&self) -> BoxedStrategy<Fault> {
@@ -127,8 +162,8 @@ impl Scene {
             broker::Fault::Fenced,
             broker::Fault::Broken,
         ]);
-        (self.whose(), select(self.operations.clone()), 1..4_usize, how)
-            .prop_map(|(member, operation, times, how)| Fault::Fail {
+        (self.operation(), 1..4_usize, how)
+            .prop_map(|((member, operation), times, how)| Fault::Fail {
                 member,
                 operation,
                 times,
@@ -138,8 +173,8 @@ impl Scene {
     }
 
     fn hang(&self) -> BoxedStrategy<Fault> {
-        (self.whose(), select(self.operations.clone()), LASTS_STEPS)
-            .prop_map(|(member, operation, steps)| Fault::Hang { member, operation, steps })
+        (self.operation(), LASTS_STEPS)
+            .prop_map(|((member, operation), steps)| Fault::Hang { member, operation, steps })
             .boxed()
     }
 }
