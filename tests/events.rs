@@ -15,6 +15,8 @@ fn words(event: &Event<'_>) -> Option<String> {
         Event::Assigned(assigned) => format!("assigned {}", assigned.partition),
         Event::Fetched(record) => format!("fetched {}", at(record)),
         Event::Decoded { record, took } => format!("decoded {} in {took:?}", at(record)),
+        Event::Filtered { record, took } => format!("filtered {} in {took:?}", at(record)),
+        Event::Encoded { record, took } => format!("encoded {} in {took:?}", at(record)),
         Event::Skipped { record, stage } => format!("skipped {} by {stage}", at(record)),
         Event::Executed { record, attempt, error, took } => {
             let outcome = error.map_or("done".into(), ToString::to_string);
@@ -54,9 +56,11 @@ async fn a_record_is_told_from_its_fetch_to_its_commit() {
             "assigned jobs[0]",
             "fetched 0",
             "decoded 0 in 0ns",
+            "filtered 0 in 0ns",
             "executed 0, attempt 1 in 3s: attempt 1 fails",
             "retried 0 after 1",
             "executed 0, attempt 2 in 3s: done",
+            "encoded 0 in 0ns",
             "published 1 in 0ns",
             "finished 0: Succeeded",
             "committed 1",

@@ -137,6 +137,9 @@ impl Run<'_> {
         }
         if let Some(partition) = self.partitions.of(&record) {
             partition.finish(record.offset, self.now);
+            if let Some(punctuations) = &mut self.punctuations {
+                punctuations.finished(&record, self.now);
+            }
             self.context.observers.emit(&Event::Finished { record: &record, fate });
         }
         self.let_go(record.size_bytes(), lane);

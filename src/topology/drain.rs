@@ -45,6 +45,9 @@ impl Run<'_> {
             self.context.observers.emit(&Event::Assigned(assignment));
         }
         self.take_on_parts(assignments);
+        if let Some(punctuations) = &mut self.punctuations {
+            punctuations.assigned(assignments, self.now);
+        }
         if let Some((until, flush_until)) = self.stop {
             for assignment in assignments {
                 self.drain(&assignment.partition, until, flush_until);
@@ -94,6 +97,7 @@ impl Run<'_> {
     }
 
     fn drain(&mut self, partition: &TopicPartition, until: Instant, flush_until: Instant) {
+        self.punctuate_no_more(partition);
         let Some(partition) = self.partitions.get_mut(partition) else { return };
         partition.held = None;
         partition.drain.get_or_insert(Drain { until, cut: false, flush_until, revoked: false });
@@ -101,6 +105,7 @@ impl Run<'_> {
 
     /// Takes out everything that belongs to a partition, published or not.
     fn abandon(&mut self, partition: &TopicPartition) -> Abandoned {
+        self.punctuate_no_more(partition);
         let Some(abandoned) = self.partitions.remove(partition) else {
             return Abandoned::default();
         };

@@ -41,7 +41,9 @@ impl Run<'_> {
             let Some(partition) = self.partitions.current(name, generation) else { continue };
             match &entry.subject {
                 Subject::Record(done) => partition.publishing(done.record.offset),
-                Subject::Persist(_) => partition.is_fenced_by_batch = true,
+                Subject::Persist(_) | Subject::Punctuated(..) => {
+                    partition.is_fenced_by_batch = true;
+                }
             }
         }
         outbox.batch.positions = self.partitions.save_with_batch();
@@ -120,12 +122,14 @@ impl Run<'_> {
             }
             SinkError::TooLarge { outputs, others_published } => {
                 let dead_letters = self.topology.pipeline.dead_letters();
-                let observers = &self.context.observers;
+                let context = &self.context;
                 let substitute = |record: &ConsumerRecord, refusals: u8| {
                     let cause = "the broker refuses the output";
                     let event = Event::DeadLettered { record, reason: TOO_LARGE, cause };
-                    observers.emit(&event);
-                    too_large(dead_letters, record, refusals)
+                    context.observers.emit(&event);
+                    let mut letter = too_large(dead_letters, record, refusals);
+                    context.propagation.inject(record, std::slice::from_mut(&mut letter));
+                    letter
                 };
                 let done = outbox.replace_refused(&outputs, others_published, substitute)?;
                 self.finish_all(done);
@@ -141,6 +145,7 @@ impl Run<'_> {
             match entry.subject {
                 Subject::Record(done) => self.finish(done),
                 Subject::Persist(persist) => persist.complete(),
+                Subject::Punctuated(name, generation) => self.punctuate_again(&name, generation),
             }
         }
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::position::PartitionPosition;
 use crate::record::{ConsumerRecord, TopicPartition};
 use crate::sinks::{Batch, JobError, JobErrorKind, SinkError};
@@ -67,6 +69,14 @@ pub enum Event<'a> {
         /// How long it took.
         took: Duration,
     },
+    /// The stages between decoding and execution were gone through; one that stopped the record is
+    /// told of next.
+    Filtered {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// How long it took.
+        took: Duration,
+    },
     /// A stage skipped a record.
     Skipped {
         /// The record.
@@ -109,6 +119,13 @@ pub enum Event<'a> {
         record: &'a ConsumerRecord,
         /// Why the job sink is unavailable.
         error: &'a JobError,
+    },
+    /// What came of a record was encoded, or could not be.
+    Encoded {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// How long it took.
+        took: Duration,
     },
     /// A dead letter was made.
     DeadLettered {
@@ -213,6 +230,21 @@ impl Observers {
         for observer in &self.0 {
             observer.on(event);
         }
+    }
+
+    /// What `act` gives; the event that tells how long it took is made only where it is heard.
+    pub(super) fn timed<'a, T>(
+        &self,
+        act: impl FnOnce() -> T,
+        event: impl FnOnce(Duration) -> Event<'a>,
+    ) -> T {
+        if self.is_empty() {
+            return act();
+        }
+        let started = Instant::now();
+        let done = act();
+        self.emit(&event(started.elapsed()));
+        done
     }
 }
 

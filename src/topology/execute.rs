@@ -101,12 +101,14 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
         state: Option<&State>,
         attempt: u32,
     ) -> Result<Out, JobError> {
+        let execution = self.executor.execute(input, record, state);
+        let execution = context.propagation.within(record, execution);
         if context.observers.is_empty() {
-            return self.executor.execute(input, record, state).await;
+            return execution.await;
         }
         let started = Instant::now();
         context.observers.emit(&Event::Executing { record, attempt });
-        let outcome = self.executor.execute(input, record, state).await;
+        let outcome = execution.await;
         let event = Event::Executed {
             record,
             attempt,

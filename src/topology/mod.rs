@@ -33,6 +33,9 @@ mod outbox;
 mod partition;
 mod parts;
 mod pipeline;
+mod propagator;
+mod punctuations;
+mod punctuator;
 mod retry;
 mod run;
 mod stage;
@@ -40,6 +43,7 @@ mod workers;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use builder::{Builder, Decoding, Executes};
 pub use dead_letter::{TOO_LARGE, UNDECODABLE, UNENCODABLE};
@@ -48,6 +52,8 @@ pub use error::RunError;
 pub use event::{Event, Fate, Observer};
 pub use execute::Executed;
 pub use limits::Limits;
+pub use propagator::Propagator;
+pub use punctuator::{Punctuation, Punctuator};
 pub use retry::Retry;
 pub use run::Drained;
 pub use stage::{Filter, Flow, Identity, Map, Stage, Then};
@@ -59,6 +65,8 @@ use crate::sinks::Sink;
 use crate::sources::Source;
 use event::Observers;
 use pipeline::Pipeline;
+use propagator::Propagation;
+use punctuator::Schedule;
 
 /// A job executor: stages from decode to encode, to be run between any source and any sink.
 ///
@@ -68,12 +76,14 @@ pub struct Topology {
     pipeline: Arc<dyn Pipeline>,
     context: Context,
     limits: Limits,
+    schedule: Option<Schedule>,
 }
 
 /// What the stages of a run share.
 #[derive(Clone, Default)]
 struct Context {
     observers: Observers,
+    propagation: Propagation,
     /// Seeds the jitter of the waits.
     seed: u64,
 }
@@ -85,7 +95,8 @@ impl Topology {
     }
 
     fn new(pipeline: Arc<dyn Pipeline>) -> Self {
-        Self { pipeline, context: Context::default(), limits: Limits::default() }
+        let (context, limits) = (Context::default(), Limits::default());
+        Self { pipeline, context, limits, schedule: None }
     }
 
     /// The same topology with other limits.
@@ -99,6 +110,25 @@ impl Topology {
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.context.observers.push(observer);
+        self
+    }
+
+    /// The same topology with a punctuator, in the place of the one that it had: it is called for
+    /// every assigned partition, at this interval.
+    ///
+    /// # Panics
+    /// If the interval is zero.
+    #[must_use]
+    pub fn with_punctuator(mut self, every: Duration, punctuator: Arc<dyn Punctuator>) -> Self {
+        assert!(!every.is_zero(), "there is time between two punctuations");
+        self.schedule = Some(Schedule { every, punctuator });
+        self
+    }
+
+    /// The same topology with this propagator, instead of the one that it had.
+    #[must_use]
+    pub fn with_propagator(mut self, propagator: Arc<dyn Propagator>) -> Self {
+        self.context.propagation = Propagation::by(propagator);
         self
     }
 
@@ -153,6 +183,7 @@ impl fmt::Debug for Topology {
         f.debug_struct("Topology")
             .field("limits", &self.limits)
             .field("observers", &self.context.observers)
+            .field("propagation", &self.context.propagation)
             .field("seed", &self.context.seed)
             .finish_non_exhaustive()
     }

@@ -1,11 +1,12 @@
-//! The outbox: records that are done but for the publishing of their outputs, and changes of the
-//! state that jobs wait for.
+//! The outbox: records that are done but for the publishing of their outputs, changes of the state
+//! that jobs wait for, and what punctuations give.
 
 use super::error::RunError;
 use super::event::Fate;
 use super::lanes::KeyHash;
 use super::leftovers::Unpublished;
 use super::pipeline::Finished;
+use super::punctuations::Punctuated;
 use crate::record::{ConsumerRecord, Generation, ProducerRecord, TopicPartition};
 use crate::sinks::Batch;
 use crate::state::{Changes, Persist};
@@ -29,6 +30,8 @@ pub(super) enum Subject {
     Record(Done),
     /// Changes that a job waits for.
     Persist(Persist),
+    /// What a punctuation of a partition has given.
+    Punctuated(TopicPartition, Generation),
 }
 
 /// A record that is done.
@@ -54,6 +57,7 @@ impl Entry {
         match &self.subject {
             Subject::Record(Done { record, .. }) => (&record.partition, record.generation),
             Subject::Persist(persist) => persist.assignment(),
+            Subject::Punctuated(partition, generation) => (partition, *generation),
         }
     }
 
@@ -81,6 +85,7 @@ impl Entry {
                 refused.iter().for_each(|(_, output)| persist.refuse(output));
                 Ok(None)
             }
+            Subject::Punctuated(..) => Ok(None),
         }
     }
 }
@@ -104,11 +109,18 @@ impl Outbox {
         self.entries.push(Entry { subject: Subject::Persist(persist), outputs, refusals: 0 });
     }
 
+    pub(super) fn push_punctuated(&mut self, punctuated: Punctuated) {
+        let Punctuated { partition, generation, outputs } = punctuated;
+        let subject = Subject::Punctuated(partition, generation);
+        self.entries.push(Entry { subject, outputs: outputs.len(), refusals: 0 });
+        self.batch.outputs.extend(outputs);
+    }
+
     /// Drops the changes that nobody waits for any more.
     pub(super) fn drop_abandoned(&mut self) {
         let is_abandoned = |entry: &Entry| match &entry.subject {
             Subject::Persist(persist) => persist.is_abandoned(),
-            Subject::Record(_) => false,
+            Subject::Record(_) | Subject::Punctuated(..) => false,
         };
         if self.entries.iter().any(is_abandoned) {
             self.take_out(is_abandoned);
@@ -124,7 +136,7 @@ impl Outbox {
     }
 
     /// Takes out the entries for which `condition` holds. Gives those of records, with their
-    /// outputs; changes that a job waits for are dropped.
+    /// outputs; the others are dropped.
     pub(super) fn take_out(&mut self, condition: impl Fn(&Entry) -> bool) -> Vec<Unpublished> {
         let mut outputs = std::mem::take(&mut self.batch.outputs).into_iter();
         let mut taken = Vec::new();
@@ -145,9 +157,9 @@ impl Outbox {
     }
 
     /// Replaces each record's refused outputs by one that `substitute` makes of it and the number
-    /// of its refusals so far; refused changes that a job waits for are dropped. If the other
-    /// outputs were published, they are dropped, and the entries of which nothing is left to be
-    /// published are given back: they are finished.
+    /// of its refusals so far; what else is refused is dropped. If the other outputs were
+    /// published, they are taken out, and the entries of which nothing is left to be published are
+    /// given back: they are finished.
     ///
     /// # Errors
     /// If even a substitute without key and headers was refused.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use tokio::time::Instant;
 
 use super::Context;
 use super::dead_letter::{DeadLetters, UNDECODABLE, UNENCODABLE};
@@ -81,16 +80,15 @@ impl<C, S> Front<C, S> {
         C: Codec<T>,
         S: Stage<T>,
     {
-        let decoded = if context.observers.is_empty() {
-            self.codec.decode(record.value.as_ref())
-        } else {
-            let started = Instant::now();
-            let decoded = self.codec.decode(record.value.as_ref());
-            context.observers.emit(&Event::Decoded { record: &record, took: started.elapsed() });
-            decoded
-        };
+        let decoded = context.observers.timed(
+            || self.codec.decode(record.value.as_ref()),
+            |took| Event::Decoded { record: &record, took },
+        );
         let flow = match decoded {
-            Ok(input) => self.stages.apply(&record, input),
+            Ok(input) => context.observers.timed(
+                || self.stages.apply(&record, input),
+                |took| Event::Filtered { record: &record, took },
+            ),
             Err(error) => Flow::DeadLetter { reason: UNDECODABLE, cause: error.to_string() },
         };
         pass(&self.dead_letters, context, record, flow)
@@ -118,7 +116,8 @@ fn pass<T>(
         Flow::DeadLetter { reason, cause } => {
             let event = Event::DeadLettered { record: &record, reason, cause: &cause };
             context.observers.emit(&event);
-            let outputs = dead_letters.of(&record, reason, cause);
+            let mut outputs = dead_letters.of(&record, reason, cause);
+            context.propagation.inject(&record, &mut outputs);
             Passed::Off(Finished::new(record, outputs, Fate::DeadLettered(reason)))
         }
     }
@@ -135,8 +134,14 @@ fn encode<T, E: Encode<T>>(
         Passed::On(record, item) => (record, item),
         Passed::Off(finished) => return finished,
     };
-    match encode.encode(&record, item) {
-        Ok(outputs) => Finished::new(record, outputs, fate),
+    let encoded = context
+        .observers
+        .timed(|| encode.encode(&record, item), |took| Event::Encoded { record: &record, took });
+    match encoded {
+        Ok(mut outputs) => {
+            context.propagation.inject(&record, &mut outputs);
+            Finished::new(record, outputs, fate)
+        }
         Err(error) => {
             let flow = Flow::<()>::DeadLetter { reason: UNENCODABLE, cause: error.to_string() };
             match pass(dead_letters, context, record, flow) {

@@ -29,6 +29,7 @@ use super::outbox::Outbox;
 use super::partition::Partitions;
 use super::parts::{News, Parts, news};
 use super::pipeline::Finished;
+use super::punctuations::{Punctuated, Punctuations, punctuated};
 use super::{Context, Topology};
 use crate::sinks::Sink;
 use crate::sources::{Source, SourceError, SourceEvent};
@@ -54,6 +55,8 @@ pub(super) struct Run<'a> {
     pub(super) partitions: Partitions,
     /// The keyed state, if the topology has any.
     pub(super) parts: Option<Parts<'a>>,
+    /// The timers of the partitions, if the topology has a punctuator.
+    pub(super) punctuations: Option<Punctuations>,
     pub(super) intake: Intake<'a>,
     pub(super) lanes: Lanes<Work>,
     pub(super) running: FuturesUnordered<Work>,
@@ -88,6 +91,7 @@ impl<'a> Run<'a> {
             sink,
             partitions: Partitions::default(),
             parts: topology.pipeline.is_stateful().then(|| Parts::new(store)),
+            punctuations: topology.schedule.clone().map(Punctuations::new),
             intake: Intake::new(topology.limits),
             lanes: Lanes::new(),
             running: FuturesUnordered::new(),
@@ -125,6 +129,7 @@ impl<'a> Run<'a> {
                 effect = completed(&mut self.effect) => Turn::Effect(effect),
                 news = news(&mut self.parts) => Turn::News(news),
                 Some((lane, finished)) = self.running.next() => Turn::Done(lane, finished),
+                punctuated = punctuated(&mut self.punctuations) => Turn::Punctuated(punctuated),
                 () = completed(&mut self.intake.gate) => Turn::Due,
                 event = events.next(), if !ended => Turn::Event(event),
                 () = sleep_until(wake_at) => Turn::Due,
@@ -135,6 +140,7 @@ impl<'a> Run<'a> {
                 Turn::Effect(effect) => self.on_effect(effect)?,
                 Turn::News(news) => self.on_news(news)?,
                 Turn::Done(lane, finished) => self.collect(lane, finished),
+                Turn::Punctuated(punctuated) => self.on_punctuated(punctuated),
                 Turn::Event(Some(event)) => {
                     self.on_event(event?);
                     self.take_in(&mut events)?;
@@ -238,6 +244,7 @@ enum Turn {
     Effect(Effect),
     News(News),
     Done(Option<KeyHash>, Finished),
+    Punctuated(Punctuated),
     Event(Option<Result<SourceEvent, SourceError>>),
     /// The job sink is ready again, or a time has come.
     Due,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use jobstream::topology::{Drained, RunError, Topology, Worker};
 use tracing::{info, warn};
 
-use super::watchdog::Watchdog;
 use crate::log::{Produced, ServiceLog};
 
 /// How the outputs of a service are delivered.
@@ -31,7 +30,6 @@ pub struct Service {
     /// The topic of its keyed state, if it has any.
     pub remembers: Option<&'static str>,
     topology: Topology,
-    watchdog: Option<Arc<Watchdog>>,
 }
 
 impl Service {
@@ -44,7 +42,7 @@ impl Service {
     ) -> Self {
         let topology = topology.with_observer(Arc::new(ServiceLog::new(name)));
         let delivery = Delivery::ExactlyOnce;
-        Self { name, group, consumes, delivery, remembers: None, topology, watchdog: None }
+        Self { name, group, consumes, delivery, remembers: None, topology }
     }
 
     /// Keeps its state on this topic.
@@ -53,11 +51,8 @@ impl Service {
         self
     }
 
-    /// Is idempotent, and has a watchdog beside it.
-    pub(super) fn watched_by(mut self, watchdog: Watchdog) -> Self {
-        let watchdog = Arc::new(watchdog);
-        self.topology = self.topology.with_observer(watchdog.clone());
-        self.watchdog = Some(watchdog);
+    /// Is idempotent, so that what it does may be repeated.
+    pub(super) const fn idempotent(mut self) -> Self {
         self.delivery = Delivery::AtLeastOnce;
         self
     }
@@ -81,23 +76,12 @@ impl Service {
             info!(service, "Starting graceful shutdown...");
             info!(service, "Closing consumer group...");
         };
-        let drained = tokio::select! {
-            biased;
-            drained = self.topology.run_worker(&worker, stopped) => drained?,
-            never = self.watch() => match never {},
-        };
+        let drained = self.topology.run_worker(&worker, stopped).await?;
         info!(service, "Consumer group successfully closed");
         if drained.unfinished > 0 {
             warn!(service, "{} records were left unfinished", drained.unfinished);
         }
         info!(service, "Graceful shutdown completed");
         Ok(drained)
-    }
-
-    async fn watch(&self) -> std::convert::Infallible {
-        match &self.watchdog {
-            Some(watchdog) => watchdog.watch().await,
-            None => std::future::pending().await,
-        }
     }
 }

@@ -12,7 +12,7 @@ use tracing::info;
 use super::Service;
 use super::event::StatusEvent;
 use super::keyed::{ByOrder, Keyed};
-use super::watchdog::Watchdog;
+use super::watchdog::{Watchdog, look_every};
 use crate::clock::WallClock;
 use crate::order_id::OrderId;
 use crate::orders::Orders;
@@ -35,10 +35,11 @@ pub fn topology(orders: Arc<dyn Orders>) -> Topology {
         .encode(|_: &ConsumerRecord, _: Executed<Update, ()>| Ok(Vec::new()))
 }
 
-/// The service that runs it, and the watchdog beside it.
+/// The service that runs it, with the watchdog as its timer.
 pub fn service(orders: Arc<dyn Orders>, wall_clock: WallClock, speed: Speed) -> Service {
     let watchdog = Watchdog::new(orders.clone(), wall_clock, speed);
-    Service::new(NAME, "pizza-status", &[topics::STATUS], topology(orders)).watched_by(watchdog)
+    let topology = topology(orders).with_punctuator(look_every(speed), Arc::new(watchdog));
+    Service::new(NAME, "pizza-status", &[topics::STATUS], topology).idempotent()
 }
 
 /// Logs the status that an order is now shown with.
