@@ -1,5 +1,7 @@
 //! Timers: a punctuator is called for every assigned partition, and for no other.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::collections::BTreeMap;

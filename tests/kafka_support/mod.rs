@@ -157,6 +157,17 @@ impl Backend for Kafka {
         Member { source, group: group.to_owned(), client_id, freezer }
     }
 
+    async fn ranges(&self, group: &str, topics: &[Topic]) -> Member {
+        let (config, client_id, freezer) = self.member_config();
+        let assignor = match self.classic {
+            true => "partition.assignment.strategy",
+            false => "group.remote.assignor",
+        };
+        let config = config.property(assignor, "range").unwrap();
+        let source = KafkaSource::new(&config, group, topics.iter().cloned()).unwrap();
+        Member { source, group: group.to_owned(), client_id, freezer }
+    }
+
     async fn sink(&self) -> Box<dyn Sink> {
         Box::new(KafkaSink::new(&self.config()).unwrap())
     }

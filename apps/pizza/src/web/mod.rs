@@ -31,6 +31,7 @@ use crate::clock::WallClock;
 use crate::orders::Orders;
 
 mod assets;
+mod clerk;
 mod customise;
 mod desk;
 mod error;
@@ -79,8 +80,9 @@ pub struct Surroundings {
     /// How long a browser waits for the broker's acknowledgement before it is told that the
     /// kitchen does not answer; the order is published all the same.
     pub answer_limit: Duration,
-    /// How old an order of a former process must be to be published again: time enough for a
-    /// service to tell that it has it.
+    /// How old an order of another process must be to be published by this one: time enough for a
+    /// service to tell that it has it. For so long a process holds an order that it publishes; one
+    /// that stands still for longer may publish it beside another.
     pub settled_after: Duration,
 }
 
