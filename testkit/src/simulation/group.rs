@@ -41,8 +41,8 @@ pub struct Group<O = ()> {
 }
 
 impl<O> Group<O> {
-    /// A group of two members, each of whose lives has the topology that is made for it. Topics
-    /// that it consumes together have the same number of partitions.
+    /// A group of two members, each of whose lives has the topology that is made for it. Of several
+    /// topics a member has the same partitions, as the assignor `range` gives them.
     pub fn new<T: Into<Topic>>(
         name: impl Into<Arc<str>>,
         topics: impl IntoIterator<Item = T>,

@@ -149,7 +149,7 @@ pub struct Commit {
 pub struct History {
     /// Everything that happened, in order.
     pub entries: Vec<Entry>,
-    /// What the run has left behind of each group; the first is the one that the search began with.
+    /// What the run has left behind of each group.
     pub groups: Vec<GroupHistory>,
     /// The outputs of committed transactions, and those without a transaction, by topic.
     pub outputs: BTreeMap<Topic, Vec<ConsumerRecord>>,

@@ -26,7 +26,7 @@ use super::scheduler::{Crashes, Life, Scheduler};
 use super::search::Search;
 use super::setup::Setup;
 use super::world::{Effect, World};
-use crate::broker::{Broker, Isolation, MemberId, Moment};
+use crate::broker::{Assignor, Broker, Isolation, MemberId, Moment, Protocol};
 use crate::random::Random;
 
 /// How long nobody goes on before the scheduler looks whether a fault is due.
@@ -190,8 +190,11 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
 
     fn worker(&self, group: &Group<O>, who: Who) -> (Worker, MemberId) {
         let consumer = self.broker.consumer(group.name.clone(), group.topics.iter().cloned());
-        let protocol = Setup::<O>::protocol(self.protocol_seed);
-        let consumer = consumer.max_poll_records(POLL_RECORDS).protocol(protocol);
+        let consumer = consumer.max_poll_records(POLL_RECORDS);
+        let consumer = match group.topics.len() {
+            1 => consumer.protocol(Setup::<O>::protocol(self.protocol_seed)),
+            _ => consumer.protocol(Protocol::Eager).assignor(Assignor::Range),
+        };
         let (source, sink): (_, Box<dyn Sink>) = match group.delivery {
             Delivery::AtLeastOnce => {
                 let source = consumer.build();

@@ -53,13 +53,28 @@ impl<O: Send + Sync + 'static> Search<O> {
         outside: impl Fn(&World) -> O + 'static,
         topology: impl Fn(&Member<O>) -> Topology + 'static,
     ) -> Self {
-        let group = Group::new(GROUP, ["jobs"], topology);
+        let nothing_yet: [Topic; 0] = [];
+        Self::chain(outside, [Group::new(GROUP, nothing_yet, topology)])
+    }
+
+    /// A search over several groups, of which the outputs of one are the jobs of others. What can be
+    /// said of a group is said of each by itself; all topics that they consume have as many
+    /// partitions as that of the workload.
+    ///
+    /// # Panics
+    /// If there is no group.
+    pub fn chain(
+        outside: impl Fn(&World) -> O + 'static,
+        groups: impl IntoIterator<Item = Group<O>>,
+    ) -> Self {
+        let groups: Vec<_> = groups.into_iter().collect();
+        assert!(!groups.is_empty(), "a search is over one group at least");
         Self {
             outside: Box::new(outside),
             misfortunes: Vec::new(),
             brought_about: Vec::new(),
             heal: |_| (),
-            setup: Setup::of(group),
+            setup: Setup::of(groups),
             invariants: Vec::new(),
             schedules: 100,
             seed: 0,
@@ -77,16 +92,10 @@ impl<O: Send + Sync + 'static> Search<O> {
     ) -> Self {
         (self.setup.input, self.setup.partitions) = (topic.into(), partitions);
         self.setup.jobs = Box::new(jobs);
-        self.setup.groups[0].topics = vec![self.setup.input.clone()];
-        self
-    }
-
-    /// A further group, whose jobs are outputs of others, or the same jobs. What was said of
-    /// members, delivery, limits, state and identity holds for the first group alone; the topics
-    /// that are consumed have as many partitions as that of the jobs.
-    #[must_use]
-    pub fn chained(mut self, group: Group<O>) -> Self {
-        self.setup.groups.push(group);
+        let first = &mut self.setup.groups[0];
+        if first.topics.is_empty() {
+            first.topics.push(self.setup.input.clone());
+        }
         self
     }
 

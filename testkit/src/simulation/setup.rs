@@ -19,7 +19,7 @@ pub(super) struct Setup<O> {
     pub(super) partitions: i32,
     pub(super) jobs: Jobs,
     pub(super) outputs: BTreeMap<Topic, i32>,
-    /// The first is the one that the search began with. Members are numbered through.
+    /// Members are numbered through.
     pub(super) groups: Vec<Group<O>>,
     pub(super) effects: Vec<Effect>,
     pub(super) faults_max: usize,
@@ -30,13 +30,13 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl<O> Setup<O> {
-    pub(super) fn of(group: Group<O>) -> Self {
+    pub(super) fn of(groups: Vec<Group<O>>) -> Self {
         Self {
             input: "jobs".into(),
             partitions: 3,
             jobs: Box::new(|_| Vec::new()),
             outputs: BTreeMap::new(),
-            groups: vec![group],
+            groups,
             effects: Vec::new(),
             faults_max: 8,
         }

@@ -8,7 +8,7 @@ use jobstream::record::{ConsumerRecord, TopicPartition};
 use crate::simulation::{Commit, GroupHistory, History, What};
 
 /// When a commit tells a record as finished, its output is there: published, and in exactly-once
-/// mode in a transaction that commits. A record without an output was skipped before.
+/// mode in a transaction that commits. A record without an output was skipped or executed before.
 ///
 /// # Errors
 /// Names the first commit that passes an unfinished record.
@@ -18,18 +18,18 @@ pub fn positions_pass_nothing_unfinished(
 ) -> Result<(), String> {
     let outputs = outputs(history, group);
     let lost = history.lost_to_retention(group);
-    let mut skipped = BTreeSet::new();
+    let mut done = BTreeSet::new();
     let mut told = BTreeSet::new();
     for (_, entry) in history.of(group) {
         match &entry.what {
-            What::Finished(place, _) => {
-                skipped.insert((&place.partition, place.offset));
+            What::Finished(place, _) | What::Executed(place, None) => {
+                done.insert((&place.partition, place.offset));
             }
             What::Committed(commit) => {
                 for input in newly_told(group, commit, &mut told) {
                     let is_finished = match group.identity(input) {
                         Some(identity) => is_there(outputs.get(&identity), commit),
-                        None => skipped.contains(&(&input.partition, input.offset)),
+                        None => done.contains(&(&input.partition, input.offset)),
                     };
                     if !is_finished && !lost.contains(input) {
                         let Commit { partition, position, .. } = commit;
