@@ -119,6 +119,8 @@ pub enum What {
     Executed(Place, Option<JobErrorKind>),
     /// An execution was dropped.
     Cancelled(Place),
+    /// A job waits so long for its next attempt.
+    Waits(Place, Duration),
     /// A record has met its fate.
     Finished(Place, Fate),
     /// A batch of so many outputs was acknowledged.
@@ -314,6 +316,7 @@ impl fmt::Display for What {
             Self::Executed(place, None) => write!(f, "executed {place}"),
             Self::Executed(place, Some(kind)) => write!(f, "failed {place}: {kind:?}"),
             Self::Cancelled(place) => write!(f, "dropped the execution of {place}"),
+            Self::Waits(place, delay) => write!(f, "tries {place} again in {delay:?}"),
             Self::Finished(place, fate) => write!(f, "finished {place}: {fate:?}"),
             Self::Published(outputs) => write!(f, "published {outputs} outputs"),
             Self::PublishFailed(error) => write!(f, "did not publish: {error}"),

@@ -177,6 +177,7 @@ pub(super) fn told(event: &Event<'_>, is_watched: bool) -> Option<What> {
         Event::CutOff { partition, unfinished } => What::CutOff((*partition).clone(), *unfinished),
         Event::Fetched(record) => What::Fetched(Place::from(*record)),
         Event::AlreadyFinished(record) => What::AlreadyFinished(Place::from(*record)),
+        Event::Retried { record, delay, .. } => What::Waits(Place::from(*record), *delay),
         Event::Finished { record, fate } => What::Finished(Place::from(*record), *fate),
         Event::Published { batch, .. } => What::Published(batch.outputs.len()),
         Event::PublishFailed(error) => What::PublishFailed(error.to_string()),

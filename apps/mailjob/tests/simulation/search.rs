@@ -6,6 +6,7 @@ use jobstream_testkit::simulation::{Broken, Delivery, Member, Report, Search, Sm
 use jobstream_testkit::smtp::SmtpServer;
 use mailjob::topology::Topics;
 
+use crate::doubt::what_is_parked_was_in_doubt;
 use crate::invariants::{
     mails_are_accounted_for, mails_are_bounded, mails_are_repeatable, no_second_mail,
     results_are_true,
@@ -28,7 +29,9 @@ pub(crate) fn search_with_ledger(ambiguous: Ambiguous, count: u64) -> Search<Smt
     let search = search_of(executor, Delivery::ExactlyOnce, count).state(LEDGER);
     match ambiguous {
         Ambiguous::Resend => search.invariant("mails are bounded", mails_are_bounded),
-        Ambiguous::Park => search.invariant("no second mail", no_second_mail),
+        Ambiguous::Park => search
+            .invariant("no second mail", no_second_mail)
+            .invariant("what is parked was in doubt", what_is_parked_was_in_doubt),
     }
 }
 
