@@ -286,7 +286,7 @@ impl fmt::Display for Entry {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Started(group) => write!(f, "starts, a member of {group}"),
+            Self::Started(group) => write!(f, "starts in group {group}"),
             Self::Crashed => f.write_str("CRASHES"),
             Self::Paused => f.write_str("PAUSED"),
             Self::Woken => f.write_str("woken"),

@@ -62,6 +62,7 @@
 mod actor;
 mod cast;
 mod commits;
+mod cores;
 mod fault;
 mod group;
 mod history;
@@ -77,6 +78,7 @@ mod stream;
 mod trial;
 mod world;
 
+pub use cores::on_every_core;
 pub use fault::{Fault, Planned, Trigger};
 pub use group::{Delivery, Group};
 pub use history::{Commit, Entry, GroupHistory, History, Identity, Lost, Place, What, Who};

@@ -1,5 +1,6 @@
 //! The search for a schedule that breaks an invariant.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use super::report::{Broken, Report, Stopwatch};
 use super::schedule::Schedule;
 use super::setup::Setup;
 use super::trial::CALM_SEED;
-use super::world::{Effect, World};
+use super::world::{Effect, World, effect_of};
 
 /// What the group is called that a search begins with.
 const GROUP: &str = "simulation";
@@ -153,6 +154,12 @@ impl<O: Send + Sync + 'static> Search<O> {
     pub fn effects(mut self, effects: impl IntoIterator<Item = Effect>) -> Self {
         self.setup.effects.extend(effects);
         self
+    }
+
+    /// The effects at which faults strike: those of the members' ends, and those that were named.
+    pub fn known_effects(&self) -> BTreeSet<Effect> {
+        let operations = self.setup.groups.iter().flat_map(Group::operations);
+        operations.map(effect_of).chain(self.setup.effects.iter().copied()).collect()
     }
 
     /// Something that can go wrong outside, as a fault of schedules.

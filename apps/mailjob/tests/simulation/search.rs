@@ -53,13 +53,18 @@ fn search_of(
         .invariant("mails are accounted for", mails_are_accounted_for)
         .invariant("results are true", results_are_true)
         .invariant("mails are repeatable", mails_are_repeatable)
-        .seed(number("SIMULATION_SEED").unwrap_or(0));
+        .seed(first_seed());
     with_misfortunes(search)
 }
 
 /// Schedules in a test; `SIMULATION_SCHEDULES` sets another number.
 pub(crate) fn schedules(default: u64) -> u64 {
     number("SIMULATION_SCHEDULES").unwrap_or(default)
+}
+
+/// The seed of the first schedule; `SIMULATION_SEED` sets it.
+pub(crate) fn first_seed() -> u64 {
+    number("SIMULATION_SEED").unwrap_or(0)
 }
 
 fn number(variable: &str) -> Option<u64> {

@@ -1,15 +1,32 @@
 //! The promises hold for orders, whatever comes.
 
-use jobstream_testkit::simulation::Schedule;
+use std::ops::Range;
+
+use jobstream_testkit::simulation::{Schedule, on_every_core};
 use pizza::topics;
 
-use crate::search::{passes, schedules, search};
+use crate::search::{first_seed, passes, schedules, search};
 
 #[test]
 fn every_order_is_delivered_once_under_any_schedule() {
     let schedules = schedules(60);
     let report = passes(search(10, 2).schedules(schedules).run());
     assert_eq!((report.schedules, report.jobs), (schedules, 13 * schedules));
+}
+
+#[test]
+#[ignore = "needs a minute on every core, with --release"]
+fn a_long_search_finds_no_order_lost_or_baked_twice_with_crashes_at_every_effect() {
+    let seeds = first_seed()..first_seed() + schedules(3_000);
+    let of = |seeds: Range<u64>| {
+        let count = seeds.end - seeds.start;
+        search(10, 2).seed(seeds.start).schedules(count).run()
+    };
+    let report = passes(on_every_core(seeds, of));
+    for effect in search(10, 2).known_effects() {
+        let crashes = report.least_crashes(effect);
+        assert!(crashes >= 100, "{effect}: found {crashes} crashes\n{report}");
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(crate) fn search(count: u64, members: usize) -> Search<Shop> {
         .invariant("nothing is baked twice", nothing_is_baked_twice)
         .invariant("nothing goes back", nothing_goes_back)
         .invariant("no dead letter", no_dead_letter)
-        .seed(number("SIMULATION_SEED").unwrap_or(0))
+        .seed(first_seed())
 }
 
 /// A group, as its service says that it is to be run.
@@ -72,6 +72,11 @@ fn status(member: &Member<Shop>) -> Service {
 /// Schedules in a test; `SIMULATION_SCHEDULES` sets another number.
 pub(crate) fn schedules(default: u64) -> u64 {
     number("SIMULATION_SCHEDULES").unwrap_or(default)
+}
+
+/// The seed of the first schedule; `SIMULATION_SEED` sets it.
+pub(crate) fn first_seed() -> u64 {
+    number("SIMULATION_SEED").unwrap_or(0)
 }
 
 fn number(variable: &str) -> Option<u64> {
