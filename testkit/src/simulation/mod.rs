@@ -70,6 +70,7 @@ pub mod invariants;
 mod member;
 mod report;
 mod run;
+mod scene;
 mod schedule;
 mod scheduler;
 mod search;

@@ -139,7 +139,7 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
             let topics = self.search.setup.outputs.keys();
             topics.map(|topic| (topic.clone(), self.broker.records(topic, isolation))).collect()
         };
-        let groups = self.search.setup.groups();
+        let groups = self.search.setup.numbered();
         History {
             entries: std::mem::take(&mut self.world.state().entries),
             groups: groups.map(|(group, members)| self.left_of(group, members, removed)).collect(),

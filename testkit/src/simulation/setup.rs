@@ -9,7 +9,7 @@ use jobstream::record::{ProducerRecord, Topic, TopicPartition};
 
 use super::group::Group;
 use super::world::{Effect, World};
-use crate::broker::{Broker, Operation, Protocol};
+use crate::broker::{Broker, Protocol};
 
 /// The jobs of a run, a function of its seed.
 pub(super) type Jobs = Box<dyn Fn(u64) -> Vec<ProducerRecord>>;
@@ -67,7 +67,7 @@ impl<O> Setup<O> {
     }
 
     /// The groups, each with the numbers of its members.
-    pub(super) fn groups(&self) -> impl Iterator<Item = (&Group<O>, Range<usize>)> {
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (&Group<O>, Range<usize>)> {
         let mut next = 0;
         self.groups.iter().map(move |group| {
             let members = next..next + group.members;
@@ -78,7 +78,7 @@ impl<O> Setup<O> {
 
     /// The number of a member's group, and the group.
     pub(super) fn group_of(&self, member: usize) -> (usize, &Group<O>) {
-        let mut groups = self.groups().enumerate();
+        let mut groups = self.numbered().enumerate();
         let found = groups.find(|(_, (_, members))| members.contains(&member));
         let (number, (group, _)) = found.expect("a member is in a group");
         (number, group)
@@ -91,11 +91,6 @@ impl<O> Setup<O> {
     /// The compacted topics of keyed state.
     pub(super) fn state_topics(&self) -> impl Iterator<Item = &Topic> {
         self.groups.iter().filter_map(|group| group.state.as_ref())
-    }
-
-    /// The operations of a member's ends.
-    pub(super) fn operations(&self, member: usize) -> Vec<Operation> {
-        self.group_of(member).1.operations()
     }
 
     pub(super) fn output_ends(&self, broker: &Broker) -> BTreeMap<TopicPartition, i64> {

@@ -5,14 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::fault::Fault;
 use super::invariants;
 use super::report::{Broken, Report};
 use super::run::{Outcome, Patience};
-use super::schedule::{Occasion, Scene, Schedule};
-use super::search::{Invariant, RESTART_STEPS, Search};
-use super::world::{EXECUTE, Effect, effect_of};
-use crate::broker::{Moment, Operation};
+use super::schedule::Schedule;
+use super::search::{Invariant, Search};
 
 /// How often a failing schedule is played to make it smaller.
 const SHRINKS_MAX: usize = 150;
@@ -20,8 +17,6 @@ const SHRINKS_MAX: usize = 150;
 const CALM_STEPS: u64 = 200_000;
 /// The seed of the run without faults.
 pub(super) const CALM_SEED: u64 = 0;
-/// How far ahead the occurrences of an effect are counted.
-const OCCURRENCES_MAX: usize = 8;
 
 impl<O: Send + Sync + 'static> Search<O> {
     pub(super) fn try_schedule(
@@ -62,51 +57,6 @@ impl<O: Send + Sync + 'static> Search<O> {
             }
             Err(broken) => Err(self.shrink(broken, tree, patience)),
         }
-    }
-
-    fn scene(&self, calm: &Outcome<O>) -> Scene {
-        let members = 0..self.setup.members();
-        Scene {
-            members: members.clone().map(|member| self.setup.operations(member)).collect(),
-            partitions: self.setup.partitions,
-            occasions: members.flat_map(|member| self.occasions(member, calm)).collect(),
-            outside: self.misfortunes.iter().map(|(name, _)| *name).collect(),
-            has_state: self.setup.state_topics().next().is_some(),
-            faults_max: self.setup.faults_max,
-            steps: calm.steps,
-        }
-    }
-
-    /// The effects of a member, each with as many occurrences as its group had without faults.
-    fn occasions(&self, member: usize, calm: &Outcome<O>) -> Vec<Occasion> {
-        let mut groups = self.setup.groups();
-        let group = groups.find_map(|(_, members)| members.contains(&member).then_some(members));
-        let members = group.expect("a member is in a group");
-        let occurrences = |effect| {
-            let of_member = |member| calm.counts.get(&(member, effect, Moment::Before)).copied();
-            members.clone().filter_map(of_member).max().unwrap_or_default()
-        };
-        let executes = (occurrences(EXECUTE) > 0).then_some(EXECUTE);
-        let operations = self.setup.operations(member).into_iter().map(effect_of);
-        let effects = operations.chain(executes).chain(self.setup.effects.iter().copied());
-        let occasion = |effect| Occasion {
-            member,
-            effect,
-            nth_max: usize::try_from(occurrences(effect))
-                .map_or(OCCURRENCES_MAX, |n| n.clamp(1, OCCURRENCES_MAX)),
-            under: self.under(member, effect),
-        };
-        effects.map(occasion).collect()
-    }
-
-    /// The fault that brings an effect about.
-    fn under(&self, member: usize, effect: Effect) -> Option<Fault> {
-        if effect == effect_of(Operation::Leave) {
-            return Some(Fault::Stop { member, restart_after_steps: RESTART_STEPS });
-        }
-        let mut brought_about = self.brought_about.iter();
-        let (_, misfortune) = brought_about.find(|(brought, _)| *brought == effect)?;
-        Some(Fault::Outside(misfortune))
     }
 
     /// The smallest schedule that is found to break the same invariant.
