@@ -8,23 +8,26 @@
 mod error;
 mod mail;
 mod metrics;
+mod page;
 mod topics;
 mod workers;
 
 use std::sync::Arc;
 
 use jobstream::kafka::KafkaConfig;
-use jobstream::sinks::ledger::LedgerLimits;
+use jobstream::sinks::ledger::{self, LedgerLimits, Observer as _};
 use jobstream::sinks::smtp::{self, MailConfig, MailSink, TcpConnect};
 use jobstream::topology::{Drained, Topology, Worker};
 use jobstream_service::metrics::{KafkaObservers, tell_statistics};
 use jobstream_service::{Signals, environment, random_id};
 use mailjob::metrics::{MailObservers, Metrics};
+use mailjob::page::{Feed, MailFeed};
 use mailjob::settings::Settings;
-use mailjob::topology::{ledger, topology, topology_with_ledger};
+use mailjob::topology::{topology, topology_with_ledger};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::cli::RunArgs;
 use crate::log::{self, JobLog, KafkaLog, LedgerLog, MailLog};
 
 pub(crate) use error::ServiceError;
@@ -39,23 +42,26 @@ const ATTEMPTS_PER_CONNECTION: usize = 4;
 ///
 /// # Errors
 /// If it can't start, or has ended otherwise than by one signal.
-pub(crate) async fn run() -> Result<(), ServiceError> {
+pub(crate) async fn run(args: &RunArgs) -> Result<(), ServiceError> {
     let settings = Settings::read(&environment::variables(), &environment::read_file)?;
+    let page = page::open(args.page, &settings).await?;
     let _log = log::start(&settings.log).map_err(ServiceError::Log)?;
     info!("Creating job-executor app");
     settings.warnings.iter().for_each(|warning| warn!("{warning}"));
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
     let (metrics, told) = metrics::metrics(&settings).unzip();
-    let service = Service::new(settings, metrics)?;
+    let feed = page.as_ref().map(|page| page.feed.clone());
+    let service = Service::new(settings, metrics, feed)?;
     let begin = || {
         info!("Starting graceful shutdown...");
         stop.send_replace(true);
     };
     tokio::select! {
         biased;
-        ended = signals.stop_at_next(service.run(stopped), begin) => ended?,
+        ended = signals.stop_at_next(service.run(stopped.clone()), begin) => ended?,
         broken = metrics::tell(told) => return Err(broken),
+        broken = page::show(page, stopped) => return Err(broken),
     }
     info!("Graceful shutdown completed");
     Ok(())
@@ -73,7 +79,11 @@ struct Service {
 }
 
 impl Service {
-    fn new(settings: Settings, metrics: Option<Metrics>) -> Result<Self, ServiceError> {
+    fn new(
+        settings: Settings,
+        metrics: Option<Metrics>,
+        feed: Option<Arc<Feed>>,
+    ) -> Result<Self, ServiceError> {
         let kafka_log = Arc::new(KafkaLog::default());
         let Accepted { config, unknown } = accept(&settings.kafka)?;
         for name in unknown {
@@ -86,16 +96,26 @@ impl Service {
             mail_observers.0.push(mail.clone());
             kafka_observers.0.push(kafka.clone());
         }
+        if let Some(feed) = &feed {
+            mail_observers.0.push(Arc::new(MailFeed::new(feed.clone(), 0)));
+            kafka_observers.0.push(feed.clone());
+        }
         let mail_sink = Arc::new(mail_sink(&settings.mail, Arc::new(mail_observers))?);
         let job = &settings.job;
         let ledger_log = Arc::new(LedgerLog::default());
-        let mut topology = stages(&settings, mail_sink.clone(), ledger_log.clone())
+        let mut topology =
+            stages(&settings, mail_sink.clone(), heard(ledger_log.clone(), feed.clone()))
             .with_limits(job.limits)
             .with_seed(random_id())
             .with_observer(Arc::new(JobLog::new(kafka_log.clone(), ledger_log)));
         let mut kafka = config.observer(Arc::new(kafka_observers));
         if let Some(Metrics { run, .. }) = &metrics {
             topology = topology.with_observer(run.clone());
+        }
+        if let Some(feed) = &feed {
+            topology = topology.with_observer(feed.clone());
+        }
+        if metrics.is_some() || feed.is_some() {
             kafka = tell_statistics(kafka, &settings.kafka);
         }
         Ok(Self { settings, kafka, kafka_log, mail_sink, mail_log, metrics, topology })
@@ -158,14 +178,32 @@ impl Service {
 }
 
 /// The stages, with a ledger or without.
-fn stages(settings: &Settings, sink: Arc<MailSink>, log: Arc<LedgerLog>) -> Topology {
+fn stages(
+    settings: &Settings,
+    sink: Arc<MailSink>,
+    observer: Arc<dyn ledger::Observer>,
+) -> Topology {
     let (topics, retry) = (&settings.topics.topics, settings.job.retry);
     let Some(limits) = settings.job.ledger else { return topology(topics, sink, retry) };
     let connections = settings.mail.connections_max.get();
     let attempts_max = connections.saturating_mul(ATTEMPTS_PER_CONNECTION);
     let limits = LedgerLimits { attempts_max, executions_max: connections, ..limits };
-    let ledger = ledger(sink, Arc::new(environment::now), retry.ambiguous, limits);
-    topology_with_ledger(topics, Arc::new(ledger.with_observer(log)), retry)
+    let ledger = mailjob::topology::ledger(
+        sink,
+        Arc::new(environment::now),
+        retry.ambiguous,
+        limits,
+    );
+    topology_with_ledger(topics, Arc::new(ledger.with_observer(observer)), retry)
+}
+
+/// Who hears the ledger: the log, and the page if there is one.
+fn heard(log: Arc<LedgerLog>, feed: Option<Arc<Feed>>) -> Arc<dyn ledger::Observer> {
+    let Some(feed) = feed else { return log };
+    Arc::new(move |event: &ledger::Event<'_>| {
+        log.on(event);
+        ledger::Observer::on(&*feed, event);
+    })
 }
 
 /// Completes when the service is to stop.
