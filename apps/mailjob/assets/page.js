@@ -68,20 +68,21 @@ const showContent = async (number) => {
 };
 
 const fate = (it, hasContent) => {
-  const where = html("td", { class: "where" }, `${it.topic} ${it.partition}:${it.offset}`);
+  const where = html("td", { class: "number where", title: it.topic }, `${it.partition}:${it.offset}`);
   const id = html("td", { class: "id" }, it.id ?? "no Id");
   const name = html("td", {}, html("span", { class: `fate ${it.fate}` }, FATES[it.fate]), it.reason ? ` ${it.reason}` : "");
   const row = html("tr", {}, name, id, where);
   if (hasContent) {
     const button = html("button", { type: "button", "aria-label": `What is in record ${it.number}` }, "Show");
     button.addEventListener("click", () => showContent(it.number));
-    row.append(html("td", {}, button));
+    row.append(html("td", { class: "number" }, button));
   }
   return row;
 };
 
 const showLast = (id, { count: all, last }, hasContent) => {
-  setText(byId(`${id}-count`), all ? count(all) : "none");
+  setText(byId(`${id}-count`), count(all));
+  byId(id).closest("table").hidden = all === 0;
   setItems(byId(id), last, (it) => it.number, (it) => fate(it, hasContent));
 };
 
@@ -112,7 +113,12 @@ const show = (snapshot) => {
   showAccount(play.account);
   showMembers(play.members);
   showSwitches(play.switches);
-  records.show(play.topics);
+  const { account } = play;
+  records.show(play.topics, {
+    [snapshot.topics.jobs]: account.records,
+    [snapshot.topics.results]: account.accepted + account.duplicates + account.rejected + account.exhausted + account.ambiguous,
+    [snapshot.topics.dead_letters]: account.dead_letters,
+  });
   inbox.show(play.account);
 };
 

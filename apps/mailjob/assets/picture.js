@@ -8,7 +8,7 @@ const WIDE = {
     jobs: [82, 170], decode: [272, 170], filter: [462, 170], execute: [668, 170], encode: [858, 170],
     results: [1038, 170], dead: [272, 288], skipped: [462, 288], server: [668, 48],
   },
-  retry: { path: "M 630 200 C 600 292, 736 292, 706 200", label: [668, 270] },
+  retry: { path: "M 638 200 C 618 284, 718 284, 699 207", label: [668, 264] },
   commit: { path: "M 1038 200 L 1038 322 Q 1038 338 1022 338 L 98 338 Q 82 338 82 322 L 82 200", label: [858, 338] },
 };
 const TALL = {
@@ -17,7 +17,7 @@ const TALL = {
     jobs: [150, 36], decode: [150, 162], filter: [150, 288], execute: [150, 414], encode: [150, 540],
     results: [150, 672], dead: [322, 162], skipped: [322, 288], server: [322, 414],
   },
-  retry: { path: "M 180 441 C 210 500, 270 480, 212 428", label: [252, 474] },
+  retry: { path: "M 180 441 C 196 506, 284 500, 219 424", label: [256, 486] },
   commit: { path: "M 88 672 L 44 672 Q 28 672 28 656 L 28 52 Q 28 36 44 36 L 88 36", label: [28, 350] },
 };
 const NODES = [
@@ -83,9 +83,11 @@ const draw = () => {
   const ways = EDGES.map(([name, from, to]) => drawEdge(name, line(layout.nodes[from], layout.nodes[to])));
   ways.push(drawEdge("retried", layout.retry), drawEdge("commits", layout.commit));
   const nodes = NODES.map(([name, kind]) => {
-    const [x, y] = layout.nodes[name];
+    const [middle, y] = layout.nodes[name];
+    // The cap of a topic takes a part of its right.
+    const x = kind === "topic" ? middle - 5 : middle;
     notes[name] = svg("text", { class: "note", x, y: y + 15, "text-anchor": "middle" });
-    boxes[name] = svg("g", { class: `node ${kind}`, "data-node": name }, shape(kind, [x, y]),
+    boxes[name] = svg("g", { class: `node ${kind}`, "data-node": name }, shape(kind, [middle, y]),
       svg("text", { class: "name", x, y: y - 1, "text-anchor": "middle" }, TITLES[name]), notes[name]);
     return boxes[name];
   });

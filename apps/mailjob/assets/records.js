@@ -58,24 +58,27 @@ const keepUp = (end) => {
 };
 
 const choice = (label, pick) => {
-  const button = html("button", { type: "button" }, html("span", {}, label), html("span", { class: "badge" }));
+  const button = html("button", { type: "button" }, label, html("span", { class: "badge" }));
   button.addEventListener("click", pick);
   return button;
 };
 
 const mark = (button, isChosen, many) => {
   button.setAttribute("aria-pressed", String(isChosen));
-  setText(button.querySelector(".badge"), count(many));
+  const badge = button.querySelector(".badge");
+  badge.hidden = many === null;
+  if (many !== null) setText(badge, count(many));
 };
 
 let last = null;
-export const show = (topics) => {
-  last = topics;
+// `sizes` says how many records a topic has had, where that is known: offsets count the markers of
+// transactions, too.
+export const show = (topics, sizes) => {
+  last = [topics, sizes];
   topic ??= topics[0].name;
-  const sizes = (it) => it.partitions.reduce((sum, { start, end }) => sum + end - start, 0);
   setItems(byId("topics"), topics, (it) => it.name,
-    (it) => choice(it.name, () => { topic = it.name; partition = null; waiting = false; show(last); }),
-    (button, it) => mark(button, it.name === topic, sizes(it)));
+    (it) => choice(it.name, () => { topic = it.name; partition = null; waiting = false; show(...last); }),
+    (button, it) => mark(button, it.name === topic, sizes[it.name] ?? null));
   const chosen = topics.find((it) => it.name === topic);
   if (partition === null) {
     const fullest = chosen.partitions.reduce((best, it, index) => (it.end - it.start > chosen.partitions[best].end - chosen.partitions[best].start ? index : best), 0);
@@ -83,10 +86,11 @@ export const show = (topics) => {
   }
   const partitions = chosen.partitions.map((it, index) => ({ ...it, index }));
   setItems(byId("partitions"), partitions, (it) => it.index,
-    (it) => choice(`${it.index}`, () => { partition = it.index; waiting = false; show(last); }),
+    (it) => choice(`${it.index}`, () => { partition = it.index; waiting = false; show(...last); }),
     (button, it) => {
-      mark(button, it.index === partition, it.end - it.start);
-      button.setAttribute("aria-label", `Partition ${it.index}, ${it.end - it.start} offsets`);
+      mark(button, it.index === partition, it.end);
+      button.setAttribute("aria-label", `Partition ${it.index}`);
+      button.title = `offsets ${it.start} to ${it.end}, markers of transactions included`;
     });
   keepUp(chosen.partitions[partition].end);
 };

@@ -182,10 +182,14 @@ impl Books {
 
     /// Closes what needs no output and is committed, and lets records go that were read: all but
     /// the last `kept` of each partition, and of the input none that is not finished.
-    pub(super) fn let_go(&mut self, broker: &Broker, group: &str, kept: i64) {
+    pub(super) fn let_go(&mut self, broker: &Broker, input: &Topic, group: &str, kept: i64) {
         let committed = broker.committed(group);
         for (partition, next) in &self.next {
-            let finished = committed.get(partition).map_or(*next, |committed| committed.offset);
+            let finished = match committed.get(partition) {
+                Some(committed) => committed.offset,
+                None if partition.topic == *input => 0,
+                None => *next,
+            };
             broker.truncate(partition, finished.min(next - kept));
         }
         let is_finished = |(partition, offset): &Place| {
@@ -245,5 +249,147 @@ fn expected(record: &ConsumerRecord) -> Expected {
             Expected::Result(job_id(record.value.as_deref()).unwrap_or_default())
         }
         Ok(_) => Expected::Nothing,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
+mod tests {
+    use jobstream::record::ProducerRecord;
+    use jobstream_testkit::smtp::SmtpServer;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const GROUP: &str = "group";
+
+    /// Topics with one job in the first, and whoever writes what a service would.
+    struct Scene {
+        broker: Broker,
+        topics: Topics,
+        books: Books,
+        mailbox: Mailbox,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let (broker, topics) = (Broker::new(), Topics::default());
+            for topic in [&topics.jobs, &topics.results, &topics.dead_letters] {
+                broker.create_topic(topic.clone(), 1);
+            }
+            let scene = Self { broker, topics, books: Books::default(), mailbox: Mailbox::default() };
+            scene.produce(&scene.topics.jobs, r#"{"Id":"a","Status":2}"#, &[]);
+            scene
+        }
+
+        fn produce(&self, topic: &Topic, value: &'static str, headers: &[(&'static str, &'static str)]) {
+            let mut record = ProducerRecord::to(topic.clone()).value(value);
+            headers.iter().for_each(|(name, value)| record.headers.set(*name, *value));
+            self.broker.produce(record).unwrap();
+        }
+
+        fn result(&self, headers: &[(&'static str, &'static str)]) {
+            self.produce(&self.topics.results, r#"{"Id":"a","Status":5}"#, headers);
+        }
+
+        fn commit(&self, offset: i64) {
+            let partition = TopicPartition::new(self.topics.jobs.clone(), 0);
+            self.broker.alter_committed(GROUP, &partition, offset, "");
+        }
+
+        fn account(&mut self, resent: u64) -> Account {
+            self.books.read(&self.broker, &self.topics, &self.mailbox);
+            self.books.let_go(&self.broker, &self.topics.jobs, GROUP, 1);
+            let caught_up = self.broker.has_caught_up(GROUP, &self.topics.jobs);
+            self.books.account(&self.mailbox, 0, resent, caught_up)
+        }
+    }
+
+    #[test]
+    fn a_job_is_under_way_until_its_result_and_then_it_adds_up() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.account(0).verdict(), Verdict::UnderWay);
+        scene.result(&[("job-outcome", "rejected")]);
+        scene.commit(1);
+        assert_eq!(scene.account(0).verdict(), Verdict::Balanced);
+    }
+
+    #[test]
+    fn a_job_that_is_committed_without_a_result_is_lost() {
+        let mut scene = Scene::new();
+        scene.commit(1);
+        assert_eq!(scene.account(0).verdict(), Verdict::Broken);
+    }
+
+    #[test]
+    fn a_second_result_is_one_too_many() {
+        let mut scene = Scene::new();
+        scene.result(&[("job-outcome", "rejected")]);
+        scene.result(&[("job-outcome", "rejected")]);
+        scene.commit(1);
+        assert_eq!(scene.account(0).verdict(), Verdict::Broken);
+    }
+
+    #[test]
+    fn a_dead_letter_belongs_to_the_record_that_it_names() {
+        let names = [("dead-letter-partition", "0"), ("dead-letter-offset", "0")];
+        for (headers, verdict) in [(&names[..], Verdict::Balanced), (&names[..1], Verdict::Broken)] {
+            let mut scene = Scene::new();
+            scene.produce(&scene.topics.dead_letters, "x", headers);
+            scene.commit(1);
+            assert_eq!(scene.account(0).verdict(), verdict, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_not_to_be_run_is_finished_by_the_position() {
+        let mut scene = Scene::new();
+        scene.produce(&scene.topics.jobs, r#"{"Id":"b","Status":4}"#, &[]);
+        scene.result(&[("job-outcome", "rejected")]);
+        scene.commit(1);
+        assert_eq!(scene.account(0).verdict(), Verdict::UnderWay);
+        scene.commit(2);
+        let account = scene.account(0);
+        assert_eq!((account.verdict(), account.totals.skipped), (Verdict::Balanced, 1));
+    }
+
+    #[test]
+    fn a_result_that_tells_of_a_mail_which_is_not_there_does_not_add_up() {
+        let mut scene = Scene::new();
+        scene.result(&[("job-outcome", "accepted"), ("job-message-id", "<1@example.com>")]);
+        scene.commit(1);
+        assert_eq!(scene.account(0).verdict(), Verdict::Broken);
+    }
+
+    #[tokio::test]
+    async fn a_second_copy_of_a_mail_adds_up_only_if_a_resend_was_told() {
+        let mut scene = Scene::new();
+        let server = SmtpServer::builder().in_memory().unwrap();
+        for _ in 0..2 {
+            let mail = "EHLO me\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n\
+                        Message-ID: <1@example.com>\r\n\r\ntext\r\n.\r\nQUIT\r\n";
+            let mut stream = server.connect().unwrap();
+            stream.write_all(mail.as_bytes()).await.unwrap();
+            stream.read_to_end(&mut Vec::new()).await.unwrap();
+        }
+        scene.mailbox.collect(&server.inbox());
+        scene.result(&[("job-outcome", "accepted"), ("job-message-id", "<1@example.com>")]);
+        scene.commit(1);
+        assert_eq!(scene.account(0).verdict(), Verdict::Broken);
+        assert_eq!(scene.account(1).verdict(), Verdict::Balanced);
+    }
+
+    #[test]
+    fn what_no_group_has_committed_is_not_let_go() {
+        let mut scene = Scene::new();
+        for _ in 0..10 {
+            scene.produce(&scene.topics.jobs, r#"{"Id":"a","Status":2}"#, &[]);
+        }
+        scene.account(0);
+        let partition = TopicPartition::new(scene.topics.jobs.clone(), 0);
+        assert_eq!(scene.broker.log_start_offset(&partition), Some(0));
+        scene.commit(5);
+        scene.account(0);
+        assert_eq!(scene.broker.log_start_offset(&partition), Some(5));
     }
 }

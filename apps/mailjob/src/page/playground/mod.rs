@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -98,6 +99,8 @@ pub struct Playground {
     server: SmtpServer,
     members: Vec<Member>,
     submitted: mpsc::Sender<Bytes>,
+    /// Records that were submitted and that the broker has not acknowledged.
+    waiting: AtomicU64,
     to_produce: tokio::sync::Mutex<mpsc::Receiver<Bytes>>,
     /// The switches that are on; some need to know what to take back.
     troubles: tokio::sync::Mutex<BTreeMap<Trouble, Option<MisfortuneId>>>,
@@ -119,6 +122,7 @@ impl Playground {
         Self {
             members: (1..=MEMBERS).map(member).collect(),
             submitted,
+            waiting: AtomicU64::new(0),
             to_produce: to_produce.into(),
             troubles: tokio::sync::Mutex::default(),
             on: Mutex::default(),
@@ -165,8 +169,10 @@ impl Playground {
         let mut to_produce = self.to_produce.lock().await;
         let mut values = Vec::new();
         while to_produce.recv_many(&mut values, BATCH_RECORDS).await > 0 {
-            let outputs = values.drain(..).map(|value| self.job(value)).collect();
+            let outputs: Vec<_> = values.drain(..).map(|value| self.job(value)).collect();
+            let produced = outputs.len() as u64;
             producer.publish(&Batch { outputs, positions: Vec::new() }).await?;
+            self.waiting.fetch_sub(produced, Ordering::Relaxed);
         }
         std::future::pending().await
     }
@@ -192,8 +198,9 @@ impl Playground {
         let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
         let (books, mailbox) = &mut *ledgers;
         mailbox.collect(&self.server.inbox());
-        books.read(&self.broker, self.feed.topics(), mailbox);
-        books.let_go(&self.broker, GROUP, KEPT_RECORDS);
+        let topics = self.feed.topics();
+        books.read(&self.broker, topics, mailbox);
+        books.let_go(&self.broker, &topics.jobs, GROUP, KEPT_RECORDS);
         ledgers
     }
 
@@ -203,7 +210,7 @@ impl Playground {
             return true;
         }
         let Ok(places) = self.submitted.try_reserve_many(values.len()) else { return false };
-        places.zip(values).for_each(|(place, value)| place.send(value));
+        self.send(places, values);
         true
     }
 
@@ -212,6 +219,11 @@ impl Playground {
         let Ok(places) = self.submitted.reserve_many(values.len()).await else {
             unreachable!("the playground has the other end of the channel");
         };
+        self.send(places, values);
+    }
+
+    fn send(&self, places: mpsc::PermitIterator<'_, Bytes>, values: Vec<Bytes>) {
+        self.waiting.fetch_add(values.len() as u64, Ordering::Relaxed);
         places.zip(values).for_each(|(place, value)| place.send(value));
     }
 
@@ -246,15 +258,10 @@ impl Playground {
 
     /// What adds up, or does not.
     pub fn account(&self) -> Account {
-        let (waiting, resent) = (self.waiting(), self.feed.heard().counts.resent);
+        let (waiting, resent) = (self.waiting.load(Ordering::Relaxed), self.feed.heard().counts.resent);
         let caught_up = self.broker.has_caught_up(GROUP, &self.feed.topics().jobs);
         let (books, mailbox) = &*self.book();
         books.account(mailbox, waiting, resent, caught_up)
-    }
-
-    /// Records that were submitted and not yet produced.
-    fn waiting(&self) -> u64 {
-        (self.submitted.max_capacity() - self.submitted.capacity()) as u64
     }
 
     pub(super) fn play(&self) -> Play {
