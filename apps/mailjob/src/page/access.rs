@@ -72,7 +72,8 @@ impl Access {
         let Some(token) = &self.token else { return true };
         let bearer = header(parts, &AUTHORIZATION).and_then(|it| it.strip_prefix("Bearer "));
         let cookies = parts.headers.get_all(COOKIE).iter().filter_map(|it| it.to_str().ok());
-        let mut cookies = cookies.flat_map(|all| all.split("; ")).filter_map(|it| it.split_once('='));
+        let mut cookies =
+            cookies.flat_map(|all| all.split("; ")).filter_map(|it| it.split_once('='));
         bearer.is_some_and(|secret| token.is(secret))
             || cookies.any(|(name, pass)| name == COOKIE_NAME && token.has_pass(pass))
     }

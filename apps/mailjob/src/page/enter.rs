@@ -1,10 +1,10 @@
 //! The door: where a token is given.
 
 use axum::Form;
+use axum::extract::Query;
 use axum::extract::State;
 use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{StatusCode, Uri};
-use axum::extract::Query;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 

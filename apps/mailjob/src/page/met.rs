@@ -32,9 +32,8 @@ impl Met {
     pub(super) fn new(record: &ConsumerRecord, fate: Fate, keeps_content: bool) -> Self {
         let (name, reason) = words(fate);
         let value = record.value.as_deref();
-        let beginning = |value: &[u8]| {
-            Bytes::copy_from_slice(&value[..value.len().min(CONTENT_LIMIT_BYTES)])
-        };
+        let beginning =
+            |value: &[u8]| Bytes::copy_from_slice(&value[..value.len().min(CONTENT_LIMIT_BYTES)]);
         Self {
             id: job_id(value),
             topic: record.partition.topic.clone(),

@@ -58,13 +58,10 @@ mod tests {
         (1..=5).for_each(|it| recent.push(it * 10));
         let kept: Vec<_> = recent.iter().map(|it| (it.number, it.it)).collect();
         assert_eq!(kept, [(5, 50), (4, 40), (3, 30)]);
-        assert_eq!([0, 2, 3, 5, 6].map(|number| recent.get(number).copied()), [
-            None,
-            None,
-            Some(30),
-            Some(50),
-            None
-        ]);
+        assert_eq!(
+            [0, 2, 3, 5, 6].map(|number| recent.get(number).copied()),
+            [None, None, Some(30), Some(50), None]
+        );
         assert_eq!(recent.count(), 5);
     }
 }

@@ -43,7 +43,8 @@ impl Standings {
                 let standing = self.0.entry(assignment.partition.clone()).or_default();
                 // Who has crashed has told nothing: what it had in flight is fetched again.
                 let owners = standing.owners + 1;
-                *standing = Standing { owners, watermarks: standing.watermarks, ..Standing::default() };
+                *standing =
+                    Standing { owners, watermarks: standing.watermarks, ..Standing::default() };
             }
             Event::Released(partition) | Event::Lost(partition) => self.gone(partition),
             Event::Fetched(record) => {

@@ -51,7 +51,7 @@ pub(crate) async fn run(args: &RunArgs) -> Result<(), ServiceError> {
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
     let (metrics, told) = metrics::metrics(&settings).unzip();
-    let feed = page.as_ref().map(|page| page.feed.clone());
+    let feed = page.as_ref().map(|page| &page.feed);
     let service = Service::new(settings, metrics, feed)?;
     let begin = || {
         info!("Starting graceful shutdown...");
@@ -82,7 +82,7 @@ impl Service {
     fn new(
         settings: Settings,
         metrics: Option<Metrics>,
-        feed: Option<Arc<Feed>>,
+        feed: Option<&Arc<Feed>>,
     ) -> Result<Self, ServiceError> {
         let kafka_log = Arc::new(KafkaLog::default());
         let Accepted { config, unknown } = accept(&settings.kafka)?;
@@ -96,7 +96,7 @@ impl Service {
             mail_observers.0.push(mail.clone());
             kafka_observers.0.push(kafka.clone());
         }
-        if let Some(feed) = &feed {
+        if let Some(feed) = feed {
             mail_observers.0.push(Arc::new(MailFeed::new(feed.clone(), 0)));
             kafka_observers.0.push(feed.clone());
         }
@@ -104,15 +104,15 @@ impl Service {
         let job = &settings.job;
         let ledger_log = Arc::new(LedgerLog::default());
         let mut topology =
-            stages(&settings, mail_sink.clone(), heard(ledger_log.clone(), feed.clone()))
-            .with_limits(job.limits)
-            .with_seed(random_id())
-            .with_observer(Arc::new(JobLog::new(kafka_log.clone(), ledger_log)));
+            stages(&settings, mail_sink.clone(), heard(ledger_log.clone(), feed.cloned()))
+                .with_limits(job.limits)
+                .with_seed(random_id())
+                .with_observer(Arc::new(JobLog::new(kafka_log.clone(), ledger_log)));
         let mut kafka = config.observer(Arc::new(kafka_observers));
         if let Some(Metrics { run, .. }) = &metrics {
             topology = topology.with_observer(run.clone());
         }
-        if let Some(feed) = &feed {
+        if let Some(feed) = feed {
             topology = topology.with_observer(feed.clone());
         }
         if metrics.is_some() || feed.is_some() {
@@ -188,12 +188,8 @@ fn stages(
     let connections = settings.mail.connections_max.get();
     let attempts_max = connections.saturating_mul(ATTEMPTS_PER_CONNECTION);
     let limits = LedgerLimits { attempts_max, executions_max: connections, ..limits };
-    let ledger = mailjob::topology::ledger(
-        sink,
-        Arc::new(environment::now),
-        retry.ambiguous,
-        limits,
-    );
+    let ledger =
+        mailjob::topology::ledger(sink, Arc::new(environment::now), retry.ambiguous, limits);
     topology_with_ledger(topics, Arc::new(ledger.with_observer(observer)), retry)
 }
 

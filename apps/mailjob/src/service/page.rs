@@ -43,10 +43,7 @@ fn no_token(exposed: Exposed) -> ServiceError {
 }
 
 /// Shows the page until the service is to stop. Completes only if that is not possible.
-pub(super) async fn show(
-    shown: Option<Shown>,
-    stopped: watch::Receiver<bool>,
-) -> ServiceError {
+pub(super) async fn show(shown: Option<Shown>, stopped: watch::Receiver<bool>) -> ServiceError {
     let Some(Shown { page, listener, address, .. }) = shown else { return pending().await };
     if let Ok(address) = listener.local_addr() {
         info!("The live page is on http://{address}");

@@ -26,7 +26,11 @@ async fn without_the_token_there_is_a_door_and_nothing_behind_it() {
         assert!(door.body.contains(r#"<form method="post" action="/enter">"#), "{}", door.body);
     }
     assert_eq!(from_afar(&service, "/?token=open%20sesam", &[]).await.status, 401);
-    assert_eq!(from_afar(&service, "/assets/page.css", &[]).await.status, 200, "what it looks like");
+    assert_eq!(
+        from_afar(&service, "/assets/page.css", &[]).await.status,
+        200,
+        "what it looks like"
+    );
     assert_eq!(get(service.address, "/snapshot").await.status, 401, "on this machine, too");
 }
 

@@ -1,9 +1,9 @@
 //! The stream of events: at once, only what is news, and no more than a person can see.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::client::{head, next_event, open};
 use crate::demo::{Demo, job};

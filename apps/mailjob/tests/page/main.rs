@@ -10,6 +10,7 @@ mod demo;
 mod door;
 mod events;
 mod files;
+mod jobs;
 mod mails;
 mod misfortunes;
 mod service;

@@ -9,7 +9,7 @@ const JOBS: u64 = 24;
 
 /// Breaks it, submits jobs, waits until the misfortune shows, ends it, and gives the account when
 /// all has met its fate.
-async fn survive(name: &str, shows: impl Fn(&Value) -> bool) -> Value {
+async fn survive(name: &str, shows: impl Fn(&Value) -> bool + Send) -> Value {
     let demo = Demo::empty().await;
     demo.submit("before", JOBS).await;
     demo.balanced(JOBS).await;
@@ -32,17 +32,15 @@ fn count(shown: &Value, name: &str) -> u64 {
 
 #[tokio::test]
 async fn a_server_that_refuses_fails_no_job() {
-    let account = survive("server-refuses", |shown| {
-        shown["away"].is_string() && count(shown, "open") == JOBS
-    });
+    let account =
+        survive("server-refuses", |shown| shown["away"].is_string() && count(shown, "open") > 0);
     assert_eq!(account.await["accepted"], 3 * JOBS);
 }
 
 #[tokio::test]
 async fn a_server_that_answers_4xx_is_asked_again() {
-    let account = survive("server-answers-4xx", |shown| {
-        shown["counts"]["retried"].as_u64().unwrap() >= JOBS
-    });
+    let account =
+        survive("server-answers-4xx", |shown| shown["counts"]["retried"].as_u64().unwrap() >= JOBS);
     let account = account.await;
     let ended = |fate: &str| account[fate].as_u64().unwrap();
     // On a machine that is slow enough a job's attempts may be used up first: it fails, and is told.

@@ -87,8 +87,7 @@ impl Service {
             self.broker.produce(record).unwrap();
         }
         let retry = Retry { ambiguous: Ambiguous::Park, ..Retry::default() };
-        let topology =
-            topology(&topics, Arc::new(Server), retry).with_observer(self.feed.clone());
+        let topology = topology(&topics, Arc::new(Server), retry).with_observer(self.feed.clone());
         let source = self.broker.consumer("mailers", [topics.jobs.clone()]).build();
         let worked_off = self.broker.caught_up("mailers", &topics.jobs);
         topology.run(&source, &self.broker.producer(), worked_off).await.unwrap();
@@ -115,7 +114,8 @@ async fn fates_dead_letters_and_ambiguous_jobs_are_shown_without_what_is_in_them
     assert_eq!(shown["fates"]["count"], 4);
     assert_eq!(shown["fates"]["last"][0]["fate"], "dead-letter");
     assert_eq!(shown["fates"]["last"][0]["reason"], "undecodable");
-    let mut ids: Vec<_> = [1, 2, 3].map(|at| shown["fates"]["last"][at]["id"].as_str().unwrap()).into();
+    let mut ids: Vec<_> =
+        [1, 2, 3].map(|at| shown["fates"]["last"][at]["id"].as_str().unwrap()).into();
     ids.sort_unstable();
     assert_eq!(ids, ["doubtful-0", "plain-0", "plain-1"]);
     assert_eq!(shown["dead_letters"]["count"], 1);
@@ -199,13 +199,13 @@ async fn fetched(broker: &Broker) -> ConsumerRecord {
 #[tokio::test]
 async fn the_page_of_a_service_is_read_only() {
     let service = open(None, Shows::Content).await;
-    for (path, body) in [
-        ("/jobs", json!({ "values": ["x"] })),
-        ("/misfortunes/zombie", json!({ "on": true })),
-    ] {
+    for (path, body) in
+        [("/jobs", json!({ "values": ["x"] })), ("/misfortunes/zombie", json!({ "on": true }))]
+    {
         assert_eq!(post(service.address, path, &body).await.status, 403, "{path}");
     }
-    for path in ["/mails", "/mails/1", "/mails/1/text", "/mails/1/source", "/topics/topic-job-run/0"]
+    for path in
+        ["/mails", "/mails/1", "/mails/1/text", "/mails/1/source", "/topics/topic-job-run/0"]
     {
         assert_eq!(get(service.address, path).await.status, 404, "{path}");
     }

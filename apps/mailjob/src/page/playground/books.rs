@@ -156,7 +156,8 @@ impl Books {
 
     fn dead_letter(&mut self, record: &ConsumerRecord) {
         self.totals.dead_letters += 1;
-        let number = |name| std::str::from_utf8(record.headers.get(name)?).ok()?.parse::<i64>().ok();
+        let number =
+            |name| std::str::from_utf8(record.headers.get(name)?).ok()?.parse::<i64>().ok();
         let place = || {
             let partition = number("dead-letter-partition")?;
             Some((i32::try_from(partition).ok()?, number("dead-letter-offset")?))
@@ -253,7 +254,6 @@ fn expected(record: &ConsumerRecord) -> Expected {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 mod tests {
     use jobstream::record::ProducerRecord;
     use jobstream_testkit::smtp::SmtpServer;
@@ -277,12 +277,18 @@ mod tests {
             for topic in [&topics.jobs, &topics.results, &topics.dead_letters] {
                 broker.create_topic(topic.clone(), 1);
             }
-            let scene = Self { broker, topics, books: Books::default(), mailbox: Mailbox::default() };
+            let scene =
+                Self { broker, topics, books: Books::default(), mailbox: Mailbox::default() };
             scene.produce(&scene.topics.jobs, r#"{"Id":"a","Status":2}"#, &[]);
             scene
         }
 
-        fn produce(&self, topic: &Topic, value: &'static str, headers: &[(&'static str, &'static str)]) {
+        fn produce(
+            &self,
+            topic: &Topic,
+            value: &'static str,
+            headers: &[(&'static str, &'static str)],
+        ) {
             let mut record = ProducerRecord::to(topic.clone()).value(value);
             headers.iter().for_each(|(name, value)| record.headers.set(*name, *value));
             self.broker.produce(record).unwrap();
@@ -333,7 +339,8 @@ mod tests {
     #[test]
     fn a_dead_letter_belongs_to_the_record_that_it_names() {
         let names = [("dead-letter-partition", "0"), ("dead-letter-offset", "0")];
-        for (headers, verdict) in [(&names[..], Verdict::Balanced), (&names[..1], Verdict::Broken)] {
+        for (headers, verdict) in [(&names[..], Verdict::Balanced), (&names[..1], Verdict::Broken)]
+        {
             let mut scene = Scene::new();
             scene.produce(&scene.topics.dead_letters, "x", headers);
             scene.commit(1);

@@ -63,12 +63,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(
-        number: usize,
-        broker: Broker,
-        feed: Arc<Feed>,
-        server: SocketAddr,
-    ) -> Self {
+    pub(super) fn new(number: usize, broker: Broker, feed: Arc<Feed>, server: SocketAddr) -> Self {
         let life = watch::Sender::new(Life::Running);
         Self { number, broker, feed, server, life, id: Mutex::default() }
     }
@@ -89,7 +84,10 @@ impl Member {
 
     /// Runs, one life after another, until it is stopped; one that is killed or suspended then ends
     /// at once.
-    pub(super) async fn run(&self, mut stopped: watch::Receiver<bool>) -> Result<(), PlaygroundError> {
+    pub(super) async fn run(
+        &self,
+        mut stopped: watch::Receiver<bool>,
+    ) -> Result<(), PlaygroundError> {
         let mut life = self.life.subscribe();
         loop {
             tokio::select! {
@@ -191,9 +189,9 @@ impl Member {
 }
 
 /// Completes when a value is so; if nobody is left to change it, never.
-async fn until<T>(value: &mut watch::Receiver<T>, mut is_so: impl FnMut(&T) -> bool) {
-    if value.wait_for(|value| is_so(value)).await.is_err() {
-        std::future::pending().await
+async fn until<T: Send + Sync>(value: &mut watch::Receiver<T>, is_so: fn(&T) -> bool) {
+    if value.wait_for(is_so).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -252,13 +252,15 @@ impl Playground {
             }
             (false, None) => {}
         }
-        *self.on.lock().unwrap_or_else(PoisonError::into_inner) = troubles.keys().copied().collect();
+        *self.on.lock().unwrap_or_else(PoisonError::into_inner) =
+            troubles.keys().copied().collect();
         Ok(())
     }
 
     /// What adds up, or does not.
     pub fn account(&self) -> Account {
-        let (waiting, resent) = (self.waiting.load(Ordering::Relaxed), self.feed.heard().counts.resent);
+        let (waiting, resent) =
+            (self.waiting.load(Ordering::Relaxed), self.feed.heard().counts.resent);
         let caught_up = self.broker.has_caught_up(GROUP, &self.feed.topics().jobs);
         let (books, mailbox) = &*self.book();
         books.account(mailbox, waiting, resent, caught_up)

@@ -1,6 +1,6 @@
 //! What there is to see in a playground only.
 
-use jobstream::record::{Topic, TopicPartition};
+use jobstream::record::TopicPartition;
 use jobstream_testkit::broker::Broker;
 use serde::Serialize;
 
@@ -71,7 +71,7 @@ impl Play {
             account,
             members: members.iter().map(|member| view(broker, member)).collect(),
             switches: Trouble::ALL.map(switch).into(),
-            topics: names.map(|name| topic(broker, name.into())).into(),
+            topics: names.map(|name| topic(broker, name)).into(),
         }
     }
 }
@@ -89,13 +89,13 @@ fn view(broker: &Broker, member: &Member) -> MemberView {
     MemberView { number: member.number, state, partitions }
 }
 
-fn topic(broker: &Broker, name: Topic) -> TopicView {
+fn topic(broker: &Broker, name: &str) -> TopicView {
     let committed = broker.committed(GROUP);
     let log = |partition: TopicPartition| LogView {
         start: broker.log_start_offset(&partition).unwrap_or_default(),
         end: broker.last_stable_offset(&partition).unwrap_or_default(),
         committed: committed.get(&partition).map(|committed| committed.offset),
     };
-    let partitions = broker.partitions(&name).into_iter().map(log).collect();
-    TopicView { name: name.to_string(), partitions }
+    let partitions = broker.partitions(name).into_iter().map(log).collect();
+    TopicView { name: name.to_owned(), partitions }
 }

@@ -72,14 +72,22 @@ impl Trouble {
     /// What is to be seen while it lasts.
     pub(super) const fn effect(self) -> &'static str {
         match self {
-            Self::ServerRefuses => "Intake closes. Jobs wait and none fails, however long it lasts.",
-            Self::ServerAnswers4xx => "Each job is tried again, later and later, in order of its key.",
+            Self::ServerRefuses => {
+                "Intake closes. Jobs wait and none fails, however long it lasts."
+            }
+            Self::ServerAnswers4xx => {
+                "Each job is tried again, later and later, in order of its key."
+            }
             Self::ServerDiesAfterTheDot => {
                 "The mail has arrived and nobody can know. It is sent again, and that is counted."
             }
             Self::BrokerAway => "Nothing comes in and nothing is committed. What you submit waits.",
-            Self::MemberKilled => "After its session of 4 s the other member takes its partitions over.",
-            Self::Zombie => "It stands still past its session. Switched off, it wakes and is fenced.",
+            Self::MemberKilled => {
+                "After its session of 4 s the other member takes its partitions over."
+            }
+            Self::Zombie => {
+                "It stands still past its session. Switched off, it wakes and is fenced."
+            }
         }
     }
 
