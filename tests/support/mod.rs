@@ -329,6 +329,10 @@ impl<E: Sink> Sink for Yielding<E> {
         result
     }
 
+    fn batches_at_once(&self) -> usize {
+        self.0.batches_at_once()
+    }
+
     async fn close(&self) -> Result<(), SinkError> {
         yield_now().await;
         self.0.close().await
