@@ -28,7 +28,7 @@ async fn snapshot(address: SocketAddr) -> Answer {
 }
 
 /// Completes when the page shows what is wanted.
-async fn until(address: SocketAddr, what: &str, is_so: impl Fn(&Value) -> bool + Send) {
+async fn until(address: SocketAddr, what: &str, is_so: impl Fn(&Value) -> bool + Send + Sync) {
     let mut shown = Value::Null;
     let looked = async {
         loop {
