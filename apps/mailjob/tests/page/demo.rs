@@ -52,7 +52,11 @@ impl Demo {
     }
 
     /// Waits until the page shows what is wanted.
-    pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool + Send + Sync) -> Value {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        is_so: impl Fn(&Value) -> bool + Send + Sync,
+    ) -> Value {
         let mut snapshot = Value::Null;
         let shown = timeout(LIMIT, async {
             loop {
