@@ -12,8 +12,8 @@ use tokio::time::{sleep, timeout};
 use crate::client::{self, Answer};
 
 /// Far longer than anything takes.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
-const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// A demo with a page; it is killed with this.
 pub(crate) struct Demo {
