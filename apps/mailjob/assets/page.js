@@ -22,8 +22,9 @@ const showVerdict = ({ verdict, open, waiting, records: all }) => {
   const pill = byId("verdict");
   const unfinished = open + waiting;
   pill.dataset.verdict = verdict;
-  const more = verdict === "under-way" ? `: ${count(unfinished)} of ${count(all + waiting)}` : "";
-  setText(pill, VERDICTS[verdict] + more);
+  // Beside what is announced: a number that changes ten times a second is not to be read aloud.
+  setText(byId("unfinished"), unfinished ? `${count(unfinished)} of ${count(all + waiting)}` : "");
+  setText(pill, VERDICTS[verdict]);
 };
 
 const showAccount = (account) => {

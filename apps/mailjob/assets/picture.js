@@ -72,7 +72,7 @@ const drawEdge = (name, { path, label }) => {
   const text = svg("text", { class: "count", x: label[0], y: label[1] + 4, "text-anchor": "middle" }, "0");
   const pill = svg("rect", { class: "pill", height: 20, y: label[1] - 10, rx: 10 });
   edges[name] = { way, text, pill, at: label[0], length: 0, value: null };
-  return svg("g", { "data-edge": name }, way, pill, text);
+  return [way, svg("g", { "data-edge": name }, pill, text)];
 };
 
 const draw = () => {
@@ -80,8 +80,10 @@ const draw = () => {
   edges = {}; notes = {}; boxes = {}; moving = [];
   const arrow = svg("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" },
     svg("path", { class: "arrow", d: "M 0 0 L 8 4 L 0 8 Z" }));
-  const ways = EDGES.map(([name, from, to]) => drawEdge(name, line(layout.nodes[from], layout.nodes[to])));
-  ways.push(drawEdge("retried", layout.retry), drawEdge("commits", layout.commit));
+  const drawn = EDGES.map(([name, from, to]) => drawEdge(name, line(layout.nodes[from], layout.nodes[to])));
+  drawn.push(drawEdge("retried", layout.retry), drawEdge("commits", layout.commit));
+  const ways = drawn.map(([way]) => way);
+  const labels = drawn.map(([, label]) => label);
   const nodes = NODES.map(([name, kind]) => {
     const [middle, y] = layout.nodes[name];
     // The cap of a topic takes a part of its right.
@@ -94,7 +96,7 @@ const draw = () => {
   dots = svg("g", { class: "dots" });
   byId("picture").replaceChildren(
     svg("svg", { viewBox: `0 0 ${layout.width} ${layout.height}`, role: "img", "aria-label": "The way of a record from its topic to its result, with counts" },
-      svg("defs", {}, arrow), ways, dots, nodes));
+      svg("defs", {}, arrow), ways, dots, labels, nodes));
   for (const edge of Object.values(edges)) edge.length = edge.way.getTotalLength();
   if (shown) show(shown);
 };

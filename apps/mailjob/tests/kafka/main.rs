@@ -11,6 +11,10 @@ mod account;
 mod arrivals;
 mod backlog;
 mod broker_faults;
+#[path = "../page/client.rs"]
+#[allow(dead_code, reason = "other tests do more with it")]
+#[expect(clippy::unwrap_used, reason = "a test that waits for the page")]
+mod client;
 mod dead_letters;
 #[path = "../../../../tests/kafka_broker/mod.rs"]
 mod kafka_broker;
@@ -23,6 +27,7 @@ mod login;
 mod mail_server;
 mod members;
 mod metrics;
+mod page;
 mod parked;
 #[path = "../../../../testkit/tests/smtp/postfix.rs"]
 #[expect(clippy::unwrap_used, reason = "a test that waits for Postfix")]

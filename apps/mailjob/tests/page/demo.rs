@@ -12,8 +12,8 @@ use tokio::time::{sleep, timeout};
 use crate::client::{self, Answer};
 
 /// Far longer than anything takes.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
-const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// A demo with a page; it is killed with this.
 pub(crate) struct Demo {
@@ -52,7 +52,11 @@ impl Demo {
     }
 
     /// Waits until the page shows what is wanted.
-    pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool + Send) -> Value {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        is_so: impl Fn(&Value) -> bool + Send + Sync,
+    ) -> Value {
         let mut snapshot = Value::Null;
         let shown = timeout(LIMIT, async {
             loop {

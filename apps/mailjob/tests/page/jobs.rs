@@ -85,12 +85,12 @@ async fn what_is_no_job_is_a_dead_letter_and_what_is_no_request_is_refused() {
 
 #[tokio::test]
 async fn a_load_is_worked_off_and_adds_up() {
-    let demo = Demo::start(&["--generate", "3000"]).await;
-    let account = demo.balanced(3000).await;
-    assert_eq!((&account["accepted"], &account["mails"]), (&json!(3000), &json!(3000)));
+    let demo = Demo::start(&["--generate", "1500"]).await;
+    let account = demo.balanced(1500).await;
+    assert_eq!((&account["accepted"], &account["mails"]), (&json!(1500), &json!(1500)));
     let listed = demo.get("/mails").await.json();
     assert_eq!(listed.as_array().unwrap().len(), 100, "the last ones");
-    assert_eq!(listed[0]["number"], 3000);
+    assert_eq!(listed[0]["number"], 1500);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ const JOBS: u64 = 24;
 
 /// Breaks it, submits jobs, waits until the misfortune shows, ends it, and gives the account when
 /// all has met its fate.
-async fn survive(name: &str, shows: impl Fn(&Value) -> bool + Send) -> Value {
+async fn survive(name: &str, shows: impl Fn(&Value) -> bool + Send + Sync) -> Value {
     let demo = Demo::empty().await;
     demo.submit("before", JOBS).await;
     demo.balanced(JOBS).await;

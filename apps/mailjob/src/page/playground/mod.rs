@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The members run the shipping topology, exactly-once and with a ledger, each with ends and a mail
-//! sink of its own, as two processes do. The [`Books`] are kept from outside: they read what was
+//! sink of its own, as two processes do. The books are kept from outside: they read what was
 //! submitted, what has come out and what has arrived, and ask no member.
 
 mod books;
