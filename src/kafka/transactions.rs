@@ -135,9 +135,12 @@ impl Transactions {
         let expected = positions.to_vec();
         let producer = self.call(move |core| core.begin(&expected)).await?;
         let together: Vec<_> = (0..outputs.len()).filter(|i| !alone.contains(i)).collect();
-        producer.expect(outputs.len());
-        let mut refusals = producer.send(outputs, &together, Sent::Together).await;
-        refusals.extend(producer.send(outputs, alone, Sent::Alone).await);
+        let refusals = {
+            let sending = producer.begin(outputs);
+            let mut refusals = sending.send(&together, Sent::Together).await;
+            refusals.extend(sending.send(alone, Sent::Alone).await);
+            refusals
+        };
         drop(producer);
         let positions = positions.to_vec();
         self.call(move |core| core.end(refusals, &positions)).await

@@ -36,8 +36,8 @@ fn main() -> ExitCode {
         cli::Command::Demo(args) => {
             runtime.block_on(demo::run(&args)).map_err(|error| fail(error.exit_code(), &error))
         }
-        cli::Command::Run => {
-            runtime.block_on(service::run()).map_err(|error| fail(error.exit_code(), &error))
+        cli::Command::Run(args) => {
+            runtime.block_on(service::run(&args)).map_err(|error| fail(error.exit_code(), &error))
         }
         cli::Command::Check => {
             runtime.block_on(check::run()).map_err(|error| fail(error.exit_code(), &error))

@@ -187,7 +187,7 @@ async fn before_the_run_the_process_is_well_and_not_ready_until_it_is_a_spare_me
         metrics.mail.circuit(&CircuitChange::Closed);
         let (ok, reasons) = probe(address, "/readyz").await;
         assert!(!ok, "{reasons:?}");
-        assert!(reasons["broker"].starts_with("a broker answered 0."), "{reasons:?}");
+        assert!(reasons["broker"].starts_with("a broker answered "), "{reasons:?}");
         assert_eq!(reasons["mail_server"], "it could be used when it was last asked");
 
         metrics.kafka.on_event(&KafkaEvent::Member { partitions: 0 });

@@ -3,6 +3,8 @@
 
 mod cancelling;
 mod contrast;
+#[path = "../../../../tests/contrast/mod.rs"]
+mod contrasts;
 mod events;
 mod headers;
 mod log_in;
