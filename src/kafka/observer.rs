@@ -73,7 +73,7 @@ pub enum KafkaEvent<'a> {
         /// The offset after the last one that a `read_committed` reader is given.
         high: i64,
     },
-    /// A source's connections to brokers: told every `statistics.interval.ms`, if that property is
+    /// A client's connections to brokers: told every `statistics.interval.ms`, if that property is
     /// set.
     Brokers {
         /// Connections that are up.
@@ -195,10 +195,15 @@ impl Told {
         self.event(&KafkaEvent::Error { kind, reason });
     }
 
-    /// What the statistics of a consumer say of brokers, and of the partitions it reads.
-    pub(crate) fn statistics(&self, statistics: &Statistics) {
+    /// What the statistics of any client say of brokers.
+    pub(crate) fn brokers(&self, statistics: &Statistics) {
         let up = statistics.brokers.values().filter(|broker| broker.state == "UP").count();
         self.event(&KafkaEvent::Brokers { up });
+    }
+
+    /// What the statistics of a consumer say of brokers, and of the partitions it reads.
+    pub(crate) fn statistics(&self, statistics: &Statistics) {
+        self.brokers(statistics);
         if let Some(group) = statistics.cgrp.as_ref().filter(|group| is_settled(group)) {
             let partitions = usize::try_from(group.assignment_size).unwrap_or_default();
             self.event(&KafkaEvent::Member { partitions });

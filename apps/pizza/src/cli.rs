@@ -10,8 +10,9 @@ use pizza::speed::Speed;
 const SETTINGS: &str = "\
 Settings come from the environment, then from .env: KAFKA_BROKERS (required, unless --config names
 the brokers), any property of librdkafka as KAFKA_SECURITY_PROTOCOL for security.protocol,
-INSTANCE_ID, which is unique among live processes and stays the same when one is started again, and
-LOGLEVEL (ERROR, WARN, INFO, DEBUG or TRACE; INFO unless it is set).";
+INSTANCE_ID, which is unique among live processes and stays the same when one is started again,
+LOGLEVEL (ERROR, WARN, INFO, DEBUG or TRACE; INFO unless it is set), METRICS_ADDRESS (ip:port, where
+/metrics, /healthz and /readyz are told; nowhere unless it is set), and ENVIRONMENT (their label).";
 
 /// A pizza shop: a web app and four services, chained by Kafka topics.
 #[derive(Debug, Parser)]

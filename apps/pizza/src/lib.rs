@@ -6,6 +6,7 @@ pub mod in_memory;
 pub mod ini;
 pub mod log;
 pub mod menu;
+pub mod metrics;
 pub mod on_kafka;
 pub mod order;
 pub mod order_id;

@@ -43,7 +43,12 @@ async fn run(command: &Command) -> Result<(), CommandError> {
     };
     let settings = open::settings(args)?;
     let _log = log::start(settings.level).map_err(CommandError::Log)?;
-    until_signal(open::open(parts, args, settings)).await
+    let (metrics, told) = open::metrics(parts, &settings).unzip();
+    tokio::select! {
+        biased;
+        ended = until_signal(open::open(parts, args, settings, metrics)) => ended,
+        untold = run::tell(told) => Err(untold),
+    }
 }
 
 /// Says in one line what went wrong.

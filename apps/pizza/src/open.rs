@@ -9,11 +9,13 @@ use std::{fs, io};
 
 use jobstream::kafka::KafkaConfig;
 use jobstream::sinks::kafka::KafkaSink;
+use jobstream_service::metrics::{KafkaObservers, Told, tell_statistics};
 use jobstream_service::{
     Accepted, KafkaLog, KafkaSettings, SettingsError, Variables, accept, environment, log_level,
     random_id,
 };
 use pizza::clock::{self, WallClock};
+use pizza::metrics::Metrics;
 use pizza::on_kafka::KafkaError;
 use pizza::orders::{Orders, SqliteOrders};
 use pizza::services::{Service, assemble, bake, deliver, status};
@@ -41,6 +43,19 @@ pub(crate) enum Part {
     Status,
 }
 
+impl Part {
+    /// The consumer group of a service.
+    const fn group(self) -> Option<&'static str> {
+        match self {
+            Self::WebApp => None,
+            Self::Assemble => Some(assemble::GROUP),
+            Self::Bake => Some(bake::GROUP),
+            Self::Deliver => Some(deliver::GROUP),
+            Self::Status => Some(status::GROUP),
+        }
+    }
+}
+
 /// Every part.
 pub(crate) const ALL: [Part; 5] =
     [Part::WebApp, Part::Assemble, Part::Bake, Part::Deliver, Part::Status];
@@ -53,13 +68,18 @@ pub(crate) async fn open(
     parts: &[Part],
     args: &KafkaArgs,
     settings: Settings,
+    metrics: Option<Metrics>,
 ) -> Result<Shop, CommandError> {
     let Settings { kafka, unknown, instance, .. } = settings;
     for name in unknown {
         warn!("{name}: unknown setting, and no property of librdkafka");
     }
     let kafka_log = Arc::new(KafkaLog::default());
-    let kafka = kafka.observer(kafka_log.clone());
+    let mut observers = KafkaObservers(vec![kafka_log.clone()]);
+    if let Some(metrics) = &metrics {
+        observers.0.extend(metrics.kafka.0.iter().cloned());
+    }
+    let kafka = kafka.observer(Arc::new(observers));
     // Before anything else: a port that is taken is said at once.
     let listener = match parts.contains(&Part::WebApp) {
         true => Some(listen(args.shop.listen).await?),
@@ -74,6 +94,10 @@ pub(crate) async fn open(
     let mut shop = Shop::default();
     for service in parts.iter().filter_map(|part| service(*part, args, orders.as_ref())) {
         let worker = on_kafka::worker(&kafka, &service, &instance).await?;
+        let service = match &metrics {
+            Some(metrics) => service.observed_by(metrics.run.clone()),
+            None => service,
+        };
         shop.services.push((service, worker));
     }
     if let (Some(listener), Some(orders)) = (listener, orders) {
@@ -138,6 +162,21 @@ pub(crate) struct Settings {
     instance: String,
     /// The least severe lines that are logged.
     pub(crate) level: Level,
+    /// Where metrics and health are told, if they are.
+    metrics_address: Option<SocketAddr>,
+    /// The label of the metrics.
+    environment: Option<String>,
+}
+
+/// What is counted of these parts, and what tells it, if the settings say where.
+pub(crate) fn metrics(parts: &[Part], settings: &Settings) -> Option<(Metrics, Told)> {
+    let (address, environment) = (settings.metrics_address?, settings.environment.as_deref());
+    let groups: Vec<_> = parts.iter().filter_map(|part| part.group()).collect();
+    let (metrics, monitor) = match &groups[..] {
+        [] => Metrics::of_web_app(environment),
+        groups => Metrics::of_services(groups, environment),
+    };
+    Some((metrics, Told { address, monitor }))
 }
 
 /// Reads them.
@@ -157,7 +196,12 @@ pub(crate) fn settings(args: &KafkaArgs) -> Result<Settings, CommandError> {
             return Err(SettingsError::wrong(&name, format!("the property {property}"), why).into());
         }
     }
+    let metrics_address = metrics_address(&variables)?;
     let Accepted { config, unknown } = accept(&kafka)?;
+    let config = match metrics_address {
+        Some(_) => tell_statistics(config, &kafka),
+        None => config,
+    };
     let random = || format!("{:016x}", random_id());
     let id = variables.text("INSTANCE_ID");
     let kafka = match &id {
@@ -165,7 +209,15 @@ pub(crate) fn settings(args: &KafkaArgs) -> Result<Settings, CommandError> {
         None => config,
     };
     let instance = id.unwrap_or_else(random);
-    Ok(Settings { kafka, unknown, instance, level: log_level(&variables)? })
+    let (level, environment) = (log_level(&variables)?, variables.text("ENVIRONMENT"));
+    Ok(Settings { kafka, unknown, instance, level, metrics_address, environment })
+}
+
+fn metrics_address(variables: &Variables<'_>) -> Result<Option<SocketAddr>, SettingsError> {
+    const NAME: &str = "METRICS_ADDRESS";
+    let Some(text) = variables.text(NAME) else { return Ok(None) };
+    let wrong = |_| SettingsError::invalid(NAME, &text, "an address as ip:port");
+    text.parse().map(Some).map_err(wrong)
 }
 
 /// The environment, where the properties of a file have replaced the variables of their names.

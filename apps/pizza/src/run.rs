@@ -1,7 +1,9 @@
 //! Runs a shop until a signal ends it.
 
+use std::future::pending;
 use std::io;
 
+use jobstream_service::metrics::Told;
 use jobstream_service::{
     EXIT_FAILURE, EXIT_USAGE, PropertyError, SettingsError, SignalError, Signals,
 };
@@ -46,6 +48,16 @@ impl CommandError {
             Self::Signal(error) => error.exit_code(),
             _ => EXIT_FAILURE,
         }
+    }
+}
+
+/// Tells metrics and health to who asks, if anybody may. Completes only if that is not possible.
+pub(crate) async fn tell(told: Option<Told>) -> CommandError {
+    let Some(told) = told else { return pending().await };
+    let address = told.address;
+    match told.tell().await {
+        Err(error) => CommandError::Listen(address, error),
+        Ok(()) => pending().await,
     }
 }
 

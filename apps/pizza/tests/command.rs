@@ -121,6 +121,33 @@ fn the_level_of_the_log_is_a_setting() {
     assert!(error.starts_with("pizza: LOGLEVEL: found \"loud\", expected ERROR or "), "{error}");
 }
 
+/// Brokers are away, so that a service is well, and not ready.
+#[tokio::test]
+async fn metrics_and_health_are_told_while_brokers_are_away() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["webapp", "bake", "all"] {
+        let mut command = pizza(&[part, "--listen", "127.0.0.1:0"]);
+        command.env("KAFKA_BROKERS", "127.0.0.1:1").env("METRICS_ADDRESS", "127.0.0.1:0");
+        let mut command = tokio::process::Command::from(command);
+        let mut process = command.current_dir(&folder).kill_on_drop(true).spawn().unwrap();
+        let mut lines = tokio::io::BufReader::new(process.stdout.take().unwrap()).lines();
+        let address = loop {
+            let line = timeout(LIMIT, lines.next_line()).await.expect("a line").unwrap();
+            let line = line.expect("the address is said");
+            if let Some((_, address)) = line.split_once("Metrics and health on http://") {
+                break address.parse().unwrap();
+            }
+        };
+        let mut prober = Visitor::of(address);
+        assert_eq!(prober.get("/healthz").await.status, 200, "{part}");
+        let ready = prober.get("/readyz").await;
+        assert_eq!(ready.status, 503, "{part}");
+        assert_eq!(ready.body.contains("partitions"), part != "webapp", "{}", ready.body);
+        assert!(prober.get("/metrics").await.body.ends_with("\n# EOF\n"), "{part}");
+        process.kill().await.unwrap();
+    }
+}
+
 #[test]
 fn an_address_that_is_taken_is_said() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

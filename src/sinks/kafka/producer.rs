@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use rdkafka::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientContext, Statistics};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -42,6 +42,10 @@ pub(crate) struct SinkContext {
 impl ClientContext for SinkContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         self.told.log(level, facility, line);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.told.brokers(&statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -23,6 +23,9 @@ use crate::topics;
 /// The service's name in its log.
 pub const NAME: &str = "msvc_assemble";
 
+/// Its consumer group.
+pub const GROUP: &str = "pizza-assemble";
+
 /// Takes orders, and hands each on with the time that it is to be baked; but no order twice.
 pub fn topology(speed: Speed) -> Topology {
     super::builder()
@@ -47,8 +50,7 @@ pub fn topology(speed: Speed) -> Topology {
 
 /// The service that runs it.
 pub fn service(speed: Speed) -> Service {
-    Service::new(NAME, "pizza-assemble", &[topics::ORDERED], topology(speed))
-        .remembering(topics::ASSEMBLIES)
+    Service::new(NAME, GROUP, &[topics::ORDERED], topology(speed)).remembering(topics::ASSEMBLIES)
 }
 
 /// When an order was assembled.

@@ -21,6 +21,9 @@ use crate::topics;
 /// The service's name in its log.
 pub const NAME: &str = "msvc_bake";
 
+/// Its consumer group.
+pub const GROUP: &str = "pizza-bake";
+
 /// Takes assembled pizzas, and hands each on when it is baked.
 pub fn topology(speed: Speed) -> Topology {
     super::builder()
@@ -35,7 +38,7 @@ pub fn topology(speed: Speed) -> Topology {
 
 /// The service that runs it.
 pub fn service(speed: Speed) -> Service {
-    Service::new(NAME, "pizza-bake", &[topics::ASSEMBLED], topology(speed))
+    Service::new(NAME, GROUP, &[topics::ASSEMBLED], topology(speed))
 }
 
 struct Bake {

@@ -29,6 +29,9 @@ use crate::topics;
 /// The service's name in its log.
 pub const NAME: &str = "msvc_delivery";
 
+/// Its consumer group.
+pub const GROUP: &str = "pizza-deliver";
+
 /// Takes orders and baked pizzas, and delivers each pizza once both are there: in double time if
 /// the pizza had to wait for its order.
 ///
@@ -48,7 +51,7 @@ pub fn topology(speed: Speed) -> Topology {
 
 /// The service that runs it.
 pub fn service(speed: Speed) -> Service {
-    Service::new(NAME, "pizza-deliver", &[topics::ORDERED, topics::BAKED], topology(speed))
+    Service::new(NAME, GROUP, &[topics::ORDERED, topics::BAKED], topology(speed))
         .remembering(topics::DELIVERIES)
 }
 

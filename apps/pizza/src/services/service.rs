@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jobstream::topology::{Drained, RunError, Topology, Worker};
+use jobstream::topology::{Drained, Observer, RunError, Topology, Worker};
 use tracing::{info, warn};
 
 use crate::log::{Produced, ServiceLog};
@@ -43,6 +43,13 @@ impl Service {
         let topology = topology.with_observer(Arc::new(ServiceLog::new(name)));
         let delivery = Delivery::ExactlyOnce;
         Self { name, group, consumes, delivery, remembers: None, topology }
+    }
+
+    /// Tells what happens in its runs to one observer more.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.topology = self.topology.with_observer(observer);
+        self
     }
 
     /// Keeps its state on this topic.

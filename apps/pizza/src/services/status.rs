@@ -23,6 +23,9 @@ use crate::topics;
 /// The service's name in its log.
 pub const NAME: &str = "msvc_status";
 
+/// Its consumer group.
+pub const GROUP: &str = "pizza-status";
+
 /// Takes events, and writes what they tell to the read model: those of one partition one after
 /// another, so that when one is written, those before it are.
 pub fn topology(orders: Arc<dyn Orders>) -> Topology {
@@ -39,7 +42,7 @@ pub fn topology(orders: Arc<dyn Orders>) -> Topology {
 pub fn service(orders: Arc<dyn Orders>, wall_clock: WallClock, speed: Speed) -> Service {
     let watchdog = Watchdog::new(orders.clone(), wall_clock, speed);
     let topology = topology(orders).with_punctuator(look_every(speed), Arc::new(watchdog));
-    Service::new(NAME, "pizza-status", &[topics::STATUS], topology).idempotent()
+    Service::new(NAME, GROUP, &[topics::STATUS], topology).idempotent()
 }
 
 /// Logs the status that an order is now shown with.

@@ -47,6 +47,9 @@ async fn what_the_status_service_writes_reaches_an_open_page_of_another_process(
         println!("shown {:?} after it was written", shown.saturating_duration_since(written));
     }
 
+    for (process, name) in [(&webapp, "webapp"), (&status, "status")] {
+        assert!(process.metrics().await.contains("jobstream_kafka_errors"), "{name}");
+    }
     // Its end closes the stream, though nothing more has become of the order.
     webapp.ask_to_end();
     assert_eq!(events.next().await, None);

@@ -3,8 +3,9 @@
 use pizza::customer_id::CustomerId;
 use pizza::order_id::OrderId;
 use pizza::topics;
+use tokio::time::timeout;
 
-use crate::town::Town;
+use crate::town::{LIMIT, Town};
 
 const WAY: [&str; 3] = [r#"{"status":200}"#, r#"{"status":300}"#, r#"{"status":400}"#];
 
@@ -15,6 +16,13 @@ const SUBSCRIPTIONS: [(&str, &str); 4] = [
     ("msvc_delivery", "pizza-ordered, pizza-baked"),
     ("msvc_status", "pizza-status"),
 ];
+
+/// How many records have succeeded, by the metrics.
+fn succeeded(metrics: &str) -> u32 {
+    let name = r#"jobstream_records_total{fate="succeeded",reason=""} "#;
+    let (_, count) = metrics.split_once(name).expect("records are counted");
+    count.lines().next().unwrap().parse().unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
@@ -27,6 +35,9 @@ async fn one_process_delivers_an_order_and_logs_what_every_service_does() {
     assert_eq!(town.values(topics::STATUS, order, 3).await, WAY);
     // The last line of a way: its order was delivered.
     all.logs(&format!("Order '{order}' status updated: Your pizza was delivered")).await;
+    // Ordered for two services, assembled, baked, and three statuses.
+    let counted = async { while succeeded(&all.metrics().await) < 7 {} };
+    timeout(LIMIT, counted).await.expect("every record is counted");
     let log = all.terminate().await;
     for (service, consumed) in SUBSCRIPTIONS {
         let lines: Vec<_> = log.lines().filter(|line| line.contains(service)).collect();

@@ -24,6 +24,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{sleep, timeout};
 
 use crate::kafka_broker::Broker;
+use crate::visitor::Visitor;
 
 /// Longer than anything here takes, on any machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(180);
@@ -65,6 +66,7 @@ impl Town {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_pizza"));
         command.args([part, "--config", "kafka.ini", "--speed", "10", "--listen", "127.0.0.1:0"]);
         command.env_clear().env("INSTANCE_ID", format!("{name}-{}", self.run));
+        command.env("METRICS_ADDRESS", "127.0.0.1:0");
         command.current_dir(self.folder.path()).kill_on_drop(true);
         // The successor of one that was killed goes on with its log.
         let out = File::options().create(true).append(true).open(&log).unwrap();
@@ -178,6 +180,20 @@ impl Process {
     /// Where browsers come.
     pub(crate) async fn address(&self) -> SocketAddr {
         self.logs("The shop is open: http://").await.parse().unwrap()
+    }
+
+    /// Waits until it is ready, and gives its metrics.
+    pub(crate) async fn metrics(&self) -> String {
+        let mut prober =
+            Visitor::of(self.logs("Metrics and health on http://").await.parse().unwrap());
+        let ready = async {
+            while prober.get("/readyz").await.status != 200 {
+                sleep(A_MOMENT).await;
+            }
+        };
+        timeout(LIMIT, ready).await.expect("it is ready");
+        assert_eq!(prober.get("/healthz").await.status, 200, "{}", self.name);
+        prober.get("/metrics").await.body
     }
 
     /// Kills it, as `kill -9` does.

@@ -22,6 +22,7 @@ mod probe;
 mod process;
 mod run;
 mod seen;
+mod told;
 
 pub use check::{Check, Finding};
 pub use kafka::{KafkaMetrics, KafkaObservers, tell_statistics};
@@ -30,6 +31,7 @@ pub use monitor::Monitor;
 pub use probe::{ProbeError, probe};
 pub use run::RunMetrics;
 pub use seen::Seen;
+pub use told::Told;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
