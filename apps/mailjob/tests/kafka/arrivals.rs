@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{read_dir, read_to_string};
+use std::mem;
 use std::net::SocketAddr;
 
 use jobstream_testkit::smtp::SmtpServer;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::postfix::Postfix;
 use crate::stage::{LIMIT, LOOK_AGAIN_AFTER};
@@ -25,16 +26,18 @@ pub(crate) trait Arrivals: Sync {
     /// Whether nothing of a client that has gone is under way any more.
     fn is_settled(&self) -> bool;
 
-    /// Completes when so many mails have arrived.
+    /// Completes when so many mails have arrived; panics when none comes for long.
     fn arrived(&self, count: usize) -> impl Future<Output = ()> + Send {
         async move {
-            let arrived = async {
-                while self.total() < count {
-                    sleep(LOOK_AGAIN_AFTER).await;
+            let (mut total, mut until) = (self.total(), Instant::now() + LIMIT);
+            while total < count {
+                assert!(Instant::now() < until, "found {total} mails of {count}");
+                sleep(LOOK_AGAIN_AFTER).await;
+                let before = mem::replace(&mut total, self.total());
+                if total > before {
+                    until = Instant::now() + LIMIT;
                 }
-            };
-            let arrived = timeout(LIMIT, arrived).await;
-            assert!(arrived.is_ok(), "found {} mails of {count}", self.total());
+            }
         }
     }
 

@@ -59,8 +59,6 @@ async fn paused_on_postfix(pauses: usize, policy: &'static str) -> Account {
     with_ledger(policy).iter().for_each(|(name, value)| stage.set(name, value));
     stage.set("MAIL_RATE", "50");
     stage.set("JOB_IN_FLIGHT", "100");
-    stage.set("KAFKA_SESSION_TIMEOUT_MS", "6000");
-    stage.set("KAFKA_HEARTBEAT_INTERVAL_MS", "1000");
     let (mut zombie, mut other) = (stage.start("zombie"), stage.start("other"));
     let pausing = async {
         other.said("Job finished", 20).await;

@@ -85,7 +85,7 @@ impl Reader {
         .await
     }
 
-    /// All that is there, once it is `enough`.
+    /// All that is there, once it is `enough`; panics when nothing comes for long.
     pub(crate) async fn until(
         self,
         enough: impl FnMut(&[Found]) -> bool + Send + 'static,
@@ -96,12 +96,13 @@ impl Reader {
     fn read(&self, mut enough: impl FnMut(&[Found]) -> bool) -> Vec<Found> {
         let (consumer, partitions) = self.consumer();
         let (mut found, mut at_end) = (Vec::new(), BTreeSet::new());
-        let until = Instant::now() + LIMIT;
+        let mut until = Instant::now() + LIMIT;
         while at_end.len() < partitions || !enough(&found) {
             assert!(Instant::now() < until, "{}: found {} records", self.topic, found.len());
             match consumer.poll(POLL) {
                 Some(Ok(message)) => {
                     at_end.remove(&message.partition());
+                    until = Instant::now() + LIMIT;
                     found.push(Found::from(&message));
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {

@@ -8,7 +8,7 @@ import sys
 
 from kafka import KafkaConsumer, KafkaProducer
 
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 180
 
 verb, bootstrap, topic = sys.argv[1:]
 if verb == "produce":

@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-const limit = 60 * time.Second
+const limit = 180 * time.Second
 
 func main() {
 	if len(os.Args) != 4 {
