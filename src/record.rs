@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 /// The name of a topic; cloning it copies a pointer.
 pub type Topic = Arc<str>;
@@ -132,7 +133,10 @@ pub struct Header {
 /// The headers of a record: a list in which names may repeat. Cloning it copies a pointer; a
 /// change copies the list if it is shared.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Headers(Option<Arc<Vec<Header>>>);
+pub struct Headers(Option<Arc<List>>);
+
+/// As many lie beside the count of who shares them; more have memory of their own.
+type List = SmallVec<[Header; 4]>;
 
 impl Headers {
     /// No headers.
@@ -147,7 +151,7 @@ impl Headers {
 
     /// The headers in order.
     pub fn as_slice(&self) -> &[Header] {
-        self.0.as_deref().map_or(&[], Vec::as_slice)
+        self.0.as_deref().map_or(&[], List::as_slice)
     }
 
     /// How many there are, repeated names included.
@@ -200,7 +204,7 @@ impl fmt::Debug for Headers {
 
 impl FromIterator<Header> for Headers {
     fn from_iter<I: IntoIterator<Item = Header>>(headers: I) -> Self {
-        let headers: Vec<_> = headers.into_iter().collect();
+        let headers: List = headers.into_iter().collect();
         Self(if headers.is_empty() { None } else { Some(Arc::new(headers)) })
     }
 }

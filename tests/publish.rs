@@ -4,11 +4,14 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jobstream::codec::Json;
 use jobstream::record::{ConsumerRecord, ProducerRecord};
+use jobstream::sinks::{Batch, Published, Sink, SinkError};
 use jobstream::topology::{Event, RunError, Topology, Worker};
 use jobstream_testkit::broker::{Broker, Fault, Isolation, Operation, TopicOptions};
 use support::{
@@ -89,6 +92,56 @@ async fn aborted_outputs_are_published_again_and_never_executed_again() {
     assert_eq!(diary.began().len(), 20);
     assert_eq!(results(&broker).len(), 20);
     assert!(results(&broker).values().all(|count| *count == 1));
+}
+
+/// A sink that counts its batches under way.
+struct Counted<S> {
+    sink: S,
+    under_way: AtomicUsize,
+}
+
+#[async_trait]
+impl<S: Sink> Sink for Counted<S> {
+    async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        let published = self.sink.publish(batch).await;
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        published
+    }
+
+    fn batches_at_once(&self) -> usize {
+        self.sink.batches_at_once()
+    }
+
+    async fn close(&self) -> Result<(), SinkError> {
+        self.sink.close().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_fails_beside_others_is_overtaken_by_no_job_of_its_keys() {
+    let (broker, diary) = (broker(2), Diary::new());
+    for id in 0..6 {
+        let task = Task::new(id).takes(Duration::from_secs(1 + id % 3));
+        produce(&broker, Some(&(id % 3).to_string()), &task);
+    }
+    let sink = Counted { sink: broker.producer(), under_way: 0.into() };
+    let source = broker.consumer(GROUP, [JOBS]).build();
+    let outage = async {
+        sleep(Duration::from_millis(500)).await;
+        broker.stop();
+        broker.fail(Operation::Publish, 1, Fault::Aborted);
+        sleep(Duration::from_secs(600)).await;
+        let mut began = diary.began();
+        began.sort_unstable();
+        assert_eq!(began, [0, 1, 2], "the other jobs wait for their keys");
+        assert_eq!(sink.under_way.load(Ordering::Relaxed), 3, "each job's batch");
+        broker.start();
+        broker.caught_up(GROUP, JOBS).await;
+    };
+    topology(diary.clone()).with_limits(limits()).run(&source, &sink, outage).await.unwrap();
+    assert_eq!(diary.began()[3..], [4, 5, 3], "the batch of job 0 failed");
+    assert_eq!(results(&broker), (0..6).map(|id| (id, 1)).collect());
 }
 
 #[tokio::test(start_paused = true)]

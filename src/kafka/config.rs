@@ -28,8 +28,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Where Kafka is, and how to speak with it. Its `Debug` shows no value of a property.
 ///
-/// A record may be 2 MiB. Queues are small: 4 MiB fetched (`queued.max.messages.kbytes`), 16 MiB to
-/// be produced (`queue.buffering.max.kbytes`).
+/// A record may be 2 MiB. Queues are small: 2 MiB fetched (`queued.max.messages.kbytes`), by 1 MiB at
+/// once (`fetch.max.bytes`), and 16 MiB to be produced (`queue.buffering.max.kbytes`).
 #[derive(Clone)]
 pub struct KafkaConfig {
     properties: BTreeMap<String, String>,
@@ -88,6 +88,17 @@ impl KafkaConfig {
         self
     }
 
+    /// What librdkafka is told for a member of `group`, in the order of the names.
+    pub fn consumer_properties(&self, group: &str) -> BTreeMap<String, String> {
+        sorted(&self.consumer(group))
+    }
+
+    /// What librdkafka is told for a producer; for a transactional one, if there is an id. In the
+    /// order of the names.
+    pub fn producer_properties(&self, transactional_id: Option<&str>) -> BTreeMap<String, String> {
+        sorted(&self.producer(transactional_id))
+    }
+
     pub(crate) const fn closes_within(&self) -> Duration {
         self.close_limit
     }
@@ -103,9 +114,9 @@ impl KafkaConfig {
             ("fetch.error.backoff.ms", "100"),
             // The queues are small: a fetch that found no room must not wait for a whole second.
             ("fetch.queue.backoff.ms", "5"),
-            ("fetch.max.bytes", "4194304"),
+            ("fetch.max.bytes", "1048576"),
             ("max.poll.interval.ms", "300000"),
-            ("queued.max.messages.kbytes", "4096"),
+            ("queued.max.messages.kbytes", "2048"),
             ("queued.min.messages", "4000"),
             // A topic that is created later is found within seconds.
             ("topic.metadata.refresh.interval.ms", "5000"),
@@ -176,6 +187,14 @@ impl KafkaConfig {
     fn is_consumer_protocol(&self) -> bool {
         self.properties.get("group.protocol").is_some_and(|name| name == "consumer")
     }
+}
+
+fn sorted(config: &ClientConfig) -> BTreeMap<String, String> {
+    config
+        .config_map()
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 impl fmt::Debug for KafkaConfig {

@@ -153,17 +153,18 @@ impl Redrive {
     ) -> Result<(), RedriveError> {
         self.call(Core::begin).await?;
         let together: Vec<_> = (0..records.len()).filter(|index| !alone.contains(index)).collect();
-        let producer = &self.core().producer;
-        let mut refusals = producer.send(records, &together, Sent::Together).await;
+        let sending = self.core().producer.begin(records);
+        let mut refusals = sending.send(&together, Sent::Together).await;
         if refusals.is_empty() {
             for index in alone {
-                refusals.extend(producer.send(records, &[*index], Sent::Alone).await);
+                refusals.extend(sending.send(&[*index], Sent::Alone).await);
                 // What is sent after a refusal is refused, too.
                 if !refusals.is_empty() {
                     break;
                 }
             }
         }
+        drop(sending);
         let positions = positions.to_vec();
         self.call(move |core| core.end(refusals, &positions)).await
     }

@@ -135,9 +135,12 @@ impl Transactions {
         let expected = positions.to_vec();
         let producer = self.call(move |core| core.begin(&expected)).await?;
         let together: Vec<_> = (0..outputs.len()).filter(|i| !alone.contains(i)).collect();
-        producer.expect(outputs.len());
-        let mut refusals = producer.send(outputs, &together, Sent::Together).await;
-        refusals.extend(producer.send(outputs, alone, Sent::Alone).await);
+        let refusals = {
+            let sending = producer.begin(outputs);
+            let mut refusals = sending.send(&together, Sent::Together).await;
+            refusals.extend(sending.send(alone, Sent::Alone).await);
+            refusals
+        };
         drop(producer);
         let positions = positions.to_vec();
         self.call(move |core| core.end(refusals, &positions)).await
@@ -199,6 +202,11 @@ impl Core {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).begun = begun;
     }
 
+    fn ended(&self, committed: bool) {
+        self.set_begun(false);
+        self.config.told().event(&KafkaEvent::Transaction { committed });
+    }
+
     /// Begins a transaction; what a cancelled publish has left open is aborted before.
     fn begin(&self, positions: &[PartitionPosition]) -> Result<Arc<Producer>, Failure> {
         self.membership.fence(positions).map_err(Failure::Stale)?;
@@ -233,7 +241,7 @@ impl Core {
         };
         match ended {
             Ok(()) => {
-                self.set_begun(false);
+                self.ended(true);
                 Ok(())
             }
             Err(failure) => Err(self.recover(failure)),
@@ -260,7 +268,7 @@ impl Core {
         let Current { producer, .. } = self.current();
         match self.persist(|| producer.client().abort_transaction(Timeout::Never)) {
             Ok(()) => {
-                self.set_begun(false);
+                self.ended(false);
                 Ok(())
             }
             Err(error) => match self.failure(&producer, &error) {

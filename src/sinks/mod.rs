@@ -139,20 +139,30 @@ impl JobError {
 }
 
 /// Publishes records, and commits positions with them if it can.
-///
-/// The topology has at most one `publish` under way, and never one beside a commit.
 #[async_trait]
 pub trait Sink: Send + Sync {
     /// Publishes a batch; completes when the broker has acknowledged all of it. Records with equal
-    /// keys keep their order. Passing faults (a broker that is away) are retried inside, without
+    /// keys keep their order, within the batch and after those of a batch that began before, unless
+    /// one is refused and published again. Passing faults (a broker that is away) are retried inside, without
     /// limit: only dropping the future ends it, and then nobody knows what was published.
     ///
     /// # Errors
     /// See [`SinkError`].
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError>;
 
-    /// Where the outputs of the last batch that was published are, in the batch's order; nothing if
-    /// the sink does not keep that.
+    /// Batches that may be under way at once; 1 if nothing is said, and then none is under way beside
+    /// a commit.
+    ///
+    /// With more, the sink leaves the positions to the source: batches carry none, and what is
+    /// published is [`Published::Records`]. The order of a key does not rest on it: the topology
+    /// overlaps batches of jobs only, and of the jobs with one key the next one is executed when the
+    /// outputs of the one before are acknowledged, so that no two batches have one key's results.
+    fn batches_at_once(&self) -> usize {
+        1
+    }
+
+    /// Where the outputs are of the batch whose `publish` has completed last, in the batch's order;
+    /// nothing if the sink does not keep that.
     fn metadata(&self) -> Vec<RecordMetadata> {
         Vec::new()
     }
@@ -170,7 +180,7 @@ pub struct Batch {
     /// The records, in order.
     pub outputs: Vec<ProducerRecord>,
     /// Of each partition with news, the position at which the records behind `outputs` (and those
-    /// finished without output) are finished.
+    /// finished without output) are finished. None, if batches [overlap](Sink::batches_at_once).
     pub positions: Vec<PartitionPosition>,
 }
 

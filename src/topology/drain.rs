@@ -70,7 +70,7 @@ impl Run<'_> {
 
     pub(super) fn lose(&mut self, partition: &TopicPartition) {
         self.context.observers.emit(&Event::Lost(partition));
-        if self.effect.is_some() {
+        if !self.under_way.is_empty() {
             self.leftovers.wait_for(partition);
         }
         let Abandoned { executed, .. } = self.abandon(partition);
@@ -192,7 +192,7 @@ impl Run<'_> {
     /// it gives up is this assignment and no later one.
     pub(super) fn release(&mut self, partitions: Vec<(TopicPartition, Generation)>) {
         let source = self.source;
-        self.effect = Some(Box::pin(async move {
+        self.under_way.begin(Box::pin(async move {
             let names: Vec<_> = partitions.iter().map(|(name, _)| name.clone()).collect();
             let result = source.release(&names).await;
             Effect::Released(partitions, result)
@@ -226,7 +226,7 @@ impl Run<'_> {
     pub(super) fn is_over(&self) -> bool {
         self.stop.is_some_and(|(_, end)| {
             let done = self.intake.records() == 0
-                && self.effect.is_none()
+                && self.under_way.is_empty()
                 && !self.partitions.iter().any(|(_, p)| p.has_unsaved());
             done || self.now >= end
         })
@@ -234,7 +234,7 @@ impl Run<'_> {
 
     /// Closes sink and source.
     pub(super) async fn close(mut self) -> Drained {
-        self.effect = None;
+        self.under_way.clear();
         self.drained.unfinished += self.intake.records();
         let limit = self.flush_time();
         let (context, source, sink, drained) = (self.context, self.source, self.sink, self.drained);

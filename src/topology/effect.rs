@@ -1,6 +1,4 @@
 //! Effects on the broker: publishing, committing, releasing.
-//!
-//! One is under way at a time, so that a position never overtakes another.
 
 use std::time::Duration;
 
@@ -36,7 +34,24 @@ impl Run<'_> {
             self.outbox.drop_abandoned();
         }
         let mut outbox = std::mem::take(&mut self.outbox);
-        for entry in &outbox.entries {
+        if !self.under_way.overlaps() {
+            outbox.batch.positions = self.positions_with(&outbox.entries);
+        }
+        let (sink, context) = (self.sink, self.context.clone());
+        self.under_way.publish(Box::pin(async move {
+            let started = Instant::now();
+            let result = sink.publish(&outbox.batch).await;
+            let took = started.elapsed();
+            if result.is_ok() {
+                context.observers.emit(&Event::Published { batch: &outbox.batch, took });
+            }
+            Effect::Published(outbox, result, took)
+        }));
+    }
+
+    /// The positions at which these entries are finished.
+    fn positions_with(&mut self, entries: &[Entry]) -> Vec<PartitionPosition> {
+        for entry in entries {
             let (name, generation) = entry.assignment();
             let Some(partition) = self.partitions.current(name, generation) else { continue };
             match &entry.subject {
@@ -46,17 +61,7 @@ impl Run<'_> {
                 }
             }
         }
-        outbox.batch.positions = self.partitions.save_with_batch();
-        let (sink, context) = (self.sink, self.context.clone());
-        self.effect = Some(Box::pin(async move {
-            let started = Instant::now();
-            let result = sink.publish(&outbox.batch).await;
-            let took = started.elapsed();
-            if result.is_ok() {
-                context.observers.emit(&Event::Published { batch: &outbox.batch, took });
-            }
-            Effect::Published(outbox, result, took)
-        }));
+        self.partitions.save_with_batch()
     }
 
     /// When the next commit is to be made, if there is news: after the interval, or at once if a
@@ -70,7 +75,7 @@ impl Run<'_> {
     pub(super) fn commit(&mut self) {
         let positions = self.partitions.save();
         let (source, context) = (self.source, self.context.clone());
-        self.effect = Some(Box::pin(async move {
+        self.under_way.begin(Box::pin(async move {
             let result = commit(source, &context, &positions).await;
             Effect::Committed(positions, result)
         }));
@@ -95,12 +100,13 @@ impl Run<'_> {
         let error = match result {
             Ok(published) => {
                 self.aborts = 0;
-                self.finish_all(outbox.entries);
+                self.finish_all(outbox.entries.drain(..));
                 let positions = &outbox.batch.positions;
                 if published == Published::RecordsAndPositions && !positions.is_empty() {
                     self.partitions.saved(positions);
                     self.context.observers.emit(&Event::Committed { positions, took });
                 }
+                self.outbox.go_on_in(outbox);
                 return Ok(());
             }
             Err(error) => error,
@@ -132,7 +138,7 @@ impl Run<'_> {
                     letter
                 };
                 let done = outbox.replace_refused(&outputs, others_published, substitute)?;
-                self.finish_all(done);
+                self.finish_all(done.into_iter());
             }
         }
         self.outbox.put_back(outbox);
@@ -140,7 +146,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn finish_all(&mut self, entries: Vec<Entry>) {
+    fn finish_all(&mut self, entries: impl Iterator<Item = Entry>) {
         for entry in entries {
             match entry.subject {
                 Subject::Record(done) => self.finish(done),

@@ -2,15 +2,33 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// The hash of a key. Two keys with one hash only wait for each other.
 pub(super) type KeyHash = u64;
 
 /// The lanes in use: a lane is taken by one job, with the ones that wait for it behind.
 pub(super) struct Lanes<W> {
-    // The hasher is not seeded, so that walking over the lanes has the same order in every run.
-    lanes: HashMap<KeyHash, VecDeque<W>, BuildHasherDefault<DefaultHasher>>,
+    // Walking over the lanes has the same order in every run.
+    lanes: HashMap<KeyHash, VecDeque<W>, BuildHasherDefault<Hashed>>,
+}
+
+/// The hasher of what is a hash already.
+#[derive(Default)]
+struct Hashed(KeyHash);
+
+impl Hasher for Hashed {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a key's hash is one number");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl<W> Lanes<W> {

@@ -74,9 +74,14 @@ impl Leftovers {
         by_offset.filter(|(offset, _)| !is_finished(committed, *offset)).collect()
     }
 
-    /// The next assignment of a partition waits for the effect that is under way.
+    /// The next assignment of a partition waits for the effects that are under way.
     pub(super) fn wait_for(&mut self, partition: &TopicPartition) {
         self.awaited.push(partition.clone());
+    }
+
+    /// Whether a partition waits for the effects that are under way.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.awaited.is_empty()
     }
 
     pub(super) fn waits_for(&self, partition: &TopicPartition) -> bool {
@@ -102,9 +107,9 @@ impl Run<'_> {
         }
     }
 
-    /// No effect is under way any more: what was kept waiting for its end goes on.
+    /// An effect has ended; if it was the last one, what was kept waiting for the end goes on.
     pub(super) fn end_the_wait(&mut self) {
-        if !self.leftovers.awaited.is_empty() {
+        if self.leftovers.is_awaited() && self.under_way.is_empty() {
             self.leftovers.awaited.clear();
             self.partitions.iter_mut().for_each(|(_, partition)| partition.waits = false);
         }

@@ -39,6 +39,7 @@ mod punctuator;
 mod retry;
 mod run;
 mod stage;
+mod under_way;
 mod workers;
 
 use std::fmt;

@@ -127,6 +127,16 @@ impl Outbox {
         }
     }
 
+    /// Goes on in the memory of one that was published, if nothing has come since.
+    pub(super) fn go_on_in(&mut self, mut published: Self) {
+        if self.is_empty() {
+            published.entries.clear();
+            published.batch.outputs.clear();
+            published.batch.positions.clear();
+            *self = published;
+        }
+    }
+
     /// Puts what was not published back before what has come since.
     pub(super) fn put_back(&mut self, mut earlier: Self) {
         earlier.entries.append(&mut self.entries);

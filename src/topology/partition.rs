@@ -1,6 +1,8 @@
 //! The partitions that this worker is assigned.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -37,7 +39,7 @@ pub(super) struct Partition {
     pub(super) is_fenced_by_batch: bool,
     /// What an earlier assignment has executed and not published, by offset, until it is finished.
     pub(super) unpublished: BTreeMap<i64, Unpublished>,
-    /// The end of an effect is waited for, since its batch may have outputs of an earlier
+    /// The end of the effects under way is waited for, since a batch may have outputs of an earlier
     /// assignment; no record is taken in before it.
     pub(super) waits: bool,
 }
@@ -168,7 +170,10 @@ impl Partitions {
     fn find(&self, partition: &TopicPartition) -> Result<usize, usize> {
         self.0.binary_search_by(|(name, _)| {
             let by_number = name.partition.cmp(&partition.partition);
-            by_number.then_with(|| name.topic.cmp(&partition.topic))
+            by_number.then_with(|| match Arc::ptr_eq(&name.topic, &partition.topic) {
+                true => Ordering::Equal,
+                false => name.topic.cmp(&partition.topic),
+            })
         })
     }
 

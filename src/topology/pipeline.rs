@@ -29,6 +29,10 @@ pub(super) trait Pipeline: Send + Sync {
     /// Whether its jobs have keyed state.
     fn is_stateful(&self) -> bool;
 
+    /// Whether a record, from its execution to the acknowledgement of its outputs, keeps out the next
+    /// one of its key, and there is no other order that outputs must keep.
+    fn has_lanes(&self) -> bool;
+
     /// Whether jobs can be executed: see [`JobSink::ready`](crate::sinks::JobSink::ready).
     fn ready(&self) -> Option<BoxFuture<'_, ()>>;
 
@@ -180,6 +184,10 @@ where
         false
     }
 
+    fn has_lanes(&self) -> bool {
+        false
+    }
+
     fn ready(&self) -> Option<BoxFuture<'_, ()>> {
         None
     }
@@ -241,6 +249,11 @@ where
 
     fn is_stateful(&self) -> bool {
         matches!(self.execution.executor, Executor::Stateful(_))
+    }
+
+    /// Jobs of several keys can change one entry of the state.
+    fn has_lanes(&self) -> bool {
+        !self.is_stateful()
     }
 
     fn ready(&self) -> Option<BoxFuture<'_, ()>> {

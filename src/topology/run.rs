@@ -6,8 +6,8 @@
 //!               └── finished without execution ──┘
 //! ```
 //!
-//! Of the effects on the broker (publish, commit, hand-over) one is under way at a time, so that a
-//! position never overtakes another.
+//! Which effects on the broker (publish, commit, hand-over) may overlap depends on who commits
+//! positions: a position never overtakes another.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -30,6 +30,7 @@ use super::partition::Partitions;
 use super::parts::{News, Parts, news};
 use super::pipeline::Finished;
 use super::punctuations::{Punctuated, Punctuations, punctuated};
+use super::under_way::UnderWay;
 use super::{Context, Topology};
 use crate::sinks::Sink;
 use crate::sources::{Source, SourceError, SourceEvent};
@@ -62,7 +63,7 @@ pub(super) struct Run<'a> {
     pub(super) running: FuturesUnordered<Work>,
     pub(super) outbox: Outbox,
     pub(super) leftovers: Leftovers,
-    pub(super) effect: Option<BoxFuture<'a, Effect>>,
+    pub(super) under_way: UnderWay<'a>,
     /// When this turn of the loop began.
     pub(super) now: Instant,
     tick_at: Instant,
@@ -84,6 +85,9 @@ impl<'a> Run<'a> {
         store: Option<&'a dyn Store>,
     ) -> Self {
         let now = Instant::now();
+        // Without a lane, nothing keeps the records of one key out of two batches at once.
+        let publishes_at_once =
+            if topology.pipeline.has_lanes() { sink.batches_at_once() } else { 1 };
         Self {
             topology,
             context: Arc::new(topology.context.clone()),
@@ -97,7 +101,7 @@ impl<'a> Run<'a> {
             running: FuturesUnordered::new(),
             outbox: Outbox::default(),
             leftovers: Leftovers::default(),
-            effect: None,
+            under_way: UnderWay::new(publishes_at_once),
             now,
             tick_at: now + topology.limits.commit_interval,
             commit_at: now + topology.limits.commit_interval,
@@ -126,7 +130,7 @@ impl<'a> Run<'a> {
             let turn = select! {
                 biased;
                 () = &mut shutdown, if self.stop.is_none() => Turn::Shutdown,
-                effect = completed(&mut self.effect) => Turn::Effect(effect),
+                effect = self.under_way.next() => Turn::Effect(effect),
                 news = news(&mut self.parts) => Turn::News(news),
                 Some((lane, finished)) = self.running.next() => Turn::Done(lane, finished),
                 punctuated = punctuated(&mut self.punctuations) => Turn::Punctuated(punctuated),
@@ -188,17 +192,31 @@ impl<'a> Run<'a> {
         self.check_gate();
         self.take_in_held();
         self.pause_or_resume();
-        if self.effect.is_some() {
-            return;
-        }
         let to_release = self.partitions_to_release();
-        if !to_release.is_empty() {
-            self.release(to_release);
-        } else if self.commit_due().is_some_and(|due| self.now >= due) {
+        if !to_release.is_empty() && self.under_way.is_empty() {
+            return self.release(to_release);
+        }
+        if self.may_commit() && self.commit_due().is_some_and(|due| self.now >= due) {
             self.commit();
-        } else if self.now >= self.publish_at && !self.outbox.is_empty() {
+        }
+        if self.may_publish() && self.now >= self.publish_at && !self.outbox.is_empty() {
             self.publish();
         }
+    }
+
+    /// Whether nothing begins before all that is under way has ended: a partition is to be given
+    /// up, or one that was lost and is back waits to know what became of its outputs.
+    fn waits_for_the_end(&self) -> bool {
+        !self.under_way.is_empty()
+            && (self.leftovers.is_awaited() || !self.partitions_to_release().is_empty())
+    }
+
+    fn may_commit(&self) -> bool {
+        self.under_way.may_commit() && !self.waits_for_the_end()
+    }
+
+    fn may_publish(&self) -> bool {
+        self.under_way.may_publish() && !self.waits_for_the_end()
     }
 
     /// Tells where the partitions stand, once an interval.
@@ -228,10 +246,10 @@ impl<'a> Run<'a> {
     /// When the loop must turn even if nothing happens.
     fn wake_at(&self) -> Instant {
         let mut wake_at = self.tick_at;
-        if self.effect.is_none() {
-            if !self.outbox.is_empty() {
-                wake_at = wake_at.min(self.publish_at);
-            }
+        if !self.outbox.is_empty() && self.may_publish() {
+            wake_at = wake_at.min(self.publish_at);
+        }
+        if self.may_commit() {
             wake_at = self.commit_due().into_iter().fold(wake_at, Instant::min);
         }
         self.drain_deadlines().fold(wake_at, Instant::min)

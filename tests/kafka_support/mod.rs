@@ -32,8 +32,8 @@ mod leave;
 mod member;
 mod raw;
 
-/// How long a question may take.
-const LIMIT: Duration = Duration::from_secs(20);
+/// How long anything may take: much, since other programs may want the machine, too.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// What differs between clusters.
 #[async_trait]
@@ -143,6 +143,10 @@ impl Backend for Kafka {
             expiry: features.expiry && self.classic,
             ..features
         }
+    }
+
+    fn patience(&self) -> Duration {
+        LIMIT
     }
 
     async fn create_topic(&self, partitions: i32) -> Topic {

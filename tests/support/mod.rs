@@ -24,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
+pub(crate) mod stateful;
+
 pub(crate) const JOBS: &str = "jobs";
 pub(crate) const RESULTS: &str = "results";
 pub(crate) const DEAD_LETTERS: &str = "dead-letters";
@@ -325,6 +327,10 @@ impl<E: Sink> Sink for Yielding<E> {
         let result = self.0.publish(batch).await;
         yield_now().await;
         result
+    }
+
+    fn batches_at_once(&self) -> usize {
+        self.0.batches_at_once()
     }
 
     async fn close(&self) -> Result<(), SinkError> {

@@ -166,7 +166,13 @@ fn headers<Out: Success>(record: &ConsumerRecord, executed: &Executed<Job, Out>)
     for name in ["job-error", "job-message-id", "job-resends"] {
         headers.remove(name);
     }
-    headers.set("job-attempts", executed.attempts.to_string());
+    headers.set(
+        "job-attempts",
+        match executed.attempts {
+            1 => Bytes::from_static(b"1"),
+            attempts => attempts.to_string().into(),
+        },
+    );
     headers.set("job-outcome", Bytes::from_static(outcome(&executed.outcome).as_bytes()));
     match &executed.outcome {
         Ok(success) => {

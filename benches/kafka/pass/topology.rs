@@ -28,7 +28,7 @@ pub(super) const MESSAGE_ID: &str = "<00000000000000000000000000000000@example.c
 
 pub(crate) fn run(role: &Role) {
     // As the service has it.
-    let runtime = Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let timing = runtime.block_on(work(role));
     let figure = serde_json::to_string(&timing.figure(role.records)).expect("a figure");
     println!("{figure}");
@@ -138,6 +138,10 @@ impl Sink for TimedSink {
             self.all.notify_one();
         }
         Ok(published)
+    }
+
+    fn batches_at_once(&self) -> usize {
+        self.sink.batches_at_once()
     }
 
     async fn close(&self) -> Result<(), SinkError> {

@@ -1,15 +1,18 @@
-//! Counts the delivery reports of a batch.
+//! Counts the delivery reports of the batches under way.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::error::RDKafkaErrorCode;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::sinks::RecordMetadata;
 
-/// Bits of a delivery's tag that are the record's index; the batch's number is above them.
+/// Bits of a report's tag that are the record's index; the batch's number is above them.
 const INDEX_BITS: u32 = 32;
-const _: () = assert!(usize::BITS == 64, "a delivery's tag has 64 bits");
+const _: () = assert!(usize::BITS == 64, "a report's tag has 64 bits");
+
+/// Of a record that is not acknowledged yet.
+const NOWHERE: RecordMetadata = RecordMetadata { partition: -1, offset: -1 };
 
 /// A record that was not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,138 +23,218 @@ pub(crate) struct Refusal {
     pub(crate) code: RDKafkaErrorCode,
 }
 
-/// The reports of the batch that is under way.
+/// The reports of the batches under way.
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
-    tally: Mutex<Tally>,
-    /// Notified when the last report has come, or one while the queue was full.
-    changed: Notify,
+    tallies: Mutex<Tallies>,
+    /// Notified at a report while the queue was full.
+    room: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Tally {
-    /// The number of the batch; reports of older ones, which were cancelled, do not count.
-    batch: usize,
-    awaited: usize,
+struct Tallies {
+    /// The number of the batch that began last.
+    number: usize,
+    /// Of the batches under way, which are few.
+    open: Vec<Tally>,
+    /// Of the batch that ended last.
+    metadata: Vec<RecordMetadata>,
     /// Whether any report is waited for.
     is_full: bool,
+}
+
+#[derive(Debug)]
+struct Tally {
+    number: usize,
+    awaited: usize,
+    /// Who is told when the last report has come.
+    all: Option<oneshot::Sender<()>>,
     refusals: Vec<Refusal>,
-    /// By index, of the outputs that are published at once, in one or more batches.
+    /// By index.
     metadata: Vec<RecordMetadata>,
 }
 
-/// Of a record that is not acknowledged yet.
-const NOWHERE: RecordMetadata = RecordMetadata { partition: -1, offset: -1 };
-
 impl Deliveries {
-    fn with<T>(&self, f: impl FnOnce(&mut Tally) -> T) -> T {
-        f(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, f: impl FnOnce(&mut Tallies) -> T) -> T {
+        f(&mut self.tallies.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Begins a batch, and gives the tag of its first record; add the index to it.
-    pub(super) fn begin(&self, records: usize) -> usize {
-        self.with(|tally| {
-            tally.batch = (tally.batch + 1) & (usize::MAX >> INDEX_BITS);
-            tally.awaited = records;
-            tally.refusals.clear();
-            tally.batch << INDEX_BITS
-        })
-    }
-
-    /// Forgets where records are, and makes room for so many.
-    pub(super) fn expect(&self, outputs: usize) {
-        self.with(|tally| {
-            tally.metadata.clear();
-            tally.metadata.resize(outputs, NOWHERE);
+    /// Begins a batch of so many outputs.
+    pub(super) fn begin(self: &Arc<Self>, outputs: usize) -> Delivery {
+        let number = self.with(|tallies| {
+            tallies.number = (tallies.number + 1) & (usize::MAX >> INDEX_BITS);
+            let (number, metadata) = (tallies.number, vec![NOWHERE; outputs]);
+            let tally = Tally { number, awaited: 0, all: None, refusals: Vec::new(), metadata };
+            tallies.open.push(tally);
+            number
         });
+        Delivery { deliveries: self.clone(), number }
     }
 
-    /// Where the outputs are that were acknowledged since [`expect`](Self::expect), by index.
+    /// Where the outputs of the batch are that ended last, by index.
     pub(super) fn metadata(&self) -> Vec<RecordMetadata> {
-        self.with(|tally| tally.metadata.clone())
+        self.with(|tallies| tallies.metadata.clone())
     }
 
-    /// Takes a report: where the record is, or why it was not published.
+    /// Takes a report: where the record is, or why it was not published. One of a batch that was
+    /// cancelled does not count.
     pub(super) fn report(&self, tag: usize, report: Result<RecordMetadata, RDKafkaErrorCode>) {
-        let notify = self.with(|tally| {
-            if tag >> INDEX_BITS == tally.batch {
-                tally.awaited -= 1;
-                let index = tag & (usize::MAX >> INDEX_BITS);
-                match (report, tally.metadata.get_mut(index)) {
-                    (Ok(metadata), Some(place)) => *place = metadata,
-                    (Ok(_), None) => {}
-                    (Err(code), _) => tally.refusals.push(Refusal { index, code }),
-                }
+        let is_room = self.with(|tallies| {
+            if let Some(tally) = tallies.of(tag >> INDEX_BITS) {
+                tally.count(tag & (usize::MAX >> INDEX_BITS), report);
             }
-            std::mem::take(&mut tally.is_full) || tally.awaited == 0
+            std::mem::take(&mut tallies.is_full)
         });
-        if notify {
-            self.changed.notify_one();
+        if is_room {
+            self.room.notify_one();
         }
     }
 
     /// Says that the queue is full; [`room`](Self::room) then waits for any report.
     pub(super) fn queue_is_full(&self) {
-        self.with(|tally| tally.is_full = true);
+        self.with(|tallies| tallies.is_full = true);
     }
 
     /// Completes at the next report after [`queue_is_full`](Self::queue_is_full).
     pub(super) async fn room(&self) {
-        while self.with(|tally| tally.is_full) {
-            self.changed.notified().await;
+        while self.with(|tallies| tallies.is_full) {
+            self.room.notified().await;
         }
     }
+}
 
-    /// Completes when every report of the batch has come.
-    pub(super) async fn all(&self) -> Vec<Refusal> {
-        loop {
-            let all = self
-                .with(|tally| (tally.awaited == 0).then(|| std::mem::take(&mut tally.refusals)));
-            match all {
-                Some(refusals) => return refusals,
-                None => self.changed.notified().await,
-            }
+impl Tallies {
+    fn of(&mut self, number: usize) -> Option<&mut Tally> {
+        self.open.iter_mut().find(|tally| tally.number == number)
+    }
+}
+
+impl Tally {
+    fn count(&mut self, index: usize, report: Result<RecordMetadata, RDKafkaErrorCode>) {
+        match report {
+            Ok(metadata) => self.metadata[index] = metadata,
+            Err(code) => self.refusals.push(Refusal { index, code }),
         }
+        self.awaited -= 1;
+        if self.awaited == 0
+            && let Some(all) = self.all.take()
+        {
+            // Whoever has sent the records may have gone.
+            let _ = all.send(());
+        }
+    }
+}
+
+/// One batch on its way. Dropped, its reports count no more.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    deliveries: Arc<Deliveries>,
+    number: usize,
+}
+
+impl Delivery {
+    fn with<T>(&self, f: impl FnOnce(&mut Tally) -> T) -> T {
+        self.deliveries
+            .with(|tallies| f(tallies.of(self.number).expect("it is open until its drop")))
+    }
+
+    /// What the report of the record with this index is tagged with.
+    pub(super) const fn tag(&self, index: usize) -> usize {
+        self.number << INDEX_BITS | index
+    }
+
+    /// Sends some of the records, by `send`, and completes when the report of each has come, with
+    /// those that were not published.
+    pub(super) async fn reports(
+        &self,
+        records: usize,
+        send: impl Future<Output = ()> + Send,
+    ) -> Vec<Refusal> {
+        let (all, have_come) = oneshot::channel();
+        if records > 0 {
+            self.with(|tally| (tally.awaited, tally.all) = (records, Some(all)));
+            send.await;
+            have_come.await.expect("the tally tells before it goes");
+        }
+        self.with(|tally| std::mem::take(&mut tally.refusals))
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.deliveries.with(|tallies| {
+            if let Some(at) = tallies.open.iter().position(|tally| tally.number == self.number) {
+                tallies.metadata = tallies.open.swap_remove(at).metadata;
+            }
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use super::*;
     use futures::FutureExt as _;
 
+    const PLACE: RecordMetadata = RecordMetadata { partition: 5, offset: 18 };
+
     #[test]
     fn a_report_of_a_cancelled_batch_does_not_count() {
-        let deliveries = Deliveries::default();
-        let cancelled = deliveries.begin(2);
-        let tag = deliveries.begin(1);
-        deliveries.report(cancelled + 1, Ok(NOWHERE));
-        assert_eq!(deliveries.all().now_or_never(), None);
-        deliveries.report(tag, Err(RDKafkaErrorCode::UnknownTopic));
+        let deliveries = Arc::new(Deliveries::default());
+        let cancelled = deliveries.begin(2).tag(1);
+        let batch = deliveries.begin(1);
+        let mut reports = Box::pin(batch.reports(1, ready(())));
+        assert_eq!((&mut reports).now_or_never(), None);
+        deliveries.report(cancelled, Ok(NOWHERE));
+        assert_eq!((&mut reports).now_or_never(), None);
+        deliveries.report(batch.tag(0), Err(RDKafkaErrorCode::UnknownTopic));
         let refusal = Refusal { index: 0, code: RDKafkaErrorCode::UnknownTopic };
-        assert_eq!(deliveries.all().now_or_never(), Some(vec![refusal]));
+        assert_eq!(reports.now_or_never(), Some(vec![refusal]));
+    }
+
+    #[test]
+    fn each_of_two_batches_has_its_own_reports() {
+        let deliveries = Arc::new(Deliveries::default());
+        let (first, second) = (deliveries.begin(1), deliveries.begin(1));
+        let mut of_first = Box::pin(first.reports(1, ready(())));
+        let mut of_second = Box::pin(second.reports(1, ready(())));
+        assert_eq!((&mut of_first).now_or_never(), None);
+        assert_eq!((&mut of_second).now_or_never(), None);
+        deliveries.report(second.tag(0), Ok(PLACE));
+        assert_eq!((&mut of_first).now_or_never(), None);
+        assert_eq!(of_second.now_or_never(), Some(Vec::new()));
+        drop(second);
+        assert_eq!(deliveries.metadata(), [PLACE]);
+        deliveries.report(first.tag(0), Ok(NOWHERE));
+        assert_eq!(of_first.now_or_never(), Some(Vec::new()));
     }
 
     #[test]
     fn a_full_queue_waits_for_any_report() {
-        let deliveries = Deliveries::default();
-        let tag = deliveries.begin(3);
+        let deliveries = Arc::new(Deliveries::default());
+        let batch = deliveries.begin(3);
+        let mut reports = Box::pin(batch.reports(3, ready(())));
+        assert_eq!((&mut reports).now_or_never(), None);
         deliveries.queue_is_full();
         assert_eq!(deliveries.room().now_or_never(), None);
-        deliveries.report(tag + 2, Ok(NOWHERE));
+        deliveries.report(batch.tag(2), Ok(NOWHERE));
         assert_eq!(deliveries.room().now_or_never(), Some(()));
     }
 
     #[test]
     fn a_record_that_is_sent_again_is_where_it_was_acknowledged() {
-        let deliveries = Deliveries::default();
-        deliveries.expect(2);
-        let first = deliveries.begin(2);
-        let place = RecordMetadata { partition: 5, offset: 18 };
-        deliveries.report(first + 1, Err(RDKafkaErrorCode::UnknownTopic));
-        deliveries.report(first, Ok(place));
-        let again = deliveries.begin(1);
-        deliveries.report(again + 1, Ok(RecordMetadata { offset: 19, ..place }));
-        assert_eq!(deliveries.metadata(), [place, RecordMetadata { offset: 19, ..place }]);
+        let deliveries = Arc::new(Deliveries::default());
+        let batch = deliveries.begin(2);
+        let again = RecordMetadata { offset: 19, ..PLACE };
+        let sent = async {
+            deliveries.report(batch.tag(1), Err(RDKafkaErrorCode::UnknownTopic));
+            deliveries.report(batch.tag(0), Ok(PLACE));
+        };
+        assert_eq!(batch.reports(2, sent).now_or_never().unwrap().len(), 1);
+        let sent_again = async { deliveries.report(batch.tag(1), Ok(again)) };
+        assert_eq!(batch.reports(1, sent_again).now_or_never(), Some(Vec::new()));
+        drop(batch);
+        assert_eq!(deliveries.metadata(), [PLACE, again]);
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A batch is sent at once and in order, so that many records are in flight, and is published when
-//! every report has come. A full queue is waited for by the next report, not by a clock. Records that
+//! every report has come; the next ones are sent meanwhile. A full queue is waited for by the next report, not by a clock. Records that
 //! are refused for their size are sent once more, alone, before they count as too large: the broker
 //! refuses whole batches, with all that is in them.
 
@@ -26,6 +26,10 @@ use crate::kafka::{Calls, ConfigError, KafkaConfig, KafkaEvent, Told};
 
 mod deliveries;
 mod producer;
+
+/// Batches whose reports are awaited at once. While the first ones wait for their linger and for the
+/// broker, the next ones are sent.
+const BATCHES_AT_ONCE: usize = 8;
 
 /// The wait before records that were not acknowledged are sent again, at first; doubled each time.
 const RETRY_BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -71,15 +75,15 @@ impl KafkaSink {
 impl Sink for KafkaSink {
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
         let producer = self.producer();
-        producer.expect(batch.outputs.len());
+        let sending = producer.begin(&batch.outputs);
         let mut todo: Vec<usize> = (0..batch.outputs.len()).collect();
         let mut too_large = Vec::new();
         let mut backoff = RETRY_BACKOFF_MIN;
         while !todo.is_empty() {
-            let mut refusals = producer.send(&batch.outputs, &todo, Sent::Together).await;
+            let mut refusals = sending.send(&todo, Sent::Together).await;
             let by_size = take_too_large(&mut refusals);
             // Alone, it is the record itself that is refused.
-            let mut again = producer.send(&batch.outputs, &by_size, Sent::Alone).await;
+            let mut again = sending.send(&by_size, Sent::Alone).await;
             too_large.extend(take_too_large(&mut again));
             refusals.append(&mut again);
             refusals.sort_by_key(|refusal| refusal.index);
@@ -99,6 +103,10 @@ impl Sink for KafkaSink {
         }
         too_large.sort_unstable();
         Err(SinkError::TooLarge { outputs: too_large, others_published: true })
+    }
+
+    fn batches_at_once(&self) -> usize {
+        BATCHES_AT_ONCE
     }
 
     fn metadata(&self) -> Vec<RecordMetadata> {

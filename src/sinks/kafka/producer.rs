@@ -8,9 +8,10 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use std::sync::Arc;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::deliveries::{Deliveries, Refusal};
+use super::deliveries::{Deliveries, Delivery, Refusal};
 use crate::kafka::{ConfigError, KafkaConfig, Told};
 use crate::record::ProducerRecord;
 use crate::sinks::RecordMetadata;
@@ -18,6 +19,9 @@ use crate::sinks::RecordMetadata;
 /// The longest wait for a report when the queue is full: what fills it may be of a batch that was
 /// cancelled and whose reports have come just before.
 const FULL_WAIT: Duration = Duration::from_millis(20);
+
+/// Records that are sent before others on the caller's task have a turn.
+const SEND_RECORDS: usize = 512;
 
 /// Whether records may share a batch of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +68,8 @@ impl ProducerContext for SinkContext {
 pub(crate) struct Producer {
     client: ThreadedProducer<SinkContext>,
     deliveries: Arc<Deliveries>,
+    /// Of the batches under way, one is sent at a time.
+    turn: Mutex<()>,
 }
 
 impl Producer {
@@ -75,63 +81,17 @@ impl Producer {
         let context = SinkContext { deliveries: deliveries.clone(), told: config.told() };
         let properties = config.producer(transactional_id);
         let client = ThreadedProducer::from_config_and_context(&properties, context)?;
-        Ok(Self { client, deliveries })
+        Ok(Self { client, deliveries, turn: Mutex::new(()) })
     }
 
-    /// Forgets where records are; so many outputs follow.
-    pub(crate) fn expect(&self, outputs: usize) {
-        self.deliveries.expect(outputs);
+    /// Begins a batch of these outputs.
+    pub(crate) fn begin<'a>(&'a self, outputs: &'a [ProducerRecord]) -> Sending<'a> {
+        Sending { producer: self, outputs, delivery: self.deliveries.begin(outputs.len()) }
     }
 
-    /// Where the outputs are that were acknowledged since [`expect`](Self::expect).
+    /// Where the outputs are of the batch that ended last, by index.
     pub(crate) fn metadata(&self) -> Vec<RecordMetadata> {
         self.deliveries.metadata()
-    }
-
-    /// Sends the outputs with these indices in order; completes when every report has come, with
-    /// those that were not published.
-    pub(crate) async fn send(
-        &self,
-        outputs: &[ProducerRecord],
-        indices: &[usize],
-        sent: Sent,
-    ) -> Vec<Refusal> {
-        match sent {
-            Sent::Together => self.send_together(outputs, indices).await,
-            Sent::Alone => {
-                let mut refusals = Vec::new();
-                for index in indices {
-                    refusals.extend(self.send_together(outputs, &[*index]).await);
-                }
-                refusals
-            }
-        }
-    }
-
-    async fn send_together(&self, outputs: &[ProducerRecord], indices: &[usize]) -> Vec<Refusal> {
-        let first = self.deliveries.begin(indices.len());
-        for &index in indices {
-            let mut record = borrowed(&outputs[index], first + index);
-            loop {
-                let error = match self.client.send(record) {
-                    Ok(()) => break,
-                    Err((error, refused)) => {
-                        record = refused;
-                        error
-                    }
-                };
-                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument);
-                if code != RDKafkaErrorCode::QueueFull {
-                    self.deliveries.report(first + index, Err(code));
-                    break;
-                }
-                self.deliveries.queue_is_full();
-                // Without a report in time, it is simply tried again.
-                let _ = timeout(FULL_WAIT, self.deliveries.room()).await;
-            }
-            tokio::task::consume_budget().await;
-        }
-        self.deliveries.all().await
     }
 
     /// Blocks until nothing is in flight, or the limit.
@@ -147,6 +107,59 @@ impl Producer {
     /// The calls of a transaction, which block.
     pub(crate) const fn client(&self) -> &ThreadedProducer<SinkContext> {
         &self.client
+    }
+}
+
+/// A batch on its way. Dropped, what was sent stays so, and nobody learns what became of it.
+pub(crate) struct Sending<'a> {
+    producer: &'a Producer,
+    outputs: &'a [ProducerRecord],
+    delivery: Delivery,
+}
+
+impl Sending<'_> {
+    /// Sends the outputs with these indices in order, after those of a batch that began to send
+    /// before; completes when every report has come, with those that were not published.
+    pub(crate) async fn send(&self, indices: &[usize], sent: Sent) -> Vec<Refusal> {
+        match sent {
+            Sent::Together => self.send_together(indices).await,
+            Sent::Alone => {
+                let mut refusals = Vec::new();
+                for index in indices {
+                    refusals.extend(self.send_together(&[*index]).await);
+                }
+                refusals
+            }
+        }
+    }
+
+    async fn send_together(&self, indices: &[usize]) -> Vec<Refusal> {
+        let send = async {
+            let _turn = self.producer.turn.lock().await;
+            for turn in indices.chunks(SEND_RECORDS) {
+                for &index in turn {
+                    self.send_one(index).await;
+                }
+                tokio::task::consume_budget().await;
+            }
+        };
+        self.delivery.reports(indices.len(), send).await
+    }
+
+    async fn send_one(&self, index: usize) {
+        let Producer { client, deliveries, .. } = self.producer;
+        let tag = self.delivery.tag(index);
+        let mut record = borrowed(&self.outputs[index], tag);
+        while let Err((error, refused)) = client.send(record) {
+            record = refused;
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument);
+            if code != RDKafkaErrorCode::QueueFull {
+                return deliveries.report(tag, Err(code));
+            }
+            deliveries.queue_is_full();
+            // Without a report in time, it is simply tried again.
+            let _ = timeout(FULL_WAIT, deliveries.room()).await;
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::shared::Shared;
 use crate::record::TopicPartition;
 
 /// The buffer is full at this size, partitions that librdkafka has paused not counted.
-const BUFFER_HIGH_BYTES: usize = 4 << 20;
+const BUFFER_HIGH_BYTES: usize = 2 << 20;
 /// A partition that the topology has paused is full at this size.
 const PAUSED_HIGH_BYTES: usize = 256 << 10;
 /// A partition that librdkafka has paused is fetched again at this size.

@@ -21,7 +21,7 @@
 //! The committed positions are read before a partition is taken on, so that its assignment carries
 //! them. Metadata that another client has committed is told, and taken as an empty set.
 //!
-//! Memory: up to 4 MiB in the buffer, and `queued.max.messages.kbytes` (4 MiB) in librdkafka, and
+//! Memory: up to 2 MiB in the buffer, and `queued.max.messages.kbytes` (2 MiB) in librdkafka, and
 //! 256 KiB for each partition that the topology has paused.
 
 use std::fmt;

@@ -32,6 +32,9 @@ pub enum ProduceError {
     },
 }
 
+/// Batches that wait for the broker at once, as a producer on Kafka has them.
+const BATCHES_AT_ONCE: usize = 8;
+
 /// Publishes records without a transaction; the positions are left to the source.
 ///
 /// Outputs that are too large are passed over and the others published; an output for a topic that
@@ -71,6 +74,10 @@ impl Sink for Producer {
                 Fault::Fenced | Fault::Broken => SinkError::Broken(reason),
             })
         })
+    }
+
+    fn batches_at_once(&self) -> usize {
+        BATCHES_AT_ONCE
     }
 
     fn metadata(&self) -> Vec<RecordMetadata> {

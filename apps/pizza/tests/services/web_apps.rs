@@ -95,7 +95,13 @@ async fn a_crash_of_the_web_app_at_any_point_bakes_nothing_twice() {
         let shop = Shop::with(Broker::builder().yielding());
         let (order, orders) = (id("3c91b"), [id("3c91b")]);
         shop.store(order, &example()).await;
-        let run = async { timeout(LONG, web_app(&shop, pending())).await.map_or((), drop) };
+        let run = async {
+            tokio::select! {
+                biased;
+                ended = web_app(&shop, pending()) => panic!("{ended:?}"),
+                () = published(&shop, order) => {}
+            }
+        };
         let ended = crash_at(polls, run.boxed()).await;
         let kitchen = shop.services();
         // The kitchen opens late, so that nobody tells the next web app that the order is there.
