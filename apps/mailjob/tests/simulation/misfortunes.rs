@@ -5,16 +5,16 @@ use std::time::Duration;
 use jobstream_testkit::simulation::Search;
 use jobstream_testkit::smtp::{Act, Misfortune, Moment, SmtpServer};
 
-const MOMENTS: [Moment; 12] = [
+/// The moments of a mail, where everything can happen.
+const OF_MAILS: [Moment; 5] =
+    [Moment::Mail, Moment::Rcpt, Moment::Data, Moment::Body { octets: 20 }, Moment::Dot];
+
+/// The others, where less makes a difference.
+const OF_CONNECTIONS: [Moment; 7] = [
     Moment::Connect,
     Moment::Ehlo,
     Moment::StartTls,
     Moment::Auth,
-    Moment::Mail,
-    Moment::Rcpt,
-    Moment::Data,
-    Moment::Body { octets: 20 },
-    Moment::Dot,
     Moment::Rset,
     Moment::Noop,
     Moment::Quit,
@@ -25,9 +25,23 @@ const MOMENTS: [Moment; 12] = [
 const RESTARTS: &str = "the server restarts";
 const REFUSALS: u64 = 6;
 
-fn acts() -> [Act; 11] {
-    let reply = |code| Act::Reply { code, text: "as the schedule wants it".to_owned() };
-    [
+fn reply(code: u16) -> Act {
+    Act::Reply { code, text: "as the schedule wants it".to_owned() }
+}
+
+fn few_acts() -> Vec<Act> {
+    vec![
+        reply(421),
+        reply(554),
+        Act::DisconnectBefore,
+        Act::AcceptThenDisconnect,
+        Act::Stall,
+        Act::Delay(Duration::from_secs(6)),
+    ]
+}
+
+fn all_acts() -> Vec<Act> {
+    vec![
         reply(421),
         reply(452),
         reply(554),
@@ -42,10 +56,12 @@ fn acts() -> [Act; 11] {
     ]
 }
 
-/// Adds each act at each moment, to strike once, at the next occasion.
+/// Adds acts at each moment, to strike once, at the next occasion.
 pub(crate) fn with_misfortunes(mut search: Search<SmtpServer>) -> Search<SmtpServer> {
-    for moment in MOMENTS {
-        for act in acts() {
+    let of_mails = OF_MAILS.map(|moment| (moment, all_acts()));
+    let of_connections = OF_CONNECTIONS.map(|moment| (moment, few_acts()));
+    for (moment, acts) in of_mails.into_iter().chain(of_connections) {
+        for act in acts {
             let name: &'static str = match &act {
                 Act::Reply { code, .. } => format!("{code} at {moment:?}").leak(),
                 act => format!("{act:?} at {moment:?}").leak(),
