@@ -4,3 +4,4 @@ pub mod metrics;
 pub mod resolution;
 pub mod settings;
 pub mod topology;
+pub mod traces;

@@ -41,9 +41,10 @@ async fn run(command: &Command) -> Result<(), CommandError> {
         Command::Deliver(args) => (&[Part::Deliver], args),
         Command::Status(args) => (&[Part::Status], args),
     };
-    let settings = open::settings(args)?;
+    let settings = open::settings(parts, args)?;
     let _log = log::start(settings.level).map_err(CommandError::Log)?;
-    until_signal(open::open(parts, args, settings)).await
+    let (traces, _exports) = settings.start_traces()?;
+    until_signal(open::open(parts, args, settings, traces)).await
 }
 
 /// Says in one line what went wrong.

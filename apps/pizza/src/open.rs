@@ -9,6 +9,7 @@ use std::{fs, io};
 
 use jobstream::kafka::KafkaConfig;
 use jobstream::sinks::kafka::KafkaSink;
+use jobstream_service::traces::{Traces, TracesError, TracesExport, TracesSettings};
 use jobstream_service::{
     Accepted, KafkaLog, KafkaSettings, SettingsError, Variables, accept, environment, log_level,
     random_id,
@@ -17,7 +18,7 @@ use pizza::clock::{self, WallClock};
 use pizza::on_kafka::KafkaError;
 use pizza::orders::{Orders, SqliteOrders};
 use pizza::services::{Service, assemble, bake, deliver, status};
-use pizza::shop::{BoxedSink, Shop, WebApp};
+use pizza::shop::{BoxedSink, Shop, WEB_APP, WebApp};
 use pizza::web::{Random, SessionKey, Surroundings};
 use pizza::{ini, on_kafka};
 use tokio::net::TcpListener;
@@ -41,6 +42,22 @@ pub(crate) enum Part {
     Status,
 }
 
+impl Part {
+    /// What it is called in the log, and in traces.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::WebApp => WEB_APP,
+            Self::Assemble => assemble::NAME,
+            Self::Bake => bake::NAME,
+            Self::Deliver => deliver::NAME,
+            Self::Status => status::NAME,
+        }
+    }
+}
+
+/// What makes the traces of each part, where they are made.
+pub(crate) type PartTraces = BTreeMap<&'static str, Traces>;
+
 /// Every part.
 pub(crate) const ALL: [Part; 5] =
     [Part::WebApp, Part::Assemble, Part::Bake, Part::Deliver, Part::Status];
@@ -53,6 +70,7 @@ pub(crate) async fn open(
     parts: &[Part],
     args: &KafkaArgs,
     settings: Settings,
+    traces: PartTraces,
 ) -> Result<Shop, CommandError> {
     let Settings { kafka, unknown, instance, .. } = settings;
     for name in unknown {
@@ -73,11 +91,16 @@ pub(crate) async fn open(
     on_kafka::create_topics(&kafka, args.replicas, &kafka_log).await?;
     let mut shop = Shop::default();
     for service in parts.iter().filter_map(|part| service(*part, args, orders.as_ref())) {
+        let service = match traces.get(service.name) {
+            Some(traces) => service.traced(traces.clone()),
+            None => service,
+        };
         let worker = on_kafka::worker(&kafka, &service, &instance).await?;
         shop.services.push((service, worker));
     }
     if let (Some(listener), Some(orders)) = (listener, orders) {
-        shop.web_app = Some(web_app(listener, orders, &kafka, args)?);
+        let traces = traces.get(WEB_APP).cloned();
+        shop.web_app = Some(web_app(listener, orders, &kafka, args, traces)?);
     }
     Ok(shop)
 }
@@ -98,6 +121,7 @@ fn web_app(
     orders: Arc<dyn Orders>,
     kafka: &KafkaConfig,
     args: &KafkaArgs,
+    traces: Option<Traces>,
 ) -> Result<WebApp, CommandError> {
     let random = Random::of_system();
     let session_key = match &args.session_key {
@@ -105,7 +129,7 @@ fn web_app(
         None => SessionKey::generate(&random),
     };
     let sink = KafkaSink::new(kafka).map_err(KafkaError::from)?;
-    let surroundings = surroundings(session_key, args.https, clock::system());
+    let surroundings = surroundings(session_key, args.https, clock::system(), traces);
     Ok(WebApp { listener, orders, sink: BoxedSink(Box::new(sink)), surroundings })
 }
 
@@ -118,6 +142,7 @@ pub(crate) fn surroundings(
     session_key: SessionKey,
     has_https: bool,
     now: WallClock,
+    traces: Option<Traces>,
 ) -> Surroundings {
     Surroundings {
         session_key,
@@ -126,6 +151,7 @@ pub(crate) fn surroundings(
         random: Random::of_system(),
         answer_limit: ANSWER_LIMIT,
         settled_after: SETTLED_AFTER,
+        traces,
     }
 }
 
@@ -136,15 +162,31 @@ pub(crate) struct Settings {
     unknown: Vec<String>,
     /// Names this process among live ones.
     instance: String,
+    /// Where the traces of each part go, if they do.
+    traces: Vec<(&'static str, TracesSettings)>,
     /// The least severe lines that are logged.
     pub(crate) level: Level,
 }
 
-/// Reads them.
+impl Settings {
+    /// Exports the traces of each part, under its name, until what this returns besides is dropped.
+    ///
+    /// # Errors
+    /// If that can't be done.
+    pub(crate) fn start_traces(&self) -> Result<(PartTraces, Vec<TracesExport>), TracesError> {
+        let start = |(name, settings): &(&'static str, TracesSettings)| {
+            let (traces, export) = Traces::start(settings)?;
+            Ok(((*name, traces), export))
+        };
+        self.traces.iter().map(start).collect()
+    }
+}
+
+/// Reads what these parts are told.
 ///
 /// # Errors
 /// If one is wrong or missing, or a file can't be read.
-pub(crate) fn settings(args: &KafkaArgs) -> Result<Settings, CommandError> {
+pub(crate) fn settings(parts: &[Part], args: &KafkaArgs) -> Result<Settings, CommandError> {
     let variables = with_properties_of(args.config.as_deref())?;
     let variables = Variables::read(&variables, &environment::read_file)?;
     let kafka = KafkaSettings::read(&variables, "nothing: each service has its own")?;
@@ -165,7 +207,12 @@ pub(crate) fn settings(args: &KafkaArgs) -> Result<Settings, CommandError> {
         None => config,
     };
     let instance = id.unwrap_or_else(random);
-    Ok(Settings { kafka, unknown, instance, level: log_level(&variables)? })
+    let traces = |part: &Part| {
+        let settings = TracesSettings::read(&variables, part.name()).transpose()?;
+        Some(settings.map(|settings| (part.name(), settings)))
+    };
+    let traces = parts.iter().filter_map(traces).collect::<Result<_, _>>()?;
+    Ok(Settings { kafka, unknown, instance, traces, level: log_level(&variables)? })
 }
 
 /// The environment, where the properties of a file have replaced the variables of their names.

@@ -1,6 +1,6 @@
 //! What the applications share as services: settings from variables and files, the properties of
 //! Kafka among them, output topics, signals, exit codes, what writes log
-//! lines, and metrics.
+//! lines, metrics, and traces.
 //!
 //! ```text
 //!  environment ─┐
@@ -22,6 +22,7 @@ mod names;
 mod properties;
 mod signals;
 mod topics;
+pub mod traces;
 mod variables;
 
 pub use error::SettingsError;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use jobstream::sinks::smtp;
 use jobstream::topology::RunError;
+use jobstream_service::traces::TracesError;
 use jobstream_service::{EXIT_FAILURE, EXIT_USAGE, PropertyError, SignalError};
 use mailjob::settings::SettingsError;
 
@@ -30,6 +31,8 @@ pub(crate) enum ServiceError {
     Run(#[from] RunError),
     #[error("metrics can't be told on {0}: {1}")]
     Listen(SocketAddr, io::Error),
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     #[error("log lines can't be written: {0}")]
     Log(io::Error),
     #[error(transparent)]
@@ -43,7 +46,10 @@ impl ServiceError {
     /// The exit code that says it.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Property(_) | Self::MailSettings(_) => EXIT_USAGE,
+            Self::Settings(_)
+            | Self::Property(_)
+            | Self::MailSettings(_)
+            | Self::Traces(TracesError::Exporter(_)) => EXIT_USAGE,
             Self::Signal(error) => error.exit_code(),
             _ => EXIT_FAILURE,
         }

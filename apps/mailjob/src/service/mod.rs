@@ -18,10 +18,12 @@ use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::{self, MailConfig, MailSink, TcpConnect};
 use jobstream::topology::{Drained, Topology, Worker};
 use jobstream_service::metrics::{KafkaObservers, tell_statistics};
+use jobstream_service::traces::{RunTraces, Traces};
 use jobstream_service::{Signals, environment, random_id};
 use mailjob::metrics::{MailObservers, Metrics};
 use mailjob::settings::Settings;
 use mailjob::topology::{ledger, topology, topology_with_ledger};
+use mailjob::traces::MailTraces;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -47,7 +49,8 @@ pub(crate) async fn run() -> Result<(), ServiceError> {
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
     let (metrics, told) = metrics::metrics(&settings).unzip();
-    let service = Service::new(settings, metrics)?;
+    let (traces, _export) = settings.traces.as_ref().map(Traces::start).transpose()?.unzip();
+    let service = Service::new(settings, metrics, traces)?;
     let begin = || {
         info!("Starting graceful shutdown...");
         stop.send_replace(true);
@@ -73,7 +76,11 @@ struct Service {
 }
 
 impl Service {
-    fn new(settings: Settings, metrics: Option<Metrics>) -> Result<Self, ServiceError> {
+    fn new(
+        settings: Settings,
+        metrics: Option<Metrics>,
+        traces: Option<Traces>,
+    ) -> Result<Self, ServiceError> {
         let kafka_log = Arc::new(KafkaLog::default());
         let Accepted { config, unknown } = accept(&settings.kafka)?;
         for name in unknown {
@@ -86,13 +93,21 @@ impl Service {
             mail_observers.0.push(mail.clone());
             kafka_observers.0.push(kafka.clone());
         }
+        if let Some(traces) = &traces {
+            let MailConfig { host, port, .. } = &settings.mail;
+            mail_observers.0.push(MailTraces::new(traces.clone(), host, *port));
+        }
+        let traces = traces.map(|traces| RunTraces::new(traces, &settings.topics.group));
         let mail_sink = Arc::new(mail_sink(&settings.mail, Arc::new(mail_observers))?);
         let job = &settings.job;
         let ledger_log = Arc::new(LedgerLog::default());
         let mut topology = stages(&settings, mail_sink.clone(), ledger_log.clone())
             .with_limits(job.limits)
             .with_seed(random_id())
-            .with_observer(Arc::new(JobLog::new(kafka_log.clone(), ledger_log)));
+            .with_observer(Arc::new(JobLog::new(kafka_log.clone(), ledger_log, traces.clone())));
+        if let Some(traces) = traces {
+            topology = traces.of(topology);
+        }
         let mut kafka = config.observer(Arc::new(kafka_observers));
         if let Some(Metrics { run, .. }) = &metrics {
             topology = topology.with_observer(run.clone());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  environment ─┐
-//!  .env ────────┼─▶ variables ─▶ kafka · topics · job · mail · log · metrics
+//!  .env ────────┼─▶ variables ─▶ kafka · topics · job · mail · log · metrics · traces
 //!  TOPICS_FILE ─┘
 //! ```
 //!
@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 
 use jobstream::sinks::smtp::MailConfig;
 use jobstream_service::Variables;
+use jobstream_service::traces::TracesSettings;
 
 pub use job::{Delivery, JobSettings};
 pub use jobstream_service::{KafkaSettings, ReadFile, SettingsError};
@@ -27,6 +28,9 @@ pub use topics::TopicSettings;
 
 /// The prefixes of our names; one that begins so and is unknown is warned of.
 const PREFIXES: [&str; 7] = ["EMAIL_", "JOB_", "KAFKA_", "MAIL_", "METRICS_", "SMTP_", "TOPIC_"];
+
+/// What the service is called in traces, unless a setting says it.
+const SERVICE_NAME: &str = "mailjob";
 
 /// What sets the group.
 const GROUP: &str = "TOPIC_JOB_RUN_CONSUMER_GROUP_ID instead";
@@ -46,6 +50,8 @@ pub struct Settings {
     pub mail: MailConfig,
     /// Where metrics and health are told, if they are.
     pub metrics_address: Option<SocketAddr>,
+    /// Where traces go, if they do.
+    pub traces: Option<TracesSettings>,
     /// What is odd and ends nothing, for people.
     pub warnings: Vec<String>,
 }
@@ -85,6 +91,7 @@ impl Settings {
             job: JobSettings::read(variables)?,
             mail: mail::read(variables, &mut warnings)?,
             metrics_address: metrics::address(variables)?,
+            traces: TracesSettings::read(variables, SERVICE_NAME)?,
             warnings,
         };
         let unknown = variables.unknown(&PREFIXES);

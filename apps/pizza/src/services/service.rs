@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jobstream::topology::{Drained, RunError, Topology, Worker};
+use jobstream_service::traces::{RunTraces, Traces};
 use tracing::{info, warn};
 
 use super::watchdog::Watchdog;
@@ -59,6 +60,13 @@ impl Service {
         self.topology = self.topology.with_observer(watchdog.clone());
         self.watchdog = Some(watchdog);
         self.delivery = Delivery::AtLeastOnce;
+        self
+    }
+
+    /// Makes traces of what it does.
+    #[must_use]
+    pub fn traced(mut self, traces: Traces) -> Self {
+        self.topology = RunTraces::new(traces, self.group).of(self.topology);
         self
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::future;
 use jobstream::record::Timestamp;
 use jobstream::sinks::Sink;
+use jobstream_service::traces::{Scope, Traces};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
@@ -19,7 +20,7 @@ use super::{SERVICE, Surroundings, WebError};
 use crate::clock::WallClock;
 use crate::order::Order;
 use crate::order_id::OrderId;
-use crate::orders::{Added, Orders, OrdersError};
+use crate::orders::{Added, Orders, OrdersError, StoredOrder};
 
 /// How many orders wait to be stored, and how many records to be published, at most.
 const MAX_WAITING: usize = 1024;
@@ -33,6 +34,7 @@ pub(super) struct Desk {
     requests: mpsc::Sender<Request>,
     publications: mpsc::Sender<Publication>,
     now: Now,
+    traces: Option<Traces>,
 }
 
 /// An order that is stored.
@@ -70,6 +72,8 @@ impl std::fmt::Debug for Now {
 #[derive(Debug)]
 struct Request {
     order: Order,
+    /// Whose order it is, in a trace.
+    scope: Scope,
     placed: oneshot::Sender<Result<Placed, DeskError>>,
 }
 
@@ -91,8 +95,10 @@ impl Desk {
             random: surroundings.random.clone(),
             now: Arc::clone(&now),
             settled_after: surroundings.settled_after,
+            traces: surroundings.traces.clone(),
         };
-        let desk = Self { requests, publications, now: Now(Arc::clone(&now)) };
+        let traces = surroundings.traces.clone();
+        let desk = Self { requests, publications, now: Now(Arc::clone(&now)), traces };
         let published = publish::run(due, orders, sink, now);
         let work = async {
             let taken = async {
@@ -111,7 +117,8 @@ impl Desk {
     /// See [`DeskError`]; nothing is stored then.
     pub(super) async fn place(&self, order: Order) -> Result<Placed, DeskError> {
         let (placed, answer) = oneshot::channel();
-        self.requests.try_send(Request { order, placed }).map_err(|_| DeskError::Full)?;
+        let request = Request { order, scope: Scope::current(), placed };
+        self.requests.try_send(request).map_err(|_| DeskError::Full)?;
         answer.await.unwrap_or(Err(DeskError::Closed))
     }
 
@@ -120,7 +127,9 @@ impl Desk {
     /// # Errors
     /// See [`DeskError`].
     pub(super) fn cancel(&self, id: OrderId) -> Result<oneshot::Receiver<()>, DeskError> {
-        let (publication, acknowledged) = Publication::cancellation(id, (self.now.0)()).awaited();
+        let publication = Publication::cancellation(id, (self.now.0)());
+        let publication = publication.traced(self.traces.as_ref(), &Scope::current());
+        let (publication, acknowledged) = publication.awaited();
         self.publications.try_send(publication).map_err(|_| DeskError::Full)?;
         Ok(acknowledged)
     }
@@ -134,6 +143,7 @@ struct Clerk {
     random: Random,
     now: WallClock,
     settled_after: Duration,
+    traces: Option<Traces>,
 }
 
 impl Clerk {
@@ -148,9 +158,9 @@ impl Clerk {
             tokio::select! {
                 biased;
                 request = self.requests.recv() => match request {
-                    Some(Request { order, placed }) => {
+                    Some(Request { order, scope, placed }) => {
                         // Whoever asked may have gone.
-                        let _ = placed.send(self.place(order).await);
+                        let _ = placed.send(self.place(order, &scope).await);
                     }
                     None => return,
                 },
@@ -170,14 +180,15 @@ impl Clerk {
         }
     }
 
-    async fn place(&self, order: Order) -> Result<Placed, DeskError> {
+    async fn place(&self, order: Order, scope: &Scope) -> Result<Placed, DeskError> {
         let permit = self.publications.try_reserve().map_err(|_| DeskError::Full)?;
         let timestamp = (self.now)();
         for _ in 0..MAX_DRAWS {
             let id = OrderId::from_bits(u32::from_be_bytes(self.random.bytes()));
             if self.orders.add(id, &order, timestamp).await? == Added::Stored {
-                let (publication, acknowledged) =
-                    Publication::order(id, order, timestamp).awaited();
+                let publication = Publication::order(id, order, timestamp);
+                let publication = publication.traced(self.traces.as_ref(), scope);
+                let (publication, acknowledged) = publication.awaited();
                 permit.send(publication);
                 return Ok(Placed { id, acknowledged });
             }
@@ -190,6 +201,10 @@ impl Clerk {
     async fn left_over(&self, opened_at: Timestamp) -> Result<VecDeque<Publication>, OrdersError> {
         let stored = self.orders.unpublished(opened_at).await?;
         let wanted = stored.into_iter().filter(|stored| !stored.track.progress.status.is_final());
-        Ok(wanted.map(|it| Publication::order(it.id, it.order, it.ordered_at)).collect())
+        let publication = |it: StoredOrder| {
+            let publication = Publication::order(it.id, it.order, it.ordered_at);
+            publication.traced(self.traces.as_ref(), &Scope::default())
+        };
+        Ok(wanted.map(publication).collect())
     }
 }
