@@ -20,6 +20,8 @@ mod login;
 mod mail_server;
 mod members;
 mod metrics;
+#[path = "../../../../tests/otlp_collector/mod.rs"]
+mod otlp_collector;
 mod parked;
 #[path = "../../../../testkit/tests/smtp/postfix.rs"]
 #[expect(clippy::unwrap_used, reason = "a test that waits for Postfix")]
@@ -32,4 +34,5 @@ mod service;
 mod stage;
 mod stop;
 mod topics;
+mod traces;
 mod waits;
