@@ -158,3 +158,132 @@ impl Told {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::io::{self, Write};
+
+    use opentelemetry::trace::{Span as _, Tracer as _, TracerProvider as _};
+    use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+
+    use super::super::queue::QueueLimits;
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(120);
+    const LIMITS: QueueLimits =
+        QueueLimits { spans_max: 100, batch_spans_max: 10, delay: LONG, export_timeout: LONG };
+
+    /// Never answers.
+    #[derive(Debug)]
+    struct Stuck;
+
+    impl SpanExporter for Stuck {
+        async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+            pending().await
+        }
+    }
+
+    fn provider(exporter: impl SpanExporter + 'static) -> SdkTracerProvider {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let export = start(runtime, exporter, Queue::new(LIMITS)).unwrap();
+        SdkTracerProvider::builder().with_span_processor(export).build()
+    }
+
+    fn end_spans(provider: &SdkTracerProvider, count: usize) {
+        let tracer = provider.tracer("test");
+        (0..count).for_each(|_| tracer.start("span").end());
+    }
+
+    #[test]
+    fn the_end_waits_until_all_spans_are_exported() {
+        let spans = InMemorySpanExporter::default();
+        let provider = provider(spans.clone());
+        end_spans(&provider, 37);
+        provider.shutdown_with_timeout(LONG).unwrap();
+        assert_eq!(spans.get_finished_spans().unwrap().len(), 37);
+    }
+
+    #[test]
+    fn who_takes_no_spans_holds_up_neither_a_span_nor_the_end_for_longer_than_its_limit() {
+        let provider = provider(Stuck);
+        end_spans(&provider, 10_000);
+        assert!(provider.shutdown_with_timeout(Duration::from_millis(10)).is_err());
+    }
+
+    /// Lines of a log.
+    #[derive(Clone, Debug, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn told() -> (Told, Lines) {
+        let lines = Lines::default();
+        let written = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || written.clone())
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .finish();
+        (Told::new(Dispatch::new(subscriber)), lines)
+    }
+
+    fn text(lines: &Lines) -> String {
+        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_failing_export_is_told_of_once_and_so_is_its_recovery_with_what_was_lost() {
+        let (mut told, lines) = told();
+        told.exported(5, None);
+        for reason in ["refused", "refused", "timed out"] {
+            told.exported(3, Some(reason.to_owned()));
+        }
+        told.exported(5, None);
+        told.exported(5, None);
+        let expected = " WARN Traces are not exported: refused\n \
+                        INFO Traces are exported again lost=9\n";
+        assert_eq!(text(&lines), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dropped_spans_are_counted_and_told_of_once_a_minute() {
+        let (mut told, lines) = told();
+        let words = "Spans dropped, more come than are exported";
+        for spans in [0, 3, 4, 0, 5] {
+            told.dropped(spans);
+        }
+        assert!(text(&lines).contains("dropped=3") && text(&lines).matches(words).count() == 1);
+        tokio::time::advance(TELL_AGAIN_AFTER).await;
+        told.dropped(1);
+        assert!(text(&lines).contains("dropped=10"), "{}", text(&lines));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn spans_above_the_limit_of_the_queue_are_dropped_and_counted() {
+        let spans = InMemorySpanExporter::default();
+        let simple = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+        end_spans(&simple, 1);
+        let span = spans.get_finished_spans().unwrap().remove(0);
+        let queue = Queue::new(LIMITS);
+        (0..LIMITS.spans_max + 7).for_each(|_| queue.add(span.clone()));
+        queue.gathered().await;
+        let mut taken = Vec::new();
+        while let Some(batch) = queue.take() {
+            taken.push((batch.spans.len(), batch.dropped));
+        }
+        assert_eq!(taken, [&[(10, 7)][..], &[(10, 0); 9]].concat());
+        queue.close();
+        queue.add(span);
+        assert!(queue.take().is_none(), "nothing comes after the end");
+    }
+}

@@ -32,8 +32,9 @@ use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanExporter};
-use tracing::debug;
+use tracing::warn;
 
 pub use context::{Scope, current_trace_id, trace_id_of};
 pub use opentelemetry::KeyValue;
@@ -66,11 +67,23 @@ pub struct TracesExport {
     provider: SdkTracerProvider,
 }
 
+impl TracesExport {
+    /// Ends the export as a drop does, but waits as long as `limit`.
+    pub fn end(self, limit: Duration) {
+        self.shut_down(limit);
+    }
+
+    fn shut_down(&self, limit: Duration) {
+        match self.provider.shutdown_with_timeout(limit) {
+            Ok(()) | Err(OTelSdkError::AlreadyShutdown) => {}
+            Err(error) => warn!("Traces were not exported to the end: {error}"),
+        }
+    }
+}
+
 impl Drop for TracesExport {
     fn drop(&mut self) {
-        if let Err(error) = self.provider.shutdown_with_timeout(FLUSH_LIMIT) {
-            debug!("Traces were not exported to the end: {error}");
-        }
+        self.shut_down(FLUSH_LIMIT);
     }
 }
 

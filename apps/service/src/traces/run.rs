@@ -82,8 +82,20 @@ impl RunTraces {
         }
     }
 
+    fn abandon_all(&self, reason: &'static str) {
+        let flights = std::mem::take(&mut *self.flights());
+        flights.into_values().for_each(|flight| flight.abandon(reason));
+    }
+
     fn flights(&self) -> MutexGuard<'_, BTreeMap<Place, Flight>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is in flight then was cut off.
+impl Drop for RunTraces {
+    fn drop(&mut self) {
+        self.abandon_all("unfinished");
     }
 }
 
