@@ -80,6 +80,18 @@ pub enum JobErrorKind {
     Unavailable,
 }
 
+impl JobErrorKind {
+    /// A short name, in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Permanent => "permanent",
+            Self::Transient => "transient",
+            Self::Ambiguous => "ambiguous",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 /// What is done with a job of which nobody knows whether it was executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ambiguous {

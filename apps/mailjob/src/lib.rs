@@ -6,3 +6,4 @@ pub mod page;
 pub mod resolution;
 pub mod settings;
 pub mod topology;
+pub mod traces;

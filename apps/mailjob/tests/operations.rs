@@ -22,7 +22,7 @@ const NONSENSE: &str = "? ?";
 type Holds = fn(&Settings) -> bool;
 
 /// What the document tells in words, and how it is seen.
-const TOLD: [(&str, &str, Holds); 14] = [
+const TOLD: [(&str, &str, Holds); 18] = [
     ("EMAIL_DOMAIN", "none", |s| s.mail.allowed_from_domains.is_empty()),
     ("EMAIL_SERVICE_PORT", "none", |s| s.metrics_address.is_none()),
     ("METRICS_ADDRESS", "none", |s| s.metrics_address.is_none()),
@@ -41,6 +41,13 @@ const TOLD: [(&str, &str, Holds); 14] = [
     ("MAIL_FROM", "formed of `SMTP_USER` and `EMAIL_DOMAIN`", |_| {
         let formed = [("MAIL_FROM", ""), ("SMTP_USER", "u"), ("EMAIL_DOMAIN", "d.example")];
         read(&formed).unwrap().mail.mail_from == "u@d.example"
+    }),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "none", |s| s.traces.is_none()),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "none", |s| format!("{:?}", s.traces).contains("headers: []")),
+    ("OTEL_RESOURCE_ATTRIBUTES", "none", |s| format!("{:?}", s.traces).contains("resource: []")),
+    ("OTEL_TRACES_EXPORTER", "`otlp` where an endpoint is set, else none", |s| {
+        let set = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")];
+        s.traces.is_none() && read(&set).unwrap().traces.is_some()
     }),
     ("KAFKA_MAX_POLL_INTERVAL_MS", "`300000`", |_| {
         read(&[("DRAIN_TIMEOUT", "299.9")]).is_ok() && read(&[("DRAIN_TIMEOUT", "300")]).is_err()
@@ -112,7 +119,8 @@ fn rows() -> Vec<Row> {
 /// Those of the service's own settings, without the files of secrets.
 fn own_rows() -> Vec<Row> {
     let is_file = |name: &str| {
-        name.ends_with("_FILE") && ["SMTP_", "PAGE_"].iter().any(|it| name.starts_with(it))
+        let holds_a_secret = ["OTEL_", "PAGE_", "SMTP_"].iter().any(|it| name.starts_with(it));
+        holds_a_secret && name.ends_with("_FILE")
     };
     rows().into_iter().filter(|row| row.takes.is_some() && !is_file(&row.name)).collect()
 }
@@ -168,9 +176,15 @@ fn every_default_is_that_of_the_code() {
 
 /// What else must be set for a setting to have an effect.
 fn environment_of(name: &str) -> &'static [(&'static str, &'static str)] {
-    match name.starts_with("JOB_LEDGER_") {
-        true => &[("JOB_DELIVERY", "exactly-once"), ("JOB_LEDGER", "kafka")],
-        false => &[],
+    match name {
+        _ if name.starts_with("JOB_LEDGER_") => {
+            &[("JOB_DELIVERY", "exactly-once"), ("JOB_LEDGER", "kafka")]
+        }
+        "OTEL_EXPORTER_OTLP_ENDPOINT" | "OTEL_TRACES_EXPORTER" => &[],
+        // As it is, and with a path besides, an endpoint is the same for gRPC alone.
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" => &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
+        _ if name.starts_with("OTEL_") => &[("OTEL_TRACES_EXPORTER", "otlp")],
+        _ => &[],
     }
 }
 
@@ -185,11 +199,17 @@ fn another(takes: &str, value: &str) -> String {
 
 /// What `other` is set to, `name` has too.
 fn assert_follows(name: &str, other: &str) {
-    let value = if other == "EMAIL_DOMAIN" { "d.example" } else { "7" };
+    let (value, own) = match other {
+        "EMAIL_DOMAIN" => ("d.example", "e.example"),
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => ("http://c:4317", "http://d:4317"),
+        "OTEL_EXPORTER_OTLP_HEADERS" => ("a=1", "b=1"),
+        "OTEL_EXPORTER_OTLP_PROTOCOL" => ("grpc", "http/protobuf"),
+        _ => ("7", "8"),
+    };
+    let read = |more: &[_]| read(&[environment_of(name), more].concat());
     let followed = read(&[(other, value)]).unwrap();
     let set = read(&[(other, value), (name, value)]).unwrap();
     assert_eq!(format!("{set:?}"), format!("{followed:?}"), "{name} as {other}");
-    let own = if other == "EMAIL_DOMAIN" { "e.example" } else { "8" };
     let own = read(&[(other, value), (name, own)]).unwrap();
     assert_ne!(format!("{own:?}"), format!("{followed:?}"), "{name} has no effect");
 }
@@ -203,7 +223,11 @@ fn what_a_setting_takes_is_what_a_refusal_expects() {
             Ok(_) => assert_eq!(takes, "text", "{name}"),
             Err(error) => {
                 let text = error.to_string();
-                let expected = format!("{name}: found {NONSENSE:?}, expected {takes}");
+                let found = match name.ends_with("_HEADERS") {
+                    true => "something else".to_owned(),
+                    false => format!("{NONSENSE:?}"),
+                };
+                let expected = format!("{name}: found {found}, expected {takes}");
                 assert!(text.starts_with(&expected), "{name}: {takes}\n{text}");
                 let rest = &text[expected.len()..];
                 assert!(rest.is_empty() || rest.starts_with(':'), "{name}: {takes}\n{text}");

@@ -365,8 +365,31 @@ fn no_secret_is_shown() {
         ("SMTP_USER", "a@b.example"),
         ("SMTP_PASSWORD", "s3cret"),
         ("KAFKA_SASL_PASSWORD", "s3cret"),
+        ("OTEL_TRACES_EXPORTER", "otlp"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=s3cret"),
     ];
     assert!(!format!("{:?}", with(&more).unwrap()).contains("s3cret"));
+    let text = refusal(&[("OTEL_EXPORTER_OTLP_HEADERS", "s3cret")]);
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
+#[test]
+fn traces_are_off_unless_an_exporter_or_an_endpoint_is_set() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+    for (more, is_on) in [
+        (&[][..], false),
+        (&[("OTEL_SERVICE_NAME", "mailer")], false),
+        (&[("OTEL_TRACES_EXPORTER", "otlp")], true),
+        (&[endpoint], true),
+        (&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://collector/traces")], true),
+        (&[endpoint, ("OTEL_TRACES_EXPORTER", "none")], false),
+        (&[endpoint, ("OTEL_SDK_DISABLED", "true")], false),
+        (&[("OTEL_TRACES_EXPORTER", "none"), ("OTEL_UNHEARD_OF", "x")], false),
+    ] {
+        let settings = with(more).unwrap();
+        assert_eq!(settings.traces.is_some(), is_on, "{more:?}");
+        assert_eq!(settings.warnings, [""; 0]);
+    }
 }
 
 #[test]

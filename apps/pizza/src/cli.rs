@@ -12,7 +12,9 @@ Settings come from the environment, then from .env: KAFKA_BROKERS (required, unl
 the brokers), any property of librdkafka as KAFKA_SECURITY_PROTOCOL for security.protocol,
 INSTANCE_ID, which is unique among live processes and stays the same when one is started again,
 LOGLEVEL (ERROR, WARN, INFO, DEBUG or TRACE; INFO unless it is set), METRICS_ADDRESS (ip:port, where
-/metrics, /healthz and /readyz are told; nowhere unless it is set), and ENVIRONMENT (their label).";
+/metrics, /healthz and /readyz are told; nowhere unless it is set), ENVIRONMENT (their label), and
+OpenTelemetry's variables for traces, which are off unless OTEL_EXPORTER_OTLP_ENDPOINT or
+OTEL_TRACES_EXPORTER is set.";
 
 /// A pizza shop: a web app and four services, chained by Kafka topics.
 #[derive(Debug, Parser)]

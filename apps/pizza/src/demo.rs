@@ -38,7 +38,7 @@ pub(crate) async fn open(args: &DemoArgs) -> Result<Shop, CommandError> {
         let worker = in_memory::worker(&broker, &service, "demo");
         (service, worker)
     });
-    let surroundings = surroundings(SessionKey::generate(&Random::of_system()), false, now);
+    let surroundings = surroundings(SessionKey::generate(&Random::of_system()), false, now, None);
     let sink = BoxedSink(Box::new(broker.producer()));
     let web_app = Some(WebApp { listener, orders, sink, surroundings });
     Ok(Shop { services: services.into(), web_app })

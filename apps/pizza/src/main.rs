@@ -41,12 +41,13 @@ async fn run(command: &Command) -> Result<(), CommandError> {
         Command::Deliver(args) => (&[Part::Deliver], args),
         Command::Status(args) => (&[Part::Status], args),
     };
-    let settings = open::settings(args)?;
+    let settings = open::settings(parts, args)?;
     let _log = log::start(settings.level).map_err(CommandError::Log)?;
     let (metrics, told) = open::metrics(parts, &settings).unzip();
+    let (traces, _exports) = settings.start_traces()?;
     tokio::select! {
         biased;
-        ended = until_signal(open::open(parts, args, settings, metrics)) => ended,
+        ended = until_signal(open::open(parts, args, settings, metrics, traces)) => ended,
         untold = run::tell(told) => Err(untold),
     }
 }

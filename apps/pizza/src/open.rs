@@ -10,6 +10,7 @@ use std::{fs, io};
 use jobstream::kafka::KafkaConfig;
 use jobstream::sinks::kafka::KafkaSink;
 use jobstream_service::metrics::{KafkaObservers, Told, tell_statistics};
+use jobstream_service::traces::{Traces, TracesError, TracesExport, TracesSettings};
 use jobstream_service::{
     Accepted, KafkaLog, KafkaSettings, SettingsError, Variables, accept, environment, log_level,
     random_id,
@@ -19,7 +20,7 @@ use pizza::metrics::Metrics;
 use pizza::on_kafka::KafkaError;
 use pizza::orders::{Orders, SqliteOrders};
 use pizza::services::{Service, assemble, bake, deliver, status};
-use pizza::shop::{BoxedSink, Shop, WebApp};
+use pizza::shop::{BoxedSink, Shop, WEB_APP, WebApp};
 use pizza::web::{Random, SessionKey, Surroundings};
 use pizza::{ini, on_kafka};
 use tokio::net::TcpListener;
@@ -44,6 +45,17 @@ pub(crate) enum Part {
 }
 
 impl Part {
+    /// What it is called in the log, and in traces.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::WebApp => WEB_APP,
+            Self::Assemble => assemble::NAME,
+            Self::Bake => bake::NAME,
+            Self::Deliver => deliver::NAME,
+            Self::Status => status::NAME,
+        }
+    }
+
     /// The consumer group of a service.
     const fn group(self) -> Option<&'static str> {
         match self {
@@ -55,6 +67,9 @@ impl Part {
         }
     }
 }
+
+/// What makes the traces of each part, where they are made.
+pub(crate) type PartTraces = BTreeMap<&'static str, Traces>;
 
 /// Every part.
 pub(crate) const ALL: [Part; 5] =
@@ -69,6 +84,7 @@ pub(crate) async fn open(
     args: &KafkaArgs,
     settings: Settings,
     metrics: Option<Metrics>,
+    traces: PartTraces,
 ) -> Result<Shop, CommandError> {
     let Settings { kafka, unknown, instance, .. } = settings;
     for name in unknown {
@@ -93,6 +109,10 @@ pub(crate) async fn open(
     on_kafka::create_topics(&kafka, args.replicas, &kafka_log).await?;
     let mut shop = Shop::default();
     for service in parts.iter().filter_map(|part| service(*part, args, orders.as_ref())) {
+        let service = match traces.get(service.name) {
+            Some(traces) => service.traced(traces.clone()),
+            None => service,
+        };
         let worker = on_kafka::worker(&kafka, &service, &instance).await?;
         let service = match &metrics {
             Some(metrics) => service.observed_by(metrics.run.clone()),
@@ -101,7 +121,8 @@ pub(crate) async fn open(
         shop.services.push((service, worker));
     }
     if let (Some(listener), Some(orders)) = (listener, orders) {
-        shop.web_app = Some(web_app(listener, orders, &kafka, args)?);
+        let traces = traces.get(WEB_APP).cloned();
+        shop.web_app = Some(web_app(listener, orders, &kafka, args, traces)?);
     }
     Ok(shop)
 }
@@ -122,6 +143,7 @@ fn web_app(
     orders: Arc<dyn Orders>,
     kafka: &KafkaConfig,
     args: &KafkaArgs,
+    traces: Option<Traces>,
 ) -> Result<WebApp, CommandError> {
     let random = Random::of_system();
     let session_key = match &args.session_key {
@@ -129,7 +151,7 @@ fn web_app(
         None => SessionKey::generate(&random),
     };
     let sink = KafkaSink::new(kafka).map_err(KafkaError::from)?;
-    let surroundings = surroundings(session_key, args.https, clock::system());
+    let surroundings = surroundings(session_key, args.https, clock::system(), traces);
     Ok(WebApp { listener, orders, sink: BoxedSink(Box::new(sink)), surroundings })
 }
 
@@ -142,6 +164,7 @@ pub(crate) fn surroundings(
     session_key: SessionKey,
     has_https: bool,
     now: WallClock,
+    traces: Option<Traces>,
 ) -> Surroundings {
     Surroundings {
         session_key,
@@ -150,6 +173,7 @@ pub(crate) fn surroundings(
         random: Random::of_system(),
         answer_limit: ANSWER_LIMIT,
         settled_after: SETTLED_AFTER,
+        traces,
     }
 }
 
@@ -160,6 +184,8 @@ pub(crate) struct Settings {
     unknown: Vec<String>,
     /// Names this process among live ones.
     instance: String,
+    /// Where the traces of each part go, if they do.
+    traces: Vec<(&'static str, TracesSettings)>,
     /// The least severe lines that are logged.
     pub(crate) level: Level,
     /// Where metrics and health are told, if they are.
@@ -179,11 +205,25 @@ pub(crate) fn metrics(parts: &[Part], settings: &Settings) -> Option<(Metrics, T
     Some((metrics, Told { address, monitor }))
 }
 
-/// Reads them.
+impl Settings {
+    /// Exports the traces of each part, under its name, until what this returns besides is dropped.
+    ///
+    /// # Errors
+    /// If that can't be done.
+    pub(crate) fn start_traces(&self) -> Result<(PartTraces, Vec<TracesExport>), TracesError> {
+        let start = |(name, settings): &(&'static str, TracesSettings)| {
+            let (traces, export) = Traces::start(settings)?;
+            Ok(((*name, traces), export))
+        };
+        self.traces.iter().map(start).collect()
+    }
+}
+
+/// Reads what these parts are told.
 ///
 /// # Errors
 /// If one is wrong or missing, or a file can't be read.
-pub(crate) fn settings(args: &KafkaArgs) -> Result<Settings, CommandError> {
+pub(crate) fn settings(parts: &[Part], args: &KafkaArgs) -> Result<Settings, CommandError> {
     let variables = with_properties_of(args.config.as_deref())?;
     let variables = Variables::read(&variables, &environment::read_file)?;
     let kafka = KafkaSettings::read(&variables, "nothing: each service has its own")?;
@@ -209,8 +249,13 @@ pub(crate) fn settings(args: &KafkaArgs) -> Result<Settings, CommandError> {
         None => config,
     };
     let instance = id.unwrap_or_else(random);
+    let traces = |part: &Part| {
+        let settings = TracesSettings::read(&variables, part.name()).transpose()?;
+        Some(settings.map(|settings| (part.name(), settings)))
+    };
+    let traces = parts.iter().filter_map(traces).collect::<Result<_, _>>()?;
     let (level, environment) = (log_level(&variables)?, variables.text("ENVIRONMENT"));
-    Ok(Settings { kafka, unknown, instance, level, metrics_address, environment })
+    Ok(Settings { kafka, unknown, instance, traces, level, metrics_address, environment })
 }
 
 fn metrics_address(variables: &Variables<'_>) -> Result<Option<SocketAddr>, SettingsError> {

@@ -4,6 +4,7 @@ use std::future::pending;
 use std::io;
 
 use jobstream_service::metrics::Told;
+use jobstream_service::traces::TracesError;
 use jobstream_service::{
     EXIT_FAILURE, EXIT_USAGE, PropertyError, SettingsError, SignalError, Signals,
 };
@@ -32,6 +33,8 @@ pub(crate) enum CommandError {
     Kafka(#[from] KafkaError),
     #[error(transparent)]
     Shop(#[from] ShopError),
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     #[error("log lines can't be written: {0}")]
     Log(io::Error),
     #[error(transparent)]
@@ -42,9 +45,11 @@ impl CommandError {
     /// The exit code that says it.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Property(_) | Self::ConfigLine(..) | Self::SessionKey(_) => {
-                EXIT_USAGE
-            }
+            Self::Settings(_)
+            | Self::Property(_)
+            | Self::ConfigLine(..)
+            | Self::SessionKey(_)
+            | Self::Traces(TracesError::Exporter(_)) => EXIT_USAGE,
             Self::Signal(error) => error.exit_code(),
             _ => EXIT_FAILURE,
         }

@@ -1,6 +1,6 @@
 //! What the applications share as services: settings from variables and files, the properties of
-//! Kafka among them, output topics, signals, exit codes, what writes log lines, metrics, and what
-//! web pages share.
+//! Kafka among them, output topics, signals, exit codes, what writes log lines, metrics, traces, and
+//! what web pages share.
 //!
 //! ```text
 //!  environment ─┐
@@ -22,6 +22,7 @@ mod names;
 mod properties;
 mod signals;
 mod topics;
+pub mod traces;
 mod variables;
 pub mod web;
 

@@ -4,7 +4,13 @@
 pub(crate) const KAFKA_PREFIX: &str = "KAFKA_";
 
 /// Settings that are not to be seen.
-const SECRETS: [&str; 3] = ["SMTP_LOGIN", "SMTP_PASSWORD", "SMTP_USER"];
+const SECRETS: [&str; 5] = [
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    "SMTP_LOGIN",
+    "SMTP_PASSWORD",
+    "SMTP_USER",
+];
 
 /// Properties that are not to be seen.
 const SECRET_PROPERTIES: [&str; 8] = [

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use jobstream::record::ConsumerRecord;
-use jobstream::sinks::JobErrorKind;
 use jobstream::topology::{Event, Fate, Observer};
+use jobstream_service::traces::{RunTraces, TraceId};
 use mailjob::job_id::job_id;
+use tracing::field::display;
 use tracing::{Level, debug, enabled, info, warn};
 
 use super::{KafkaLog, LedgerLog};
@@ -14,12 +15,73 @@ use super::{KafkaLog, LedgerLog};
 pub(crate) struct JobLog {
     kafka: Arc<KafkaLog>,
     ledger: Arc<LedgerLog>,
+    traces: Option<Arc<RunTraces>>,
 }
 
 impl JobLog {
-    /// Tells `kafka` when records flow; asks `ledger` for duplicates.
-    pub(crate) fn new(kafka: Arc<KafkaLog>, ledger: Arc<LedgerLog>) -> Self {
-        Self { kafka, ledger }
+    /// Tells `kafka` when records flow; asks `ledger` for duplicates, and `traces`, which must hear
+    /// of a record after this, for its trace.
+    pub(crate) fn new(
+        kafka: Arc<KafkaLog>,
+        ledger: Arc<LedgerLog>,
+        traces: Option<Arc<RunTraces>>,
+    ) -> Self {
+        Self { kafka, ledger, traces }
+    }
+
+    fn trace_id(&self, record: &ConsumerRecord) -> Option<TraceId> {
+        self.traces.as_ref()?.trace_id(record)
+    }
+
+    /// The line of a job.
+    fn finished(&self, record: &ConsumerRecord, fate: Fate) {
+        let is_duplicate = self.ledger.is_duplicate(record);
+        if !enabled!(Level::INFO) {
+            return;
+        }
+        let (fate, reason) = match fate {
+            Fate::Succeeded if is_duplicate => ("duplicate", None),
+            Fate::Succeeded => ("succeeded", None),
+            Fate::Failed(kind) => ("failed", Some(kind.name())),
+            Fate::Skipped(stage) => ("skipped", Some(stage)),
+            Fate::DeadLettered(reason) => ("dead-letter", Some(reason)),
+        };
+        let (id, trace_id) = (job_id(record.value.as_deref()), self.trace_id(record).map(display));
+        let (topic, partition) = (&*record.partition.topic, record.partition.partition);
+        let (id, offset) = (id.as_deref(), record.offset);
+        info!(id, trace_id, topic, partition, offset, fate, reason, "Job finished");
+    }
+
+    /// The line of an attempt that another one may follow.
+    fn attempt(&self, event: &Event<'_>) {
+        let (Event::Executed { record, .. }
+        | Event::Retried { record, .. }
+        | Event::Suspended { record, .. }) = event
+        else {
+            return;
+        };
+        let is_told = match event {
+            Event::Executed { error, .. } => error.is_some() && enabled!(Level::DEBUG),
+            Event::Suspended { .. } => enabled!(Level::DEBUG),
+            _ => enabled!(Level::INFO),
+        };
+        if !is_told {
+            return;
+        }
+        let (id, trace_id) = (job_id(record.value.as_deref()), self.trace_id(record).map(display));
+        let (partition, offset) = (record.partition.partition, record.offset);
+        let id = id.as_deref();
+        match event {
+            Event::Executed { attempt, error: Some(error), .. } => {
+                let reason = error.kind().name();
+                debug!(id, trace_id, partition, offset, attempt, reason, "Attempt failed");
+            }
+            Event::Retried { attempt, delay, .. } => {
+                let (delay_seconds, text) = (delay.as_secs_f64(), "Job waits for another attempt");
+                info!(id, trace_id, partition, offset, attempt, delay_seconds, "{text}");
+            }
+            _ => debug!(id, trace_id, partition, offset, "Job waits for the mail server"),
+        }
     }
 }
 
@@ -33,10 +95,7 @@ impl Observer for JobLog {
             _ => {}
         }
         match event {
-            Event::Finished { record, fate } => {
-                let is_duplicate = self.ledger.is_duplicate(record);
-                finished(record, *fate, is_duplicate);
-            }
+            Event::Finished { record, fate } => self.finished(record, *fate),
             Event::Restored { partition, entries, took } => {
                 let seconds = took.as_secs_f64();
                 info!(partition, entries, seconds, "Ledger restored");
@@ -45,37 +104,10 @@ impl Observer for JobLog {
                 partition(event);
             }
             Event::Executed { .. } | Event::Retried { .. } | Event::Suspended { .. } => {
-                attempt(event);
+                self.attempt(event);
             }
             _ => trouble(event),
         }
-    }
-}
-
-/// The line of a job.
-fn finished(record: &ConsumerRecord, fate: Fate, is_duplicate: bool) {
-    if !enabled!(Level::INFO) {
-        return;
-    }
-    let (fate, reason) = match fate {
-        Fate::Succeeded if is_duplicate => ("duplicate", None),
-        Fate::Succeeded => ("succeeded", None),
-        Fate::Failed(kind) => ("failed", Some(kind_name(kind))),
-        Fate::Skipped(stage) => ("skipped", Some(stage)),
-        Fate::DeadLettered(reason) => ("dead-letter", Some(reason)),
-    };
-    let id = job_id(record.value.as_deref());
-    let (topic, partition) = (&*record.partition.topic, record.partition.partition);
-    let offset = record.offset;
-    info!(id = id.as_deref(), topic, partition, offset, fate, reason, "Job finished");
-}
-
-const fn kind_name(kind: JobErrorKind) -> &'static str {
-    match kind {
-        JobErrorKind::Permanent => "permanent",
-        JobErrorKind::Transient => "transient",
-        JobErrorKind::Ambiguous => "ambiguous",
-        JobErrorKind::Unavailable => "unavailable",
     }
 }
 
@@ -89,26 +121,6 @@ fn partition(event: &Event<'_>) {
     };
     let (topic, partition) = (&*found.topic, found.partition);
     info!(topic, partition, "{text}");
-}
-
-fn attempt(event: &Event<'_>) {
-    match event {
-        Event::Executed { record, attempt, error: Some(error), .. } => {
-            let (partition, offset) = (record.partition.partition, record.offset);
-            let reason = kind_name(error.kind());
-            debug!(partition, offset, attempt, reason, "Attempt failed");
-        }
-        Event::Retried { record, attempt, delay, .. } => {
-            let (partition, offset) = (record.partition.partition, record.offset);
-            let delay_seconds = delay.as_secs_f64();
-            info!(partition, offset, attempt, delay_seconds, "Job waits for another attempt");
-        }
-        Event::Suspended { record, .. } => {
-            let (partition, offset) = (record.partition.partition, record.offset);
-            debug!(partition, offset, "Job waits for the mail server");
-        }
-        _ => {}
-    }
 }
 
 fn trouble(event: &Event<'_>) {

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use jobstream_service::traces::current_trace_id;
 use mailjob::settings::LogFormat;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
@@ -95,7 +96,14 @@ where
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed");
         let head = Head { level: *event.metadata().level(), thread };
-        self.write(&mut writer, &head, |telling| event.record(telling))
+        // What is logged in the midst of an execution, by a ledger for instance, has its trace.
+        let trace_id = current_trace_id();
+        self.write(&mut writer, &head, |telling| {
+            event.record(telling);
+            if let Some(trace_id) = trace_id {
+                telling.text("trace_id", &trace_id.to_string());
+            }
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use jobstream::sinks::smtp;
 use jobstream::topology::RunError;
+use jobstream_service::traces::TracesError;
 use jobstream_service::{EXIT_FAILURE, EXIT_USAGE, PropertyError, SignalError};
 use mailjob::settings::SettingsError;
 
@@ -32,6 +33,8 @@ pub(crate) enum ServiceError {
     Listen(SocketAddr, io::Error),
     #[error("the page can't be shown on {0}: {1}")]
     Page(SocketAddr, io::Error),
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     #[error("log lines can't be written: {0}")]
     Log(io::Error),
     #[error(transparent)]
@@ -45,7 +48,10 @@ impl ServiceError {
     /// The exit code that says it.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Property(_) | Self::MailSettings(_) => EXIT_USAGE,
+            Self::Settings(_)
+            | Self::Property(_)
+            | Self::MailSettings(_)
+            | Self::Traces(TracesError::Exporter(_)) => EXIT_USAGE,
             Self::Signal(error) => error.exit_code(),
             _ => EXIT_FAILURE,
         }

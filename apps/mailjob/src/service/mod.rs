@@ -20,11 +20,13 @@ use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::{self, MailConfig, MailSink, TcpConnect};
 use jobstream::topology::{Drained, Topology, Worker};
 use jobstream_service::metrics::{KafkaObservers, LedgerObservers, tell_statistics};
+use jobstream_service::traces::{RunTraces, Traces};
 use jobstream_service::{Signals, environment, random_id};
 use mailjob::metrics::{MailObservers, Metrics};
 use mailjob::page::{Feed, MailFeed};
 use mailjob::settings::Settings;
 use mailjob::topology::{ledger, topology, topology_with_ledger};
+use mailjob::traces::MailTraces;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -54,7 +56,8 @@ pub(crate) async fn run(args: &RunArgs) -> Result<(), ServiceError> {
     let (stop, stopped) = watch::channel(false);
     let (metrics, told) = metrics::metrics(&settings).unzip();
     let feed = page.as_ref().map(|page| &page.feed);
-    let service = Service::new(settings, metrics, feed)?;
+    let (traces, _export) = settings.traces.as_ref().map(Traces::start).transpose()?.unzip();
+    let service = Service::new(settings, metrics, feed, traces)?;
     let begin = || {
         info!("Starting graceful shutdown...");
         stop.send_replace(true);
@@ -85,6 +88,7 @@ impl Service {
         settings: Settings,
         metrics: Option<Metrics>,
         feed: Option<&Arc<Feed>>,
+        traces: Option<Traces>,
     ) -> Result<Self, ServiceError> {
         let kafka_log = Arc::new(KafkaLog::default());
         let Accepted { config, unknown } = accept(&settings.kafka)?;
@@ -106,12 +110,20 @@ impl Service {
             kafka_observers.0.push(feed.clone());
             ledger_observers.0.push(feed.clone());
         }
+        if let Some(traces) = &traces {
+            let MailConfig { host, port, .. } = &settings.mail;
+            mail_observers.0.push(MailTraces::new(traces.clone(), host, *port));
+        }
+        let traces = traces.map(|traces| RunTraces::new(traces, &settings.topics.group));
         let mail_sink = Arc::new(mail_sink(&settings.mail, Arc::new(mail_observers))?);
         let job = &settings.job;
         let mut topology = stages(&settings, mail_sink.clone(), ledger_observers)
             .with_limits(job.limits)
             .with_seed(random_id())
-            .with_observer(Arc::new(JobLog::new(kafka_log.clone(), ledger_log)));
+            .with_observer(Arc::new(JobLog::new(kafka_log.clone(), ledger_log, traces.clone())));
+        if let Some(traces) = traces {
+            topology = traces.of(topology);
+        }
         let mut kafka = config.observer(Arc::new(kafka_observers));
         if let Some(Metrics { run, ledger, .. }) = &metrics {
             topology = topology.with_observer(run.clone()).with_observer(ledger.clone());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  environment ─┐
-//!  .env ────────┼─▶ variables ─▶ kafka · topics · job · mail · log · metrics · page
+//!  .env ────────┼─▶ variables ─▶ kafka · topics · job · mail · log · metrics · page · traces
 //!  TOPICS_FILE ─┘
 //! ```
 //!
@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 
 use jobstream::sinks::smtp::MailConfig;
 use jobstream_service::Variables;
+use jobstream_service::traces::TracesSettings;
 
 pub use job::{Delivery, JobSettings};
 pub use jobstream_service::{KafkaSettings, ReadFile, SettingsError};
@@ -30,6 +31,9 @@ pub use topics::TopicSettings;
 /// The prefixes of our names; one that begins so and is unknown is warned of.
 const PREFIXES: [&str; 8] =
     ["EMAIL_", "JOB_", "KAFKA_", "MAIL_", "METRICS_", "PAGE_", "SMTP_", "TOPIC_"];
+
+/// What the service is called in traces, unless a setting says it.
+const SERVICE_NAME: &str = "mailjob";
 
 /// What sets the group.
 const GROUP: &str = "TOPIC_JOB_RUN_CONSUMER_GROUP_ID instead";
@@ -51,6 +55,8 @@ pub struct Settings {
     pub metrics_address: Option<SocketAddr>,
     /// Who may come to the live page, and what it may show.
     pub page: PageSettings,
+    /// Where traces go, if they do.
+    pub traces: Option<TracesSettings>,
     /// What is odd and ends nothing, for people.
     pub warnings: Vec<String>,
 }
@@ -91,6 +97,7 @@ impl Settings {
             mail: mail::read(variables, &mut warnings)?,
             metrics_address: metrics::address(variables)?,
             page: PageSettings::read(variables)?,
+            traces: TracesSettings::read(variables, SERVICE_NAME)?,
             warnings,
         };
         let unknown = variables.unknown(&PREFIXES);

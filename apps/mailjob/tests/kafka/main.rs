@@ -27,6 +27,8 @@ mod login;
 mod mail_server;
 mod members;
 mod metrics;
+#[path = "../../../../tests/otlp_collector/mod.rs"]
+mod otlp_collector;
 mod page;
 mod parked;
 #[path = "../../../../testkit/tests/smtp/postfix.rs"]
@@ -40,4 +42,5 @@ mod service;
 mod stage;
 mod stop;
 mod topics;
+mod traces;
 mod waits;

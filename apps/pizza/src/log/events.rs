@@ -4,6 +4,8 @@ use async_trait::async_trait;
 use jobstream::record::{ConsumerRecord, ProducerRecord};
 use jobstream::sinks::{Batch, Published, RecordMetadata, Sink, SinkError};
 use jobstream::topology::{Event, Observer};
+use jobstream_service::traces::trace_id_of;
+use tracing::field::display;
 use tracing::{debug, info, warn};
 
 use crate::topics;
@@ -34,7 +36,8 @@ impl Sink for Produced {
         for (record, metadata) in batch.outputs.iter().zip(self.sink.metadata()) {
             if !topics::is_memory(&record.topic) {
                 let produced = produced(record, metadata);
-                info!(service = self.service, "{produced}");
+                let trace_id = trace_id_of(&record.headers).map(display);
+                info!(service = self.service, trace_id, "{produced}");
             }
         }
         Ok(published)
@@ -81,9 +84,10 @@ impl ServiceLog {
     fn dead_letter(&self, record: &ConsumerRecord, reason: &str, cause: &str) {
         let (partition, offset) = (&record.partition, record.offset);
         let cause = text(Some(cause.as_bytes()));
+        let trace_id = trace_id_of(&record.headers).map(display);
         warn!(
             service = self.service,
-            "Dead letter ({reason}) from {partition}, offset {offset}: {cause}"
+            trace_id, "Dead letter ({reason}) from {partition}, offset {offset}: {cause}"
         );
     }
 }

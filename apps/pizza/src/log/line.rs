@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use jobstream_service::traces::current_trace_id;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
@@ -16,7 +17,7 @@ const TIME_OF_DAY: std::ops::Range<usize> = 11..23;
 const NAMELESS: &str = "pizza";
 
 /// `(msvc_bake) INFO 21:00:39.604 - Order '3c91b' is baked!`: the field `service`, the level, the
-/// time of day in UTC, the message, and the other fields.
+/// time of day in UTC, the message, the other fields, and the trace of what is under way, if any.
 pub(super) struct Line;
 
 impl Line {
@@ -46,6 +47,10 @@ where
     ) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
+        if let Some(trace_id) = current_trace_id() {
+            // A String takes all that is written to it.
+            _ = write!(fields.rest, " trace_id={trace_id}");
+        }
         writeln!(writer, "{}", Self::text(*event.metadata().level(), &time_of_day()?, &fields))
     }
 }

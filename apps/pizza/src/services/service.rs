@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jobstream::topology::{Drained, Observer, RunError, Topology, Worker};
+use jobstream_service::traces::{RunTraces, Traces};
 use tracing::{info, warn};
 
 use crate::log::{Produced, ServiceLog};
@@ -61,6 +62,13 @@ impl Service {
     /// Is idempotent, so that what it does may be repeated.
     pub(super) const fn idempotent(mut self) -> Self {
         self.delivery = Delivery::AtLeastOnce;
+        self
+    }
+
+    /// Makes traces of what it does.
+    #[must_use]
+    pub fn traced(mut self, traces: Traces) -> Self {
+        self.topology = RunTraces::new(traces, self.group).of(self.topology);
         self
     }
 

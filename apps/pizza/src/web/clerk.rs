@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobstream::record::Timestamp;
+use jobstream_service::traces::{Scope, Traces};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
@@ -36,6 +37,7 @@ pub(super) struct Clerk {
     random: Random,
     now: WallClock,
     settled_after: Duration,
+    traces: Option<Traces>,
     /// What this web app is called among those that share the store.
     holder: u64,
     /// Orders that are to be published by this web app, and were not when it looked.
@@ -51,7 +53,7 @@ impl Clerk {
         orders: Arc<dyn Orders>,
         surroundings: &Surroundings,
     ) -> Self {
-        let Surroundings { random, now, settled_after, .. } = surroundings;
+        let Surroundings { random, now, settled_after, traces, .. } = surroundings;
         Self {
             requests,
             publications,
@@ -59,6 +61,7 @@ impl Clerk {
             random: random.clone(),
             now: now.clone(),
             settled_after: *settled_after,
+            traces: traces.clone(),
             holder: u64::from_be_bytes(random.bytes()),
             held: Vec::new(),
             left_over: VecDeque::new(),
@@ -75,9 +78,9 @@ impl Clerk {
             tokio::select! {
                 biased;
                 request = self.requests.recv() => match request {
-                    Some(Request { order, placed }) => {
+                    Some(Request { order, scope, placed }) => {
                         // Whoever asked may have gone.
-                        let _ = placed.send(self.place(order).await);
+                        let _ = placed.send(self.place(order, &scope).await);
                     }
                     None => return,
                 },
@@ -96,14 +99,15 @@ impl Clerk {
         }
     }
 
-    async fn place(&mut self, order: Order) -> Result<Placed, DeskError> {
+    async fn place(&mut self, order: Order, scope: &Scope) -> Result<Placed, DeskError> {
         let permit = self.publications.try_reserve().map_err(|_| DeskError::Full)?;
         let timestamp = (self.now)();
         for _ in 0..MAX_DRAWS {
             let id = OrderId::from_bits(u32::from_be_bytes(self.random.bytes()));
             if self.orders.add(id, &order, timestamp).await? == Added::Stored {
-                let (publication, acknowledged) =
-                    Publication::order(id, order, timestamp).awaited();
+                let publication = Publication::order(id, order, timestamp);
+                let publication = publication.traced(self.traces.as_ref(), scope);
+                let (publication, acknowledged) = publication.awaited();
                 permit.send(publication);
                 self.held.push(id);
                 return Ok(Placed { id, acknowledged });
@@ -140,7 +144,10 @@ impl Clerk {
         let ids: Vec<_> = wanted.keys().copied().take(MAX_WAITING).collect();
         let taken = self.orders.hold(&ids, hold).await?;
         let publications = taken.iter().filter_map(|id| wanted.remove(id));
-        let publication = |it: StoredOrder| Publication::order(it.id, it.order, it.ordered_at);
+        let publication = |it: StoredOrder| {
+            let publication = Publication::order(it.id, it.order, it.ordered_at);
+            publication.traced(self.traces.as_ref(), &Scope::default())
+        };
         self.left_over.extend(publications.map(publication));
         self.held.extend(taken);
         Ok(())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures::future;
 use jobstream::sinks::Sink;
+use jobstream_service::traces::{Scope, Traces};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clerk::Clerk;
@@ -28,6 +29,7 @@ pub(super) struct Desk {
     requests: mpsc::Sender<Request>,
     publications: mpsc::Sender<Publication>,
     now: Now,
+    traces: Option<Traces>,
 }
 
 /// An order that is stored.
@@ -66,6 +68,8 @@ impl std::fmt::Debug for Now {
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) order: Order,
+    /// Whose order it is, in a trace.
+    pub(super) scope: Scope,
     pub(super) placed: oneshot::Sender<Result<Placed, DeskError>>,
 }
 
@@ -81,7 +85,8 @@ impl Desk {
         let (publications, due) = mpsc::channel(MAX_WAITING);
         let now = Arc::clone(&surroundings.now);
         let clerk = Clerk::new(requested, publications.clone(), orders.clone(), surroundings);
-        let desk = Self { requests, publications, now: Now(Arc::clone(&now)) };
+        let traces = surroundings.traces.clone();
+        let desk = Self { requests, publications, now: Now(Arc::clone(&now)), traces };
         let published = publish::run(due, orders, sink, now);
         let work = async {
             let taken = async {
@@ -100,7 +105,8 @@ impl Desk {
     /// See [`DeskError`]; nothing is stored then.
     pub(super) async fn place(&self, order: Order) -> Result<Placed, DeskError> {
         let (placed, answer) = oneshot::channel();
-        self.requests.try_send(Request { order, placed }).map_err(|_| DeskError::Full)?;
+        let request = Request { order, scope: Scope::current(), placed };
+        self.requests.try_send(request).map_err(|_| DeskError::Full)?;
         answer.await.unwrap_or(Err(DeskError::Closed))
     }
 
@@ -109,7 +115,9 @@ impl Desk {
     /// # Errors
     /// See [`DeskError`].
     pub(super) fn cancel(&self, id: OrderId) -> Result<oneshot::Receiver<()>, DeskError> {
-        let (publication, acknowledged) = Publication::cancellation(id, (self.now.0)()).awaited();
+        let publication = Publication::cancellation(id, (self.now.0)());
+        let publication = publication.traced(self.traces.as_ref(), &Scope::current());
+        let (publication, acknowledged) = publication.awaited();
         self.publications.try_send(publication).map_err(|_| DeskError::Full)?;
         Ok(acknowledged)
     }

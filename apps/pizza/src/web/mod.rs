@@ -24,6 +24,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use futures::future;
 use jobstream::sinks::{Sink, SinkError};
+use jobstream_service::traces::Traces;
 use jobstream_service::web;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -50,6 +51,7 @@ mod random;
 mod session;
 mod session_key;
 mod state;
+mod traces;
 
 pub use random::Random;
 pub use session_key::{SessionKey, SessionKeyError};
@@ -87,6 +89,8 @@ pub struct Surroundings {
     /// service to tell that it has it. For so long a process holds an order that it publishes; one
     /// that stands still for longer may publish it beside another.
     pub settled_after: Duration,
+    /// What makes traces, if anything does.
+    pub traces: Option<Traces>,
 }
 
 impl fmt::Debug for Surroundings {
@@ -139,7 +143,8 @@ pub async fn serve(
 }
 
 fn router(shop: Shop) -> Router {
-    Router::new()
+    let traces = shop.surroundings.traces.clone();
+    let routes = Router::new()
         .route("/", get(customise::show))
         .route("/login", get(login::show).post(login::log_in))
         .route("/logout", post(login::log_out))
@@ -149,7 +154,12 @@ fn router(shop: Shop) -> Router {
         .route("/orders/{id}/events", get(follow::events))
         .route("/orders/{id}/cancel", post(follow::cancel))
         .route("/assets/{name}", get(assets::show))
-        .route("/health", get(async || "ok\n"))
+        .route("/health", get(async || "ok\n"));
+    let routes = match traces {
+        Some(traces) => routes.route_layer(middleware::from_fn_with_state(traces, traces::trace)),
+        None => routes,
+    };
+    routes
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

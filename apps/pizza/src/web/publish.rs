@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use jobstream::record::{ProducerRecord, Timestamp};
 use jobstream::sinks::{Batch, Sink, SinkError};
+use jobstream::topology::TOO_LARGE;
+use jobstream_service::traces::{Scope, Sending, Traces};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -27,6 +29,8 @@ pub(super) struct Publication {
     is_order: bool,
     /// Who waits for the broker; dropped if the record will never be published.
     acknowledged: Option<oneshot::Sender<()>>,
+    /// Its span, which ends with it.
+    sending: Option<Sending>,
 }
 
 impl Publication {
@@ -46,7 +50,14 @@ impl Publication {
 
     fn new(id: OrderId, topic: &'static str, value: Vec<u8>) -> Self {
         let record = ProducerRecord::to(topic).key(id.as_bytes().to_vec()).value(value);
-        Self { record, id, is_order: false, acknowledged: None }
+        Self { record, id, is_order: false, acknowledged: None, sending: None }
+    }
+
+    /// The same record, with a span within `scope`, where there are traces.
+    pub(super) fn traced(mut self, traces: Option<&Traces>, scope: &Scope) -> Self {
+        let ProducerRecord { topic, headers, .. } = &mut self.record;
+        self.sending = traces.map(|traces| traces.send(scope, topic, headers));
+        self
     }
 
     /// The same record, and whoever waits for its acknowledgement.
@@ -106,6 +117,7 @@ async fn publish(
 async fn refuse(orders: &dyn Orders, refused: &Publication, now: Timestamp) {
     let id = refused.id;
     warn!(service = SERVICE, %id, "a record is larger than the broker takes");
+    refused.sending.iter().for_each(|sending| sending.fail(TOO_LARGE));
     if refused.is_order
         && let Err(error) = orders.progress(id, Status::FAILED, now).await
     {

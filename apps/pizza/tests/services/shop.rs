@@ -179,6 +179,7 @@ pub(crate) async fn web_app(
         answer_limit: Duration::from_secs(10),
         // Sooner than a service tells that it has an order: some come again.
         settled_after: Duration::from_secs(1),
+        traces: None,
     };
     let (orders, sink) = (shop.orders.clone(), Arc::new(shop.broker.producer()));
     web::serve(listener, orders, sink, surroundings, shutdown).await

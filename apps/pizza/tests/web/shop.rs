@@ -104,5 +104,6 @@ fn surroundings(clock: &Arc<AtomicI64>) -> Surroundings {
         random,
         answer_limit: Duration::from_secs(120),
         settled_after: Duration::from_secs(15),
+        traces: None,
     }
 }
