@@ -93,7 +93,10 @@ impl Collector {
     }
 
     /// The spans that it has taken, once they are as a test expects them.
-    pub(crate) async fn spans_when(&self, is_expected: impl Fn(&[Span]) -> bool) -> Vec<Span> {
+    pub(crate) async fn spans_when(
+        &self,
+        is_expected: impl Fn(&[Span]) -> bool + Send + Sync,
+    ) -> Vec<Span> {
         let mut spans = Vec::new();
         let taken = async {
             while !is_expected(&spans) {

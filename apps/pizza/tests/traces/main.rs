@@ -16,8 +16,8 @@ use visitor::Visitor;
 const PIZZA: [(&str, &str); 3] =
     [("sauce", "Tomato"), ("cheese", "Mozzarella"), ("main_topping", "Pepperoni")];
 
-/// What an order becomes when deliver hears of it before it is baked. The stages of each service are
-/// decode, encode, execute and filter, but deliver has nothing to say of what it only remembers.
+/// What an order becomes when deliver hears of it before it is baked: of what it only remembers it
+/// has nothing to say.
 const ORDER: [&str; 38] = [
     "POST /orders (webapp)",
     "  send pizza-ordered",

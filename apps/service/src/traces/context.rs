@@ -1,20 +1,20 @@
 //! The context of a trace: in the headers of a record, as W3C's Trace Context has it, and around
 //! what is under way.
 
+use jobstream::record::Headers;
+use opentelemetry::Context;
 use opentelemetry::trace::{
     FutureExt as _, SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
+    WithContext,
 };
-use opentelemetry::{Context, trace::WithContext};
-
-use jobstream::record::Headers;
 
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 /// The longest `tracestate` that is kept: what the specification (section 3.3.1.5) asks for.
 const TRACESTATE_LIMIT_CHARS: usize = 512;
 
-/// The context that a record carries. A malformed `traceparent` is none, and a malformed `tracestate`
-/// is passed over.
+/// The context that a record carries. A malformed `traceparent` is none, and a malformed
+/// `tracestate` is passed over.
 pub(super) fn extract(headers: &Headers) -> Option<SpanContext> {
     let text = |name| std::str::from_utf8(headers.get(name)?).ok();
     let (trace_id, span_id, flags) = parse(text(TRACEPARENT)?)?;

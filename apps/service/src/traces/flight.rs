@@ -7,9 +7,8 @@ use opentelemetry::trace::{TraceContextExt as _, TraceId};
 use opentelemetry::{Context, KeyValue};
 
 use super::span::{Beginning, fail};
-use crate::environment::now;
-
 use super::{Scope, Sending, SpanKind, Traces, context, messaging};
+use crate::environment::now;
 
 /// A record that was taken in and has not met its fate. Dropped, its spans end, in this order.
 #[derive(Debug)]

@@ -5,15 +5,15 @@
 //!                    ├─ filter
 //!  traceparent ─▶ process ─┬─ execute ─▶ what the job sink tells
 //!  (parent, link)    ├─ encode
-//!                    └─ send ─▶ traceparent      publish (a batch) ─▶ links to each send
+//!                    └─ send ─▶ traceparent     publish (a batch) ─▶ links to each send
 //! ```
 //!
 //! [`RunTraces`] hears a topology as any observer does, and hands the context of each record on.
 //! Names and attributes are those of OpenTelemetry's conventions for messaging (1.27). No attribute
 //! holds a key, an address or what is in a record.
 //!
-//! Spans that have ended wait in a queue with a limit, and a thread of its own exports them: who works
-//! on a record never waits for who collects traces.
+//! Spans that have ended wait in a queue with a limit, and a thread of its own exports them: who
+//! works on a record never waits for who collects traces.
 
 mod context;
 mod export;
@@ -42,10 +42,9 @@ pub use opentelemetry::trace::{SpanKind, TraceId};
 pub use otlp::ExporterError;
 pub use run::RunTraces;
 pub use sending::Sending;
-pub use settings::{Protocol, TracesSettings};
+pub use settings::TracesSettings;
 pub use span::Request;
 
-use crate::SettingsError;
 use queue::Queue;
 
 /// Who tells the spans.
@@ -96,12 +95,6 @@ pub enum TracesError {
     /// The system gives no thread.
     #[error("traces can't be exported: {0}")]
     Thread(#[from] io::Error),
-}
-
-impl From<ExporterError> for SettingsError {
-    fn from(ExporterError(reason): ExporterError) -> Self {
-        Self::wrong("OTEL_EXPORTER_OTLP_ENDPOINT", reason, "what OTLP can be sent to")
-    }
 }
 
 impl Traces {

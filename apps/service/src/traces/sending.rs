@@ -1,14 +1,12 @@
 //! A record on its way to the brokers.
 
+use jobstream::record::{Headers, Topic};
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
 
-use jobstream::record::{Headers, Topic};
-
-use crate::environment::now;
-
 use super::span::{Beginning, fail};
 use super::{Scope, SpanKind, Traces, context, messaging};
+use crate::environment::now;
 
 /// A record that is being published; dropped, its span ends.
 #[derive(Debug)]

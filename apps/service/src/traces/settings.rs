@@ -16,7 +16,7 @@ const LIST: &str = "name=value pairs, separated by commas";
 
 /// How spans are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(super) enum Protocol {
     /// OTLP in gRPC.
     Grpc,
     /// OTLP as protobuf in HTTP.
