@@ -22,8 +22,8 @@ pub trait Punctuator: Send + Sync {
     /// Does what is due on a partition by now, and gives the records to be published for it. What
     /// failed is tried in the next call.
     ///
-    /// The records are published in their order, in one batch with the partition's position: in
-    /// exactly-once mode they are refused to a member that has lost the partition. A batch that is
+    /// The records are published in their order, in one batch, which in exactly-once mode carries the
+    /// partition's position: it is refused to a member that has lost the partition. A batch that is
     /// aborted is published again. What is not published before the partition goes is dropped, and
     /// so is a record that the broker refuses as too large (told as
     /// [`PublishFailed`](super::Event::PublishFailed)): the next owner's calls follow.
