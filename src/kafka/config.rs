@@ -169,6 +169,9 @@ impl KafkaConfig {
     }
 
     fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
+        // Whoever is first says that OpenSSL is not torn down when the process exits, while threads
+        // of clients that nobody waits for may still use it.
+        openssl_sys::init();
         let mut config = ClientConfig::new();
         let debug = self.properties.contains_key("debug");
         config.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });

@@ -118,7 +118,7 @@ async fn a_topology_that_is_fenced_executes_each_job_once_and_publishes_it_once(
         gate.permits.add_permits(JOBS_A_STAGE);
         seen.wait_for(|told| told.published == JOBS).await.unwrap();
     };
-    timeout(2 * LIMIT, topology.run(&source, &sink, fenced)).await.unwrap().unwrap();
+    timeout(5 * LIMIT, topology.run(&source, &sink, fenced)).await.unwrap().unwrap();
     assert!(seen.borrow().kept >= FENCES, "at each fence something was executed: {seen:?}");
     let once: BTreeMap<_, _> = (0..JOBS).map(|job| (job, 1)).collect();
     assert_eq!(*gate.executions.lock().unwrap(), once, "executions");

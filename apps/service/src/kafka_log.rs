@@ -19,6 +19,7 @@ pub struct KafkaLog {
 #[derive(Debug, Default)]
 struct Told {
     last: Vec<(ErrorKind, Instant)>,
+    /// It was logged that no broker can be reached, and not yet that one can.
     is_away: bool,
 }
 
@@ -58,22 +59,20 @@ impl KafkaLog {
 }
 
 impl Told {
-    /// Whether an error of that kind is to be logged, by now.
+    /// Whether an error of that kind is to be logged, by now. Brokers that are away are so until
+    /// they are back: one line a change.
     fn is_news(&mut self, kind: ErrorKind) -> bool {
-        self.is_away |= kind == ErrorKind::Unreachable;
-        let now = Instant::now();
-        let known = self.last.iter_mut().find(|(known, _)| *known == kind);
-        match known {
-            Some((_, at)) if now.duration_since(*at) < REPEAT_AFTER => false,
-            Some((_, at)) => {
-                *at = now;
-                true
-            }
-            None => {
-                self.last.push((kind, now));
-                true
-            }
+        if kind == ErrorKind::Unreachable && self.is_away {
+            return false;
         }
+        let now = Instant::now();
+        match self.last.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, at)) if now.duration_since(*at) < REPEAT_AFTER => return false,
+            Some((_, at)) => *at = now,
+            None => self.last.push((kind, now)),
+        }
+        self.is_away |= kind == ErrorKind::Unreachable;
+        true
     }
 }
 
@@ -111,11 +110,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_same_kind_of_error_is_news_once_a_minute() {
         let mut told = Told::default();
-        assert!(told.is_news(ErrorKind::Unreachable));
-        assert!(!told.is_news(ErrorKind::Unreachable));
+        assert!(told.is_news(ErrorKind::Authorization));
+        assert!(!told.is_news(ErrorKind::Authorization));
         assert!(told.is_news(ErrorKind::UnknownTopic));
         tokio::time::advance(REPEAT_AFTER).await;
-        assert!(told.is_news(ErrorKind::Unreachable));
+        assert!(told.is_news(ErrorKind::Authorization));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn brokers_that_are_away_are_no_news_until_they_were_back() {
+        let log = KafkaLog::default();
+        assert!(log.told().is_news(ErrorKind::Unreachable));
+        tokio::time::advance(2 * REPEAT_AFTER).await;
+        assert!(!log.told().is_news(ErrorKind::Unreachable));
+        log.is_back();
+        assert!(log.told().is_news(ErrorKind::Unreachable));
+        log.is_back();
+        assert!(!log.told().is_news(ErrorKind::Unreachable), "away and back within a minute");
+        tokio::time::advance(REPEAT_AFTER).await;
+        assert!(log.told().is_news(ErrorKind::Unreachable), "still away");
     }
 
     #[tokio::test(start_paused = true)]
