@@ -33,8 +33,9 @@ FROM gcr.io/distroless/cc-debian12:nonroot AS mailjob
 WORKDIR /app
 COPY .env.topics .
 COPY --from=build-mailjob /mailjob /usr/local/bin/mailjob
-# Reaches Kafka and the mail server, and asks for the topics.
-HEALTHCHECK --interval=60s --timeout=30s --start-period=60s --start-interval=5s \
-    CMD ["/usr/local/bin/mailjob", "check"]
+# Where metrics and health are told, and the next line asks; set it, or METRICS_ADDRESS, to another.
+ENV EMAIL_SERVICE_PORT=8082
+HEALTHCHECK --interval=10s --timeout=15s --start-period=60s --start-interval=1s --retries=6 \
+    CMD ["/usr/local/bin/mailjob", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/mailjob"]
 CMD ["run"]

@@ -39,6 +39,9 @@ const BACKLOG_RECORDS: usize = 8_000;
 const PAIRS: usize = 5;
 /// Makes this program one measured pass of so many records.
 const MEMORY_VARIABLE: &str = "TOPOLOGY_BENCH_MEMORY_RECORDS";
+/// Makes this program the quickest of some passes of so many records: see scripts/observer-cost.
+const PASS_VARIABLE: &str = "TOPOLOGY_BENCH_PASS_RECORDS";
+const PASSES: usize = 5;
 
 fn job(number: usize) -> ProducerRecord {
     let value = format!(
@@ -203,6 +206,13 @@ fn memory_pass(runtime: &Runtime, records: usize) {
     println!("{}", peak.trim().trim_end_matches(" kB"));
 }
 
+/// Runs so many records through the topology several times, and prints the least time in microseconds.
+fn quickest_pass(runtime: &Runtime, records: usize) {
+    let jobs: Vec<_> = (0..records).map(job).collect();
+    let took = (0..PASSES).map(|_| pass(runtime, Contender::Topology, &jobs)).min();
+    println!("{}", took.expect("a pass").as_micros());
+}
+
 /// The peak memory of a pass in a process of its own, in KiB.
 fn peak_memory_kib(records: usize) -> f64 {
     let program = std::env::current_exe().expect("this program");
@@ -221,6 +231,9 @@ fn main() {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     if let Ok(records) = std::env::var(MEMORY_VARIABLE) {
         return memory_pass(&runtime, records.parse().expect("a number of records"));
+    }
+    if let Ok(records) = std::env::var(PASS_VARIABLE) {
+        return quickest_pass(&runtime, records.parse().expect("a number of records"));
     }
     let mut criterion = Criterion::default().configure_from_args();
     let short = std::env::args().any(|argument| argument == "--test");

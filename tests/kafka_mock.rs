@@ -27,7 +27,7 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use kafka_support::{Cluster, Kafka, check};
 
@@ -119,7 +119,8 @@ async fn a_header_that_cannot_be_read_costs_nothing_else() {
 }
 
 const BROKER: i32 = 1;
-const LIMIT: Duration = Duration::from_secs(30);
+/// How long anything may take: much, since other programs may want the machine, too.
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn record(topic: &str, value: &str) -> ProducerRecord {
     ProducerRecord { partition: Some(0), ..ProducerRecord::to(topic).value(value.to_owned()) }
@@ -161,8 +162,7 @@ async fn a_publish_waits_for_a_broker_that_is_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_ends_in_time_while_the_broker_is_away() {
     let mock = Mock::start();
-    let limit = Duration::from_secs(2);
-    let config = KafkaConfig::new(mock.bootstrap()).close_limit(limit);
+    let config = KafkaConfig::new(mock.bootstrap()).close_limit(Duration::from_secs(2));
     let (source, position) = member(&mock, &config).await;
     let sink = KafkaSink::new(&config).unwrap();
     mock.order(|cluster| cluster.broker_down(BROKER).unwrap()).await;
@@ -170,13 +170,10 @@ async fn a_close_ends_in_time_while_the_broker_is_away() {
     assert!(timeout(Duration::from_millis(200), sink.publish(&unsent)).await.is_err());
     let commit = source.commit(std::slice::from_ref(&position));
     assert!(timeout(Duration::from_millis(200), commit).await.is_err());
-    let started = Instant::now();
-    let flushed = sink.close().await;
+    let flushed = timeout(LIMIT, sink.close()).await.expect("an end");
     assert!(matches!(flushed, Err(SinkError::Broken(_))), "found {flushed:?}");
     // Whether the group can be told or not: there is an end.
-    let _ = source.close().await;
-    drop((source, sink));
-    assert!(started.elapsed() < limit * 3, "took {:?}", started.elapsed());
+    let _ = timeout(LIMIT, source.close()).await.expect("an end");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +181,8 @@ async fn a_close_does_not_wait_for_the_release_of_what_was_asked_back() {
     for strategy in ["cooperative-sticky", "range"] {
         let mock = Mock::start();
         mock.create_topic("jobs", 2).await;
-        let config = KafkaConfig::new(mock.bootstrap());
+        // A close that waited for the release would wait that long.
+        let config = KafkaConfig::new(mock.bootstrap()).close_limit(10 * LIMIT);
         let config = config.property("partition.assignment.strategy", strategy).unwrap();
         let config = config.property("heartbeat.interval.ms", "100").unwrap();
         let first = KafkaSource::new(&config, "group", ["jobs"]).unwrap();
@@ -195,9 +193,8 @@ async fn a_close_does_not_wait_for_the_release_of_what_was_asked_back() {
         let _joining = second.events();
         let revoked = timeout(LIMIT, events.next()).await.unwrap();
         assert!(matches!(revoked, Some(Ok(SourceEvent::Revoked(_)))), "found {revoked:?}");
-        let at = Instant::now();
-        first.close().await.unwrap_or_else(|error| panic!("{strategy}: {error}"));
-        assert!(at.elapsed() < Duration::from_secs(5), "{strategy}: took {:?}", at.elapsed());
+        let closed = timeout(LIMIT, first.close()).await.expect("it waits for nobody");
+        closed.unwrap_or_else(|error| panic!("{strategy}: {error}"));
     }
 }
 
@@ -229,15 +226,14 @@ async fn a_member_that_does_not_look_at_its_stream_loses_its_partitions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drop_does_not_wait_for_a_broker_that_is_away() {
     let mock = Mock::start();
-    let config = KafkaConfig::new(mock.bootstrap());
+    let config = KafkaConfig::new(mock.bootstrap()).close_limit(10 * LIMIT);
     let (source, _) = member(&mock, &config).await;
     let sink = KafkaSink::new(&config).unwrap();
     mock.order(|cluster| cluster.broker_down(BROKER).unwrap()).await;
     let unsent = batch(vec![record("jobs", "never")]);
     assert!(timeout(Duration::from_millis(200), sink.publish(&unsent)).await.is_err());
-    let started = Instant::now();
-    drop((source, sink));
-    assert!(started.elapsed() < Duration::from_millis(100), "took {:?}", started.elapsed());
+    let dropped = tokio::task::spawn_blocking(|| drop((source, sink)));
+    timeout(LIMIT, dropped).await.expect("it waits for nobody").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Timers: a punctuator is called for every assigned partition, and for no other.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -82,7 +84,8 @@ async fn every_assigned_partition_is_punctuated_at_every_interval() {
     run_for(4, &punctuated(&calls), &broker).await;
     assert_eq!((calls.of(0), calls.of(1)), (vec![1, 2, 3], vec![1, 2, 3]));
     let (_, last) = calls.all().pop().unwrap();
-    assert_eq!((last.assigned_for, last.event_time), (3 * SECOND, None));
+    let Punctuation { assigned_for, last_event, event_time, .. } = last;
+    assert_eq!((assigned_for, last_event, event_time), (3 * SECOND, None, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,10 +99,11 @@ async fn the_time_of_a_partition_is_that_of_its_last_finished_record_and_goes_on
     run_for(4, &punctuated(&calls), &broker).await;
     let times = |partition| {
         let calls = calls.all().into_iter().filter(|(_, c)| c.partition.partition == partition);
-        calls.map(|(_, call)| call.event_time).collect::<Vec<_>>()
+        calls.map(|(_, call)| (call.last_event, call.event_time)).collect::<Vec<_>>()
     };
-    assert_eq!(times(1), [Some(70_500), Some(71_500), Some(72_500)]);
-    assert_eq!(times(0), [None, None, None]);
+    let last = Some(70_000);
+    assert_eq!(times(1), [70_500, 71_500, 72_500].map(|time| (last, Some(time))));
+    assert_eq!(times(0), [(None, None); 3]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::statistics::{Partition, Statistics};
+use rdkafka::statistics::{ConsumerGroup, Partition, Statistics};
 
 use crate::record::TopicPartition;
 
@@ -78,6 +78,17 @@ pub enum KafkaEvent<'a> {
     Brokers {
         /// Connections that are up.
         up: usize,
+    },
+    /// A source is a member of its group, and no rebalance is under way: told every
+    /// `statistics.interval.ms`, if that property is set.
+    Member {
+        /// Its partitions; none if the group has more members than the topics have partitions.
+        partitions: usize,
+    },
+    /// A transaction has ended. One that a fenced producer has left open is not told.
+    Transaction {
+        /// Whether it was committed, and not aborted.
+        committed: bool,
     },
     /// The producer was fenced: the assignment is given up, and the group joined again.
     Fenced {
@@ -188,6 +199,10 @@ impl Told {
     pub(crate) fn statistics(&self, statistics: &Statistics) {
         let up = statistics.brokers.values().filter(|broker| broker.state == "UP").count();
         self.event(&KafkaEvent::Brokers { up });
+        if let Some(group) = statistics.cgrp.as_ref().filter(|group| is_settled(group)) {
+            let partitions = usize::try_from(group.assignment_size).unwrap_or_default();
+            self.event(&KafkaEvent::Member { partitions });
+        }
         for topic in statistics.topics.values() {
             for found in topic.partitions.values().filter(|found| is_read(found)) {
                 let partition = &TopicPartition::new(&*topic.topic, found.partition);
@@ -210,6 +225,11 @@ impl Told {
         };
         self.event(&KafkaEvent::Log { level, facility, line });
     }
+}
+
+/// Whether a member knows its coordinator, and its assignment stands.
+fn is_settled(group: &ConsumerGroup) -> bool {
+    group.state == "up" && group.join_state == "steady"
 }
 
 /// Whether a partition is fetched, and its end is known.

@@ -202,6 +202,11 @@ impl Core {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).begun = begun;
     }
 
+    fn ended(&self, committed: bool) {
+        self.set_begun(false);
+        self.config.told().event(&KafkaEvent::Transaction { committed });
+    }
+
     /// Begins a transaction; what a cancelled publish has left open is aborted before.
     fn begin(&self, positions: &[PartitionPosition]) -> Result<Arc<Producer>, Failure> {
         self.membership.fence(positions).map_err(Failure::Stale)?;
@@ -236,7 +241,7 @@ impl Core {
         };
         match ended {
             Ok(()) => {
-                self.set_begun(false);
+                self.ended(true);
                 Ok(())
             }
             Err(failure) => Err(self.recover(failure)),
@@ -263,7 +268,7 @@ impl Core {
         let Current { producer, .. } = self.current();
         match self.persist(|| producer.client().abort_transaction(Timeout::Never)) {
             Ok(()) => {
-                self.set_begun(false);
+                self.ended(false);
                 Ok(())
             }
             Err(error) => match self.failure(&producer, &error) {

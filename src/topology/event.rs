@@ -84,6 +84,13 @@ pub enum Event<'a> {
         /// The stage's name.
         stage: &'static str,
     },
+    /// A job sink begins an attempt.
+    Executing {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// Which attempt, from 1; an attempt that found the job sink unavailable does not count.
+        attempt: u32,
+    },
     /// A job sink ended an attempt.
     Executed {
         /// The record.

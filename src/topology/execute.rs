@@ -108,6 +108,7 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
             return execution.await;
         }
         let started = Instant::now();
+        context.observers.emit(&Event::Executing { record, attempt });
         let outcome = execution.await;
         let event = Event::Executed {
             record,

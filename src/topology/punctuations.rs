@@ -133,7 +133,8 @@ impl Clock {
     fn punctuation(&self, partition: TopicPartition, now: Instant) -> Punctuation {
         let since = |at: Instant| i64::try_from((now - at).as_millis()).unwrap_or(i64::MAX);
         let event_time = self.last.map(|(timestamp, at)| timestamp.saturating_add(since(at)));
-        Punctuation { partition, assigned_for: now - self.assigned_at, event_time }
+        let last_event = self.last.map(|(timestamp, _)| timestamp);
+        Punctuation { partition, assigned_for: now - self.assigned_at, last_event, event_time }
     }
 }
 

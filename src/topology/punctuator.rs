@@ -37,8 +37,10 @@ pub struct Punctuation {
     pub partition: TopicPartition,
     /// How long it has been assigned.
     pub assigned_for: Duration,
-    /// What time it is on the partition, in milliseconds since 1970: the timestamp of the record
-    /// that was finished last, and the time since. `None` until one is, under this assignment.
+    /// The timestamp of the record that was finished last, in milliseconds since 1970; `None` until
+    /// one is, under this assignment.
+    pub last_event: Option<Timestamp>,
+    /// What time it is on the partition: that timestamp, and the time since then.
     ///
     /// While a backlog is read, that is in the past, as its records are: nothing in it is late.
     pub event_time: Option<Timestamp>,

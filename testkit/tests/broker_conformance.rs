@@ -9,7 +9,7 @@ use jobstream::record::{ConsumerRecord, ProducerRecord, Topic, TopicPartition};
 use jobstream::sinks::Sink;
 use jobstream::state::Store;
 use jobstream_testkit::broker::{
-    Broker, CommittedOffset, Consumer, Isolation, Protocol, TopicOptions,
+    Assignor, Broker, CommittedOffset, Consumer, Isolation, Protocol, TopicOptions,
 };
 use jobstream_testkit::conformance::{
     self, Backend, Features, behaviours, pauses, positions, rebalances, records, sinks, stores,
@@ -49,6 +49,11 @@ impl Backend for InMemory {
 
     async fn source(&self, group: &str, topic: &Topic) -> Consumer {
         self.broker.consumer(group, [topic.clone()]).protocol(self.protocol).build()
+    }
+
+    async fn ranges(&self, group: &str, topics: &[Topic]) -> Consumer {
+        let consumer = self.broker.consumer(group, topics.iter().cloned());
+        consumer.protocol(self.protocol).assignor(Assignor::Range).build()
     }
 
     async fn sink(&self) -> Box<dyn Sink> {
@@ -231,6 +236,11 @@ async fn a_member_that_leaves_is_replaced() {
 #[tokio::test(start_paused = true)]
 async fn a_group_may_have_more_members_than_partitions() {
     rebalances::a_group_may_have_more_members_than_partitions(&cooperative()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_with_ranges_have_the_same_partitions_of_every_topic() {
+    rebalances::members_with_ranges_have_the_same_partitions_of_every_topic(&cooperative()).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,8 +32,8 @@ mod leave;
 mod member;
 mod raw;
 
-/// How long a question may take.
-const LIMIT: Duration = Duration::from_secs(20);
+/// How long anything may take: much, since other programs may want the machine, too.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// What differs between clusters.
 #[async_trait]
@@ -145,6 +145,10 @@ impl Backend for Kafka {
         }
     }
 
+    fn patience(&self) -> Duration {
+        LIMIT
+    }
+
     async fn create_topic(&self, partitions: i32) -> Topic {
         let name = format!("topic-{}-{}", self.run, self.next());
         self.cluster.create_topic(&name, partitions).await;
@@ -154,6 +158,17 @@ impl Backend for Kafka {
     async fn source(&self, group: &str, topic: &Topic) -> Member {
         let (config, client_id, freezer) = self.member_config();
         let source = KafkaSource::new(&config, group, [topic.clone()]).unwrap();
+        Member { source, group: group.to_owned(), client_id, freezer }
+    }
+
+    async fn ranges(&self, group: &str, topics: &[Topic]) -> Member {
+        let (config, client_id, freezer) = self.member_config();
+        let assignor = match self.classic {
+            true => "partition.assignment.strategy",
+            false => "group.remote.assignor",
+        };
+        let config = config.property(assignor, "range").unwrap();
+        let source = KafkaSource::new(&config, group, topics.iter().cloned()).unwrap();
         Member { source, group: group.to_owned(), client_id, freezer }
     }
 

@@ -7,9 +7,8 @@ use jobstream::sinks::{Ambiguous, JobErrorKind};
 use jobstream_testkit::broker::Broker;
 use proptest::prelude::*;
 
-use crate::noting::{
-    Post, ROOMY, broker, outcomes, pair, produce, results, run_to_the_end, topology,
-};
+use crate::noting::{Post, ROOMY, outcomes, produce, results, topology};
+use crate::support::stateful::{broker, pair, run_to_the_end};
 use crate::support::{CrashAt, GROUP, JOBS, Task};
 
 const TASKS: u64 = 8;

@@ -3,10 +3,9 @@
 use jobstream::sinks::{Ambiguous, JobErrorKind};
 use jobstream_testkit::broker::{Broker, Isolation};
 
-use crate::noting::{
-    LEDGER, Post, broker, outcomes, produce, produce_again, run_to_the_end, topology,
-};
-use crate::support::Task;
+use crate::noting::{Post, outcomes, produce, produce_again, topology};
+use crate::support::stateful::{STATE, broker, run_to_the_end};
+use crate::support::{Task, stateful};
 
 /// Runs until a task is settled, that comes so often.
 async fn comes(broker: &Broker, post: &std::sync::Arc<Post>, policy: Ambiguous, times: usize) {
@@ -17,7 +16,7 @@ async fn comes(broker: &Broker, post: &std::sync::Arc<Post>, policy: Ambiguous, 
 }
 
 fn records(broker: &Broker) -> usize {
-    broker.records(LEDGER, Isolation::ReadCommitted).len()
+    broker.records(STATE, Isolation::ReadCommitted).len()
 }
 
 #[tokio::test(start_paused = true)]
@@ -47,7 +46,7 @@ async fn a_job_that_was_refused_or_has_failed_comes_again_and_is_executed_again(
     comes(&broker, &post, Ambiguous::Park, 2).await;
     assert_eq!(outcomes(&broker), ["0 Permanent", "0 fresh"]);
 
-    let broker = crate::noting::broker(1);
+    let broker = stateful::broker(1);
     let post = Post::new(|_, execution| (execution <= 8).then_some(JobErrorKind::Transient));
     comes(&broker, &post, Ambiguous::Park, 2).await;
     assert_eq!(outcomes(&broker), ["0 Transient", "0 fresh"]);

@@ -8,10 +8,9 @@ use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::state::Store as _;
 use tokio::time::sleep;
 
-use crate::noting::{
-    LEDGER, Post, ROOMY, broker, outcomes, pair, produce, run_to_the_end, topology, with_limits,
-};
+use crate::noting::{Post, ROOMY, outcomes, produce, topology, with_limits};
 use crate::support::Task;
+use crate::support::stateful::{STATE, broker, pair, run_to_the_end};
 
 #[tokio::test(start_paused = true)]
 async fn an_entry_is_kept_for_the_retention_and_removed_after_it() {
@@ -30,7 +29,7 @@ async fn an_entry_is_kept_for_the_retention_and_removed_after_it() {
 
     post.wall_clock_seconds.fetch_add(1, Ordering::Relaxed);
     comes(3).await;
-    let stored = broker.store(LEDGER).restore(0).await.unwrap();
+    let stored = broker.store(STATE).restore(0).await.unwrap();
     assert_eq!(stored.len(), 2, "the first two are gone");
     comes(0).await;
     assert_eq!(post.executions()[&0], 2, "forgotten, it is another job");
@@ -58,7 +57,7 @@ async fn entries_of_records_that_may_be_delivered_again_are_kept_however_old() {
     broker.expire(member);
     assert_eq!(post.executions().len(), 30);
     assert!(post.told.with("Pruned").is_empty());
-    assert_eq!(broker.store(LEDGER).restore(0).await.unwrap().len(), 30);
+    assert_eq!(broker.store(STATE).restore(0).await.unwrap().len(), 30);
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,7 +80,7 @@ async fn a_full_ledger_makes_jobs_wait_and_says_so_once_until_entries_are_old_en
     assert_eq!(post.executions().len(), 15, "none has failed for it");
     assert!(outcomes(&broker).iter().all(|outcome| !outcome.contains("navailable")));
     assert_eq!(post.told.with("HasRoom").len(), 1);
-    assert!(broker.store(LEDGER).restore(0).await.unwrap().len() <= 10);
+    assert!(broker.store(STATE).restore(0).await.unwrap().len() <= 10);
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,6 +96,6 @@ async fn attempts_between_intent_and_end_have_a_limit() {
     }
     broker.expire(member);
     assert_eq!(post.told.with("Intended").len(), ROOMY.attempts_max);
-    assert_eq!(broker.store(LEDGER).restore(0).await.unwrap().len(), ROOMY.attempts_max);
+    assert_eq!(broker.store(STATE).restore(0).await.unwrap().len(), ROOMY.attempts_max);
     assert_eq!(post.executions().len(), ROOMY.executions_max);
 }

@@ -12,23 +12,14 @@ use jobstream::codec::{CodecError, Json};
 use jobstream::record::{ConsumerRecord, ProducerRecord};
 use jobstream::sinks::ledger::{Event, Ledger, LedgerLimits, Recorded};
 use jobstream::sinks::{Ambiguous, JobError, JobErrorKind, JobSink};
-use jobstream::topology::{Executed, Retry, Topology, Worker};
-use jobstream_testkit::broker::{Broker, Isolation, MemberId};
+use jobstream::topology::{Executed, Retry, Topology};
+use jobstream_testkit::broker::{Broker, Isolation};
 use tokio::time::sleep;
 
-use crate::support::{
-    self, DEAD_LETTERS, GROUP, JOBS, RESULTS, Task, Told, Yielding, limits, values,
-};
+use crate::support::{self, DEAD_LETTERS, JOBS, RESULTS, Task, Told, limits, values};
 
-pub(crate) const LEDGER: &str = "ledger";
 /// The header of a record that overrules what is parked.
 pub(crate) const AGAIN: &str = "again";
-
-pub(crate) fn broker(partitions: i32) -> Broker {
-    let broker = support::broker(partitions);
-    broker.create_topic(LEDGER, partitions);
-    broker
-}
 
 /// How an attempt ends, given the task's number and which of its executions it is, from 1.
 type Ends = Box<dyn Fn(u64, u64) -> Option<JobErrorKind> + Send + Sync>;
@@ -166,20 +157,6 @@ pub(crate) fn results(broker: &Broker) -> BTreeMap<u64, u64> {
         *results.entry(id.parse().unwrap()).or_default() += 1;
     }
     results
-}
-
-/// An exactly-once pair and its store, every effect of which yields.
-pub(crate) fn pair(broker: &Broker, id: &str) -> (Worker, MemberId) {
-    let (source, sink) = broker.exactly_once(GROUP, [JOBS], id);
-    let member = source.member();
-    let store = Some(Box::new(broker.store(LEDGER)) as _);
-    (Worker { source: Box::new(Yielding(source)), sink: Box::new(Yielding(sink)), store }, member)
-}
-
-pub(crate) async fn run_to_the_end(topology: &Topology, broker: &Broker) {
-    let (worker, _) = pair(broker, "last");
-    let drained = topology.run_worker(&worker, broker.caught_up(GROUP, JOBS)).await.unwrap();
-    assert_eq!(drained.unfinished, 0);
 }
 
 /// Appends a task.

@@ -7,7 +7,8 @@ use futures::future::join;
 use jobstream::sinks::Ambiguous;
 use tokio::time::sleep;
 
-use crate::noting::{Post, ROOMY, broker, outcomes, pair, produce, results, topology};
+use crate::noting::{Post, ROOMY, outcomes, produce, results, topology};
+use crate::support::stateful::{broker, moved, pair, suspended};
 use crate::support::{GROUP, JOBS, Task};
 
 const TASKS: u64 = 20;
@@ -21,12 +22,8 @@ async fn paused(policy: Ambiguous) -> (Arc<Post>, Arc<Post>, Vec<String>) {
     let topology_of_other = topology(&others, policy);
     let (zombie, member) = pair(&broker, "zombie");
     let (other, _) = pair(&broker, "other");
-    let sleeps = async {
-        sleep(Duration::from_millis(3_500)).await;
-        broker.suspend(member);
-        sleep(Duration::from_secs(60)).await;
-        broker.wake(member);
-    };
+    let (after, during) = (Duration::from_millis(3_500), Duration::from_secs(60));
+    let sleeps = suspended(&broker, member, after, during);
     let works = async {
         sleep(Duration::from_secs(2)).await;
         topology_of_other.run_worker(&other, broker.caught_up(GROUP, JOBS)).await.unwrap();
@@ -62,21 +59,10 @@ async fn a_zombie_and_its_successor_execute_no_job_twice_with_park() {
 async fn partitions_that_move_between_live_members_leave_nothing_open() {
     let (broker, post) = (broker(4), Post::faithful());
     let topology = topology(&post, Ambiguous::Park);
-    let (one, first) = pair(&broker, "one");
-    let (other, second) = pair(&broker, "other");
-    let end = || sleep(Duration::from_secs(60));
-    let both = join(topology.run_worker(&one, end()), topology.run_worker(&other, end()));
-    let partitions = broker.partitions(JOBS);
-    let moves = async {
-        for turn in 0..40 {
-            sleep(Duration::from_millis(500)).await;
-            let to = if turn % 2 == 0 { first } else { second };
-            partitions.iter().for_each(|partition| broker.reassign(GROUP, partition, to));
-            produce(&broker, &Task::new(turn).takes(Duration::from_millis(300)));
-        }
-    };
-    let ((one, other), ()) = join(both, moves).await;
-    assert_eq!((one.unwrap().unfinished, other.unwrap().unfinished), (0, 0));
+    moved(&topology, &broker, 40, |turn| {
+        produce(&broker, &Task::new(turn).takes(Duration::from_millis(300)));
+    })
+    .await;
     let expected: Vec<_> = (0..40).map(|id| format!("{id} fresh")).collect();
     let mut found = outcomes(&broker);
     found.sort_by_key(|outcome| outcome.split(' ').next().and_then(|id| id.parse::<u64>().ok()));

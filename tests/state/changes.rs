@@ -12,9 +12,8 @@ use jobstream::topology::{Limits, Worker};
 use jobstream_testkit::broker::{Fault, Isolation, Operation, TopicOptions};
 use tokio::time::sleep;
 
-use crate::counting::{
-    Counter, STATE, broker, counting, counts, doing, pair, produce_some, run_to_the_end, stored,
-};
+use crate::counting::{Counter, counting, counts, doing, produce_some, stored};
+use crate::support::stateful::{STATE, broker, pair, run_to_the_end};
 use crate::support::{self, DEAD_LETTERS, GROUP, JOBS, RESULTS, Task, limits, produce, values};
 
 #[tokio::test(start_paused = true)]

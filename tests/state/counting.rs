@@ -10,20 +10,14 @@ use jobstream::codec::Json;
 use jobstream::record::{ConsumerRecord, TopicPartition};
 use jobstream::sinks::{JobError, StatefulJobSink};
 use jobstream::state::{State, Store as _};
-use jobstream::topology::{Topology, Worker};
-use jobstream_testkit::broker::{Broker, Isolation, MemberId};
+use jobstream::topology::Topology;
+use jobstream_testkit::broker::{Broker, Isolation};
 use tokio::time::sleep;
 
-use crate::support::{self, DEAD_LETTERS, GROUP, JOBS, Task, Yielding, limits, produce};
+use crate::support::stateful::STATE;
+use crate::support::{self, DEAD_LETTERS, Task, limits, produce};
 
-pub(crate) const STATE: &str = "state";
 pub(crate) const KEYS: [&str; 3] = ["a", "b", "c"];
-
-pub(crate) fn broker(partitions: i32) -> Broker {
-    let broker = support::broker(partitions);
-    broker.create_topic(STATE, partitions);
-    broker
-}
 
 pub(crate) fn number(value: &[u8]) -> u64 {
     u64::from_be_bytes(value.try_into().unwrap())
@@ -72,20 +66,6 @@ pub(crate) fn counting(sink: impl StatefulJobSink<Task, u64> + 'static) -> Topol
         .execute_with_state(Arc::new(sink))
         .encode(support::result)
         .with_limits(limits())
-}
-
-/// An exactly-once pair and its store, every effect of which yields.
-pub(crate) fn pair(broker: &Broker, id: &str) -> (Worker, MemberId) {
-    let (source, sink) = broker.exactly_once(GROUP, [JOBS], id);
-    let member = source.member();
-    let store = Some(Box::new(broker.store(STATE)) as _);
-    (Worker { source: Box::new(Yielding(source)), sink: Box::new(Yielding(sink)), store }, member)
-}
-
-pub(crate) async fn run_to_the_end(topology: &Topology, broker: &Broker) {
-    let (worker, _) = pair(broker, "last");
-    let drained = topology.run_worker(&worker, broker.caught_up(GROUP, JOBS)).await.unwrap();
-    assert_eq!(drained.unfinished, 0);
 }
 
 /// What the topic tells, of all parts.

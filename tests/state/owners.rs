@@ -8,9 +8,8 @@ use futures::future::join;
 use jobstream_testkit::broker::Isolation;
 use tokio::time::sleep;
 
-use crate::counting::{
-    Counter, KEYS, broker, counting, counts, pair, produce_some, run_to_the_end, stored,
-};
+use crate::counting::{Counter, KEYS, counting, counts, produce_some, stored};
+use crate::support::stateful::{broker, moved, pair, run_to_the_end, suspended};
 use crate::support::{self, CrashAt, GROUP, JOBS, RESULTS, Task, produce, values};
 
 async fn crash_at_every_poll(persists: bool) {
@@ -54,24 +53,12 @@ async fn after_a_crash_at_any_point_nothing_that_was_persisted_is_lost() {
 #[tokio::test(start_paused = true)]
 async fn when_partitions_move_the_state_moves_with_them() {
     let broker = broker(4);
-    let topology = counting(Counter::default());
-    let (one, first) = pair(&broker, "one");
-    let (other, second) = pair(&broker, "other");
-    let end = || sleep(Duration::from_secs(30));
-    let both = join(topology.run_worker(&one, end()), topology.run_worker(&other, end()));
-    let partitions = broker.partitions(JOBS);
-    let moves = async {
-        for turn in 0..40 {
-            sleep(Duration::from_millis(500)).await;
-            let to = if turn % 2 == 0 { first } else { second };
-            partitions.iter().for_each(|partition| broker.reassign(GROUP, partition, to));
-            for key in KEYS {
-                produce(&broker, Some(key), &Task::new(turn).takes(Duration::from_millis(20)));
-            }
+    moved(&counting(Counter::default()), &broker, 40, |turn| {
+        for key in KEYS {
+            produce(&broker, Some(key), &Task::new(turn).takes(Duration::from_millis(20)));
         }
-    };
-    let ((one, other), ()) = join(both, moves).await;
-    assert_eq!((one.unwrap().unfinished, other.unwrap().unfinished), (0, 0));
+    })
+    .await;
     assert!(counts(&broker).await.values().eq(&[40, 40, 40]), "{:?}", counts(&broker).await);
 }
 
@@ -81,12 +68,8 @@ async fn a_zombies_changes_are_fenced() {
     produce(&broker, Some("a"), &Task::new(0).takes(Duration::from_secs(100)));
     let topology = counting(Counter { persists: true, ..Counter::default() });
     let (zombie, member) = pair(&broker, "zombie");
-    let sleeps = async {
-        sleep(Duration::from_secs(1)).await;
-        broker.suspend(member);
-        sleep(Duration::from_secs(200)).await;
-        broker.wake(member);
-    };
+    let (after, during) = (Duration::from_secs(1), Duration::from_secs(200));
+    let sleeps = suspended(&broker, member, after, during);
     let (worker, _) = pair(&broker, "other");
     let other = async {
         sleep(Duration::from_secs(2)).await;

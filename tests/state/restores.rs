@@ -13,9 +13,8 @@ use jobstream::topology::{Event, RunError, Worker};
 use jobstream_testkit::broker::{Broker, BrokerStore, Fault, Isolation, MemberId, Operation};
 use tokio::time::sleep;
 
-use crate::counting::{
-    Counter, KEYS, STATE, broker, counting, counts, pair, produce_some, run_to_the_end,
-};
+use crate::counting::{Counter, KEYS, counting, counts, produce_some};
+use crate::support::stateful::{STATE, broker, pair, run_to_the_end};
 use crate::support::{GROUP, JOBS, RESULTS, Task, Told, produce, values};
 
 /// What publishes that so many jobs of the key `a` are counted.

@@ -24,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
+pub(crate) mod stateful;
+
 pub(crate) const JOBS: &str = "jobs";
 pub(crate) const RESULTS: &str = "results";
 pub(crate) const DEAD_LETTERS: &str = "dead-letters";

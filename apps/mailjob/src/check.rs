@@ -3,13 +3,13 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use jobstream::kafka::{KafkaConfig, Topics};
+use jobstream::kafka::{KafkaConfig, TopicError, Topics};
 use jobstream::sinks::smtp::{MailConfig, ServerReport};
 use jobstream_service::environment;
 use mailjob::settings::{Settings, TopicSettings};
 
 use crate::log::MailLog;
-use crate::service::{Accepted, ServiceError, accept, mail_sink, named};
+use crate::service::{Accepted, Fitness, ServiceError, accept, mail_sink, named};
 
 /// Checks everything, and prints a line for each thing checked.
 ///
@@ -26,7 +26,7 @@ pub(crate) async fn run() -> Result<(), ServiceError> {
     }
     say("ok", "settings");
     let mut failed = 0;
-    for checked in kafka(&config, &settings.topics).await {
+    for checked in kafka(&config, &settings).await {
         failed += tell(checked);
     }
     failed += tell(mail(&settings.mail).await);
@@ -54,11 +54,12 @@ fn say(word: &str, text: &str) {
     drop(writeln!(anstream::stdout(), "{word:<8}{text}"));
 }
 
-async fn kafka(config: &KafkaConfig, settings: &TopicSettings) -> Vec<Checked> {
+async fn kafka(config: &KafkaConfig, settings: &Settings) -> Vec<Checked> {
     let topics = match Topics::new(config) {
         Ok(topics) => topics,
         Err(error) => return vec![Err(format!("Kafka: {error}"))],
     };
+    let Settings { topics: settings, job, .. } = settings;
     let jobs = &settings.topics.jobs;
     let input = match topics.partitions(jobs).await {
         Ok(found) => found,
@@ -72,7 +73,27 @@ async fn kafka(config: &KafkaConfig, settings: &TopicSettings) -> Vec<Checked> {
             Err(error) => Err(named(&error)),
         });
     }
+    if job.ledger.is_some() {
+        let checked = ledger(&topics, settings, input).await;
+        all.push(checked.unwrap_or_else(|error| Err(named(&error))));
+    }
     all
+}
+
+/// The ledger's topic, where the input topic has so many partitions.
+async fn ledger(
+    topics: &Topics,
+    settings: &TopicSettings,
+    inputs: Option<usize>,
+) -> Result<Checked, TopicError> {
+    let name = &settings.ledger.name;
+    let found = topics.partitions(name).await?;
+    if let (Some(partitions), Some(inputs)) = (found, inputs)
+        && let Fitness::Unfit(found) = Fitness::of(topics, settings, partitions, inputs).await?
+    {
+        return Ok(Err(found));
+    }
+    Ok(topic(name, found, settings.create))
 }
 
 fn topic(name: &str, partitions: Option<usize>, create: bool) -> Checked {

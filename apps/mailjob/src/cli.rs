@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -17,7 +18,9 @@ Examples:
   grep example.com jobs.jsonl | mailjob demo --jobs -
       Jobs from standard input.
   mailjob demo --generate 100000
-      Synthetic load, with its throughput at the end.";
+      Synthetic load, with its throughput at the end.
+  mailjob demo --page 127.0.0.1:8090
+      A page in your browser: submit jobs, break what you like, watch that nothing is lost.";
 
 const SETTINGS: &str = "\
 Settings come from the environment, then from .env, then from TOPICS_FILE (./.env.topics).
@@ -45,10 +48,13 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Run the service on Kafka and a mail server, until SIGTERM or Ctrl-C
     #[command(after_help = SETTINGS)]
-    Run,
+    Run(RunArgs),
     /// Read the settings, reach Kafka and the mail server, and say what is wrong
     #[command(after_help = SETTINGS)]
     Check,
+    /// Ask the service that runs with these settings whether it is well, as a container's health check
+    #[command(after_help = SETTINGS)]
+    Healthcheck,
     /// Produce jobs to TOPIC_JOB_RUN, each with its Id as key
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(SubmitArgs),
@@ -79,6 +85,13 @@ pub(crate) struct CompletionsArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Show what the service does on a page, read-only; outside loopback it wants PAGE_TOKEN
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) page: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct SubmitArgs {
     /// JSON values one after another, on one line or many ('-' is standard input)
     #[arg(value_name = "FILE")]
@@ -106,4 +119,8 @@ pub(crate) struct DemoArgs {
     /// Write every mail to DIR as it was received, one .eml each; *.eml already there are removed
     #[arg(long, value_name = "DIR")]
     pub(crate) mails: Option<PathBuf>,
+
+    /// Show it all on a page, to be broken by hand, until Ctrl-C
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["results", "dead_letters", "mails"])]
+    pub(crate) page: Option<SocketAddr>,
 }

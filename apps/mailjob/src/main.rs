@@ -10,6 +10,7 @@ mod check;
 mod cli;
 mod dead_letters;
 mod demo;
+mod healthcheck;
 mod json_line;
 mod log;
 mod manual;
@@ -35,11 +36,14 @@ fn main() -> ExitCode {
         cli::Command::Demo(args) => {
             runtime.block_on(demo::run(&args)).map_err(|error| fail(error.exit_code(), &error))
         }
-        cli::Command::Run => {
-            runtime.block_on(service::run()).map_err(|error| fail(error.exit_code(), &error))
+        cli::Command::Run(args) => {
+            runtime.block_on(service::run(&args)).map_err(|error| fail(error.exit_code(), &error))
         }
         cli::Command::Check => {
             runtime.block_on(check::run()).map_err(|error| fail(error.exit_code(), &error))
+        }
+        cli::Command::Healthcheck => {
+            runtime.block_on(healthcheck::run()).map_err(|error| fail(error.exit_code(), &error))
         }
         cli::Command::Submit(args) => {
             runtime.block_on(submit::run(&args)).map_err(|error| fail(error.exit_code(), &error))

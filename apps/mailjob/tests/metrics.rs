@@ -66,7 +66,7 @@ async fn scrape_at_the_end(address: SocketAddr, records: usize) -> Scrape {
 
 /// Runs the topology over these jobs, and completes with what is scraped before it stops.
 async fn scrape_a_run(jobs: &[String]) -> Scrape {
-    let (metrics, monitor) = Metrics::new(Some("staging"));
+    let (metrics, monitor) = Metrics::new(GROUP, Some("staging"));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (broker, topics) = (Broker::new(), Topics::default());
@@ -111,7 +111,11 @@ async fn a_run_is_counted_and_measured() {
     .await;
     let jobs = ("messaging_destination_name", "topic-job-run");
     for (name, labels, expected) in [
-        ("messaging_client_consumed_messages_total", &[jobs] as &[_], 5.0),
+        (
+            "messaging_client_consumed_messages_total",
+            &[jobs, ("messaging_consumer_group_name", GROUP)] as &[_],
+            5.0,
+        ),
         (
             "messaging_client_sent_messages_total",
             &[("messaging_destination_name", "topic-job-run-result")],
@@ -139,6 +143,7 @@ async fn a_run_is_counted_and_measured() {
         ("jobstream_frontier_offset", &[("topic", "topic-job-run")], 5.0),
         ("jobstream_frontier_age_seconds", &[("partition", "1")], 0.0),
         ("jobstream_ambiguous_attempts_total", &[], 0.0),
+        ("target_info", &[("service_name", "mailjob")], 1.0),
         ("mailjob_smtp_circuit_open", &[], 0.0),
         ("mailjob_smtp_waiting_mails", &[], 0.0),
         (
@@ -157,8 +162,8 @@ async fn a_run_is_counted_and_measured() {
 }
 
 #[tokio::test]
-async fn before_the_run_the_process_is_well_and_not_ready() {
-    let (metrics, monitor) = Metrics::new(None);
+async fn before_the_run_the_process_is_well_and_not_ready_until_it_is_a_spare_member_at_least() {
+    let (metrics, monitor) = Metrics::new(GROUP, None);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let probed = async {
@@ -180,9 +185,14 @@ async fn before_the_run_the_process_is_well_and_not_ready() {
 
         metrics.kafka.on_event(&KafkaEvent::Brokers { up: 1 });
         metrics.mail.circuit(&CircuitChange::Closed);
-        let (_, reasons) = probe(address, "/readyz").await;
-        assert!(reasons["broker"].starts_with("a broker answered 0."), "{reasons:?}");
+        let (ok, reasons) = probe(address, "/readyz").await;
+        assert!(!ok, "{reasons:?}");
+        assert!(reasons["broker"].starts_with("a broker answered "), "{reasons:?}");
         assert_eq!(reasons["mail_server"], "it could be used when it was last asked");
+
+        metrics.kafka.on_event(&KafkaEvent::Member { partitions: 0 });
+        let (ok, reasons) = probe(address, "/readyz").await;
+        assert!(ok && reasons["partitions"].starts_with("spare: "), "{reasons:?}");
     };
     tokio::select! {
         biased;
@@ -193,7 +203,7 @@ async fn before_the_run_the_process_is_well_and_not_ready() {
 
 #[tokio::test]
 async fn what_clients_of_kafka_tell_is_counted_and_a_foreign_partition_is_not_shown() {
-    let (metrics, monitor) = Metrics::new(None);
+    let (metrics, monitor) = Metrics::new(GROUP, None);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let partition = &TopicPartition::new("jobs", 0);
@@ -201,11 +211,17 @@ async fn what_clients_of_kafka_tell_is_counted_and_a_foreign_partition_is_not_sh
     let (kind, reason) = (ErrorKind::Unreachable, "away");
     metrics.kafka.on_event(&KafkaEvent::Error { kind, reason });
     metrics.kafka.on_event(&KafkaEvent::PublishRetried { records: 3, reason });
+    metrics.kafka.on_event(&KafkaEvent::Transaction { committed: true });
+    metrics.kafka.on_event(&KafkaEvent::Transaction { committed: false });
     let scraped = async {
         let scrape = Scrape::of(address).await;
         let errors = scrape.sum("jobstream_kafka_errors_total", &[("kind", "unreachable")]);
         assert_eq!(errors, Some(1.0));
         assert_eq!(scrape.sum("jobstream_kafka_published_again_total", &[]), Some(3.0));
+        for outcome in ["committed", "aborted"] {
+            let ended = scrape.sum("jobstream_kafka_transactions_total", &[("outcome", outcome)]);
+            assert_eq!(ended, Some(1.0), "{outcome}");
+        }
         assert_eq!(scrape.sum("jobstream_partition_lag_records", &[]), None);
     };
     tokio::select! {

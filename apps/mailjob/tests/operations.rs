@@ -22,7 +22,7 @@ const NONSENSE: &str = "? ?";
 type Holds = fn(&Settings) -> bool;
 
 /// What the document tells in words, and how it is seen.
-const TOLD: [(&str, &str, Holds); 13] = [
+const TOLD: [(&str, &str, Holds); 14] = [
     ("EMAIL_DOMAIN", "none", |s| s.mail.allowed_from_domains.is_empty()),
     ("EMAIL_SERVICE_PORT", "none", |s| s.metrics_address.is_none()),
     ("METRICS_ADDRESS", "none", |s| s.metrics_address.is_none()),
@@ -34,6 +34,7 @@ const TOLD: [(&str, &str, Holds); 13] = [
     }),
     ("MAIL_RATE", "none", |s| s.mail.mails_per_second_max.is_none()),
     ("MAIL_TLS_CA_FILE", "none", |s| s.mail.tls_ca_pem.is_none()),
+    ("PAGE_TOKEN", "none", |s| s.page.token.is_none()),
     ("SMTP_LOGIN", "none", |s| s.mail.login.is_none()),
     ("SMTP_PASSWORD", "none", |s| s.mail.login.is_none()),
     ("SMTP_USER", "none", |s| s.mail.login.is_none()),
@@ -110,7 +111,9 @@ fn rows() -> Vec<Row> {
 
 /// Those of the service's own settings, without the files of secrets.
 fn own_rows() -> Vec<Row> {
-    let is_file = |name: &str| name.starts_with("SMTP_") && name.ends_with("_FILE");
+    let is_file = |name: &str| {
+        name.ends_with("_FILE") && ["SMTP_", "PAGE_"].iter().any(|it| name.starts_with(it))
+    };
     rows().into_iter().filter(|row| row.takes.is_some() && !is_file(&row.name)).collect()
 }
 

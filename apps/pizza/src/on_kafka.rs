@@ -52,7 +52,7 @@ pub async fn create_topics(
 }
 
 fn new_topic(topic: &'static str, replicas: i32) -> NewTopic {
-    if topic == topics::DELIVERIES {
+    if topics::is_memory(topic) {
         return NewTopic::compacted(topic, topics::PARTITIONS, replicas);
     }
     let (name, partitions) = (topic.into(), topics::PARTITIONS);

@@ -28,7 +28,7 @@ use crate::run::CommandError;
 
 /// The longest that a browser waits for the broker's acknowledgement.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// How old an order of a former process must be to be published again.
+/// How old an order of another process must be to be published by this one.
 const SETTLED_AFTER: Duration = Duration::from_secs(15);
 
 /// The parts of the shop.

@@ -10,6 +10,8 @@ pub const BAKED: &str = "pizza-baked";
 pub const STATUS: &str = "pizza-status";
 /// What no service can read.
 pub const DEAD_LETTER: &str = "pizza-dead-letter";
+/// What assemble remembers: compacted, with as many partitions as the topic it consumes.
+pub const ASSEMBLIES: &str = "pizza-assemblies";
 /// What deliver remembers: compacted, with as many partitions as the topics it consumes.
 pub const DELIVERIES: &str = "pizza-deliveries";
 
@@ -17,4 +19,9 @@ pub const DELIVERIES: &str = "pizza-deliveries";
 pub const PARTITIONS: i32 = 6;
 
 /// All of them.
-pub const ALL: [&str; 6] = [ORDERED, ASSEMBLED, BAKED, STATUS, DEAD_LETTER, DELIVERIES];
+pub const ALL: [&str; 7] = [ORDERED, ASSEMBLED, BAKED, STATUS, DEAD_LETTER, ASSEMBLIES, DELIVERIES];
+
+/// Whether a service remembers on this topic: it is compacted.
+pub fn is_memory(topic: &str) -> bool {
+    [ASSEMBLIES, DELIVERIES].contains(&topic)
+}

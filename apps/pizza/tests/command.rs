@@ -5,6 +5,17 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
+use tokio::io::AsyncBufReadExt as _;
+use tokio::time::timeout;
+
+#[path = "web/stream.rs"]
+mod stream;
+#[path = "web/visitor.rs"]
+mod visitor;
+
+use stream::{Events, LIMIT};
+use visitor::{PIZZA, Visitor};
+
 fn pizza(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pizza"));
     command.args(arguments).env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -34,6 +45,33 @@ fn the_demo_serves_browsers_and_closes_on_sigterm() {
         let last = rest.iter().rfind(|line| line.starts_with(&format!("({service}) INFO ")));
         assert!(last.unwrap().ends_with(" - Graceful shutdown completed"), "{rest:?}");
     }
+}
+
+#[tokio::test]
+async fn sigterm_closes_open_pages_and_finishes_what_is_in_work() {
+    let command = pizza(&["demo", "--speed", "4", "--listen", "127.0.0.1:0"]);
+    let mut demo = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
+    let mut lines = tokio::io::BufReader::new(demo.stdout.take().unwrap()).lines();
+    let mut line_with = async |text: &str| loop {
+        let line = timeout(LIMIT, lines.next_line()).await.expect("a line").unwrap();
+        let line = line.unwrap_or_else(|| panic!("no line with '{text}'"));
+        if let Some((_, rest)) = line.split_once(text) {
+            return rest.to_owned();
+        }
+    };
+    let address = line_with("The shop is open: http://").await.parse().unwrap();
+    let mut italo = Visitor::named(address, "Italo").await;
+    let path = italo.submit("/", "/orders", &PIZZA).await.location().to_owned();
+    let mut events = Events::open(&italo, &format!("{path}/events")).await;
+    assert!(events.next().await.is_some());
+    line_with("baking time is").await;
+
+    let pid = demo.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    while events.next().await.is_some() {}
+    line_with("is baked!").await;
+    while timeout(LIMIT, lines.next_line()).await.expect("an end").unwrap().is_some() {}
+    assert!(timeout(LIMIT, demo.wait()).await.expect("an end").unwrap().success());
 }
 
 #[test]

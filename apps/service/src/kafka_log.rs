@@ -35,6 +35,11 @@ impl KafkaLog {
         }
     }
 
+    /// An error of that kind was logged in other words: what the clients say of it is no news.
+    pub fn was_told(&self, kind: ErrorKind) {
+        self.told().is_news(kind);
+    }
+
     fn error(&self, kind: ErrorKind, reason: &str) {
         if !self.told().is_news(kind) {
             return debug!("Kafka: {reason}");
@@ -111,5 +116,13 @@ mod tests {
         assert!(told.is_news(ErrorKind::UnknownTopic));
         tokio::time::advance(REPEAT_AFTER).await;
         assert!(told.is_news(ErrorKind::Unreachable));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_told_in_other_words_is_no_news() {
+        let log = KafkaLog::default();
+        log.was_told(ErrorKind::UnknownTopic);
+        assert!(!log.told().is_news(ErrorKind::UnknownTopic));
+        assert!(log.told().is_news(ErrorKind::Fatal));
     }
 }

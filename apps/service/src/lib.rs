@@ -1,6 +1,6 @@
 //! What the applications share as services: settings from variables and files, the properties of
-//! Kafka among them, output topics, signals, exit codes, what writes log
-//! lines, and metrics.
+//! Kafka among them, output topics, signals, exit codes, what writes log lines, metrics, and what
+//! web pages share.
 //!
 //! ```text
 //!  environment ─┐
@@ -23,6 +23,7 @@ mod properties;
 mod signals;
 mod topics;
 mod variables;
+pub mod web;
 
 pub use error::SettingsError;
 pub use exit::{EXIT_ABORTED, EXIT_FAILURE, EXIT_USAGE, fail};

@@ -40,6 +40,8 @@ pub async fn ensure_topic(
                 log.is_away(&error.reason);
                 sleep(ASK_AGAIN_AFTER).await;
             }
+            // Another process is creating it: nobody can tell its partitions yet.
+            Ok(TopicState::Existed { partitions: 0 }) => sleep(ASK_AGAIN_AFTER).await,
             asked => break asked?,
         }
     };

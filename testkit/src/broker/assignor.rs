@@ -1,4 +1,4 @@
-//! Who gets which partition: balanced, and moving as few partitions as possible.
+//! Who gets which partition.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,11 +6,57 @@ use jobstream::record::{Topic, TopicPartition};
 
 use super::member::MemberId;
 
-/// Assigns each partition to a member that subscribes to its topic.
-///
+/// How a group decides who gets which partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Assignor {
+    /// Each member about as many partitions as the others, moving as few as possible; as Kafka's
+    /// `cooperative-sticky`. Topics are not kept together.
+    #[default]
+    Sticky,
+    /// Of each topic, each member a range of partitions, as Kafka's `range`: members that subscribe
+    /// to the same topics, with as many partitions each, have the same partitions of all of them.
+    Range,
+}
+
+impl Assignor {
+    /// Assigns each partition to a member that subscribes to its topic.
+    pub(super) fn assign(
+        self,
+        members: &BTreeMap<MemberId, BTreeSet<Topic>>,
+        partitions: &BTreeSet<TopicPartition>,
+        previous: &BTreeMap<TopicPartition, MemberId>,
+    ) -> BTreeMap<TopicPartition, MemberId> {
+        match self {
+            Self::Sticky => sticky(members, partitions, previous),
+            Self::Range => range(members, partitions),
+        }
+    }
+}
+
+/// The first members, in the order of their numbers, have one partition more if there is a rest.
+fn range(
+    members: &BTreeMap<MemberId, BTreeSet<Topic>>,
+    partitions: &BTreeSet<TopicPartition>,
+) -> BTreeMap<TopicPartition, MemberId> {
+    let topics: BTreeSet<&Topic> = partitions.iter().map(|partition| &partition.topic).collect();
+    let mut target = BTreeMap::new();
+    for topic in topics {
+        let mut own = partitions.iter().filter(|partition| partition.topic == *topic);
+        let subscribed = members.iter().filter(|(_, topics)| topics.contains(topic));
+        let subscribed: Vec<_> = subscribed.map(|(&member, _)| member).collect();
+        let count = own.clone().count();
+        for (index, &member) in subscribed.iter().enumerate() {
+            let one_more = usize::from(index < count % subscribed.len());
+            let share = own.by_ref().take(count / subscribed.len() + one_more);
+            target.extend(share.map(|partition| (partition.clone(), member)));
+        }
+    }
+    target
+}
+
 /// A partition stays where it was, unless its member is gone or owns at least two more than another
 /// that could take it. Ties go to the lower member and the higher partition.
-pub(super) fn assign(
+fn sticky(
     members: &BTreeMap<MemberId, BTreeSet<Topic>>,
     partitions: &BTreeSet<TopicPartition>,
     previous: &BTreeMap<TopicPartition, MemberId>,
@@ -80,8 +126,8 @@ mod tests {
 
     #[test]
     fn a_new_member_gets_its_share_and_nothing_else_moves() {
-        let before = assign(&members(&[0, 1]), &partitions(6), &BTreeMap::new());
-        let after = assign(&members(&[0, 1, 2]), &partitions(6), &before);
+        let before = sticky(&members(&[0, 1]), &partitions(6), &BTreeMap::new());
+        let after = sticky(&members(&[0, 1, 2]), &partitions(6), &before);
         assert_eq!(after.values().filter(|&&member| member == MemberId(2)).count(), 2);
         assert_eq!(
             before.iter().filter(|&(partition, owner)| after[partition] != *owner).count(),
@@ -91,7 +137,21 @@ mod tests {
 
     #[test]
     fn members_above_the_number_of_partitions_get_none() {
-        let target = assign(&members(&[0, 1, 2]), &partitions(2), &BTreeMap::new());
+        let target = sticky(&members(&[0, 1, 2]), &partitions(2), &BTreeMap::new());
         assert_eq!(target.values().collect::<BTreeSet<_>>().len(), 2);
+        assert_eq!(range(&members(&[0, 1, 2]), &partitions(2)), target);
+    }
+
+    #[test]
+    fn a_range_is_of_each_topic_and_the_first_members_have_the_rest() {
+        let of = |topic: &'static str| (0..5).map(move |number| TopicPartition::new(topic, number));
+        let partitions = of("jobs").chain(of("orders")).collect();
+        let both = || BTreeSet::from(["jobs".into(), "orders".into()]);
+        let members = [(0, both()), (1, both()), (2, BTreeSet::from(["orders".into()]))];
+        let members = members.map(|(id, topics)| (MemberId(id), topics)).into();
+        let target = range(&members, &partitions);
+        let owners = |topic| of(topic).map(|partition| target[&partition].0).collect::<Vec<_>>();
+        assert_eq!(owners("jobs"), [0, 0, 0, 1, 1]);
+        assert_eq!(owners("orders"), [0, 0, 1, 1, 2]);
     }
 }

@@ -13,6 +13,7 @@ use jobstream::sources::{CommitError, Source, SourceError, SourceEvent};
 use tokio::time::Instant;
 
 use super::Broker;
+use super::assignor::Assignor;
 use super::events::Events;
 use super::exactly_once::{ExactlyOnceSink, Transaction};
 use super::group::Protocol;
@@ -38,6 +39,7 @@ impl ConsumerBuilder {
             topics,
             isolation: Isolation::default(),
             protocol: Protocol::default(),
+            assignor: Assignor::default(),
             max_poll_records: MAX_POLL_RECORDS,
         };
         Self { broker, subscription }
@@ -54,6 +56,14 @@ impl ConsumerBuilder {
     #[must_use]
     pub const fn protocol(mut self, protocol: Protocol) -> Self {
         self.subscription.protocol = protocol;
+        self
+    }
+
+    /// Decides by this assignor who gets which partition; the first member of a group decides for
+    /// all.
+    #[must_use]
+    pub const fn assignor(mut self, assignor: Assignor) -> Self {
+        self.subscription.assignor = assignor;
         self
     }
 

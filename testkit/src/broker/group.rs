@@ -12,8 +12,8 @@ use jobstream::position::{MetadataError, PartitionPosition, Position};
 use jobstream::record::{Generation, Topic, TopicPartition};
 use jobstream::sources::{Assignment, SourceEvent};
 
-use super::assignor::assign;
-use super::member::MemberId;
+use super::assignor::Assignor;
+use super::member::{MemberId, Subscription};
 
 /// What a rebalance asks back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +60,7 @@ struct Owner {
 #[derive(Debug, Default)]
 pub(super) struct Group {
     protocol: Protocol,
+    assignor: Assignor,
     members: BTreeMap<MemberId, BTreeSet<Topic>>,
     /// Every topic that a member has ever subscribed to.
     pub(super) topics: BTreeSet<Topic>,
@@ -74,9 +75,10 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn join(&mut self, member: MemberId, topics: &BTreeSet<Topic>, protocol: Protocol) {
+    pub(super) fn join(&mut self, member: MemberId, subscription: &Subscription) {
+        let Subscription { topics, protocol, assignor, .. } = subscription;
         if self.members.is_empty() {
-            self.protocol = protocol;
+            (self.protocol, self.assignor) = (*protocol, *assignor);
         }
         self.members.insert(member, topics.clone());
         self.topics.extend(topics.iter().cloned());
@@ -105,13 +107,20 @@ impl Group {
         self.partitions = partitions;
         match self.protocol {
             Protocol::Cooperative => {
-                self.target = assign(&self.members, &self.partitions, &self.target);
+                self.target = self.assign(&self.target);
             }
             Protocol::Eager => {
                 self.target.clear();
                 self.waits_for_releases = true;
             }
         }
+    }
+
+    fn assign(
+        &self,
+        previous: &BTreeMap<TopicPartition, MemberId>,
+    ) -> BTreeMap<TopicPartition, MemberId> {
+        self.assignor.assign(&self.members, &self.partitions, previous)
     }
 
     /// Moves a partition to a member, until the next rebalance; nothing moves on its own while an
@@ -135,7 +144,7 @@ impl Group {
             .collect();
         if self.waits_for_releases && self.owners.is_empty() {
             self.waits_for_releases = false;
-            self.target = assign(&self.members, &self.partitions, &BTreeMap::new());
+            self.target = self.assign(&BTreeMap::new());
         }
         let assigned = self.assign_free(unstable);
         notices.extend(assigned.into_iter().map(|(m, a)| (m, SourceEvent::Assigned(a))));

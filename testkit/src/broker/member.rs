@@ -9,6 +9,7 @@ use jobstream::record::{Generation, Topic, TopicPartition};
 use jobstream::sources::SourceEvent;
 use tokio::time::Instant;
 
+use super::assignor::Assignor;
 use super::group::Protocol;
 use super::log::Isolation;
 
@@ -29,6 +30,7 @@ pub(super) struct Subscription {
     pub(super) topics: BTreeSet<Topic>,
     pub(super) isolation: Isolation,
     pub(super) protocol: Protocol,
+    pub(super) assignor: Assignor,
     pub(super) max_poll_records: usize,
 }
 

@@ -64,6 +64,7 @@ mod transaction;
 mod transactional_producer;
 mod witness;
 
+pub use assignor::Assignor;
 pub use builder::{BrokerBuilder, DEFAULT_WALL_CLOCK_MS};
 pub use consumer::{Consumer, ConsumerBuilder};
 pub use exactly_once::ExactlyOnceSink;

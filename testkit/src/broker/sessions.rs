@@ -19,7 +19,7 @@ impl State {
         member.membership = Membership::Joined(self.sessions);
         let subscription = member.subscription.clone();
         let group = self.groups.entry(subscription.group.clone()).or_default();
-        group.join(id, &subscription.topics, subscription.protocol);
+        group.join(id, &subscription);
         self.rebalance(&subscription.group);
     }
 

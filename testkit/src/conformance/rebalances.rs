@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jobstream::position::Position;
+use jobstream::record::Topic;
 use jobstream::sources::{CommitError, Source as _, SourceEvent};
 
 use super::records::fill;
@@ -27,6 +28,9 @@ pub(super) fn behaviours<B: Backend>() -> Vec<Behaviour<B>> {
         }),
         Behaviour::always("a_group_may_have_more_members_than_partitions", |b| {
             Box::pin(a_group_may_have_more_members_than_partitions(b))
+        }),
+        Behaviour::always("members_with_ranges_have_the_same_partitions_of_every_topic", |b| {
+            Box::pin(members_with_ranges_have_the_same_partitions_of_every_topic(b))
         }),
         Behaviour::always("a_kept_partition_goes_on_under_its_old_assignment", |b| {
             Box::pin(a_kept_partition_goes_on_under_its_old_assignment(b))
@@ -158,6 +162,33 @@ pub async fn a_group_may_have_more_members_than_partitions<B: Backend>(backend: 
     members.during(owner.close()).await.expect("the member can leave");
     members.forget(1 - other);
     members.until("the record", |members| !members.records(other).is_empty()).await;
+}
+
+/// Two topics, three members, and four numbers of partitions: of each, one member has both.
+pub async fn members_with_ranges_have_the_same_partitions_of_every_topic<B: Backend>(backend: &B) {
+    let topics = [backend.create_topic(4).await, backend.create_topic(4).await];
+    let group = format!("{}-group", topics[0]);
+    let mut sources = Vec::new();
+    for _ in 0..3 {
+        sources.push(backend.ranges(&group, &topics).await);
+    }
+    let mut members = Members::of(backend);
+    for source in &sources {
+        members.join(source);
+    }
+    let numbers = |members: &Members<'_>, member: usize, topic: &Topic| {
+        let owned = members.owned(member).into_keys();
+        owned.filter(|it| it.topic == *topic).map(|it| it.partition).collect::<BTreeSet<_>>()
+    };
+    let what = "each member owns some partitions, the same of both topics, and all are owned";
+    let co_partitioned = |members: &Members<'_>| {
+        let of = |topic| (0..3).map(|member| numbers(members, member, topic)).collect::<Vec<_>>();
+        let (one, other) = (of(&topics[0]), of(&topics[1]));
+        one == other
+            && one.iter().all(|numbers| !numbers.is_empty())
+            && one.iter().map(BTreeSet::len).sum::<usize>() == 4
+    };
+    members.settle_until(what, co_partitioned).await;
 }
 
 /// Its records go on where they were, with the same generation.

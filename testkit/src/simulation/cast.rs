@@ -13,8 +13,17 @@ pub(super) trait Cast {
     /// Begins a life of a member.
     fn start(&self, who: Who) -> Life;
 
-    /// The members' group and the topic of their jobs.
-    fn input(&self) -> (Arc<str>, Topic);
+    /// The groups, each with the topics that it consumes.
+    fn groups(&self) -> Vec<(Arc<str>, Vec<Topic>)>;
+
+    /// Which of the groups a member is in.
+    fn group_of(&self, member: usize) -> usize;
+
+    /// The topic of the jobs.
+    fn input(&self) -> Topic;
+
+    /// The compacted topics of keyed state.
+    fn state_topics(&self) -> Vec<Topic>;
 
     /// The offset that is next in each partition of the outputs' topics.
     fn output_ends(&self) -> BTreeMap<TopicPartition, i64>;

@@ -66,7 +66,7 @@ pub enum Fault {
         /// The member.
         member: usize,
     },
-    /// A partition of the jobs' topic is moved to a member.
+    /// Partitions of this number, of all topics that the member's group consumes, are moved to it.
     Move {
         /// The partition.
         partition: i32,
@@ -98,6 +98,16 @@ pub enum Fault {
         /// For how long.
         steps: u64,
     },
+    /// Retention removes records from a partition of the jobs' topic: what every group has finished,
+    /// and more.
+    Truncate {
+        /// The partition.
+        partition: i32,
+        /// How many offsets more.
+        beyond: i64,
+    },
+    /// The topics of keyed state are compacted.
+    Compact,
     /// The wall clock jumps.
     ClockJump {
         /// Forward, or backward.

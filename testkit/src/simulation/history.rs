@@ -1,7 +1,9 @@
 //! What happened in a run, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +13,7 @@ use jobstream::sinks::JobErrorKind;
 use jobstream::topology::{Fate, Limits};
 
 use super::fault::Fault;
-use super::setup::Delivery;
+use super::group::Delivery;
 use super::world::Effect;
 use crate::broker::Moment;
 
@@ -58,8 +60,8 @@ pub struct Entry {
 /// What can happen.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
-    /// A member begins to run.
-    Started,
+    /// A member of this group begins to run.
+    Started(Arc<str>),
     /// Its future was dropped.
     Crashed,
     /// It is not polled any more.
@@ -81,6 +83,22 @@ pub enum What {
     Healed,
     /// It is at a moment of an effect.
     Effect(Effect, Moment),
+    /// Retention has removed what is below this offset.
+    Removed {
+        /// The partition.
+        partition: TopicPartition,
+        /// The first offset that is still there.
+        before: i64,
+    },
+    /// It was told that retention had removed these offsets before it read them.
+    Truncated {
+        /// The partition.
+        partition: TopicPartition,
+        /// The first offset that is lost.
+        from: i64,
+        /// The first offset that is there.
+        to: i64,
+    },
     /// A partition is assigned.
     Assigned(TopicPartition, Generation),
     /// A partition is asked back.
@@ -101,6 +119,8 @@ pub enum What {
     Executed(Place, Option<JobErrorKind>),
     /// An execution was dropped.
     Cancelled(Place),
+    /// A job waits so long for its next attempt.
+    Waits(Place, Duration),
     /// A record has met its fate.
     Finished(Place, Fate),
     /// A batch of so many outputs was acknowledged.
@@ -111,7 +131,7 @@ pub enum What {
     CommitFailed(String),
     /// Source or sink were not closed.
     CloseFailed(String),
-    /// The group's position is another one.
+    /// It has committed a position for its group.
     Committed(Commit),
 }
 
@@ -131,12 +151,28 @@ pub struct Commit {
 pub struct History {
     /// Everything that happened, in order.
     pub entries: Vec<Entry>,
-    /// The records that were to be worked on, by partition and offset.
-    pub inputs: Vec<ConsumerRecord>,
+    /// What the run has left behind of each group.
+    pub groups: Vec<GroupHistory>,
     /// The outputs of committed transactions, and those without a transaction, by topic.
     pub outputs: BTreeMap<Topic, Vec<ConsumerRecord>>,
     /// All outputs, aborted and open transactions included.
     pub uncommitted_outputs: BTreeMap<Topic, Vec<ConsumerRecord>>,
+    /// Whether, without faults, everything came to rest.
+    pub settled: bool,
+}
+
+/// What a run has left behind of a group, and how the group was meant to be.
+#[derive(Clone, Debug)]
+pub struct GroupHistory {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The numbers of its members.
+    pub members: Range<usize>,
+    /// The topics that it consumes.
+    pub topics: Vec<Topic>,
+    /// The records that were to be worked on, by partition and offset; those that retention has
+    /// removed since are among them.
+    pub inputs: Vec<ConsumerRecord>,
     /// The changes of keyed state that a `read_committed` reader sees.
     pub state: Vec<ConsumerRecord>,
     /// How outputs and positions become durable.
@@ -145,8 +181,6 @@ pub struct History {
     pub limits: Limits,
     /// The most attempts that a job has in one assignment.
     pub attempts_max: Option<u32>,
-    /// Whether, without faults, everything came to rest.
-    pub settled: bool,
     pub(super) identity: Identity,
 }
 
@@ -154,9 +188,55 @@ pub struct History {
 pub type Identity = fn(&ConsumerRecord) -> Option<Bytes>;
 
 impl History {
-    /// What a record is known by.
+    /// What happened to the members of a group, in order.
+    pub fn of(&self, group: &GroupHistory) -> impl Iterator<Item = (Who, &Entry)> {
+        let members = group.members.clone();
+        let of_members = self.entries.iter().filter_map(|entry| Some((entry.who?, entry)));
+        of_members.filter(move |(who, _)| members.contains(&who.member))
+    }
+
+    /// The inputs of all groups.
+    pub fn inputs(&self) -> impl Iterator<Item = &ConsumerRecord> {
+        self.groups.iter().flat_map(|group| &group.inputs)
+    }
+
+    /// The input at a place, of whatever group.
+    pub fn input(&self, partition: &TopicPartition, offset: i64) -> Option<&ConsumerRecord> {
+        self.groups.iter().find_map(|group| group.input(partition, offset))
+    }
+
+    /// The offsets that retention has removed before a group has worked on them: those that it was
+    /// told of, and those that were removed while it had no position to measure by.
+    pub fn lost_to_retention(&self, group: &GroupHistory) -> Lost {
+        let (mut lost, mut positioned) = (Lost::default(), BTreeSet::new());
+        for entry in &self.entries {
+            let is_of_group = entry.who.is_some_and(|who| group.members.contains(&who.member));
+            match &entry.what {
+                What::Committed(commit) if is_of_group => {
+                    positioned.insert(&commit.partition);
+                }
+                What::Truncated { partition, from, to } if is_of_group => {
+                    lost.0.push((partition.clone(), *from..*to));
+                }
+                What::Removed { partition, before } if !positioned.contains(partition) => {
+                    lost.0.push((partition.clone(), 0..*before));
+                }
+                _ => {}
+            }
+        }
+        lost
+    }
+}
+
+impl GroupHistory {
+    /// What a record is known by in this group.
     pub fn identity(&self, record: &ConsumerRecord) -> Option<Bytes> {
         (self.identity)(record)
+    }
+
+    /// Whether a record can be an output of this group: it is none of its jobs.
+    pub(super) fn may_output(&self, record: &ConsumerRecord) -> bool {
+        !self.topics.contains(&record.partition.topic)
     }
 
     /// The input at a place.
@@ -167,10 +247,19 @@ impl History {
         let index = self.inputs.binary_search_by(at).ok()?;
         self.inputs.get(index)
     }
+}
 
-    /// What happened to members, in order, without the broker's and the schedule's doings.
-    pub fn of_members(&self) -> impl Iterator<Item = (Who, &Entry)> {
-        self.entries.iter().filter_map(|entry| Some((entry.who?, entry)))
+/// Offsets that are lost to retention.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lost(Vec<(TopicPartition, Range<i64>)>);
+
+impl Lost {
+    /// Whether this record is among them.
+    pub fn contains(&self, record: &ConsumerRecord) -> bool {
+        let holds = |(partition, offsets): &(TopicPartition, Range<i64>)| {
+            *partition == record.partition && offsets.contains(&record.offset)
+        };
+        self.0.iter().any(holds)
     }
 }
 
@@ -197,7 +286,7 @@ impl fmt::Display for Entry {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Started => f.write_str("starts"),
+            Self::Started(group) => write!(f, "starts in group {group}"),
             Self::Crashed => f.write_str("CRASHES"),
             Self::Paused => f.write_str("PAUSED"),
             Self::Woken => f.write_str("woken"),
@@ -208,6 +297,12 @@ impl fmt::Display for What {
             Self::Healed => f.write_str("no fault from here on"),
             Self::Effect(name, Moment::Before) => write!(f, "... {name}"),
             Self::Effect(name, Moment::After) => write!(f, "{name} done"),
+            Self::Removed { partition, before } => {
+                write!(f, "retention removes {partition} below {before}")
+            }
+            Self::Truncated { partition, from, to } => {
+                write!(f, "misses {from}..{to} of {partition}, lost to retention")
+            }
             Self::Assigned(partition, generation) => {
                 write!(f, "assigned {partition} (assignment {generation})")
             }
@@ -221,6 +316,7 @@ impl fmt::Display for What {
             Self::Executed(place, None) => write!(f, "executed {place}"),
             Self::Executed(place, Some(kind)) => write!(f, "failed {place}: {kind:?}"),
             Self::Cancelled(place) => write!(f, "dropped the execution of {place}"),
+            Self::Waits(place, delay) => write!(f, "tries {place} again in {delay:?}"),
             Self::Finished(place, fate) => write!(f, "finished {place}: {fate:?}"),
             Self::Published(outputs) => write!(f, "published {outputs} outputs"),
             Self::PublishFailed(error) => write!(f, "did not publish: {error}"),

@@ -1,5 +1,6 @@
 //! A member, as the one who builds its topology sees it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,18 +11,28 @@ use jobstream::state::State;
 use jobstream::topology::Event;
 
 use super::history::{Place, What, Who};
-use super::world::World;
+use super::world::{EXECUTE, World};
 
 /// One life of a member, in a world with an outside of type `O`.
 ///
 /// What is made in it (a connection pool, say) is gone when it crashes; the outside stays.
 pub struct Member<O = ()> {
-    pub(super) who: Who,
-    pub(super) world: World,
-    pub(super) outside: Arc<O>,
+    who: Who,
+    world: World,
+    outside: Arc<O>,
+    /// Whether one of its job sinks tells of its executions itself.
+    is_watched: Cell<bool>,
 }
 
 impl<O> Member<O> {
+    pub(super) const fn new(who: Who, world: World, outside: Arc<O>) -> Self {
+        Self { who, world, outside, is_watched: Cell::new(false) }
+    }
+
+    pub(super) const fn is_watched(&self) -> bool {
+        self.is_watched.get()
+    }
+
     /// Which member, and which of its lives.
     pub const fn who(&self) -> Who {
         self.who
@@ -37,21 +48,29 @@ impl<O> Member<O> {
         &self.outside
     }
 
-    /// The same for a job sink with keyed state.
+    /// The same as [`watched`](Self::watched) for a job sink with keyed state.
     pub fn watched_with_state<In: Sync, Out: Send>(
         &self,
         sink: impl StatefulJobSink<In, Out> + 'static,
     ) -> Arc<dyn StatefulJobSink<In, Out>> {
-        Arc::new(Watched { sink, who: self.who, world: self.world.clone() })
+        Arc::new(self.watch(sink))
     }
 
-    /// The job sink, with its executions noted in the history: begun, ended, dropped. Each yields
-    /// once before it begins and once after it has ended. The invariants need it.
+    /// The job sink, with its executions noted in the history: begun, ended, dropped. Each is an
+    /// effect, `execute`, that yields once before it begins and once after it has ended. Where no
+    /// job sink is watched, what the topology tells is noted: begun and ended.
     pub fn watched<In: Sync, Out: Send>(
         &self,
         sink: impl JobSink<In, Out> + 'static,
     ) -> Arc<dyn JobSink<In, Out>> {
-        Arc::new(Watched { sink, who: self.who, world: self.world.clone() })
+        Arc::new(self.watch(sink))
+    }
+}
+
+impl<O> Member<O> {
+    fn watch<S>(&self, sink: S) -> Watched<S> {
+        self.is_watched.set(true);
+        Watched { sink, who: self.who, world: self.world.clone() }
     }
 }
 
@@ -98,7 +117,7 @@ impl<S: Send + Sync> Watched<S> {
     ) -> Result<Out, JobError> {
         let (who, world) = (self.who, &self.world);
         world
-            .effect("execute", async {
+            .effect(EXECUTE, async {
                 let place = Place::from(record);
                 world.note(Some(who), What::Began(place.clone()));
                 let execution = Execution { world, who, place, ended: false };
@@ -137,9 +156,18 @@ impl<In: Sync, Out: Send, S: StatefulJobSink<In, Out>> StatefulJobSink<In, Out> 
     }
 }
 
-/// What a run tells, as the history keeps it.
-pub(super) fn told(event: &Event<'_>) -> Option<What> {
+/// What a run tells, as the history keeps it. Where a job sink is watched, it tells of its
+/// executions itself.
+pub(super) fn told(event: &Event<'_>, is_watched: bool) -> Option<What> {
     Some(match event {
+        Event::Executing { .. } | Event::Executed { .. } if is_watched => return None,
+        Event::Executing { record, .. } => What::Began(Place::from(*record)),
+        Event::Executed { record, error, .. } => {
+            What::Executed(Place::from(*record), error.map(JobError::kind))
+        }
+        Event::Truncated { partition, from, to } => {
+            What::Truncated { partition: (*partition).clone(), from: *from, to: *to }
+        }
         Event::Assigned(assignment) => {
             What::Assigned(assignment.partition.clone(), assignment.generation)
         }
@@ -149,6 +177,7 @@ pub(super) fn told(event: &Event<'_>) -> Option<What> {
         Event::CutOff { partition, unfinished } => What::CutOff((*partition).clone(), *unfinished),
         Event::Fetched(record) => What::Fetched(Place::from(*record)),
         Event::AlreadyFinished(record) => What::AlreadyFinished(Place::from(*record)),
+        Event::Retried { record, delay, .. } => What::Waits(Place::from(*record), *delay),
         Event::Finished { record, fate } => What::Finished(Place::from(*record), *fate),
         Event::Published { batch, .. } => What::Published(batch.outputs.len()),
         Event::PublishFailed(error) => What::PublishFailed(error.to_string()),

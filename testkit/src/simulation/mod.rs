@@ -61,26 +61,32 @@
 
 mod actor;
 mod cast;
+mod commits;
+mod cores;
 mod fault;
+mod group;
 mod history;
 pub mod invariants;
 mod member;
 mod report;
 mod run;
+mod scene;
 mod schedule;
 mod scheduler;
 mod search;
 mod setup;
 mod stream;
+mod trial;
 mod world;
 
+pub use cores::on_every_core;
 pub use fault::{Fault, Planned, Trigger};
-pub use history::{Commit, Entry, History, Identity, Place, What, Who};
+pub use group::{Delivery, Group};
+pub use history::{Commit, Entry, GroupHistory, History, Identity, Lost, Place, What, Who};
 pub use member::Member;
 pub use report::{Broken, Report};
 pub use schedule::Schedule;
 pub use scheduler::{BETWEEN_EFFECTS, Crashes};
 pub use search::Search;
-pub use setup::Delivery;
 pub use stream::SmtpStream;
 pub use world::{Effect, World, effect_of};

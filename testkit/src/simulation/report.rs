@@ -1,12 +1,14 @@
 //! What a search has found.
 
 use std::fmt;
+use std::iter::Sum;
 use std::time::Duration;
 
 use super::history::History;
 use super::run::Outcome;
 use super::schedule::Schedule;
 use super::scheduler::Crashes;
+use super::world::Effect;
 
 /// What a search that has broken nothing has gone through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub struct Report {
     pub crash_schedules: u64,
     /// Polls of the scheduler.
     pub steps: u64,
-    /// Records that were worked on, each counted once a schedule.
+    /// Jobs of the first group, each counted once a schedule.
     pub jobs: u64,
     /// Crashes by the effect at which they came.
     pub crashes: Crashes,
@@ -30,18 +32,42 @@ impl Report {
         self.schedules += 1;
         self.crash_schedules += u64::from(!outcome.crashes.is_empty());
         self.steps += outcome.steps;
-        self.jobs += outcome.history.inputs.len() as u64;
-        for (effect, (before, after)) in &outcome.crashes {
-            let counts = self.crashes.entry(effect).or_default();
-            counts.0 += before;
-            counts.1 += after;
-        }
+        self.jobs += outcome.history.groups[0].inputs.len() as u64;
+        self.crashes = added(std::mem::take(&mut self.crashes), &outcome.crashes);
+    }
+
+    /// How often, in all, members crashed before an effect or after it, whichever is less.
+    pub fn least_crashes(&self, effect: Effect) -> u64 {
+        self.crashes.get(effect).map_or(0, |(before, after)| *before.min(after))
     }
 
     /// Schedules that were played in a second.
     pub fn schedules_per_second(&self) -> f64 {
         self.schedules as f64 / self.took.as_secs_f64()
     }
+}
+
+/// Of searches one after another.
+impl Sum for Report {
+    fn sum<I: Iterator<Item = Self>>(reports: I) -> Self {
+        reports.fold(Self::default(), |sum, report| Self {
+            schedules: sum.schedules + report.schedules,
+            crash_schedules: sum.crash_schedules + report.crash_schedules,
+            steps: sum.steps + report.steps,
+            jobs: sum.jobs + report.jobs,
+            crashes: added(sum.crashes, &report.crashes),
+            took: sum.took + report.took,
+        })
+    }
+}
+
+fn added(mut sum: Crashes, crashes: &Crashes) -> Crashes {
+    for (effect, (before, after)) in crashes {
+        let counts = sum.entry(effect).or_default();
+        counts.0 += before;
+        counts.1 += after;
+    }
+    sum
 }
 
 /// The figures, and a table of the crashes.

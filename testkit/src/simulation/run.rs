@@ -3,28 +3,30 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use jobstream::record::{ProducerRecord, Topic, TopicPartition};
+use jobstream::record::{ConsumerRecord, ProducerRecord, Topic, TopicPartition};
 use jobstream::sinks::Sink;
 use jobstream::state::Store;
-use jobstream::topology::{Event, Worker};
+use jobstream::topology::{Event, Topology, Worker};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::cast::Cast;
-use super::history::{History, Who};
+use super::group::{Delivery, Group};
+use super::history::{GroupHistory, History, Who};
 use super::member::{Member, told};
 use super::schedule::Schedule;
 use super::scheduler::{Crashes, Life, Scheduler};
 use super::search::Search;
-use super::setup::{Delivery, GROUP, Setup};
-use super::world::World;
-use crate::broker::{Broker, Isolation};
+use super::setup::Setup;
+use super::world::{Effect, World};
+use crate::broker::{Assignor, Broker, Isolation, MemberId, Moment, Protocol};
 use crate::random::Random;
 
 /// How long nobody goes on before the scheduler looks whether a fault is due.
@@ -41,6 +43,8 @@ pub(super) struct Outcome<O> {
     pub(super) steps: u64,
     /// The polls of each member while there were faults.
     pub(super) polls: Vec<u64>,
+    /// How often each member came to each moment of an effect.
+    pub(super) counts: BTreeMap<(usize, Effect, Moment), u64>,
     pub(super) crashes: Crashes,
 }
 
@@ -78,7 +82,7 @@ impl<O: Send + Sync + 'static> Search<O> {
 impl<O: Send + Sync + 'static> Stage<'_, O> {
     async fn play(self, schedule: &Schedule, patience: Patience) -> Outcome<O> {
         let produced = self.produce();
-        let members = self.search.setup.members;
+        let members = self.search.setup.members();
         let (world, broker) = (self.world.clone(), self.broker.clone());
         let planned = schedule.faults.clone();
         let mut scheduler = Scheduler::new(world, broker, &self, members, planned);
@@ -93,13 +97,17 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         let stopped = until(&mut scheduler, last, Scheduler::have_all_stopped).await;
         let steps = scheduler.step();
         let crashes = std::mem::take(&mut scheduler.crashes);
+        let removed = std::mem::take(&mut scheduler.removed);
         drop(scheduler);
-        let history = self.history(settled && stopped);
-        Outcome { history, outside: self.outside, steps, polls, crashes }
+        let counts = std::mem::take(&mut self.world.state().counts);
+        let history = self.history(settled && stopped, &removed);
+        Outcome { history, outside: self.outside, steps, polls, counts, crashes }
     }
 
     fn has_caught_up(&self) -> bool {
-        self.broker.has_caught_up(GROUP, &self.search.setup.input)
+        self.search.setup.groups.iter().all(|group| {
+            group.topics.iter().all(|topic| self.broker.has_caught_up(&group.name, topic))
+        })
     }
 
     /// Half of the jobs are there from the beginning; the others come in handfuls.
@@ -126,26 +134,82 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         done
     }
 
-    fn history(&self, settled: bool) -> History {
-        let Setup { input, outputs, state, delivery, limits, attempts_max, identity, .. } =
-            &self.search.setup;
-        let read = |isolation| -> BTreeMap<Topic, Vec<_>> {
-            let topics = outputs.keys();
+    fn history(&self, settled: bool, removed: &[ConsumerRecord]) -> History {
+        let outputs = |isolation| -> BTreeMap<Topic, Vec<_>> {
+            let topics = self.search.setup.outputs.keys();
             topics.map(|topic| (topic.clone(), self.broker.records(topic, isolation))).collect()
         };
-        let committed = Isolation::ReadCommitted;
+        let groups = self.search.setup.numbered();
         History {
             entries: std::mem::take(&mut self.world.state().entries),
-            inputs: self.broker.records(input, committed),
-            outputs: read(committed),
-            uncommitted_outputs: read(Isolation::ReadUncommitted),
-            state: state.iter().flat_map(|t| self.broker.records(t, committed)).collect(),
-            delivery: *delivery,
-            limits: *limits,
-            attempts_max: *attempts_max,
+            groups: groups.map(|(group, members)| self.left_of(group, members, removed)).collect(),
+            outputs: outputs(Isolation::ReadCommitted),
+            uncommitted_outputs: outputs(Isolation::ReadUncommitted),
             settled,
-            identity: *identity,
         }
+    }
+
+    fn left_of(
+        &self,
+        group: &Group<O>,
+        members: Range<usize>,
+        removed: &[ConsumerRecord],
+    ) -> GroupHistory {
+        let read = |topic: &Topic| self.broker.records(topic, Isolation::ReadCommitted);
+        let mut inputs: Vec<_> = group.topics.iter().flat_map(read).collect();
+        let is_input = |record: &&ConsumerRecord| group.topics.contains(&record.partition.topic);
+        inputs.extend(removed.iter().filter(is_input).cloned());
+        inputs.sort_by(|a, b| (&a.partition, a.offset).cmp(&(&b.partition, b.offset)));
+        GroupHistory {
+            name: group.name.clone(),
+            members,
+            topics: group.topics.clone(),
+            inputs,
+            state: group.state.iter().flat_map(read).collect(),
+            delivery: group.delivery,
+            limits: group.limits,
+            attempts_max: group.attempts_max,
+            identity: group.identity,
+        }
+    }
+}
+
+/// What a life of a member is made of.
+impl<O: Send + Sync + 'static> Stage<'_, O> {
+    fn topology(&self, group: &Group<O>, who: Who) -> Topology {
+        let (world, outside) = (self.world.clone(), self.outside.clone());
+        let member = Member::new(who, world.clone(), outside);
+        let topology = (group.topology)(&member);
+        let is_watched = member.is_watched();
+        let observer = move |event: &Event<'_>| {
+            told(event, is_watched).into_iter().for_each(|what| world.note(Some(who), what));
+        };
+        let topology = topology.with_limits(group.limits).with_seed(self.world.seed());
+        topology.with_observer(Arc::new(observer))
+    }
+
+    fn worker(&self, group: &Group<O>, who: Who) -> (Worker, MemberId) {
+        let consumer = self.broker.consumer(group.name.clone(), group.topics.iter().cloned());
+        let consumer = consumer.max_poll_records(POLL_RECORDS);
+        let consumer = match group.topics.len() {
+            1 => consumer.protocol(Setup::<O>::protocol(self.protocol_seed)),
+            _ => consumer.protocol(Protocol::Eager).assignor(Assignor::Range),
+        };
+        let (source, sink): (_, Box<dyn Sink>) = match group.delivery {
+            Delivery::AtLeastOnce => {
+                let source = consumer.build();
+                let sink = self.broker.producer().beside(source.member());
+                (source, Box::new(sink))
+            }
+            Delivery::ExactlyOnce => {
+                let (source, sink) = consumer.exactly_once(format!("member-{}", who.member));
+                (source, Box::new(sink))
+            }
+        };
+        let id = source.member();
+        let store = group.state.clone().map(|topic| self.broker.store(topic).beside(id));
+        let store = store.map(|store| Box::new(store) as Box<dyn Store>);
+        (Worker { source: Box::new(source), sink, store }, id)
     }
 }
 
@@ -189,37 +253,10 @@ async fn step(scheduler: &mut Scheduler<'_>) {
 
 impl<O: Send + Sync + 'static> Cast for Stage<'_, O> {
     fn start(&self, who: Who) -> Life {
-        let setup = &self.search.setup;
-        let consumer = self.broker.consumer(GROUP, [setup.input.clone()]);
-        let protocol = Setup::protocol(self.protocol_seed);
-        let consumer = consumer.max_poll_records(POLL_RECORDS).protocol(protocol);
-        let (source, sink): (_, Box<dyn Sink>) = match setup.delivery {
-            Delivery::AtLeastOnce => {
-                let source = consumer.build();
-                let sink = self.broker.producer().beside(source.member());
-                (source, Box::new(sink))
-            }
-            Delivery::ExactlyOnce => {
-                let (source, sink) = consumer.exactly_once(format!("member-{}", who.member));
-                (source, Box::new(sink))
-            }
-        };
-        let (world, outside) = (self.world.clone(), self.outside.clone());
-        let topology = (self.search.topology)(&Member { who, world, outside });
-        let world = self.world.clone();
-        let observer = move |event: &Event<'_>| {
-            if let Some(what) = told(event) {
-                world.note(Some(who), what);
-            }
-        };
-        let topology = topology
-            .with_limits(setup.limits)
-            .with_seed(self.world.seed())
-            .with_observer(Arc::new(observer));
-        let (id, (stop, mut stopped)) = (source.member(), watch::channel(false));
-        let store = setup.state.clone().map(|topic| self.broker.store(topic).beside(id));
-        let store = store.map(|store| Box::new(store) as Box<dyn Store>);
-        let worker = Worker { source: Box::new(source), sink, store };
+        let (_, group) = self.search.setup.group_of(who.member);
+        let topology = self.topology(group, who);
+        let (worker, id) = self.worker(group, who);
+        let (stop, mut stopped) = watch::channel(false);
         let run = async move {
             let shutdown = async {
                 // The sender is dropped only with this future.
@@ -230,8 +267,21 @@ impl<O: Send + Sync + 'static> Cast for Stage<'_, O> {
         Life { run: Box::pin(run), id, stop }
     }
 
-    fn input(&self) -> (Arc<str>, Topic) {
-        (GROUP.into(), self.search.setup.input.clone())
+    fn groups(&self) -> Vec<(Arc<str>, Vec<Topic>)> {
+        let groups = self.search.setup.groups.iter();
+        groups.map(|group| (group.name.clone(), group.topics.clone())).collect()
+    }
+
+    fn group_of(&self, member: usize) -> usize {
+        self.search.setup.group_of(member).0
+    }
+
+    fn input(&self) -> Topic {
+        self.search.setup.input.clone()
+    }
+
+    fn state_topics(&self) -> Vec<Topic> {
+        self.search.setup.state_topics().cloned().collect()
     }
 
     fn output_ends(&self) -> BTreeMap<TopicPartition, i64> {

@@ -13,15 +13,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
-use jobstream::record::TopicPartition;
+use jobstream::record::{ConsumerRecord, Topic, TopicPartition};
 use jobstream::topology::{Drained, RunError};
 
 use super::actor::{Actor, Bell};
 use super::cast::Cast;
+use super::commits::Commits;
 use super::fault::{Fault, Planned, Trigger};
 use super::history::{Commit, What, Who};
 use super::world::{Effect, World};
-use crate::broker::{Broker, CommittedOffset, MemberId, Moment};
+use crate::broker::{Broker, Isolation, MemberId, Moment};
 
 /// How a member's run ends.
 pub(super) type Ended = Result<Drained, RunError>;
@@ -70,7 +71,9 @@ pub(super) struct Scheduler<'a> {
     planned: Vec<Planned>,
     /// When what hangs is released.
     releases: Vec<(u64, Fault)>,
-    committed: BTreeMap<TopicPartition, CommittedOffset>,
+    commits: Commits,
+    /// What retention has removed of the jobs.
+    pub(super) removed: Vec<ConsumerRecord>,
     pub(super) crashes: Crashes,
     is_ending: bool,
 }
@@ -83,6 +86,7 @@ impl<'a> Scheduler<'a> {
         members: usize,
         planned: Vec<Planned>,
     ) -> Self {
+        let groups = cast.groups().into_iter().map(|(group, _)| group);
         Self {
             world,
             broker,
@@ -92,7 +96,8 @@ impl<'a> Scheduler<'a> {
             outside: Vec::new(),
             planned,
             releases: Vec::new(),
-            committed: BTreeMap::new(),
+            commits: Commits::of(groups),
+            removed: Vec::new(),
             crashes: Crashes::new(),
             is_ending: false,
         }
@@ -172,7 +177,7 @@ impl<'a> Scheduler<'a> {
         let Some(living) = self.slots[member].life.as_mut() else { return };
         let ended = living.actor.poll();
         self.slots[member].reached.clone_from(&self.world.state().reached);
-        self.note_commits();
+        self.note_commits(who);
         if let Poll::Ready(ended) = ended {
             self.end(who, ended);
         }
@@ -230,12 +235,7 @@ impl<'a> Scheduler<'a> {
             Fault::Expire { member } => {
                 self.id(member).into_iter().for_each(|id| self.broker.expire(id));
             }
-            Fault::Move { partition, to } => {
-                let (group, topic) = self.cast.input();
-                let partition = TopicPartition::new(topic, partition);
-                let to = self.id(to);
-                to.into_iter().for_each(|to| self.broker.reassign(&group, &partition, to));
-            }
+            Fault::Move { partition, to } => self.move_to(partition, to),
             Fault::Fail { member: None, operation, times, how } => {
                 self.broker.fail(operation, times, how);
             }
@@ -257,11 +257,38 @@ impl<'a> Scheduler<'a> {
                 self.broker.stop();
                 self.releases.push((step + steps, fault));
             }
+            Fault::Truncate { partition, beyond } => self.truncate(partition, beyond),
+            Fault::Compact => {
+                self.cast.state_topics().iter().for_each(|topic| self.broker.compact(topic));
+            }
             Fault::ClockJump { milliseconds } => {
                 self.world.state().clock_jumps_ms += milliseconds;
             }
             Fault::Outside(name) => self.cast.misfortune(name),
         }
+    }
+
+    fn move_to(&self, partition: i32, to: usize) {
+        let Some(id) = self.id(to) else { return };
+        let (group, topics) = &self.cast.groups()[self.cast.group_of(to)];
+        for topic in topics {
+            let partition = TopicPartition::new(topic.clone(), partition);
+            self.broker.reassign(group, &partition, id);
+        }
+    }
+
+    /// Removes what every group that consumes the jobs has finished, and so many offsets more.
+    fn truncate(&mut self, partition: i32, beyond: i64) {
+        let partition = TopicPartition::new(self.cast.input(), partition);
+        let consumes = |topics: &[Topic]| topics.contains(&partition.topic);
+        let groups = self.cast.groups().into_iter().filter(|(_, topics)| consumes(topics));
+        let groups: Vec<_> = groups.map(|(group, _)| group).collect();
+        let before = Commits::frontier(&self.broker, &groups, &partition) + beyond;
+        let mut removed = self.broker.records(&partition.topic, Isolation::ReadCommitted);
+        removed.retain(|record| record.partition == partition && record.offset < before);
+        self.removed.extend(removed);
+        self.broker.truncate(&partition, before);
+        self.world.note(None, What::Removed { partition, before });
     }
 
     fn id(&self, member: usize) -> Option<MemberId> {
@@ -337,7 +364,8 @@ impl<'a> Scheduler<'a> {
         slot.lives += 1;
         slot.restart_at = None;
         let who = Who { member, life: slot.lives };
-        self.world.note(Some(who), What::Started);
+        let (group, _) = self.cast.groups().swap_remove(self.cast.group_of(member));
+        self.world.note(Some(who), What::Started(group));
         let Life { run, id, stop } = self.cast.start(who);
         let actor = Actor::new(run, &self.bell);
         self.slots[member].life = Some(Living { actor, id, stop, paused_until: None });
@@ -351,28 +379,19 @@ impl<'a> Scheduler<'a> {
         self.world.note(Some(who), What::Woken);
     }
 
-    /// Notes the positions that the poll has committed.
-    fn note_commits(&mut self) {
+    /// Notes the positions that the member's poll has committed.
+    fn note_commits(&mut self, who: Who) {
         let may_have = |(effect, moment): &(Effect, Moment)| {
             *moment == Moment::After && ["commit", "end"].contains(effect)
         };
         if !self.world.state().reached.iter().any(may_have) {
             return;
         }
-        let (group, _) = self.cast.input();
-        let committed = self.broker.committed(&group);
-        for (partition, offset) in &committed {
-            if self.committed.get(partition) == Some(offset) {
-                continue;
-            }
-            let position = offset
-                .position()
-                .unwrap_or_else(|error| unreachable!("a topology commits positions only: {error}"));
-            let partition = partition.clone();
+        let group = self.cast.group_of(who.member);
+        for (partition, position) in self.commits.news(group, &self.broker) {
             let commit = Commit { partition, position, ends: self.cast.output_ends() };
-            self.world.note(None, What::Committed(commit));
+            self.world.note(Some(who), What::Committed(commit));
         }
-        self.committed = committed;
     }
 
     /// Ends all faults: what hangs goes on, who is away comes back.

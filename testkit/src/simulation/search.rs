@@ -1,47 +1,41 @@
 //! The search for a schedule that breaks an invariant.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use jobstream::record::{ConsumerRecord, ProducerRecord, Topic};
 use jobstream::topology::{Limits, Topology};
-use proptest::strategy::{Strategy, ValueTree};
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::fault::{Fault, Trigger};
+use super::group::{Delivery, Group};
 use super::history::History;
-use super::invariants;
 use super::member::Member;
 use super::report::{Broken, Report, Stopwatch};
-use super::run::{Outcome, Patience};
-use super::schedule::{Scene, Schedule};
-use super::setup::{Delivery, Setup};
-use super::world::{Effect, World};
+use super::schedule::Schedule;
+use super::setup::Setup;
+use super::trial::CALM_SEED;
+use super::world::{Effect, World, effect_of};
 
-/// How often a failing schedule is played to make it smaller.
-const SHRINKS_MAX: usize = 150;
-/// After so many polls of the scheduler a run without faults should have come to rest.
-const CALM_STEPS: u64 = 200_000;
-/// The seed of the run without faults.
-const CALM_SEED: u64 = 0;
-/// When every crash is tried, the member is started again after so many polls.
-const RESTART_STEPS: u64 = 30;
+/// What the group is called that a search begins with.
+const GROUP: &str = "simulation";
+/// Where nothing else is said, a member is started again after so many polls.
+pub(super) const RESTART_STEPS: u64 = 30;
 
 /// Lets something go wrong outside.
 pub(super) type Strike<O> = Box<dyn Fn(&O)>;
-/// Makes the topology of one life of a member.
-pub(super) type Executor<O> = Box<dyn Fn(&Member<O>) -> Topology>;
-type Invariant<O> = Box<dyn Fn(&History, &O) -> Result<(), String>>;
+pub(super) type Invariant<O> = Box<dyn Fn(&History, &O) -> Result<(), String>>;
 
 /// A search. `O` is the outside: what the jobs have an effect on, made anew for every run.
 pub struct Search<O = ()> {
     pub(super) outside: Box<dyn Fn(&World) -> O>,
-    pub(super) topology: Executor<O>,
     pub(super) misfortunes: Vec<(&'static str, Strike<O>)>,
+    /// The misfortune that brings an effect about.
+    pub(super) brought_about: Vec<(Effect, &'static str)>,
     pub(super) heal: fn(&O),
-    pub(super) setup: Setup,
-    invariants: Vec<(&'static str, Invariant<O>)>,
+    pub(super) setup: Setup<O>,
+    /// Beside the general ones.
+    pub(super) invariants: Vec<(&'static str, Invariant<O>)>,
     schedules: u64,
     seed: u64,
 }
@@ -60,17 +54,29 @@ impl<O: Send + Sync + 'static> Search<O> {
         outside: impl Fn(&World) -> O + 'static,
         topology: impl Fn(&Member<O>) -> Topology + 'static,
     ) -> Self {
-        let general = invariants::ALL.iter().map(|(name, holds)| {
-            let invariant: Invariant<O> = Box::new(|history, _| holds(history));
-            (*name, invariant)
-        });
+        let nothing_yet: [Topic; 0] = [];
+        Self::chain(outside, [Group::new(GROUP, nothing_yet, topology)])
+    }
+
+    /// A search over several groups, of which the outputs of one are the jobs of others. What can be
+    /// said of a group is said of each by itself; all topics that they consume have as many
+    /// partitions as that of the workload.
+    ///
+    /// # Panics
+    /// If there is no group.
+    pub fn chain(
+        outside: impl Fn(&World) -> O + 'static,
+        groups: impl IntoIterator<Item = Group<O>>,
+    ) -> Self {
+        let groups: Vec<_> = groups.into_iter().collect();
+        assert!(!groups.is_empty(), "a search is over one group at least");
         Self {
             outside: Box::new(outside),
-            topology: Box::new(topology),
             misfortunes: Vec::new(),
+            brought_about: Vec::new(),
             heal: |_| (),
-            setup: Setup::default(),
-            invariants: general.collect(),
+            setup: Setup::of(groups),
+            invariants: Vec::new(),
             schedules: 100,
             seed: 0,
         }
@@ -87,6 +93,16 @@ impl<O: Send + Sync + 'static> Search<O> {
     ) -> Self {
         (self.setup.input, self.setup.partitions) = (topic.into(), partitions);
         self.setup.jobs = Box::new(jobs);
+        let first = &mut self.setup.groups[0];
+        if first.topics.is_empty() {
+            first.topics.push(self.setup.input.clone());
+        }
+        self
+    }
+
+    fn first(mut self, change: impl FnOnce(Group<O>) -> Group<O>) -> Self {
+        let group = self.setup.groups.remove(0);
+        self.setup.groups.insert(0, change(group));
         self
     }
 
@@ -97,50 +113,40 @@ impl<O: Send + Sync + 'static> Search<O> {
         self
     }
 
-    /// A compacted topic that the members' keyed state outlives them on, with a partition for each
-    /// of the jobs'.
+    /// See [`Group::state`].
     #[must_use]
-    pub fn state(mut self, topic: impl Into<Topic>) -> Self {
-        self.setup.state = Some(topic.into());
-        self
+    pub fn state(self, topic: impl Into<Topic>) -> Self {
+        self.first(|group| group.state(topic))
     }
 
-    /// By what a record is known, both as input and as output: each input must be told from the
-    /// others. `None` for an input that has no output. By its value if nothing is said.
+    /// See [`Group::identified_by`].
     #[must_use]
-    pub fn identified_by(mut self, identity: fn(&ConsumerRecord) -> Option<Bytes>) -> Self {
-        self.setup.identity = identity;
-        self
+    pub fn identified_by(self, identity: fn(&ConsumerRecord) -> Option<Bytes>) -> Self {
+        self.first(|group| group.identified_by(identity))
     }
 
-    /// How outputs and positions become durable; at least once if nothing is said.
+    /// See [`Group::delivery`].
     #[must_use]
-    pub fn delivery(mut self, delivery: Delivery) -> Self {
-        self.setup.delivery = delivery;
-        self
+    pub fn delivery(self, delivery: Delivery) -> Self {
+        self.first(|group| group.delivery(delivery))
     }
 
-    /// How many members the group has; two if nothing is said.
+    /// See [`Group::members`].
     #[must_use]
-    pub fn members(mut self, members: usize) -> Self {
-        self.setup.members = members;
-        self
+    pub fn members(self, members: usize) -> Self {
+        self.first(|group| group.members(members))
     }
 
-    /// The limits of every member; if nothing is said, 16 records in flight and half a minute to
-    /// drain.
+    /// See [`Group::limits`].
     #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.setup.limits = limits;
-        self
+    pub fn limits(self, limits: Limits) -> Self {
+        self.first(|group| group.limits(limits))
     }
 
-    /// The most attempts that a job has in one assignment, those that found the sink unavailable not
-    /// counted; not judged if nothing is said.
+    /// See [`Group::attempts_max`].
     #[must_use]
-    pub const fn attempts_max(mut self, attempts: u32) -> Self {
-        self.setup.attempts_max = Some(attempts);
-        self
+    pub fn attempts_max(self, attempts: u32) -> Self {
+        self.first(|group| group.attempts_max(attempts))
     }
 
     /// Effects of the job sink at which faults are to strike too.
@@ -150,10 +156,24 @@ impl<O: Send + Sync + 'static> Search<O> {
         self
     }
 
+    /// The effects at which faults strike: those of the members' ends, and those that were named.
+    pub fn known_effects(&self) -> BTreeSet<Effect> {
+        let operations = self.setup.groups.iter().flat_map(Group::operations);
+        operations.map(effect_of).chain(self.setup.effects.iter().copied()).collect()
+    }
+
     /// Something that can go wrong outside, as a fault of schedules.
     #[must_use]
     pub fn misfortune(mut self, name: &'static str, strike: impl Fn(&O) + 'static) -> Self {
         self.misfortunes.push((name, Box::new(strike)));
+        self
+    }
+
+    /// An effect that is not to be expected without this misfortune: who crashes at it has met the
+    /// misfortune before.
+    #[must_use]
+    pub fn brought_about(mut self, effect: Effect, misfortune: &'static str) -> Self {
+        self.brought_about.push((effect, misfortune));
         self
     }
 
@@ -251,102 +271,6 @@ impl<O: Send + Sync + 'static> Search<O> {
     /// If it breaks an invariant.
     pub fn play_schedule(&self, seed: u64, schedule: &Schedule) -> Result<History, Box<Broken>> {
         self.try_schedule(seed, schedule).map(|outcome| outcome.history)
-    }
-
-    fn try_schedule(&self, seed: u64, schedule: &Schedule) -> Result<Outcome<O>, Box<Broken>> {
-        let patience = Patience { with_faults: CALM_STEPS, without_faults: CALM_STEPS };
-        self.judged(seed, schedule, patience)
-    }
-
-    /// A run without faults: it must hold too, and shows how long a run is. It is the same for every
-    /// search of the same things, so that a schedule depends on its seed only.
-    fn calm(&self) -> Result<Outcome<O>, Box<Broken>> {
-        self.try_schedule(CALM_SEED, &Schedule::default())
-    }
-
-    fn try_seed(
-        &self,
-        seed: u64,
-        calm: &Outcome<O>,
-        report: &mut Report,
-    ) -> Result<(), Box<Broken>> {
-        let scene = self.scene(calm.steps);
-        let patience =
-            Patience { with_faults: 6 * calm.steps, without_faults: 10 * calm.steps + 5_000 };
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-        let config = Config { failure_persistence: None, ..Config::default() };
-        let mut runner = TestRunner::new_with_rng(config, random);
-        let tree = scene.schedules().new_tree(&mut runner);
-        let tree = tree.unwrap_or_else(|reason| unreachable!("nothing is filtered: {reason}"));
-        match self.judged(seed, &tree.current(), patience) {
-            Ok(outcome) => {
-                report.add(&outcome);
-                Ok(())
-            }
-            Err(broken) => Err(self.shrink(broken, tree, patience)),
-        }
-    }
-
-    fn scene(&self, calm_steps: u64) -> Scene {
-        Scene {
-            members: self.setup.members,
-            partitions: self.setup.partitions,
-            effects: self.setup.effects(),
-            operations: self.setup.operations(),
-            outside: self.misfortunes.iter().map(|(name, _)| *name).collect(),
-            faults_max: self.setup.faults_max,
-            steps: calm_steps,
-        }
-    }
-
-    /// The smallest schedule that is found to break the same invariant.
-    fn shrink(
-        &self,
-        mut broken: Box<Broken>,
-        mut tree: impl ValueTree<Value = Schedule>,
-        patience: Patience,
-    ) -> Box<Broken> {
-        let mut can_go_on = tree.simplify();
-        for _ in 0..SHRINKS_MAX {
-            if !can_go_on {
-                break;
-            }
-            let schedule = tree.current();
-            can_go_on = match self.judged(broken.seed, &schedule, patience) {
-                Err(smaller) if smaller.invariant == broken.invariant => {
-                    broken = smaller;
-                    tree.simplify()
-                }
-                Ok(_) | Err(_) => tree.complicate(),
-            };
-        }
-        broken
-    }
-
-    /// Plays a schedule and judges it.
-    fn judged(
-        &self,
-        seed: u64,
-        schedule: &Schedule,
-        patience: Patience,
-    ) -> Result<Outcome<O>, Box<Broken>> {
-        let broken = |invariant, reason, history| {
-            Box::new(Broken { invariant, reason, seed, schedule: schedule.clone(), history })
-        };
-        let played = catch_unwind(AssertUnwindSafe(|| self.play(seed, schedule, patience)));
-        let outcome = played.map_err(|panic| {
-            let reason = panic.downcast_ref::<String>().cloned();
-            let reason = reason.or_else(|| panic.downcast_ref::<&str>().map(|&s| s.to_owned()));
-            broken(invariants::NO_PANIC, reason.unwrap_or_default(), None)
-        })?;
-        for (name, holds) in &self.invariants {
-            if let Err(how) = holds(&outcome.history, &outcome.outside) {
-                return Err(broken(name, how, Some(outcome.history)));
-            }
-        }
-        Ok(outcome)
     }
 }
 

@@ -1,44 +1,26 @@
-//! What a search is about: the jobs, the members, their limits.
+//! What a search is about: the jobs, and the groups that work on them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jobstream::record::{ProducerRecord, Topic, TopicPartition};
-use jobstream::topology::Limits;
 
-use super::history::Identity;
-use super::world::{Effect, World, effect_of};
-use crate::broker::{Broker, Operation, Protocol};
-
-/// The group of all members.
-pub(super) const GROUP: &str = "simulation";
-
-/// How outputs and positions become durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Delivery {
-    /// Outputs first, positions later.
-    #[default]
-    AtLeastOnce,
-    /// Outputs and positions in one transaction.
-    ExactlyOnce,
-}
+use super::group::Group;
+use super::world::{Effect, World};
+use crate::broker::{Broker, Protocol};
 
 /// The jobs of a run, a function of its seed.
 pub(super) type Jobs = Box<dyn Fn(u64) -> Vec<ProducerRecord>>;
 
-pub(super) struct Setup {
+pub(super) struct Setup<O> {
     pub(super) input: Topic,
     pub(super) partitions: i32,
     pub(super) jobs: Jobs,
     pub(super) outputs: BTreeMap<Topic, i32>,
-    /// Where keyed state outlives its member.
-    pub(super) state: Option<Topic>,
-    pub(super) identity: Identity,
-    pub(super) delivery: Delivery,
-    pub(super) members: usize,
-    pub(super) limits: Limits,
-    pub(super) attempts_max: Option<u32>,
+    /// Members are numbered through.
+    pub(super) groups: Vec<Group<O>>,
     pub(super) effects: Vec<Effect>,
     pub(super) faults_max: usize,
 }
@@ -47,33 +29,19 @@ pub(super) struct Setup {
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-impl Default for Setup {
-    fn default() -> Self {
-        let limits = Limits {
-            in_flight_records: 16,
-            drain_timeout: Duration::from_secs(30),
-            shutdown_timeout: Duration::from_secs(30),
-            close_timeout: Duration::from_secs(20),
-            ..Limits::default()
-        };
+impl<O> Setup<O> {
+    pub(super) fn of(groups: Vec<Group<O>>) -> Self {
         Self {
             input: "jobs".into(),
             partitions: 3,
             jobs: Box::new(|_| Vec::new()),
             outputs: BTreeMap::new(),
-            state: None,
-            identity: |record| record.value.clone(),
-            delivery: Delivery::default(),
-            members: 2,
-            limits,
-            attempts_max: None,
-            effects: vec!["execute"],
+            groups,
+            effects: Vec::new(),
             faults_max: 8,
         }
     }
-}
 
-impl Setup {
     pub(super) fn broker(&self, world: &World) -> Broker {
         let clock = world.clone();
         let broker = Broker::builder()
@@ -84,7 +52,7 @@ impl Setup {
             .witnessed_by(Arc::new(world.clone()))
             .build();
         broker.create_topic(self.input.clone(), self.partitions);
-        if let Some(state) = &self.state {
+        for state in self.state_topics() {
             broker.create_topic(state.clone(), self.partitions);
         }
         for (topic, partitions) in &self.outputs {
@@ -98,27 +66,31 @@ impl Setup {
         if seed % 4 == 3 { Protocol::Eager } else { Protocol::Cooperative }
     }
 
-    /// The operations of the members' ends.
-    pub(super) fn operations(&self) -> Vec<Operation> {
-        let mut operations = vec![
-            Operation::Join,
-            Operation::Fetch,
-            Operation::Publish,
-            Operation::Commit,
-            Operation::Release,
-            Operation::Leave,
-        ];
-        if self.delivery == Delivery::ExactlyOnce {
-            operations.extend([Operation::BeginTransaction, Operation::EndTransaction]);
-        }
-        operations.extend(self.state.as_ref().map(|_| Operation::Restore));
-        operations
+    /// The groups, each with the numbers of its members.
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (&Group<O>, Range<usize>)> {
+        let mut next = 0;
+        self.groups.iter().map(move |group| {
+            let members = next..next + group.members;
+            next = members.end;
+            (group, members)
+        })
     }
 
-    /// Every effect that a fault can wait for.
-    pub(super) fn effects(&self) -> Vec<Effect> {
-        let operations = self.operations().into_iter().map(effect_of);
-        operations.chain(self.effects.iter().copied()).collect()
+    /// The number of a member's group, and the group.
+    pub(super) fn group_of(&self, member: usize) -> (usize, &Group<O>) {
+        let mut groups = self.numbered().enumerate();
+        let found = groups.find(|(_, (_, members))| members.contains(&member));
+        let (number, (group, _)) = found.expect("a member is in a group");
+        (number, group)
+    }
+
+    pub(super) fn members(&self) -> usize {
+        self.groups.iter().map(|group| group.members).sum()
+    }
+
+    /// The compacted topics of keyed state.
+    pub(super) fn state_topics(&self) -> impl Iterator<Item = &Topic> {
+        self.groups.iter().filter_map(|group| group.state.as_ref())
     }
 
     pub(super) fn output_ends(&self, broker: &Broker) -> BTreeMap<TopicPartition, i64> {

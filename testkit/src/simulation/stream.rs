@@ -14,20 +14,25 @@ use crate::smtp::SmtpServer;
 /// What fits into each direction of a connection, in octets.
 const DUPLEX_OCTETS: usize = 64 * 1024;
 
-/// The commands, and what a write that begins with one is called. Any other write is text.
-const EFFECTS: [(&[u8], Effect); 6] = [
+/// The commands, and what a write that begins with one is called.
+const EFFECTS: [(&[u8], Effect); 8] = [
     (b"EHLO", "smtp EHLO"),
+    (b"STARTTLS", "smtp STARTTLS"),
+    (b"AUTH", "smtp AUTH"),
     (b"MAIL", "smtp MAIL"),
     (b"RCPT", "smtp RCPT"),
     (b"DATA", "smtp DATA"),
     (b"RSET", "smtp RSET"),
     (b"NOOP", "smtp NOOP"),
 ];
+/// A write that begins with the type of a TLS record (RFC 8446 section 5.1).
+const TLS: Effect = "smtp TLS";
+/// Any other write.
 const TEXT: Effect = "smtp text";
 
 /// A client's side of a connection to the fake SMTP server. A write yields once before its octets
-/// are there for the server and once after; it is an effect, called by its first command, or
-/// `smtp text` for a mail. QUIT, after which nobody waits, yields not.
+/// are there for the server and once after; it is an effect, called by its first command,
+/// `smtp TLS` for what is encrypted, or `smtp text` for a mail. QUIT, after which nobody waits, yields not.
 pub struct SmtpStream {
     inner: DuplexStream,
     world: World,
@@ -55,11 +60,14 @@ impl SmtpStream {
 
     /// The effects that its writes can be.
     pub fn effects() -> impl Iterator<Item = Effect> {
-        EFFECTS.iter().map(|(_, effect)| *effect).chain([TEXT])
+        EFFECTS.iter().map(|(_, effect)| *effect).chain([TLS, TEXT])
     }
 }
 
 fn effect(octets: &[u8]) -> Effect {
+    if matches!(octets, [20..=23, ..]) {
+        return TLS;
+    }
     let named = EFFECTS.iter().find(|(command, _)| octets.starts_with(command));
     named.map_or(TEXT, |(_, effect)| effect)
 }

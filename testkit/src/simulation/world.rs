@@ -18,6 +18,9 @@ use crate::random::Random;
 /// What an effect is called: `publish`, `commit`, `smtp MAIL`, or what a job sink calls its own.
 pub type Effect = &'static str;
 
+/// The effect of a job sink that is watched.
+pub(super) const EXECUTE: Effect = "execute";
+
 /// A handle to the world of one run; clones share it.
 #[derive(Clone)]
 pub struct World {

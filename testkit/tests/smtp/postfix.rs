@@ -34,20 +34,42 @@ impl Postfix {
 
     /// With further lines of `main.cf`.
     pub(crate) async fn start_with(domain: &str, settings: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("postfix").tempdir_in("/tmp").unwrap();
-        let path = folder.path().display();
-        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        for name in ["conf", "queue", "data", "mail"] {
-            std::fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        run(Command::new("chmod").arg("755").arg(folder.path()));
-        run(Command::new("chown").args(["postfix", &format!("{path}/data")]));
-        run(Command::new("chown").args(["65534:65534", &format!("{path}/mail")]));
-        let main = main_cf(folder.path(), domain) + settings;
-        std::fs::write(folder.path().join("conf/main.cf"), main).unwrap();
-        let master = format!("{address} inet n - n - - smtpd{MASTER}");
-        std::fs::write(folder.path().join("conf/master.cf"), master).unwrap();
-        run(Command::new("/usr/sbin/postfix").args(["-c", &format!("{path}/conf"), "start"]));
+        let (folder, address) = prepared(domain, settings).await;
+        Self::start_in(folder, address).await
+    }
+
+    /// That takes mails of `user@DOMAIN` alone, who logs in with this password by this mechanism
+    /// (RFC 4954). Needs Debian's libsasl2-modules and sasl2-bin.
+    #[allow(dead_code, reason = "not every test asks for it")]
+    pub(crate) async fn start_with_login(
+        domain: &str,
+        settings: &str,
+        mechanism: &str,
+        password: &str,
+    ) -> Self {
+        let settings = format!(
+            "{settings}smtpd_sasl_auth_enable = yes\nsmtpd_sasl_authenticated_header = yes\n\
+             smtpd_recipient_restrictions = permit_sasl_authenticated, reject\n"
+        );
+        let (folder, address) = prepared(domain, &settings).await;
+        // Debian's Postfix looks nowhere else.
+        let config = folder.path().join("conf/sasl");
+        std::fs::create_dir(&config).unwrap();
+        let users = folder.path().join("data/users").display().to_string();
+        let smtpd = format!(
+            "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {users}\n\
+             mech_list: {mechanism}\n"
+        );
+        std::fs::write(config.join("smtpd.conf"), smtpd).unwrap();
+        let add = r#"printf %s "$0" | /usr/sbin/saslpasswd2 -p -c -f "$1" -u "$2" user"#;
+        run(Command::new("sh").args(["-c", add, password, &users, domain]));
+        run(Command::new("chown").args(["postfix", &users]));
+        Self::start_in(folder, address).await
+    }
+
+    async fn start_in(folder: TempDir, address: SocketAddr) -> Self {
+        let conf = folder.path().join("conf");
+        run(Command::new("/usr/sbin/postfix").arg("-c").arg(conf).arg("start"));
         let postfix = Self { folder, address };
         while TcpStream::connect(address).await.is_err() {
             let pid = postfix.folder.path().join("queue/pid/master.pid");
@@ -65,6 +87,12 @@ impl Postfix {
     pub(crate) fn mails(&self) -> PathBuf {
         self.folder.path().join("mail/all/new")
     }
+
+    /// Where it keeps what it has not delivered yet.
+    #[allow(dead_code, reason = "not every test asks for it")]
+    pub(crate) fn queue(&self) -> PathBuf {
+        self.folder.path().join("queue")
+    }
 }
 
 impl Drop for Postfix {
@@ -72,6 +100,24 @@ impl Drop for Postfix {
         let conf = self.folder.path().join("conf");
         run(Command::new("/usr/sbin/postfix").arg("-c").arg(conf).arg("stop"));
     }
+}
+
+/// The folder of a Postfix that is not started yet, and its address.
+async fn prepared(domain: &str, settings: &str) -> (TempDir, SocketAddr) {
+    let folder = tempfile::Builder::new().prefix("postfix").tempdir_in("/tmp").unwrap();
+    let path = folder.path().display();
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for name in ["conf", "queue", "data", "mail"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    run(Command::new("chmod").arg("755").arg(folder.path()));
+    run(Command::new("chown").args(["postfix", &format!("{path}/data")]));
+    run(Command::new("chown").args(["65534:65534", &format!("{path}/mail")]));
+    let main = main_cf(folder.path(), domain) + settings;
+    std::fs::write(folder.path().join("conf/main.cf"), main).unwrap();
+    let master = format!("{address} inet n - n - - smtpd{MASTER}");
+    std::fs::write(folder.path().join("conf/master.cf"), master).unwrap();
+    (folder, address)
 }
 
 fn run(command: &mut Command) {

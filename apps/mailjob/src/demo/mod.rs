@@ -3,11 +3,13 @@
 mod fates;
 mod inbox;
 mod input;
+mod live;
 mod output;
 mod summary;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,9 +19,10 @@ use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use jobstream::record::ProducerRecord;
 use jobstream::sinks::smtp::{ConfigError, MailConfig, MailSink, TlsMode};
 use jobstream::topology::{Ambiguous, Retry, RunError, Topology};
-use jobstream_service::{EXIT_ABORTED, EXIT_FAILURE, EXIT_USAGE};
+use jobstream_service::{EXIT_ABORTED, EXIT_FAILURE, EXIT_USAGE, SignalError};
 use jobstream_testkit::broker::{Broker, Isolation, ProduceError, Retention, TopicOptions};
 use jobstream_testkit::smtp::{Keep, SmtpServer, StartError};
+use mailjob::page::playground::PlaygroundError;
 use mailjob::topology::{Topics, topology};
 use tokio::time::Instant;
 
@@ -67,6 +70,14 @@ pub(crate) enum DemoError {
     Aborted,
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
+    #[error("the page can't be shown on {0}: {1}")]
+    Page(SocketAddr, io::Error),
+    #[error(transparent)]
+    Playground(#[from] PlaygroundError),
+    #[error("it does not add up: {0}")]
+    Broken(String),
+    #[error(transparent)]
+    Signal(#[from] SignalError),
 }
 
 impl DemoError {
@@ -75,6 +86,7 @@ impl DemoError {
         match self {
             Self::Usage(_) | Self::Open(_) => EXIT_USAGE,
             Self::Aborted => EXIT_ABORTED,
+            Self::Signal(error) => error.exit_code(),
             _ => EXIT_FAILURE,
         }
     }
@@ -87,6 +99,9 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
     let results = create(args.results.as_deref())?;
     let dead_letters = create(args.dead_letters.as_deref())?;
     args.mails.as_deref().map_or(Ok(()), output::empty_folder).map_err(DemoError::Open)?;
+    if let Some(address) = args.page {
+        return live::run(&input, address).await;
+    }
 
     let stage = Stage::new(&input, results.is_some(), args.mails.is_some()).await?;
     let started = Instant::now();

@@ -1,18 +1,14 @@
 //! The lines of a run: one a job, and one a change.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use jobstream::record::ConsumerRecord;
 use jobstream::sinks::JobErrorKind;
 use jobstream::topology::{Event, Fate, Observer};
-use serde::Deserialize;
+use mailjob::job_id::job_id;
 use tracing::{Level, debug, enabled, info, warn};
 
 use super::{KafkaLog, LedgerLog};
-
-/// The longest part of an `Id` that is logged.
-const ID_LIMIT_CHARS: usize = 100;
 
 /// Logs what a run tells. The words of a mail server are not among it: they may hold an address.
 pub(crate) struct JobLog {
@@ -68,7 +64,7 @@ fn finished(record: &ConsumerRecord, fate: Fate, is_duplicate: bool) {
         Fate::Skipped(stage) => ("skipped", Some(stage)),
         Fate::DeadLettered(reason) => ("dead-letter", Some(reason)),
     };
-    let id = id(record);
+    let id = job_id(record.value.as_deref());
     let (topic, partition) = (&*record.partition.topic, record.partition.partition);
     let offset = record.offset;
     info!(id = id.as_deref(), topic, partition, offset, fate, reason, "Job finished");
@@ -81,18 +77,6 @@ const fn kind_name(kind: JobErrorKind) -> &'static str {
         JobErrorKind::Ambiguous => "ambiguous",
         JobErrorKind::Unavailable => "unavailable",
     }
-}
-
-#[derive(Deserialize)]
-struct Identified<'a> {
-    #[serde(rename = "Id", borrow)]
-    id: Cow<'a, str>,
-}
-
-/// The `Id` of a record that is a job.
-fn id(record: &ConsumerRecord) -> Option<String> {
-    let job: Identified<'_> = serde_json::from_slice(record.value.as_deref()?).ok()?;
-    Some(job.id.chars().take(ID_LIMIT_CHARS).collect())
 }
 
 fn partition(event: &Event<'_>) {

@@ -5,11 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jobstream::sinks::smtp::{CircuitChange, Observer, Phase};
-use jobstream_service::metrics::{Check, Finding, Monitor, seconds};
+use jobstream_service::metrics::{Check, Finding, Monitor};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+/// The bounds of what a part of a mail takes, in seconds: from a command on the same machine to the
+/// ten minutes that RFC 5321, section 4.5.3.2, gives the final reply.
+const PHASE_BOUNDS_SECONDS: [f64; 17] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    120.0, 600.0,
+];
 
 type Phases = Family<[(&'static str, &'static str); 2], Histogram, fn() -> Histogram>;
 
@@ -31,7 +38,7 @@ impl MailMetrics {
             connections: Gauge::default(),
             waiting: Gauge::default(),
             circuit_open: Gauge::default(),
-            phases: Phases::new_with_constructor(seconds),
+            phases: Phases::new_with_constructor(|| Histogram::new(PHASE_BOUNDS_SECONDS)),
             server: Arc::default(),
         });
         metrics.register_own(&mut monitor.registry);

@@ -4,7 +4,7 @@ mod mail;
 
 use std::sync::Arc;
 
-use jobstream_service::metrics::{KafkaMetrics, Monitor, RunMetrics};
+use jobstream_service::metrics::{KafkaMetrics, LedgerMetrics, Monitor, RunMetrics};
 
 pub use mail::{MailMetrics, MailObservers, without_addresses};
 
@@ -15,18 +15,21 @@ pub struct Metrics {
     pub run: Arc<RunMetrics>,
     /// Hears Kafka's clients.
     pub kafka: Arc<KafkaMetrics>,
+    /// Hears the ledger, and the topology.
+    pub ledger: Arc<LedgerMetrics>,
     /// Hears the mail sink.
     pub mail: Arc<MailMetrics>,
 }
 
 impl Metrics {
-    /// The observers, and what tells what they have heard; with the label `environment`, where
-    /// there is one.
-    pub fn new(environment: Option<&str>) -> (Self, Monitor) {
-        let mut monitor = Monitor::new(environment);
-        let run = RunMetrics::register(&mut monitor);
+    /// The observers of the members of a group, and what tells what they have heard; with the label
+    /// `environment`, where there is one.
+    pub fn new(group: &str, environment: Option<&str>) -> (Self, Monitor) {
+        let mut monitor = Monitor::new("mailjob", env!("CARGO_PKG_VERSION"), environment);
+        let run = RunMetrics::register(&mut monitor, group);
         let kafka = KafkaMetrics::register(&mut monitor, run.clone());
+        let ledger = LedgerMetrics::register(&mut monitor);
         let mail = MailMetrics::register(&mut monitor);
-        (Self { run, kafka, mail }, monitor)
+        (Self { run, kafka, ledger, mail }, monitor)
     }
 }

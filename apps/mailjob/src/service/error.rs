@@ -30,6 +30,8 @@ pub(crate) enum ServiceError {
     Run(#[from] RunError),
     #[error("metrics can't be told on {0}: {1}")]
     Listen(SocketAddr, io::Error),
+    #[error("the page can't be shown on {0}: {1}")]
+    Page(SocketAddr, io::Error),
     #[error("log lines can't be written: {0}")]
     Log(io::Error),
     #[error(transparent)]

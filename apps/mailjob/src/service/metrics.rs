@@ -26,7 +26,8 @@ pub(super) struct Told {
 /// What is counted, and what tells it, if the settings say where.
 pub(super) fn metrics(settings: &Settings) -> Option<(Metrics, Told)> {
     let address = settings.metrics_address?;
-    let (metrics, monitor) = Metrics::new(settings.log.environment.as_deref());
+    let group = &settings.topics.group;
+    let (metrics, monitor) = Metrics::new(group, settings.log.environment.as_deref());
     Some((metrics, Told { address, monitor }))
 }
 

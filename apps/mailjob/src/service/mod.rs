@@ -6,8 +6,10 @@
 //! ```
 
 mod error;
+mod ledger;
 mod mail;
 mod metrics;
+mod page;
 mod topics;
 mod workers;
 
@@ -17,18 +19,21 @@ use jobstream::kafka::KafkaConfig;
 use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::{self, MailConfig, MailSink, TcpConnect};
 use jobstream::topology::{Drained, Topology, Worker};
-use jobstream_service::metrics::{KafkaObservers, tell_statistics};
+use jobstream_service::metrics::{KafkaObservers, LedgerObservers, tell_statistics};
 use jobstream_service::{Signals, environment, random_id};
 use mailjob::metrics::{MailObservers, Metrics};
+use mailjob::page::{Feed, MailFeed};
 use mailjob::settings::Settings;
 use mailjob::topology::{ledger, topology, topology_with_ledger};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::cli::RunArgs;
 use crate::log::{self, JobLog, KafkaLog, LedgerLog, MailLog};
 
 pub(crate) use error::ServiceError;
 pub(crate) use jobstream_service::{Accepted, accept};
+pub(crate) use ledger::Fitness;
 pub(crate) use topics::named;
 
 /// Attempts of which the intent is written, for each connection to the mail server: enough that none
@@ -39,23 +44,26 @@ const ATTEMPTS_PER_CONNECTION: usize = 4;
 ///
 /// # Errors
 /// If it can't start, or has ended otherwise than by one signal.
-pub(crate) async fn run() -> Result<(), ServiceError> {
+pub(crate) async fn run(args: &RunArgs) -> Result<(), ServiceError> {
     let settings = Settings::read(&environment::variables(), &environment::read_file)?;
+    let page = page::open(args.page, &settings).await?;
     let _log = log::start(&settings.log).map_err(ServiceError::Log)?;
     info!("Creating job-executor app");
     settings.warnings.iter().for_each(|warning| warn!("{warning}"));
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
     let (metrics, told) = metrics::metrics(&settings).unzip();
-    let service = Service::new(settings, metrics)?;
+    let feed = page.as_ref().map(|page| &page.feed);
+    let service = Service::new(settings, metrics, feed)?;
     let begin = || {
         info!("Starting graceful shutdown...");
         stop.send_replace(true);
     };
     tokio::select! {
         biased;
-        ended = signals.stop_at_next(service.run(stopped), begin) => ended?,
+        ended = signals.stop_at_next(service.run(stopped.clone()), begin) => ended?,
         broken = metrics::tell(told) => return Err(broken),
+        broken = page::show(page, stopped) => return Err(broken),
     }
     info!("Graceful shutdown completed");
     Ok(())
@@ -73,7 +81,11 @@ struct Service {
 }
 
 impl Service {
-    fn new(settings: Settings, metrics: Option<Metrics>) -> Result<Self, ServiceError> {
+    fn new(
+        settings: Settings,
+        metrics: Option<Metrics>,
+        feed: Option<&Arc<Feed>>,
+    ) -> Result<Self, ServiceError> {
         let kafka_log = Arc::new(KafkaLog::default());
         let Accepted { config, unknown } = accept(&settings.kafka)?;
         for name in unknown {
@@ -82,20 +94,32 @@ impl Service {
         let mail_log = Arc::new(MailLog::default());
         let mut mail_observers = MailObservers(vec![mail_log.clone()]);
         let mut kafka_observers = KafkaObservers(vec![kafka_log.clone()]);
-        if let Some(Metrics { kafka, mail, .. }) = &metrics {
+        let ledger_log = Arc::new(LedgerLog::default());
+        let mut ledger_observers = LedgerObservers(vec![ledger_log.clone()]);
+        if let Some(Metrics { kafka, mail, ledger, .. }) = &metrics {
             mail_observers.0.push(mail.clone());
             kafka_observers.0.push(kafka.clone());
+            ledger_observers.0.push(ledger.clone());
+        }
+        if let Some(feed) = feed {
+            mail_observers.0.push(Arc::new(MailFeed::new(feed.clone(), 0)));
+            kafka_observers.0.push(feed.clone());
+            ledger_observers.0.push(feed.clone());
         }
         let mail_sink = Arc::new(mail_sink(&settings.mail, Arc::new(mail_observers))?);
         let job = &settings.job;
-        let ledger_log = Arc::new(LedgerLog::default());
-        let mut topology = stages(&settings, mail_sink.clone(), ledger_log.clone())
+        let mut topology = stages(&settings, mail_sink.clone(), ledger_observers)
             .with_limits(job.limits)
             .with_seed(random_id())
             .with_observer(Arc::new(JobLog::new(kafka_log.clone(), ledger_log)));
         let mut kafka = config.observer(Arc::new(kafka_observers));
-        if let Some(Metrics { run, .. }) = &metrics {
-            topology = topology.with_observer(run.clone());
+        if let Some(Metrics { run, ledger, .. }) = &metrics {
+            topology = topology.with_observer(run.clone()).with_observer(ledger.clone());
+        }
+        if let Some(feed) = feed {
+            topology = topology.with_observer(feed.clone());
+        }
+        if metrics.is_some() || feed.is_some() {
             kafka = tell_statistics(kafka, &settings.kafka);
         }
         Ok(Self { settings, kafka, kafka_log, mail_sink, mail_log, metrics, topology })
@@ -125,9 +149,9 @@ impl Service {
     /// Completes when the output topics are there and the workers can be.
     async fn start(&self) -> Result<Vec<Worker>, ServiceError> {
         topics::outputs(&self.kafka, &self.settings, &self.kafka_log).await?;
-        topics::input(&self.kafka, &self.settings).await?;
+        topics::input(&self.kafka, &self.settings, &self.kafka_log).await?;
         if self.settings.job.ledger.is_some() {
-            topics::ledger(&self.kafka, &self.settings, &self.kafka_log).await?;
+            ledger::ready(&self.kafka, &self.settings, &self.kafka_log).await?;
         }
         let count = self.settings.job.workers;
         info!("Starting email job consumers with {count} workers...");
@@ -158,14 +182,14 @@ impl Service {
 }
 
 /// The stages, with a ledger or without.
-fn stages(settings: &Settings, sink: Arc<MailSink>, log: Arc<LedgerLog>) -> Topology {
+fn stages(settings: &Settings, sink: Arc<MailSink>, observers: LedgerObservers) -> Topology {
     let (topics, retry) = (&settings.topics.topics, settings.job.retry);
     let Some(limits) = settings.job.ledger else { return topology(topics, sink, retry) };
     let connections = settings.mail.connections_max.get();
     let attempts_max = connections.saturating_mul(ATTEMPTS_PER_CONNECTION);
     let limits = LedgerLimits { attempts_max, executions_max: connections, ..limits };
     let ledger = ledger(sink, Arc::new(environment::now), retry.ambiguous, limits);
-    topology_with_ledger(topics, Arc::new(ledger.with_observer(log)), retry)
+    topology_with_ledger(topics, Arc::new(ledger.with_observer(Arc::new(observers))), retry)
 }
 
 /// Completes when the service is to stop.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  environment ─┐
-//!  .env ────────┼─▶ variables ─▶ kafka · topics · job · mail · log · metrics
+//!  .env ────────┼─▶ variables ─▶ kafka · topics · job · mail · log · metrics · page
 //!  TOPICS_FILE ─┘
 //! ```
 //!
@@ -12,6 +12,7 @@ mod job;
 mod log;
 mod mail;
 mod metrics;
+mod page;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -23,10 +24,12 @@ use jobstream_service::Variables;
 pub use job::{Delivery, JobSettings};
 pub use jobstream_service::{KafkaSettings, ReadFile, SettingsError};
 pub use log::{LogFormat, LogSettings};
+pub use page::PageSettings;
 pub use topics::TopicSettings;
 
 /// The prefixes of our names; one that begins so and is unknown is warned of.
-const PREFIXES: [&str; 7] = ["EMAIL_", "JOB_", "KAFKA_", "MAIL_", "METRICS_", "SMTP_", "TOPIC_"];
+const PREFIXES: [&str; 8] =
+    ["EMAIL_", "JOB_", "KAFKA_", "MAIL_", "METRICS_", "PAGE_", "SMTP_", "TOPIC_"];
 
 /// What sets the group.
 const GROUP: &str = "TOPIC_JOB_RUN_CONSUMER_GROUP_ID instead";
@@ -46,6 +49,8 @@ pub struct Settings {
     pub mail: MailConfig,
     /// Where metrics and health are told, if they are.
     pub metrics_address: Option<SocketAddr>,
+    /// Who may come to the live page, and what it may show.
+    pub page: PageSettings,
     /// What is odd and ends nothing, for people.
     pub warnings: Vec<String>,
 }
@@ -85,6 +90,7 @@ impl Settings {
             job: JobSettings::read(variables)?,
             mail: mail::read(variables, &mut warnings)?,
             metrics_address: metrics::address(variables)?,
+            page: PageSettings::read(variables)?,
             warnings,
         };
         let unknown = variables.unknown(&PREFIXES);

@@ -91,7 +91,7 @@ async fn two_processes_of_one_run_send_nothing_twice() {
     let values: Vec<_> =
         (0..LETTERS).map(|number| format!("no job {number}").into_bytes()).collect();
     let stage = stage_with(&values).await;
-    let redrive = ["dead-letters", "redrive", "--run", "both", "--batch", "2"];
+    let redrive = ["dead-letters", "redrive", "--run", "both", "--batch", "1"];
     let mut first = stage.start_command("first", &redrive);
     first.said(" sent", 5).await;
     let (said, _) = ended(&stage, &["dead-letters", "redrive", "--run", "both"]).await;

@@ -4,145 +4,157 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that waits for the service")]
 
-use std::collections::BTreeMap;
-
-use jobstream_testkit::smtp::SmtpServer;
+use jobstream_testkit::smtp::{Act, Misfortune, Moment};
 use tokio::time::{sleep, timeout};
 
+use crate::account::Account;
+use crate::arrivals::Arrivals;
 use crate::kill::killed;
-use crate::load::{SAMPLE, jobs, none_lost, none_twice, one_mail_each};
-use crate::stage::{LIMIT, LOOK_AGAIN_AFTER, Stage, inbox, mails};
-use crate::topics::{Found, results_by_id};
+use crate::load::{SAMPLE, one_mail_each, under_load};
+use crate::postfix::Postfix;
+use crate::service::Service;
+use crate::stage::{LIMIT, LOOK_AGAIN_AFTER, Stage, inbox, mails, output_text};
 
 /// The default of `MAIL_CONNECTIONS`.
-const CONNECTIONS: usize = 8;
+pub(crate) const CONNECTIONS: usize = 8;
 
 /// A number of the environment, or its default.
 fn times(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
-fn with_ledger(policy: &'static str) -> [(&'static str, &'static str); 3] {
+type Settings = [(&'static str, &'static str); 3];
+
+const fn with_ledger(policy: &'static str) -> Settings {
     [("JOB_DELIVERY", "exactly-once"), ("JOB_LEDGER", "kafka"), ("JOB_AMBIGUOUS", policy)]
 }
 
-/// The resends that the results tell.
-fn counted(results: &[Found]) -> usize {
-    let resends = results.iter().filter_map(|result| result.header("job-resends"));
-    resends.map(|resends| resends.parse::<usize>().unwrap()).sum()
-}
-
-/// Every job has one result, which is a success; extra mails are bounded, and counted.
-#[expect(clippy::print_stdout, reason = "figures are for whoever runs the test")]
-fn bounded(server: &SmtpServer, results: &[Found], jobs: usize, faults: usize) {
-    none_lost(results, jobs);
-    none_twice(results);
-    let counts = server.inbox().counts();
-    let total: u64 = counts.values().sum();
-    let extra = usize::try_from(total).unwrap() - counts.len();
-    let counted = counted(results);
-    println!("resend, {faults} faults: {extra} extra mails of {jobs}, {counted} resends counted");
-    assert_eq!(counts.len(), jobs, "jobs with a mail");
-    assert!(extra <= counted, "{extra} extra mails, {counted} resends counted");
-    assert!(extra <= faults * CONNECTIONS, "{extra} extra mails in {faults} faults");
-}
-
-/// Every job has one result: a success with one mail, or parked with at most one.
-#[expect(clippy::print_stdout, reason = "figures are for whoever runs the test")]
-fn at_most_one_mail_each(server: &SmtpServer, results: &[Found], jobs: usize, faults: usize) {
-    assert_eq!(results_by_id(results).len(), jobs, "jobs with a result");
-    none_twice(results);
-    let counts = server.inbox().counts();
-    assert!(counts.values().all(|count| *count == 1), "a job with several mails");
-    let mut outcomes = BTreeMap::<_, usize>::new();
-    for result in results {
-        let outcome = (result.outcome().status, result.header("job-outcome").unwrap());
-        *outcomes.entry(outcome).or_default() += 1;
-    }
-    println!("park, {faults} faults: {} mails of {jobs} jobs, {outcomes:?}", counts.len());
-    let of = |status, outcome: &str| outcomes.get(&(status, outcome.to_owned())).copied();
-    // What was killed between outcome and result has its result as a duplicate.
-    let accepted = of(4, "accepted").unwrap_or(0) + of(4, "duplicate").unwrap_or(0);
-    let parked = of(5, "ambiguous").unwrap_or(0);
-    assert_eq!(accepted + parked, jobs, "{outcomes:?}");
-    assert!((accepted..=accepted + parked).contains(&counts.len()), "{outcomes:?}");
-    assert!(parked <= faults * 8 * CONNECTIONS, "{outcomes:?}");
+/// What has become of the jobs of a service with a ledger that is killed so often, on Postfix.
+async fn killed_on_postfix(kills: usize, policy: &'static str) -> Account {
+    let postfix = Postfix::start("example.com").await;
+    let settings = [&with_ledger(policy)[..], &[("INSTANCE_ID", "one")]].concat();
+    let (stage, jobs) = killed(&postfix, kills, &settings).await;
+    Account::of(&stage, &postfix, jobs).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
-async fn with_resend_no_job_is_lost_in_kills_and_extra_mails_are_bounded_and_counted() {
-    let kills = times("LEDGER_KILLS", 6);
-    let settings = [&with_ledger("resend")[..], &[("INSTANCE_ID", "one")]].concat();
-    let (stage, server, count) = killed(kills, &settings).await;
-    bounded(&server, &stage.records("results").await, count, kills);
+async fn with_resend_no_job_is_lost_in_kills_and_every_extra_mail_is_counted() {
+    let kills = times("LEDGER_KILLS", 4);
+    killed_on_postfix(kills, "resend").await.every_extra_mail_is_counted(kills);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn with_park_no_job_is_lost_in_kills_and_none_has_two_mails() {
-    let kills = times("LEDGER_KILLS", 6);
-    let settings = [&with_ledger("park")[..], &[("INSTANCE_ID", "one")]].concat();
-    let (stage, server, count) = killed(kills, &settings).await;
-    at_most_one_mail_each(&server, &stage.records("results").await, count, kills);
+    let kills = times("LEDGER_KILLS", 4);
+    killed_on_postfix(kills, "park").await.no_job_has_two_mails(kills);
 }
 
-/// Pauses a member past its session so many times under load, and wakes it.
-async fn paused(pauses: usize, policy: &'static str) -> (SmtpServer, Vec<Found>, usize) {
-    let count = 1_500 * pauses;
-    let server = inbox().await;
-    let mut stage = Stage::new(server.address()).await;
+/// What has become of the jobs of two services with a ledger, one of which is paused past its
+/// session so many times under load and wakes, on Postfix.
+async fn paused_on_postfix(pauses: usize, policy: &'static str) -> Account {
+    let postfix = Postfix::start("example.com").await;
+    let mut stage = Stage::new(postfix.address()).await;
     with_ledger(policy).iter().for_each(|(name, value)| stage.set(name, value));
     stage.set("MAIL_RATE", "50");
     stage.set("JOB_IN_FLIGHT", "100");
     stage.set("KAFKA_SESSION_TIMEOUT_MS", "6000");
     stage.set("KAFKA_HEARTBEAT_INTERVAL_MS", "1000");
-    stage.submit(&jobs(count)).await;
     let (mut zombie, mut other) = (stage.start("zombie"), stage.start("other"));
-    other.said("Job finished", 20).await;
-    for pause in 0..pauses {
-        let worked = zombie.lines("Job finished");
-        zombie.said("Job finished", worked + 20).await;
-        let assigned = zombie.lines("Partition assigned");
-        zombie.signal("STOP");
-        let owned = || {
-            let gone = other.lines("Partition given up") + other.lines("Partition lost");
-            other.lines("Partition assigned") - gone
-        };
-        let replaced = async {
-            while owned() < 6 {
-                sleep(LOOK_AGAIN_AFTER).await;
-            }
-        };
-        let replaced = timeout(LIMIT, replaced).await;
-        assert!(replaced.is_ok(), "pause {pause}: {} partitions\n{}", owned(), other.log());
-        let done = other.lines("Job finished");
-        other.said("Job finished", done + 20).await;
-        assert!(server.inbox().counts().len() < count, "it was paused under load");
-        zombie.signal("CONT");
-        zombie.said("Partition assigned", assigned + 1).await;
-    }
-    stage.results_of(count).await;
+    let pausing = async {
+        other.said("Job finished", 20).await;
+        for _ in 0..pauses {
+            pause(&mut zombie, &mut other).await;
+        }
+    };
+    let ((), jobs) = under_load(&stage, &postfix, pausing).await;
     zombie.terminate().await.succeeded();
     other.terminate().await.succeeded();
-    let results = stage.records("results").await;
-    (server, results, count)
+    stage.unset("MAIL_RATE");
+    let last = stage.start("last");
+    stage.results_of(jobs).await;
+    last.terminate().await.succeeded();
+    Account::of(&stage, &postfix, jobs).await
+}
+
+/// Stops a member in the middle of its work, and wakes it when the other one has done some of it.
+async fn pause(zombie: &mut Service, other: &mut Service) {
+    let worked = zombie.lines("Job finished");
+    zombie.said("Job finished", worked + 20).await;
+    let assigned = zombie.lines("Partition assigned");
+    zombie.signal("STOP");
+    let owned = |other: &Service| {
+        let gone = other.lines("Partition given up") + other.lines("Partition lost");
+        other.lines("Partition assigned") - gone
+    };
+    let replaced = async {
+        while owned(other) < 6 {
+            sleep(LOOK_AGAIN_AFTER).await;
+        }
+    };
+    let replaced = timeout(LIMIT, replaced).await;
+    assert!(replaced.is_ok(), "{} partitions\n{}", owned(other), other.log());
+    let done = other.lines("Job finished");
+    other.said("Job finished", done + 20).await;
+    zombie.signal("CONT");
+    zombie.said("Partition assigned", assigned + 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn with_resend_a_member_that_wakes_after_its_session_sends_a_mail_a_connection_at_most() {
     let pauses = times("LEDGER_PAUSES", 2);
-    let (server, results, count) = paused(pauses, "resend").await;
-    bounded(&server, &results, count, pauses);
+    paused_on_postfix(pauses, "resend").await.every_extra_mail_is_counted(pauses);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn with_park_a_member_that_wakes_after_its_session_sends_no_mail_that_its_successor_sends() {
     let pauses = times("LEDGER_PAUSES", 2);
-    let (server, results, count) = paused(pauses, "park").await;
-    at_most_one_mail_each(&server, &results, count, pauses);
+    paused_on_postfix(pauses, "park").await.no_job_has_two_mails(pauses);
+}
+
+/// Where the mails of all connections have arrived when the process is killed, and nothing else was
+/// begun, bound, extra mails and counted resends are the same number.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn killed_at_the_final_dots_extra_mails_are_the_resends_that_were_counted() {
+    // Fewer than 8, so that one job follows another: with more, intake waits for room for several.
+    const CONNECTIONS: usize = 4;
+    let kills = times("LEDGER_KILLS", 4);
+    let server = inbox().await;
+    let mut stage = Stage::new(server.address()).await;
+    with_ledger("resend").iter().for_each(|(name, value)| stage.set(name, value));
+    stage.set("INSTANCE_ID", "one");
+    let places = ["JOB_IN_FLIGHT", "MAIL_CONNECTIONS"];
+    places.iter().for_each(|name| stage.set(name, &CONNECTIONS.to_string()));
+    let killing = async {
+        for kill in 0..kills {
+            let before = server.total();
+            let service = stage.start(&format!("log-{kill}"));
+            server.arrived(before + CONNECTIONS + 20).await;
+            let silence = Misfortune::at(Moment::Dot).then(Act::AcceptThenStall);
+            let silence = server.misfortunes().push(silence);
+            let silent = async {
+                while server.misfortunes().struck(silence) < CONNECTIONS as u64 {
+                    sleep(LOOK_AGAIN_AFTER).await;
+                }
+            };
+            timeout(LIMIT, silent).await.expect("a final dot on each connection");
+            service.kill().await;
+            server.settled().await;
+            server.misfortunes().remove(silence);
+        }
+    };
+    let ((), jobs) = under_load(&stage, &server, killing).await;
+    places.iter().for_each(|name| stage.unset(name));
+    let last = stage.start("last");
+    stage.results_of(jobs).await;
+    last.terminate().await.succeeded();
+    let account = Account::of(&stage, &server, jobs).await;
+    account.every_extra_mail_is_counted(kills);
+    assert_eq!((account.extra(), account.resends()), (kills * CONNECTIONS, kills * CONNECTIONS));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +185,7 @@ async fn a_job_that_comes_again_after_a_restart_has_its_result_again_and_no_mail
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
-async fn a_topic_that_can_hold_no_ledger_ends_the_start_with_one_line() {
+async fn a_topic_that_can_hold_no_ledger_fails_the_check_and_ends_the_start_with_one_line() {
     let server = inbox().await;
     for (partitions, policy, expected) in [
         (5, "compact", "found 5 partitions, expected at least the 6 of"),
@@ -182,10 +194,41 @@ async fn a_topic_that_can_hold_no_ledger_ends_the_start_with_one_line() {
     ] {
         let mut stage = Stage::new(server.address()).await;
         with_ledger("resend").iter().for_each(|(name, value)| stage.set(name, value));
-        let ledger = stage.topic("ledger");
-        stage.set("TOPIC_JOB_RUN_LEDGER", &ledger);
         stage.create("ledger", partitions, &[("cleanup.policy", policy)]).await;
+        let check = stage.ended(&["check"]).await;
+        assert_eq!(check.status.code(), Some(1));
+        let failed = format!("failed  topic '{}': ", stage.topic("ledger"));
+        let said = output_text(&check);
+        let line = said.lines().find(|line| line.starts_with(&failed)).expect(&said);
+        assert!(line.contains(expected), "{line}");
         let ended = stage.start("log").end().await;
         ended.failed_with("mailjob: the ledger can't be kept: ", expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_check_says_whether_the_topic_of_the_ledger_is_there_or_will_be() {
+    let server = inbox().await;
+    let mut stage = Stage::new(server.address()).await;
+    let name = stage.topic("ledger");
+    let without = output_text(&stage.ended(&["check"]).await);
+    assert!(!without.contains(&name), "{without}");
+    with_ledger("resend").iter().for_each(|(name, value)| stage.set(name, value));
+    for (create, code, word, found) in
+        [("true", 0, "ok    ", "missing, created by 'run'"), ("false", 1, "failed", "missing")]
+    {
+        stage.set("TOPIC_CREATE", create);
+        let check = stage.ended(&["check"]).await;
+        let line = format!("{word}  topic '{name}': {found}\n");
+        assert!(output_text(&check).contains(&line), "no {line:?} in\n{}", output_text(&check));
+        assert_eq!(check.status.code(), Some(code));
+    }
+    stage.set("TOPIC_CREATE", "true");
+    let mut service = stage.start("log");
+    service.said("Worker 1 started", 1).await;
+    let check = stage.ended(&["check"]).await;
+    let line = format!("ok      topic '{name}': 6 partitions\n");
+    assert!(output_text(&check).contains(&line), "{}", output_text(&check));
+    service.terminate().await.succeeded();
 }

@@ -1,10 +1,19 @@
 //! Many jobs, and what has become of them.
 
 use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use jobstream_testkit::smtp::SmtpServer;
+use futures::future::join;
+use tokio::time::sleep;
 
-use crate::topics::{Found, results_by_id};
+use crate::arrivals::Arrivals;
+use crate::stage::{LOOK_AGAIN_AFTER, Stage};
+use crate::topics::{Found, produce, results_by_id};
+
+/// Jobs that are left at least while a load lasts, and what is added when there are fewer.
+const LEFT: usize = 1_000;
+const ADDED: usize = 500;
 
 /// The job that the service's documentation shows.
 pub(crate) const SAMPLE: &str = r#"{"Id":"649f07e619fca8aa63d842f6","Name":"job1","ScheduleTime":"2024-01-01T00:00:00Z",
@@ -20,7 +29,12 @@ pub(crate) fn sample_result() -> String {
 
 /// The sample with another `Id`.
 pub(crate) fn job(number: usize) -> String {
-    SAMPLE.replace(SAMPLE_ID, &format!("{number:024x}"))
+    SAMPLE.replace(SAMPLE_ID, &job_id(number))
+}
+
+/// The `Id` of the job with this number.
+pub(crate) fn job_id(number: usize) -> String {
+    format!("{number:024x}")
 }
 
 /// The jobs with numbers below this one, one after another.
@@ -31,6 +45,42 @@ pub(crate) fn jobs(count: usize) -> String {
         let _ = writeln!(all, "{}", job(number));
     }
     all
+}
+
+/// Adds jobs for as long as something is done, so that it is done under load, however fast or slow
+/// the machine is. Gives what came of it, and the number of jobs.
+pub(crate) async fn under_load<T: Send>(
+    stage: &Stage,
+    server: &impl Arrivals,
+    something: impl Future<Output = T> + Send,
+) -> (T, usize) {
+    let is_over = AtomicBool::new(false);
+    let something = async {
+        let done = something.await;
+        is_over.store(true, Ordering::Relaxed);
+        done
+    };
+    let loading = async {
+        let mut count = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            if count < server.total() + LEFT {
+                add(stage, count..count + ADDED).await;
+                count += ADDED;
+            } else {
+                sleep(LOOK_AGAIN_AFTER).await;
+            }
+        }
+        count
+    };
+    join(something, loading).await
+}
+
+/// Produces the jobs with these numbers, each with its `Id` as key.
+pub(crate) async fn add(stage: &Stage, numbers: Range<usize>) {
+    let jobs: Vec<_> = numbers.map(|number| (job_id(number), job(number))).collect();
+    let records: Vec<_> =
+        jobs.iter().map(|(id, job)| (Some(id.as_bytes()), Some(job.as_bytes()))).collect();
+    produce(&stage.broker.bootstrap, &stage.topic("jobs"), &records).await;
 }
 
 /// Every job has a result with `Status` 4, and nothing else has.
@@ -48,8 +98,8 @@ pub(crate) fn none_twice(results: &[Found]) {
 }
 
 /// Every job has one mail.
-pub(crate) fn one_mail_each(server: &SmtpServer, jobs: usize) {
-    let counts = server.inbox().counts();
+pub(crate) fn one_mail_each(server: &impl Arrivals, jobs: usize) {
+    let counts = server.by_message_id();
     let twice: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).collect();
     assert!(twice.is_empty(), "{} jobs have several mails: {twice:?}", twice.len());
     assert_eq!(counts.len(), jobs, "jobs with a mail");

@@ -7,6 +7,9 @@
 //!                                    └─▶ topics ─▶ what a read_committed reader finds
 //! ```
 
+mod account;
+mod arrivals;
+mod backlog;
 mod broker_faults;
 mod dead_letters;
 #[path = "../../../../tests/kafka_broker/mod.rs"]

@@ -1,34 +1,42 @@
 //! Several members of one group.
 
-use crate::load::{jobs, none_lost, none_twice, one_mail_each};
-use crate::stage::{DELIVERIES, LIMIT, LOOK_AGAIN_AFTER, Stage, inbox, mails};
+use std::net::SocketAddr;
+
 use tokio::time::{sleep, timeout};
+
+use crate::load::{none_lost, none_twice, one_mail_each, under_load};
+use crate::stage::{DELIVERIES, LIMIT, LOOK_AGAIN_AFTER, Stage, inbox};
+
+/// A stage for several members with work for a while.
+async fn stage(server: SocketAddr, delivery: &str) -> Stage {
+    let mut stage = Stage::new(server).await;
+    stage.set("JOB_DELIVERY", delivery);
+    stage.set("MAIL_RATE", "100");
+    stage.set("JOB_IN_FLIGHT", "100");
+    stage
+}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn two_members_share_the_work_and_a_third_joins_and_leaves_without_a_loss_or_a_repeat() {
-    const JOBS: usize = 4_000;
     for delivery in DELIVERIES {
         let server = inbox().await;
-        let mut stage = Stage::new(server.address()).await;
-        stage.set("JOB_DELIVERY", delivery);
-        stage.set("MAIL_RATE", "100");
-        stage.set("JOB_IN_FLIGHT", "100");
-        stage.submit(&jobs(JOBS)).await;
+        let stage = stage(server.address(), delivery).await;
         let (mut first, mut second) = (stage.start("first"), stage.start("second"));
-        first.said("Job finished", 20).await;
-        second.said("Job finished", 20).await;
-        let mut third = stage.start("third");
-        third.said("Job finished", 20).await;
-        third.terminate().await.succeeded();
-        assert!(mails(&server, 0).await < JOBS, "it has left under load");
-
-        stage.results_of(JOBS).await;
+        let joining_and_leaving = async {
+            first.said("Job finished", 20).await;
+            second.said("Job finished", 20).await;
+            let mut third = stage.start("third");
+            third.said("Job finished", 20).await;
+            third.terminate().await.succeeded();
+        };
+        let ((), jobs) = under_load(&stage, &server, joining_and_leaving).await;
+        stage.results_of(jobs).await;
         first.terminate().await.succeeded();
         second.terminate().await.succeeded();
-        one_mail_each(&server, JOBS);
+        one_mail_each(&server, jobs);
         let results = stage.records("results").await;
-        none_lost(&results, JOBS);
+        none_lost(&results, jobs);
         none_twice(&results);
     }
 }
@@ -36,31 +44,28 @@ async fn two_members_share_the_work_and_a_third_joins_and_leaves_without_a_loss_
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn a_member_that_is_paused_past_its_session_is_replaced_and_works_again_when_it_wakes() {
-    const JOBS: usize = 4_000;
     for delivery in DELIVERIES {
         let server = inbox().await;
-        let mut stage = Stage::new(server.address()).await;
-        stage.set("JOB_DELIVERY", delivery);
-        stage.set("MAIL_RATE", "100");
-        stage.set("JOB_IN_FLIGHT", "100");
-        stage.submit(&jobs(JOBS)).await;
+        let stage = stage(server.address(), delivery).await;
         let (mut paused, mut other) = (stage.start("paused"), stage.start("other"));
-        paused.said("Job finished", 20).await;
-        other.said("Job finished", 20).await;
-        paused.signal("STOP");
-        let replaced = async {
-            while other.lines("Partition assigned") - other.lines("Partition given up") < 6 {
-                sleep(LOOK_AGAIN_AFTER).await;
-            }
+        let pausing_and_waking = async {
+            paused.said("Job finished", 20).await;
+            other.said("Job finished", 20).await;
+            paused.signal("STOP");
+            let replaced = async {
+                while other.lines("Partition assigned") - other.lines("Partition given up") < 6 {
+                    sleep(LOOK_AGAIN_AFTER).await;
+                }
+            };
+            let replaced = timeout(LIMIT, replaced).await;
+            assert!(replaced.is_ok(), "all partitions with the other member:\n{}", other.log());
+            let done = paused.lines("Job finished");
+            paused.signal("CONT");
+            // What it had in flight may still end; the rest is work that it was given anew.
+            paused.said("Job finished", done + 200).await;
         };
-        let replaced = timeout(LIMIT, replaced).await;
-        assert!(replaced.is_ok(), "all partitions with the other member:\n{}", other.log());
-        let done = paused.lines("Job finished");
-        paused.signal("CONT");
-        // What it had in flight may still end; the rest is work that it was given anew.
-        paused.said("Job finished", done + 200).await;
-
-        none_lost(&stage.results_of(JOBS).await, JOBS);
+        let ((), jobs) = under_load(&stage, &server, pausing_and_waking).await;
+        none_lost(&stage.results_of(jobs).await, jobs);
         other.terminate().await.succeeded();
         paused.terminate().await.succeeded();
         if delivery == "exactly-once" {

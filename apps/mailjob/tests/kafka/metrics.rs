@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 
 use tokio::time::{sleep, timeout};
 
-use crate::load::jobs;
+use crate::arrivals::Arrivals as _;
+use crate::kafka_broker::Broker;
+use crate::load::under_load;
 use crate::scrape::{Scrape, probe};
 use crate::service::Service;
-use crate::stage::{DELIVERIES, LIMIT, LOOK_AGAIN_AFTER, Stage, inbox, mails};
+use crate::stage::{DELIVERIES, LIMIT, LOOK_AGAIN_AFTER, Stage, inbox};
 
 /// Where the service says that it tells metrics.
 async fn address(service: &mut Service) -> SocketAddr {
@@ -44,39 +46,47 @@ async fn is_ready(address: SocketAddr, expected: bool) {
     assert!(ready.is_ok(), "{:?}", probe(address, "/readyz").await);
 }
 
+/// The records that a scrape shows as waiting, once there are some.
+async fn lag(address: SocketAddr) -> f64 {
+    let shown = async {
+        loop {
+            match Scrape::of(address).await.sum("jobstream_partition_lag_records", &[]) {
+                Some(lag) if lag > 0.0 => break lag,
+                _ => sleep(LOOK_AGAIN_AFTER).await,
+            }
+        }
+    };
+    timeout(LIMIT, shown).await.expect("a lag under load")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn a_scrape_shows_fates_and_the_lag_that_shrinks_to_nothing() {
-    const JOBS: usize = 100;
     for delivery in DELIVERIES {
         let server = inbox().await;
         let mut stage = Stage::new(server.address()).await;
         stage.set("JOB_DELIVERY", delivery);
         stage.set("METRICS_ADDRESS", "127.0.0.1:0");
-        stage.set("MAIL_RATE", "20");
+        stage.set("MAIL_RATE", "200");
         stage.set("JOB_IN_FLIGHT", "10");
         stage.set("KAFKA_STATISTICS_INTERVAL_MS", "200");
-        stage.submit(&jobs(JOBS)).await;
         let mut service = stage.start("log");
         let address = address(&mut service).await;
-        is_ready(address, true).await;
-        mails(&server, 20).await;
-        let lag = async {
-            loop {
-                let lag = Scrape::of(address).await.sum("jobstream_partition_lag_records", &[]);
-                match lag {
-                    Some(lag) if lag > 0.0 => break lag,
-                    _ => sleep(LOOK_AGAIN_AFTER).await,
-                }
-            }
+        let scraping = async {
+            is_ready(address, true).await;
+            server.arrived(20).await;
+            lag(address).await
         };
-        let lag = timeout(LIMIT, lag).await.expect("a lag under load");
-        assert!(lag <= JOBS as f64, "{lag}");
+        let (lag, jobs) = under_load(&stage, &server, scraping).await;
+        assert!(lag <= jobs as f64, "{lag}");
         let succeeded = [("fate", "succeeded")];
-        shows(address, "jobstream_records_total", &succeeded, JOBS as f64).await;
+        shows(address, "jobstream_records_total", &succeeded, jobs as f64).await;
         shows(address, "jobstream_partition_lag_records", &[], 0.0).await;
         assert!(probe(address, "/healthz").await.0);
         let scrape = Scrape::of(address).await;
+        let committed = [("outcome", "committed")];
+        let transactions = scrape.sum("jobstream_kafka_transactions_total", &committed);
+        assert_eq!(transactions > Some(0.0), delivery == "exactly-once", "{transactions:?}");
         let content = scrape.names().find(|name| name.contains("example"));
         assert_eq!(content, None, "what is in a job is in a label");
         service.terminate().await.succeeded();
@@ -97,4 +107,25 @@ async fn a_service_without_its_mail_server_is_well_and_not_ready() {
     assert_eq!(reasons["partitions"], "6 assigned");
     assert!(probe(address, "/healthz").await.0);
     service.terminate().await.succeeded();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_spare_member_is_ready_and_takes_over_when_the_other_ends() {
+    let server = inbox().await;
+    let mut stage = Stage::with(Broker::shared(), server.address(), 1).await;
+    stage.set("METRICS_ADDRESS", "127.0.0.1:0");
+    stage.set("KAFKA_STATISTICS_INTERVAL_MS", "200");
+    let mut owner = stage.start("owner");
+    owner.said("Partition assigned", 1).await;
+    let mut spare = stage.start("spare");
+    let address = address(&mut spare).await;
+    is_ready(address, true).await;
+    let (_, reasons) = probe(address, "/readyz").await;
+    assert!(reasons["partitions"].starts_with("spare: "), "{reasons:?}");
+    assert!(reasons["broker"].starts_with("a broker answered"), "{reasons:?}");
+    owner.terminate().await.succeeded();
+    spare.said("Partition assigned", 1).await;
+    assert_eq!(probe(address, "/readyz").await.1["partitions"], "1 assigned");
+    spare.terminate().await.succeeded();
 }

@@ -5,7 +5,7 @@
 use jobstream_testkit::smtp::{Misfortune, Moment, SmtpServer};
 use serde_json::Value;
 
-use crate::load::job;
+use crate::load::{job, job_id as id};
 use crate::service::Service;
 use crate::stage::{Stage, error_text, inbox, output_text};
 use crate::topics::Found;
@@ -27,10 +27,6 @@ async fn parked(jobs: usize) -> (Stage, SmtpServer, Service) {
 
 fn outcomes(results: &[Found]) -> Vec<String> {
     results.iter().map(|result| result.header("job-outcome").unwrap()).collect()
-}
-
-fn id(number: usize) -> String {
-    format!("{number:024x}")
 }
 
 async fn said(stage: &Stage, arguments: &[&str]) -> String {

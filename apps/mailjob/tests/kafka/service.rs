@@ -53,6 +53,14 @@ impl Service {
         assert!(said.is_ok(), "no {text:?} in\n{}", self.log());
     }
 
+    /// The most memory that it has had, in KiB (`VmHWM`).
+    pub(crate) fn peak_kib(&self) -> usize {
+        let pid = self.child.id().expect("a running service");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+
     /// Sends a signal such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().expect("a running service").to_string();

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use jobstream::kafka::{KafkaConfig, NewTopic, Topics};
 use jobstream_testkit::smtp::SmtpServer;
 use rdkafka::ClientConfig;
+use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use crate::kafka_broker::Broker;
@@ -22,6 +23,8 @@ use crate::topics::{Found, Reader};
 pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 /// The wait before a condition is looked at again.
 pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+const MAILJOB: &str = env!("CARGO_BIN_EXE_mailjob");
 
 /// Both ways of delivery.
 pub(crate) const DELIVERIES: [&str; 2] = ["at-least-once", "exactly-once"];
@@ -129,11 +132,16 @@ impl Stage {
         self.folder.path().join(name)
     }
 
-    fn mailjob(&self, arguments: &[&str]) -> tokio::process::Command {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_mailjob"));
-        command.args(arguments).env_clear().envs(&self.environment);
-        command.current_dir(self.folder.path()).kill_on_drop(true).stdin(Stdio::null());
+    fn mailjob(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(MAILJOB);
+        command.args(arguments);
+        self.surround(&mut command);
         command
+    }
+
+    fn surround(&self, command: &mut Command) {
+        command.env_clear().envs(&self.environment);
+        command.current_dir(self.folder.path()).kill_on_drop(true).stdin(Stdio::null());
     }
 
     /// Runs a command to its end.
@@ -152,6 +160,16 @@ impl Stage {
     /// hold it up.
     pub(crate) fn start(&self, name: &str) -> Service {
         Service::spawn(self.mailjob(&["run"]), self.path(name))
+    }
+
+    /// A running service to which a file in its folder is `/etc/hosts`. Needs the right to mount, as
+    /// root has it.
+    pub(crate) fn start_with_hosts(&self, name: &str, hosts: &str) -> Service {
+        const MOUNTED: &str = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+        let mut command = Command::new("/usr/bin/unshare");
+        command.args(["--mount", "/bin/sh", "-c", MOUNTED, hosts, MAILJOB, "run"]);
+        self.surround(&mut command);
+        Service::spawn(command, self.path(name))
     }
 
     /// Another command that runs beside the test; what it says goes to a file of that name.

@@ -6,13 +6,13 @@ use crate::stage::{DELIVERIES, Stage, inbox, mails};
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn a_termination_under_load_drains_and_the_next_start_goes_on_without_a_repeat() {
-    const JOBS: usize = 3_000;
+    const JOBS: usize = 4_000;
     for delivery in DELIVERIES {
         let server = inbox().await;
         let mut stage = Stage::new(server.address()).await;
         stage.set("JOB_DELIVERY", delivery);
         stage.set("TOPIC_JOB_RUN_CONSUMER_WORKER_COUNT", "2");
-        stage.set("MAIL_RATE", "400");
+        stage.set("MAIL_RATE", "200");
         stage.set("JOB_IN_FLIGHT", "200");
         stage.submit(&jobs(JOBS)).await;
         let first = stage.start("first");
@@ -22,6 +22,7 @@ async fn a_termination_under_load_drains_and_the_next_start_goes_on_without_a_re
         assert!(sent < JOBS, "it was stopped under load");
         none_lost(&stage.records("results").await, sent);
 
+        stage.unset("MAIL_RATE");
         let second = stage.start("second");
         stage.results_of(JOBS).await;
         second.terminate().await.succeeded();

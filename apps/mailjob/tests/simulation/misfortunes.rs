@@ -5,16 +5,25 @@ use std::time::Duration;
 use jobstream_testkit::simulation::Search;
 use jobstream_testkit::smtp::{Act, Misfortune, Moment, SmtpServer};
 
-const MOMENTS: [Moment; 8] = [
+const MOMENTS: [Moment; 12] = [
     Moment::Connect,
     Moment::Ehlo,
+    Moment::StartTls,
+    Moment::Auth,
     Moment::Mail,
     Moment::Rcpt,
     Moment::Data,
     Moment::Body { octets: 20 },
     Moment::Dot,
     Moment::Rset,
+    Moment::Noop,
+    Moment::Quit,
 ];
+
+/// Some mails are answered by 421. Who has an idle connection besides asks by NOOP whether that is
+/// over.
+const RESTARTS: &str = "the server restarts";
+const REFUSALS: u64 = 6;
 
 fn acts() -> [Act; 11] {
     let reply = |code| Act::Reply { code, text: "as the schedule wants it".to_owned() };
@@ -47,5 +56,9 @@ pub(crate) fn with_misfortunes(mut search: Search<SmtpServer>) -> Search<SmtpSer
             });
         }
     }
-    search
+    let restarts = |server: &SmtpServer| {
+        let refusal = Misfortune::at(Moment::Mail).times(REFUSALS).reply(421, "restarting");
+        server.misfortunes().push(refusal);
+    };
+    search.misfortune(RESTARTS, restarts).brought_about("smtp NOOP", RESTARTS)
 }

@@ -9,12 +9,12 @@ use async_trait::async_trait;
 use jobstream::job::Job;
 use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::{
-    Accepted, Connect, MailConfig, MailSink, Stream, TimeLimits, TlsMode,
+    Accepted, Connect, Login, MailConfig, MailSink, Stream, TimeLimits, TlsMode,
 };
 use jobstream::sinks::{Ambiguous, JobSink};
 use jobstream::topology::{Retry, Topology};
 use jobstream_testkit::simulation::{Member, SmtpStream, World};
-use jobstream_testkit::smtp::{Extension, Misfortune, Moment, SmtpServer};
+use jobstream_testkit::smtp::{Extension, Misfortune, Moment, SmtpServer, Tls};
 use mailjob::topology::{Topics, ledger, topology, topology_with_ledger};
 
 /// Attempts of a job, at most.
@@ -26,6 +26,19 @@ pub(crate) const BUSY: &str = "busy@example.org";
 /// Gets 554 at the final dot, always.
 pub(crate) const UNWANTED: &str = "unwanted@example.org";
 
+/// The user, and the password.
+const LOGIN: [&str; 2] = ["mailjob", "secret"];
+
+/// Whether the mail server of a run wants a login.
+const fn wants_login(seed: u64) -> bool {
+    seed % 4 == 1
+}
+
+/// Whether it offers, and wants, STARTTLS.
+const fn wants_tls(seed: u64) -> bool {
+    matches!(seed % 8, 5 | 6)
+}
+
 /// A mail server that refuses some addresses. In every other run it has no PIPELINING.
 pub(crate) fn server(world: &World) -> SmtpServer {
     let server = SmtpServer::builder()
@@ -34,10 +47,12 @@ pub(crate) fn server(world: &World) -> SmtpServer {
         .misfortune(Misfortune::at(Moment::Rcpt).to(REFUSED).reply(550, "no such user"))
         .misfortune(Misfortune::at(Moment::Rcpt).to(BUSY).reply(451, "try again later"))
         .misfortune(Misfortune::at(Moment::Dot).to(UNWANTED).reply(554, "unwanted"));
-    let server = match world.seed() % 2 {
-        0 => server,
-        _ => server.without(Extension::Pipelining),
-    };
+    let [user, password] = LOGIN;
+    let seed = world.seed();
+    let server = if seed % 2 == 0 { server } else { server.without(Extension::Pipelining) };
+    let server =
+        if wants_login(seed) { server.login(user, password).require_login() } else { server };
+    let server = if wants_tls(seed) { server.tls(Tls::StartTls).require_tls() } else { server };
     server.in_memory().unwrap()
 }
 
@@ -78,7 +93,8 @@ pub(crate) fn executor_with_ledger(member: &Member<SmtpServer>, ambiguous: Ambig
 
 fn mail_sink(member: &Member<SmtpServer>) -> Arc<dyn JobSink<Job, Accepted>> {
     let (world, server) = (member.world().clone(), member.outside().clone());
-    let sink = MailSink::with(&config(), Arc::new(InMemory { world, server }), Arc::new(()));
+    let config = config(member.world().seed(), &server);
+    let sink = MailSink::with(&config, Arc::new(InMemory { world, server }), Arc::new(()));
     member.watched(sink.unwrap())
 }
 
@@ -92,10 +108,13 @@ fn retry(ambiguous: Ambiguous) -> Retry {
     }
 }
 
-fn config() -> MailConfig {
+fn config(seed: u64, server: &SmtpServer) -> MailConfig {
     let seconds = Duration::from_secs;
     MailConfig {
-        tls: TlsMode::None,
+        tls: if wants_tls(seed) { TlsMode::StartTls } else { TlsMode::None },
+        tls_ca_pem: server.ca_pem().map(|pem| pem.as_bytes().to_vec()),
+        login: wants_login(seed).then(|| Login::new(LOGIN[0], LOGIN[1])),
+        allow_plaintext_auth: true,
         allowed_from_domains: vec!["example.com".into()],
         connections_max: NonZeroUsize::new(3).unwrap(),
         limits: TimeLimits {
@@ -111,6 +130,6 @@ fn config() -> MailConfig {
             whole: seconds(12),
         },
         probe_backoff_max: seconds(2),
-        ..MailConfig::new("mail.example.com", "mailjob@example.com")
+        ..MailConfig::new("localhost", "mailjob@example.com")
     }
 }

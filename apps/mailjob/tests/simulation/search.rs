@@ -6,6 +6,7 @@ use jobstream_testkit::simulation::{Broken, Delivery, Member, Report, Search, Sm
 use jobstream_testkit::smtp::SmtpServer;
 use mailjob::topology::Topics;
 
+use crate::doubt::what_is_parked_was_in_doubt;
 use crate::invariants::{
     mails_are_accounted_for, mails_are_bounded, mails_are_repeatable, no_second_mail,
     results_are_true,
@@ -28,7 +29,9 @@ pub(crate) fn search_with_ledger(ambiguous: Ambiguous, count: u64) -> Search<Smt
     let search = search_of(executor, Delivery::ExactlyOnce, count).state(LEDGER);
     match ambiguous {
         Ambiguous::Resend => search.invariant("mails are bounded", mails_are_bounded),
-        Ambiguous::Park => search.invariant("no second mail", no_second_mail),
+        Ambiguous::Park => search
+            .invariant("no second mail", no_second_mail)
+            .invariant("what is parked was in doubt", what_is_parked_was_in_doubt),
     }
 }
 
@@ -50,13 +53,18 @@ fn search_of(
         .invariant("mails are accounted for", mails_are_accounted_for)
         .invariant("results are true", results_are_true)
         .invariant("mails are repeatable", mails_are_repeatable)
-        .seed(number("SIMULATION_SEED").unwrap_or(0));
+        .seed(first_seed());
     with_misfortunes(search)
 }
 
 /// Schedules in a test; `SIMULATION_SCHEDULES` sets another number.
 pub(crate) fn schedules(default: u64) -> u64 {
     number("SIMULATION_SCHEDULES").unwrap_or(default)
+}
+
+/// The seed of the first schedule; `SIMULATION_SEED` sets it.
+pub(crate) fn first_seed() -> u64 {
+    number("SIMULATION_SEED").unwrap_or(0)
 }
 
 fn number(variable: &str) -> Option<u64> {

@@ -32,7 +32,7 @@ impl Sink for Produced {
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
         let published = self.sink.publish(batch).await?;
         for (record, metadata) in batch.outputs.iter().zip(self.sink.metadata()) {
-            if *record.topic != *topics::DELIVERIES {
+            if !topics::is_memory(&record.topic) {
                 let produced = produced(record, metadata);
                 info!(service = self.service, "{produced}");
             }

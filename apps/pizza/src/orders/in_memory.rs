@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 use jobstream::record::Timestamp;
 use tokio::sync::broadcast;
 
-use super::{Added, CHANGES_KEPT, Change, Orders, OrdersError, StoredOrder, Track, stream};
+use super::{Added, CHANGES_KEPT, Change, Hold, Orders, OrdersError, StoredOrder, Track, stream};
 use crate::customer_id::CustomerId;
 use crate::order::Order;
 use crate::order_id::OrderId;
@@ -28,6 +28,7 @@ struct Row {
     /// The order and when it was received; `None` of an id that is only known from a status.
     order: Option<(Order, Timestamp)>,
     track: Track,
+    hold: Option<Hold>,
 }
 
 impl InMemoryOrders {
@@ -65,6 +66,16 @@ impl InMemoryOrders {
 }
 
 impl Row {
+    /// Holds it, if it is to be published and free; says whether it does.
+    fn hold(&mut self, hold: Hold) -> bool {
+        let is_anothers = |it: Hold| it.holder != hold.holder && it.until > hold.from;
+        let is_free = !self.track.is_published && !self.hold.is_some_and(is_anothers);
+        if is_free {
+            self.hold = Some(hold);
+        }
+        is_free
+    }
+
     fn stored(&self, id: OrderId) -> Option<StoredOrder> {
         let (order, ordered_at) = self.order.clone()?;
         Some(StoredOrder { id, order, ordered_at, track: self.track })
@@ -91,7 +102,7 @@ impl Orders for InMemoryOrders {
                 return Ok(Added::IdTaken);
             }
             let order = Some((order.clone(), timestamp));
-            rows.insert(id, Row { order, track: Track::received(timestamp) });
+            rows.insert(id, Row { order, track: Track::received(timestamp), hold: None });
         }
         self.tell(id);
         Ok(Added::Stored)
@@ -121,6 +132,12 @@ impl Orders for InMemoryOrders {
         Ok(self.stored(|order| !order.track.is_published && order.ordered_at < before))
     }
 
+    async fn hold(&self, ids: &[OrderId], hold: Hold) -> Result<Vec<OrderId>, OrdersError> {
+        let mut rows = self.rows();
+        let mut holds = |id: &&OrderId| rows.get_mut(id).is_some_and(|row| row.hold(hold));
+        Ok(ids.iter().filter(|id| holds(id)).copied().collect())
+    }
+
     async fn progress(
         &self,
         id: OrderId,
@@ -130,7 +147,8 @@ impl Orders for InMemoryOrders {
         let is_unknown = match self.rows().entry(id) {
             Entry::Occupied(_) => false,
             Entry::Vacant(entry) => {
-                entry.insert(Row { order: None, track: Track::of_event(status, timestamp) });
+                let track = Track::of_event(status, timestamp);
+                entry.insert(Row { order: None, track, hold: None });
                 true
             }
         };

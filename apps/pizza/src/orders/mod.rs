@@ -2,12 +2,13 @@
 //! may be separate processes, and queried by the web app.
 //!
 //! ```text
-//!  web app ── add · mark_published ──▶ Orders ◀── progress · mark_lost ── status service
-//!     ▲                                  │
-//!     └───── get · of_customer · changes ┘
+//!  web app ── add · hold · mark_published ──▶ Orders ◀── progress · mark_lost ── status service
+//!     ▲                                         │
+//!     └──────── get · of_customer · changes ────┘
 //! ```
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
@@ -28,6 +29,10 @@ mod stored;
 pub use in_memory::InMemoryOrders;
 pub use sqlite::SqliteOrders;
 pub use stored::{StoredOrder, Track};
+
+/// How long after it was received an order may be published, that is not known to be: what is older
+/// has failed. Services remember for longer which orders they have seen.
+pub const PUBLISHED_WITHIN: Duration = Duration::from_secs(24 * 3_600);
 
 /// How many changes a reader of [`Orders::changes`] may be behind before it misses some.
 const CHANGES_KEPT: usize = 1024;
@@ -81,6 +86,13 @@ pub trait Orders: fmt::Debug + Send + Sync {
     /// If the store can't be read.
     async fn unpublished(&self, before: Timestamp) -> Result<Vec<StoredOrder>, OrdersError>;
 
+    /// Holds those of the orders that are not published and that nobody else holds, and gives them in
+    /// the same order: of several web apps, only the holder publishes an order.
+    ///
+    /// # Errors
+    /// If the store can't be written.
+    async fn hold(&self, ids: &[OrderId], hold: Hold) -> Result<Vec<OrderId>, OrdersError>;
+
     /// Takes note of a status that an event of `timestamp` has told, by the rules of
     /// [`Progress::told`](crate::status::Progress::told), and says whether it was news: a
     /// redelivered event changes nothing. The status of an id that is not known is kept: `get` has
@@ -121,6 +133,17 @@ pub enum Added {
     Stored,
     /// The store knows this id: another one is to be drawn.
     IdTaken,
+}
+
+/// The right to publish orders, for a while; who has it can have it again before that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Who holds: different for every web app.
+    pub holder: u64,
+    /// Now, in milliseconds since 1970: what was held until then or before is free.
+    pub from: Timestamp,
+    /// When it is over, in milliseconds since 1970.
+    pub until: Timestamp,
 }
 
 /// A change of the read model.

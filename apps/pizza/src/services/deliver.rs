@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jobstream::codec::{CodecError, Raw};
+use jobstream::codec::Raw;
 use jobstream::record::ConsumerRecord;
 use jobstream::sinks::{JobError, StatefulJobSink};
 use jobstream::state::State;
@@ -18,6 +18,7 @@ use tracing::info;
 
 use super::Service;
 use super::keyed::{ByOrder, Keyed};
+use super::memory::{DONE, Memory};
 use super::notice::{Notice, ReadNotice};
 use crate::customer_id::CustomerId;
 use crate::order_id::OrderId;
@@ -61,34 +62,43 @@ impl StatefulJobSink<Keyed<Notice>, Option<Status>> for Deliver {
     async fn execute(
         &self,
         Keyed { id, event }: &Keyed<Notice>,
-        _: &ConsumerRecord,
+        record: &ConsumerRecord,
         state: &State,
     ) -> Result<Option<Status>, JobError> {
-        match event {
-            Notice::Ordered(customer) => {
-                info!(
-                    service = NAME,
-                    "Early warning to deliver order '{id}' to customer_id '{customer}'"
-                );
-                if Memory::of(*id, state)? == Some(Memory::Baked) {
-                    self.deliver(*id, customer, customer.delivery_time() * 2).await;
-                    state.remove(id.as_bytes());
-                    return Ok(Some(Status::DELIVERED));
-                }
-                Memory::Customer(customer.clone()).keep(*id, state);
-                Ok(None)
+        let memory = Memory::at(record, state);
+        let (customer, time) = match (event, Known::of(*id, &memory)?) {
+            (Notice::Ordered(_) | Notice::Baked, Some(Known::Delivered))
+            | (Notice::Ordered(_), Some(Known::Customer(_)))
+            | (Notice::Baked, Some(Known::Baked)) => {
+                super::passed_over(NAME, *id);
+                return Ok(None);
             }
-            Notice::Baked => {
-                if let Some(Memory::Customer(customer)) = Memory::of(*id, state)? {
-                    self.deliver(*id, &customer, customer.delivery_time()).await;
-                    state.remove(id.as_bytes());
-                    return Ok(Some(Status::DELIVERED));
-                }
-                Memory::Baked.keep(*id, state);
-                Ok(Some(Status::PENDING))
+            (Notice::Ordered(customer), None) => {
+                warned(*id, customer);
+                Known::Customer(customer.clone()).keep(*id, &memory);
+                return Ok(None);
             }
-        }
+            (Notice::Baked, None) => {
+                Known::Baked.keep(*id, &memory);
+                return Ok(Some(Status::PENDING));
+            }
+            (Notice::Ordered(customer), Some(Known::Baked)) => {
+                warned(*id, customer);
+                (customer.clone(), customer.delivery_time() * 2)
+            }
+            (Notice::Baked, Some(Known::Customer(customer))) => {
+                let time = customer.delivery_time();
+                (customer, time)
+            }
+        };
+        self.deliver(*id, &customer, time).await;
+        Known::Delivered.keep(*id, &memory);
+        Ok(Some(Status::DELIVERED))
     }
+}
+
+fn warned(id: OrderId, customer: &CustomerId) {
+    info!(service = NAME, "Early warning to deliver order '{id}' to customer_id '{customer}'");
 }
 
 impl Deliver {
@@ -104,37 +114,38 @@ impl Deliver {
     }
 }
 
-/// What is remembered of an order that is not delivered yet.
+/// What is remembered of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Memory {
+enum Known {
     /// It belongs to this customer, and is not baked yet.
     Customer(CustomerId),
     /// It is baked, and nobody knows yet whose it is.
     Baked,
+    /// It was delivered.
+    Delivered,
 }
 
-impl Memory {
+impl Known {
     const BAKED: &str = "baked";
 
-    fn of(id: OrderId, state: &State) -> Result<Option<Self>, JobError> {
-        let Some(value) = state.get(id.as_bytes()) else { return Ok(None) };
-        let read = Self::read(&value);
-        read.map(Some).map_err(|error| JobError::permanent(format!("the state of {id}: {error}")))
-    }
-
-    fn read(value: &[u8]) -> Result<Self, CodecError> {
-        if value == Self::BAKED.as_bytes() {
-            return Ok(Self::Baked);
+    fn of(id: OrderId, memory: &Memory<'_>) -> Result<Option<Self>, JobError> {
+        let Some(what) = memory.of(id)? else { return Ok(None) };
+        match &*what {
+            DONE => Ok(Some(Self::Delivered)),
+            Self::BAKED => Ok(Some(Self::Baked)),
+            _ => match CustomerId::try_from(what) {
+                Ok(customer) => Ok(Some(Self::Customer(customer))),
+                Err(error) => Err(JobError::permanent(format!("the memory of {id}: {error}"))),
+            },
         }
-        let customer = CustomerId::try_from(String::from_utf8_lossy(value).into_owned());
-        customer.map(Self::Customer).map_err(|error| CodecError::new(error.to_string()))
     }
 
-    fn keep(&self, id: OrderId, state: &State) {
-        let value = match self {
+    fn keep(&self, id: OrderId, memory: &Memory<'_>) {
+        let what = match self {
             Self::Customer(customer) => customer.as_str(),
             Self::Baked => Self::BAKED,
+            Self::Delivered => DONE,
         };
-        state.put(id.as_bytes(), value.as_bytes());
+        memory.keep(id, what);
     }
 }

@@ -15,6 +15,7 @@
 use bytes::Bytes;
 use jobstream::record::{ConsumerRecord, ProducerRecord};
 use jobstream::topology::{Builder, Topology};
+use tracing::info;
 
 use crate::order_id::OrderId;
 use crate::status::Status;
@@ -25,6 +26,7 @@ pub mod bake;
 pub mod deliver;
 mod event;
 mod keyed;
+mod memory;
 mod notice;
 mod service;
 pub mod status;
@@ -47,6 +49,11 @@ fn failed(record: &ConsumerRecord) -> Vec<ProducerRecord> {
 /// The record that tells the status of an order.
 pub fn told(id: OrderId, status: Status) -> ProducerRecord {
     record(topics::STATUS, id).value(StatusEvent::of(status).to_json())
+}
+
+/// Logs that an order is known, and that nothing follows from what came of it again.
+fn passed_over(service: &'static str, id: OrderId) {
+    info!(service, "Order '{id}' is known already: passed over");
 }
 
 /// A record of an order, without a value.

@@ -57,6 +57,11 @@ impl Service {
         self
     }
 
+    /// Its topology, with all that belongs to it.
+    pub const fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
     /// Runs until `shutdown` completes, and logs what it does; see [`Topology::run`].
     ///
     /// # Errors

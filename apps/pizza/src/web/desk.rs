@@ -1,31 +1,26 @@
 //! Where orders are taken: stored under an id of their own, then published, whether or not whoever
 //! ordered still waits.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future;
-use jobstream::record::Timestamp;
 use jobstream::sinks::Sink;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
-use tracing::warn;
 
+use super::clerk::Clerk;
 use super::publish::{self, Publication};
-use super::random::Random;
-use super::{SERVICE, Surroundings, WebError};
+use super::{Surroundings, WebError};
 use crate::clock::WallClock;
 use crate::order::Order;
 use crate::order_id::OrderId;
-use crate::orders::{Added, Orders, OrdersError};
+use crate::orders::{Orders, OrdersError};
 
 /// How many orders wait to be stored, and how many records to be published, at most.
-const MAX_WAITING: usize = 1024;
+pub(super) const MAX_WAITING: usize = 1024;
 
 /// How often an id is drawn for one order, at most.
-const MAX_DRAWS: usize = 100;
+pub(super) const MAX_DRAWS: usize = 100;
 
 /// Takes orders and cancellations; clones share it. When the last one is dropped, its work ends.
 #[derive(Clone, Debug)]
@@ -67,10 +62,11 @@ impl std::fmt::Debug for Now {
     }
 }
 
+/// An order that is to be stored, and who wants to know.
 #[derive(Debug)]
-struct Request {
-    order: Order,
-    placed: oneshot::Sender<Result<Placed, DeskError>>,
+pub(super) struct Request {
+    pub(super) order: Order,
+    pub(super) placed: oneshot::Sender<Result<Placed, DeskError>>,
 }
 
 impl Desk {
@@ -84,14 +80,7 @@ impl Desk {
         let (requests, requested) = mpsc::channel(MAX_WAITING);
         let (publications, due) = mpsc::channel(MAX_WAITING);
         let now = Arc::clone(&surroundings.now);
-        let clerk = Clerk {
-            requests: requested,
-            publications: publications.clone(),
-            orders: Arc::clone(&orders),
-            random: surroundings.random.clone(),
-            now: Arc::clone(&now),
-            settled_after: surroundings.settled_after,
-        };
+        let clerk = Clerk::new(requested, publications.clone(), orders.clone(), surroundings);
         let desk = Self { requests, publications, now: Now(Arc::clone(&now)) };
         let published = publish::run(due, orders, sink, now);
         let work = async {
@@ -123,73 +112,5 @@ impl Desk {
         let (publication, acknowledged) = Publication::cancellation(id, (self.now.0)()).awaited();
         self.publications.try_send(publication).map_err(|_| DeskError::Full)?;
         Ok(acknowledged)
-    }
-}
-
-/// Who works at the desk.
-struct Clerk {
-    requests: mpsc::Receiver<Request>,
-    publications: mpsc::Sender<Publication>,
-    orders: Arc<dyn Orders>,
-    random: Random,
-    now: WallClock,
-    settled_after: Duration,
-}
-
-impl Clerk {
-    /// Takes orders until nobody can place one. Those that a former process has stored and not
-    /// published are published once it is settled that no service has them.
-    async fn run(mut self) {
-        let opened_at = (self.now)();
-        let mut settled = Some(Instant::now() + self.settled_after);
-        let mut left_over = VecDeque::new();
-        loop {
-            let is_settled = sleep_until(settled.unwrap_or_else(Instant::now));
-            tokio::select! {
-                biased;
-                request = self.requests.recv() => match request {
-                    Some(Request { order, placed }) => {
-                        // Whoever asked may have gone.
-                        let _ = placed.send(self.place(order).await);
-                    }
-                    None => return,
-                },
-                () = is_settled, if settled.is_some() => match self.left_over(opened_at).await {
-                    Ok(publications) => (left_over, settled) = (publications, None),
-                    Err(error) => {
-                        warn!(service = SERVICE, %error, "unpublished orders can't be read");
-                        settled = Some(Instant::now() + self.settled_after);
-                    }
-                },
-                Ok(permit) = self.publications.reserve(), if !left_over.is_empty() => {
-                    if let Some(next) = left_over.pop_front() {
-                        permit.send(next);
-                    }
-                }
-            }
-        }
-    }
-
-    async fn place(&self, order: Order) -> Result<Placed, DeskError> {
-        let permit = self.publications.try_reserve().map_err(|_| DeskError::Full)?;
-        let timestamp = (self.now)();
-        for _ in 0..MAX_DRAWS {
-            let id = OrderId::from_bits(u32::from_be_bytes(self.random.bytes()));
-            if self.orders.add(id, &order, timestamp).await? == Added::Stored {
-                let (publication, acknowledged) =
-                    Publication::order(id, order, timestamp).awaited();
-                permit.send(publication);
-                return Ok(Placed { id, acknowledged });
-            }
-        }
-        Err(DeskError::NoFreeId)
-    }
-
-    /// What was stored before this process and is not published; what its customer has cancelled
-    /// meanwhile stays so.
-    async fn left_over(&self, opened_at: Timestamp) -> Result<VecDeque<Publication>, OrdersError> {
-        let stored = self.orders.unpublished(opened_at).await?;
-        let wanted = stored.into_iter().filter(|stored| !stored.track.progress.status.is_final());
-        Ok(wanted.map(|it| Publication::order(it.id, it.order, it.ordered_at)).collect())
     }
 }

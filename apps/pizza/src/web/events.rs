@@ -35,7 +35,7 @@ impl Frame {
 /// # Errors
 /// If too many streams are open.
 pub(super) fn stream<F, Fut>(
-    shop: Shop,
+    shop: &Shop,
     of: Option<OrderId>,
     mut frame: F,
 ) -> Result<Response, PageError>
@@ -43,7 +43,8 @@ where
     F: FnMut() -> Fut + Send + 'static,
     Fut: Future<Output = Result<Frame, PageError>> + Send + 'static,
 {
-    let permit = shop.stream_permit().ok_or(PageError::Busy)?;
+    let held = shop.streams.begin().ok_or(PageError::Busy)?;
+    let closed = held.closed();
     let concerns = move |change: &Change| match (change, of) {
         (Change::Order(id), Some(order)) => *id == order,
         _ => true,
@@ -69,9 +70,9 @@ where
         .take_while(|event| futures::future::ready(event.is_some()))
         .filter_map(futures::future::ready)
         .map(move |event| {
-            let _held_while_streaming = &permit;
+            let _held_while_streaming = &held;
             Ok::<_, Infallible>(event)
         })
-        .take_until(shop.stopped());
+        .take_until(closed);
     Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
 }

@@ -54,7 +54,7 @@ pub(super) async fn events(
     Path(id): Path<String>,
 ) -> Result<Response, PageError> {
     let order = stored(&shop, &customer, &id).await?;
-    events::stream(shop.clone(), Some(order.id), move || {
+    events::stream(&shop.clone(), Some(order.id), move || {
         let (shop, customer, id) = (shop.clone(), customer.clone(), id.clone());
         async move {
             let order = OrderView::of(&stored(&shop, &customer, &id).await?);

@@ -24,6 +24,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use futures::future;
 use jobstream::sinks::{Sink, SinkError};
+use jobstream_service::web;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -31,13 +32,13 @@ use crate::clock::WallClock;
 use crate::orders::Orders;
 
 mod assets;
+mod clerk;
 mod customise;
 mod desk;
 mod error;
 mod events;
 mod fields;
 mod follow;
-mod headers;
 mod list;
 mod login;
 mod moment;
@@ -62,8 +63,11 @@ const SERVICE: &str = "webapp";
 /// The largest body of a request, in bytes. A form of ours has some hundred.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// How long a request may take, in seconds; a stream of events is an answer that has begun.
-const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+/// What the browser of a customer is allowed: nothing runs, is shown or is sent that does not come
+/// from here.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'";
 
 /// What the web app takes from outside.
 #[derive(Clone)]
@@ -79,8 +83,9 @@ pub struct Surroundings {
     /// How long a browser waits for the broker's acknowledgement before it is told that the
     /// kitchen does not answer; the order is published all the same.
     pub answer_limit: Duration,
-    /// How old an order of a former process must be to be published again: time enough for a
-    /// service to tell that it has it.
+    /// How old an order of another process must be to be published by this one: time enough for a
+    /// service to tell that it has it. For so long a process holds an order that it publishes; one
+    /// that stands still for longer may publish it beside another.
     pub settled_after: Duration,
 }
 
@@ -148,7 +153,7 @@ fn router(shop: Shop) -> Router {
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn(headers::limit))
-        .layer(middleware::from_fn(headers::secure))
+        .layer(middleware::from_fn(web::limit))
+        .layer(middleware::from_fn(|request, next| web::secure(POLICY, request, next)))
         .with_state(shop)
 }

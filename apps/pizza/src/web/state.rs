@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use jobstream::record::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use jobstream_service::web::Streams;
+use tokio::sync::watch;
 
 use super::Surroundings;
 use super::desk::Desk;
@@ -18,8 +19,7 @@ pub(super) struct Shop {
     pub(super) orders: Arc<dyn Orders>,
     pub(super) desk: Desk,
     pub(super) surroundings: Arc<Surroundings>,
-    stopped: watch::Receiver<bool>,
-    streams: Arc<Semaphore>,
+    pub(super) streams: Streams,
 }
 
 impl Shop {
@@ -30,23 +30,12 @@ impl Shop {
         surroundings: Surroundings,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        let streams = Arc::new(Semaphore::new(MAX_STREAMS));
-        Self { orders, desk, surroundings: Arc::new(surroundings), stopped, streams }
+        let streams = Streams::new(MAX_STREAMS, stopped);
+        Self { orders, desk, surroundings: Arc::new(surroundings), streams }
     }
 
     /// The wall clock, in milliseconds since 1970.
     pub(super) fn now(&self) -> Timestamp {
         (self.surroundings.now)()
-    }
-
-    /// Completes when the shop closes.
-    pub(super) async fn stopped(mut self) {
-        // Without its sender there is nobody left who could serve.
-        let _ = self.stopped.wait_for(|is_stopped| *is_stopped).await;
-    }
-
-    /// The right to one stream of events, or none if all are taken.
-    pub(super) fn stream_permit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.streams).try_acquire_owned().ok()
     }
 }

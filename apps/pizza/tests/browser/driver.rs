@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 /// How long an element is waited for, in milliseconds.
-const FOUND_WITHIN_MS: u32 = 20_000;
+const FOUND_WITHIN_MS: u32 = 120_000;
 
 /// The name of an element's id (W3C WebDriver, 12.1).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";

@@ -21,8 +21,6 @@ const RECORD: &str = "
     new MutationObserver(() => {
         if (window.seen.at(-1) !== shown()) window.seen.push(shown());
     }).observe(document.querySelector('[data-events]'), {childList: true, subtree: true});";
-/// With the other defaults, it takes 6 s to assemble.
-const SLOW: &str = "Sausage";
 
 async fn log_in(window: &Window, shop: &WholeShop, name: &str) {
     window.go(&shop.url("/")).await;
@@ -52,7 +50,7 @@ async fn sees(window: &Window, status: Status) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs chromium"]
 async fn a_customer_logs_in_orders_and_watches_the_pizza_arrive() {
-    let (shop, driver) = (WholeShop::assembling_in_real_time().await, Driver::start().await);
+    let (mut shop, driver) = (WholeShop::open().await, Driver::start().await);
     let window = driver.window(DESK, true).await;
     log_in(&window, &shop, "Italo").await;
     choose(&window, &["Pesto", "Gruyere", "Chicken", "Mushroom", "Fresh garlic"]).await;
@@ -60,6 +58,7 @@ async fn a_customer_logs_in_orders_and_watches_the_pizza_arrive() {
     let path = order(&window).await;
     window.run(RECORD).await;
     window.picture("ordered").await;
+    shop.open_kitchen();
 
     sees(&window, Status::DELIVERED).await;
     window.picture("delivered").await;
@@ -80,13 +79,14 @@ async fn a_customer_logs_in_orders_and_watches_the_pizza_arrive() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs chromium"]
 async fn two_customers_side_by_side_see_their_own_orders_alone() {
-    let (shop, driver) = (WholeShop::open().await, Driver::start().await);
+    let (mut shop, driver) = (WholeShop::open().await, Driver::start().await);
     let (ann, bob) = (driver.window(DESK, true).await, driver.window(DESK, true).await);
     log_in(&ann, &shop, "Ann").await;
     log_in(&bob, &shop, "Bob").await;
     choose(&ann, &["Vegan meat"]).await;
     choose(&bob, &["Sausage", "Egg"]).await;
     let (anns, bobs) = tokio::join!(order(&ann), order(&bob));
+    shop.open_kitchen();
     assert_ne!(anns, bobs);
     tokio::join!(sees(&ann, Status::DELIVERED), sees(&bob, Status::DELIVERED));
 
@@ -103,11 +103,12 @@ async fn two_customers_side_by_side_see_their_own_orders_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs chromium"]
 async fn without_a_script_the_pizza_arrives_too() {
-    let (shop, driver) = (WholeShop::open().await, Driver::start().await);
+    let (mut shop, driver) = (WholeShop::open().await, Driver::start().await);
     let window = driver.window(PHONE, false).await;
     log_in(&window, &shop, "Italo").await;
     choose(&window, &["Hummus", "Onion"]).await;
     order(&window).await;
+    shop.open_kitchen();
     sees(&window, Status::DELIVERED).await;
     shop.close().await;
 }
@@ -115,26 +116,20 @@ async fn without_a_script_the_pizza_arrives_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs chromium"]
 async fn an_order_is_cancelled_and_stays_so() {
-    let (shop, driver) = (WholeShop::assembling_in_real_time().await, Driver::start().await);
+    let (mut shop, driver) = (WholeShop::open().await, Driver::start().await);
     let window = driver.window(DESK, true).await;
     log_in(&window, &shop, "Italo").await;
-    choose(&window, &[SLOW]).await;
     let path = order(&window).await;
     window.click("//button[.='Cancel this order']").await;
+    // Told by the status service, but the kitchen hears nothing of it and bakes the pizza.
+    shop.open_kitchen();
     sees(&window, Status::CANCELLED).await;
     window.picture("cancelled").await;
 
-    choose_again(&window, &shop).await;
+    shop.everything_is_done().await;
     window.go(&shop.url(&path)).await;
     sees(&window, Status::CANCELLED).await;
     shop.close().await;
-}
-
-/// Orders another pizza, and waits for it: longer than the first one would have taken.
-async fn choose_again(window: &Window, shop: &WholeShop) {
-    window.go(&shop.url("/")).await;
-    order(window).await;
-    sees(window, Status::DELIVERED).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

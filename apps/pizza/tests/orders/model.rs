@@ -2,7 +2,7 @@
 
 use jobstream::record::Timestamp;
 use pizza::customer_id::CustomerId;
-use pizza::orders::{InMemoryOrders, Orders, SqliteOrders};
+use pizza::orders::{Hold, InMemoryOrders, Orders, SqliteOrders};
 use pizza::status::Status;
 use proptest::prelude::*;
 
@@ -15,6 +15,7 @@ enum Step {
     Publish(u32, Timestamp),
     Progress(u32, i64, Timestamp),
     Lose(u32, Timestamp),
+    Hold(Vec<u32>, u64, Timestamp),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -25,7 +26,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         (id.clone(), name, time.clone()).prop_map(|(id, name, at)| Step::Add(id, name, at)),
         (id.clone(), time.clone()).prop_map(|(id, at)| Step::Publish(id, at)),
         (id.clone(), code, time.clone()).prop_map(|(id, code, at)| Step::Progress(id, code, at)),
-        (id, time).prop_map(|(id, at)| Step::Lose(id, at)),
+        (id.clone(), time.clone()).prop_map(|(id, at)| Step::Lose(id, at)),
+        (prop::collection::vec(id, 0..4), 0..2_u64, time)
+            .prop_map(|(ids, holder, at)| Step::Hold(ids, holder, at)),
     ];
     prop::collection::vec(step, 1..30)
 }
@@ -44,6 +47,10 @@ async fn take(orders: &dyn Orders, step: &Step) -> String {
             format!("{:?}", orders.progress(id(bits), status, at).await.unwrap())
         }
         Step::Lose(bits, at) => format!("{:?}", orders.mark_lost(id(bits), at).await.unwrap()),
+        Step::Hold(ref bits, holder, from) => {
+            let ids: Vec<_> = bits.iter().copied().map(id).collect();
+            format!("{:?}", orders.hold(&ids, Hold { holder, from, until: from + 10 }).await)
+        }
     };
     let mut said = vec![answer];
     for bits in 0..4 {

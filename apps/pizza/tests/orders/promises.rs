@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use pizza::customer_id::CustomerId;
-use pizza::orders::{Added, Change, InMemoryOrders, Orders, SqliteOrders};
+use pizza::orders::{Added, Change, Hold, InMemoryOrders, Orders, SqliteOrders};
 use pizza::status::Status;
 
 use crate::{START, id, order_of};
@@ -20,6 +20,7 @@ const PROMISES: &[Promise] = &[
     |orders| a_customer_sees_the_newest_of_their_own_orders_first(orders).boxed(),
     |orders| an_order_is_unpublished_until_it_is_marked_or_a_service_tells_of_it(orders).boxed(),
     |orders| a_cancelled_order_may_still_be_unpublished(orders).boxed(),
+    |orders| an_unpublished_order_is_held_by_one_until_its_time_is_over(orders).boxed(),
     |orders| an_order_never_goes_back_and_old_news_change_nothing(orders).boxed(),
     |orders| an_order_without_progress_is_overdue_until_it_moves_or_ends(orders).boxed(),
     |orders| an_unpublished_order_is_never_overdue(orders).boxed(),
@@ -107,6 +108,24 @@ async fn a_cancelled_order_may_still_be_unpublished(orders: Arc<dyn Orders>) {
     orders.add(id(1), &order_of("Ann"), START).await.unwrap();
     assert!(orders.progress(id(1), Status::CANCELLED, START + 1).await.unwrap());
     assert!(!orders.get(id(1)).await.unwrap().unwrap().track.is_published);
+}
+
+async fn an_unpublished_order_is_held_by_one_until_its_time_is_over(orders: Arc<dyn Orders>) {
+    for bits in 1..=3 {
+        orders.add(id(bits), &order_of("Ann"), START).await.unwrap();
+    }
+    orders.mark_published(id(2), START).await.unwrap();
+    let hold = async |ids: &[u32], holder, from, until| {
+        let ids: Vec<_> = ids.iter().copied().map(id).collect();
+        orders.hold(&ids, Hold { holder, from, until }).await.unwrap()
+    };
+    assert_eq!(hold(&[3, 2, 1, 9], 7, START, START + 10).await, [id(3), id(1)]);
+    assert_eq!(hold(&[1, 3], u64::MAX, START + 9, START + 20).await, []);
+    assert_eq!(hold(&[1], 7, START + 9, START + 30).await, [id(1)], "its holder goes on");
+    assert_eq!(hold(&[1, 3], u64::MAX, START + 10, START + 20).await, [id(3)]);
+    assert_eq!(hold(&[3], 7, START + 19, START + 30).await, []);
+    orders.mark_published(id(3), START + 20).await.unwrap();
+    assert_eq!(hold(&[1, 3], u64::MAX, START + 30, START + 40).await, [id(1)]);
 }
 
 async fn an_order_never_goes_back_and_old_news_change_nothing(orders: Arc<dyn Orders>) {

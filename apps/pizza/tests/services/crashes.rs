@@ -17,7 +17,7 @@ use pizza::{in_memory, menu, topics};
 use proptest::prelude::*;
 use tokio::time::{sleep, timeout};
 
-use crate::shop::{Shop, crash_at, example, id};
+use crate::shop::{Shop, crash_at, example, id, web_app};
 
 /// More than a shop needs that is often interrupted, on the paused clock.
 const LIMIT: Duration = Duration::from_secs(3_600);
@@ -54,13 +54,48 @@ async fn keep_running(shop: &Shop, service: &Service, ends: &[End]) {
     service.run(worker, pending()).await.expect("a run without end");
 }
 
-async fn deliver_all(shop: &Shop, orders: &BTreeMap<OrderId, Order>, ends: &[Vec<End>; 4]) {
+/// Runs a web app again and again, each time to one of the ends, and then on and on.
+async fn keep_open(shop: &Shop, ends: &[End]) {
+    for end in ends {
+        match *end {
+            End::Crash(polls) => {
+                let run = async { drop(web_app(shop, pending()).await) };
+                assert!(!crash_at(polls, run.boxed()).await, "nobody asked it to end");
+            }
+            End::Termination(after) => {
+                let run = web_app(shop, sleep(Duration::from_millis(after)));
+                run.await.expect("a termination is no error");
+            }
+        }
+    }
+    web_app(shop, pending()).await.expect("a run without end");
+}
+
+/// How the services end, and the web apps, of which there are two.
+#[derive(Clone, Debug, Default)]
+struct Ends {
+    services: [Vec<End>; 4],
+    web_apps: [Vec<End>; 2],
+}
+
+/// Stores the orders, of which a web app has published some before it crashed, and has them
+/// delivered.
+async fn deliver_all(shop: &Shop, orders: &BTreeMap<OrderId, Order>, ends: &Ends) {
     let services = shop.services();
-    let runs = services.iter().zip(ends).map(|(service, ends)| keep_running(shop, service, ends));
+    let runs = services.iter().zip(&ends.services);
+    let runs = runs.map(|(service, ends)| keep_running(shop, service, ends));
+    let web_apps = ends.web_apps.iter().map(|ends| keep_open(shop, ends));
     let ids: Vec<_> = orders.keys().copied().collect();
     let ordered = async {
-        for (id, order) in orders {
-            shop.order(*id, order).await;
+        for (index, (id, order)) in orders.iter().enumerate() {
+            match index % 3 {
+                0 => shop.order(*id, order).await,
+                1 => shop.store(*id, order).await,
+                _ => {
+                    shop.store(*id, order).await;
+                    shop.send(*id, order);
+                }
+            }
             sleep(Duration::from_millis(700)).await;
         }
         shop.all_are(&ids, Status::DELIVERED).await;
@@ -68,6 +103,7 @@ async fn deliver_all(shop: &Shop, orders: &BTreeMap<OrderId, Order>, ends: &[Vec
     tokio::select! {
         biased;
         _ = join_all(runs) => unreachable!("it runs on and on"),
+        _ = join_all(web_apps) => unreachable!("it runs on and on"),
         delivered = timeout(LIMIT, ordered) => delivered.expect("every order is delivered"),
     }
 }
@@ -115,7 +151,7 @@ fn ends() -> impl Strategy<Value = Vec<End>> {
 
 fn run(future: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .start_paused(true)
         .build()
         .unwrap();
@@ -129,11 +165,12 @@ proptest! {
     fn whatever_crashes_or_ends_every_order_is_delivered_once_and_baked_once(
         orders in prop::collection::btree_map(
             (0_u32..1 << 20).prop_map(OrderId::from_bits), order(), 1..8),
-        ends in [ends(), ends(), ends(), ends()],
+        services in [ends(), ends(), ends(), ends()],
+        web_apps in [ends(), ends()],
     ) {
         run(async {
             let shop = Shop::with(Broker::builder().yielding());
-            deliver_all(&shop, &orders, &ends).await;
+            deliver_all(&shop, &orders, &Ends { services, web_apps }).await;
             assert_once(&shop, &orders);
         });
     }
@@ -144,8 +181,8 @@ async fn crash_everywhere(which: usize) {
     let orders = BTreeMap::from([(id("3c91b"), example()), (id("00001"), example())]);
     for poll in (0..).step_by(3) {
         let shop = Shop::with(Broker::builder().yielding());
-        let mut ends: [Vec<End>; 4] = Default::default();
-        ends[which].push(End::Crash(poll));
+        let mut ends = Ends::default();
+        ends.services[which].push(End::Crash(poll));
         deliver_all(&shop, &orders, &ends).await;
         assert_once(&shop, &orders);
         if shop.interruptions.load(Ordering::Relaxed) == 0 {
@@ -181,7 +218,9 @@ async fn a_termination_of_everything_at_any_second_loses_nothing() {
     for second in 0..36 {
         let shop = Shop::with(Broker::builder().yielding());
         let ends = || vec![End::Termination(second * 1_000)];
-        deliver_all(&shop, &orders, &[ends(), ends(), ends(), ends()]).await;
+        let services = std::array::from_fn(|_| ends());
+        let web_apps = std::array::from_fn(|_| ends());
+        deliver_all(&shop, &orders, &Ends { services, web_apps }).await;
         assert_once(&shop, &orders);
     }
 }

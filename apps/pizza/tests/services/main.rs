@@ -5,5 +5,7 @@ mod chronology;
 mod crashes;
 mod events;
 mod race;
+mod repeats;
 mod shop;
 mod watchdog;
+mod web_apps;

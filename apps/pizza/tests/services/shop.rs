@@ -17,11 +17,13 @@ use pizza::customer_id::CustomerId;
 use pizza::in_memory;
 use pizza::order::{Order, OrderEvent};
 use pizza::order_id::OrderId;
-use pizza::orders::{Added, InMemoryOrders, Orders};
+use pizza::orders::{Added, Hold, InMemoryOrders, Orders};
 use pizza::services::{Service, assemble, bake, deliver, status};
 use pizza::speed::Speed;
 use pizza::status::Status;
 use pizza::topics;
+use pizza::web::{self, Random, SessionKey, Surroundings, WebError};
+use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
 /// When every test begins, in milliseconds since 1970: the time of the example.
@@ -73,6 +75,11 @@ impl Shop {
         (self.wall_clock)()
     }
 
+    /// What another web app would ask for now.
+    pub(crate) fn hold_of_another(&self) -> Hold {
+        Hold { holder: 0, from: self.now(), until: self.now() + 1 }
+    }
+
     /// Stores an order and publishes it, as the web app does.
     pub(crate) async fn order(&self, id: OrderId, order: &Order) {
         self.store(id, order).await;
@@ -85,9 +92,14 @@ impl Shop {
     }
 
     pub(crate) async fn publish(&self, id: OrderId, order: &Order) {
+        self.send(id, order);
+        self.orders.mark_published(id, self.now()).await.unwrap();
+    }
+
+    /// Publishes an order, and does not write that down.
+    pub(crate) fn send(&self, id: OrderId, order: &Order) {
         let event = OrderEvent::new(order.clone(), self.now());
         self.produce(topics::ORDERED, id.as_str(), Some(&serde_json::to_string(&event).unwrap()));
-        self.orders.mark_published(id, self.now()).await.unwrap();
     }
 
     pub(crate) fn produce(&self, topic: &'static str, key: &str, value: Option<&str>) {
@@ -150,6 +162,26 @@ impl Shop {
         };
         self.records(topic).iter().map(event).collect()
     }
+}
+
+/// A web app that nobody visits: it publishes what others have stored and not published.
+pub(crate) async fn web_app(
+    shop: &Shop,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), WebError> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let random = Random::of_system();
+    let surroundings = Surroundings {
+        session_key: SessionKey::generate(&random),
+        has_https: false,
+        now: shop.wall_clock.clone(),
+        random,
+        answer_limit: Duration::from_secs(10),
+        // Sooner than a service tells that it has an order: some come again.
+        settled_after: Duration::from_secs(1),
+    };
+    let (orders, sink) = (shop.orders.clone(), Arc::new(shop.broker.producer()));
+    web::serve(listener, orders, sink, surroundings, shutdown).await
 }
 
 /// The order of the example.

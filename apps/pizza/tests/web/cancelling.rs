@@ -6,8 +6,8 @@ use pizza::status::Status;
 use pizza::topics;
 use serde_json::{Value, json};
 
-use crate::ordering::PIZZA;
 use crate::shop::{START, Shop};
+use crate::visitor::PIZZA;
 use crate::visitor::Visitor;
 
 async fn order(italo: &mut Visitor) -> (String, OrderId) {
@@ -19,7 +19,7 @@ async fn order(italo: &mut Visitor) -> (String, OrderId) {
 #[tokio::test]
 async fn a_cancellation_is_published_as_a_status() {
     let shop = Shop::open().await;
-    let mut italo = Visitor::named(&shop, "Italo").await;
+    let mut italo = Visitor::named(shop.address, "Italo").await;
     let (path, id) = order(&mut italo).await;
     let answer = italo.submit(&path, &format!("{path}/cancel"), &[]).await;
     assert_eq!(answer.location(), path);
@@ -38,7 +38,7 @@ async fn a_cancellation_is_published_as_a_status() {
 #[tokio::test]
 async fn it_is_too_late_once_the_pizza_is_in_the_oven() {
     let shop = Shop::open().await;
-    let mut italo = Visitor::named(&shop, "Italo").await;
+    let mut italo = Visitor::named(shop.address, "Italo").await;
     let (path, id) = order(&mut italo).await;
     for status in [Status::IN_THE_OVEN, Status::LOST, Status::DELIVERED] {
         shop.tell(id, status).await;

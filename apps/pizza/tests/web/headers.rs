@@ -17,7 +17,7 @@ fn check(answer: &Answer, of: &str) {
 #[tokio::test]
 async fn every_answer_carries_the_headers_that_protect_it() {
     let shop = Shop::open().await;
-    let mut italo = Visitor::named(&shop, "Italo").await;
+    let mut italo = Visitor::named(shop.address, "Italo").await;
     for (path, status) in [
         ("/", 200),
         ("/login", 303),
@@ -41,8 +41,8 @@ async fn every_answer_carries_the_headers_that_protect_it() {
 #[tokio::test]
 async fn no_page_needs_what_its_policy_forbids() {
     let shop = Shop::open().await;
-    let mut italo = Visitor::named(&shop, "Italo").await;
-    let path = italo.submit("/", "/orders", &crate::ordering::PIZZA).await.location().to_owned();
+    let mut italo = Visitor::named(shop.address, "Italo").await;
+    let path = italo.submit("/", "/orders", &crate::visitor::PIZZA).await.location().to_owned();
     for path in ["/", "/orders", &path, "/missing"] {
         let page = italo.get(path).await.body;
         for forbidden in [" style=", "<style", "<script>", " onclick=", "http://", "https://"] {

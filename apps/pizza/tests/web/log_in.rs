@@ -13,16 +13,16 @@ use crate::visitor::Visitor;
 async fn who_has_not_logged_in_is_sent_to_the_log_in() {
     let shop = Shop::open().await;
     for path in ["/", "/orders", "/orders/3c91b", "/orders/3c91b/events", "/orders/events"] {
-        assert_eq!(Visitor::of(&shop).get(path).await.location(), "/login", "{path}");
+        assert_eq!(Visitor::of(shop.address).get(path).await.location(), "/login", "{path}");
     }
-    let mut visitor = Visitor::of(&shop);
+    let mut visitor = Visitor::of(shop.address);
     assert_eq!(visitor.submit("/login", "/orders", &[]).await.location(), "/login");
 }
 
 #[tokio::test]
 async fn a_session_is_kept_in_a_cookie_that_no_script_and_no_other_site_gets() {
     let shop = Shop::open_with(Arc::new(InMemoryOrders::new()), |it| it.has_https = true).await;
-    let answer = Visitor::of(&shop).get("/login").await;
+    let answer = Visitor::of(shop.address).get("/login").await;
     let cookie = answer.header("set-cookie").unwrap();
     for attribute in ["HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=2592000"] {
         assert!(cookie.split("; ").any(|it| it == attribute), "{attribute} in {cookie}");
@@ -32,7 +32,7 @@ async fn a_session_is_kept_in_a_cookie_that_no_script_and_no_other_site_gets() {
 #[tokio::test]
 async fn a_customer_is_greeted_by_name_until_the_log_out() {
     let shop = Shop::open().await;
-    let mut italo = Visitor::named(&shop, "  Italo ").await;
+    let mut italo = Visitor::named(shop.address, "  Italo ").await;
     assert!(italo.get("/").await.body.contains("Ciao Italo,"));
     assert_eq!(italo.get("/login").await.location(), "/");
 
@@ -44,7 +44,7 @@ async fn a_customer_is_greeted_by_name_until_the_log_out() {
 async fn a_form_without_its_sessions_token_is_refused() {
     let shop = Shop::open().await;
     let (mut italo, mut other) =
-        (Visitor::named(&shop, "Italo").await, Visitor::named(&shop, "Other").await);
+        (Visitor::named(shop.address, "Italo").await, Visitor::named(shop.address, "Other").await);
     let stolen = other.get("/").await.token();
     for path in ["/login", "/logout", "/orders"] {
         for fields in [vec![], vec![("token", "")], vec![("token", stolen.as_str())]] {
@@ -59,7 +59,7 @@ async fn a_form_without_its_sessions_token_is_refused() {
 #[tokio::test]
 async fn the_log_in_draws_a_new_token() {
     let shop = Shop::open().await;
-    let mut visitor = Visitor::of(&shop);
+    let mut visitor = Visitor::of(shop.address);
     let before = visitor.get("/login").await.token();
     visitor.post("/login", &[("token", &before), ("name", "Italo")]).await;
     assert_ne!(visitor.get("/").await.token(), before);
@@ -73,7 +73,7 @@ async fn what_is_no_name_is_refused_with_its_reason() {
         (&"x".repeat(41), "A name has at most 40 characters; yours has 41."),
         ("a\r\nb", "A name has no control characters."),
     ] {
-        let mut visitor = Visitor::of(&shop);
+        let mut visitor = Visitor::of(shop.address);
         let answer = visitor.submit("/login", "/login", &[("name", name)]).await;
         assert_eq!(answer.status, 400);
         assert!(answer.body.contains(reason), "{reason}: {}", answer.body);
@@ -84,7 +84,7 @@ async fn what_is_no_name_is_refused_with_its_reason() {
 #[tokio::test]
 async fn a_cookie_that_was_tampered_with_is_no_session() {
     let shop = Shop::open().await;
-    let italo = Visitor::named(&shop, "Italo").await;
+    let italo = Visitor::named(shop.address, "Italo").await;
     let (name, value) = italo.cookies.first_key_value().unwrap();
     for at in [0, value.len() / 2, value.len() - 1] {
         let mut forged = italo.clone();
@@ -98,7 +98,7 @@ async fn a_cookie_that_was_tampered_with_is_no_session() {
 #[tokio::test]
 async fn a_session_ends_after_thirty_days() {
     let shop = Shop::open().await;
-    let mut italo = Visitor::named(&shop, "Italo").await;
+    let mut italo = Visitor::named(shop.address, "Italo").await;
     shop.clock.fetch_add(30 * 24 * 60 * 60 * 1000 - 1, Ordering::SeqCst);
     assert_eq!(italo.get("/").await.status, 200);
     shop.clock.fetch_add(1, Ordering::SeqCst);
@@ -111,11 +111,11 @@ async fn web_apps_that_share_a_key_share_their_sessions() {
     let open =
         || Shop::open_with(Arc::new(InMemoryOrders::new()), |it| it.session_key = key.clone());
     let (one, two, other) = (open().await, open().await, Shop::open().await);
-    let cookies = Visitor::named(&one, "Italo").await.cookies;
-    let status = async |shop| {
-        let mut visitor = Visitor::of(shop);
+    let cookies = Visitor::named(one.address, "Italo").await.cookies;
+    let status = async |address| {
+        let mut visitor = Visitor::of(address);
         visitor.cookies = cookies.clone();
         visitor.get("/").await.status
     };
-    assert_eq!((status(&two).await, status(&other).await), (200, 303));
+    assert_eq!((status(two.address).await, status(other.address).await), (200, 303));
 }

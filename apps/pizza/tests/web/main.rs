@@ -3,6 +3,8 @@
 
 mod cancelling;
 mod contrast;
+#[path = "../../../../tests/contrast/mod.rs"]
+mod contrasts;
 mod events;
 mod headers;
 mod log_in;
@@ -10,4 +12,5 @@ mod ordering;
 mod privacy;
 mod session_key;
 mod shop;
+mod stream;
 mod visitor;

@@ -16,16 +16,7 @@ use pizza::web::{Random, WebError};
 use serde_json::{Value, json};
 
 use crate::shop::{START, Shop};
-use crate::visitor::Visitor;
-
-pub(crate) const PIZZA: [(&str, &str); 6] = [
-    ("sauce", "Tomato"),
-    ("cheese", "Mozzarella"),
-    ("main_topping", "Pepperoni"),
-    ("extra_toppings", "Mushroom"),
-    ("extra_toppings", "Black olives"),
-    ("extra_toppings", "Green pepper"),
-];
+use crate::visitor::{PIZZA, Visitor};
 
 fn ordered(broker: &Broker) -> Vec<ConsumerRecord> {
     broker.records(topics::ORDERED, Isolation::ReadCommitted)
@@ -56,7 +47,7 @@ fn drawing(ids: &'static [u32]) -> Random {
 async fn an_order_is_published_as_the_kitchen_reads_it() {
     let orders = Arc::new(InMemoryOrders::new());
     let shop = Shop::open_with(orders, |it| it.random = drawing(&[0x3c91b])).await;
-    let mut italo = Visitor::named(&shop, "Italo").await;
+    let mut italo = Visitor::named(shop.address, "Italo").await;
     let answer = italo.submit("/", "/orders", &PIZZA).await;
     assert_eq!(answer.location(), "/orders/3c91b");
 
@@ -79,7 +70,7 @@ async fn an_id_that_is_known_is_drawn_again() {
     let orders = Arc::new(InMemoryOrders::new());
     orders.progress(OrderId::from_bits(1), Status::IN_THE_OVEN, START).await.unwrap();
     let shop = Shop::open_with(orders, |it| it.random = drawing(&[1, 2, 2, 1, 3])).await;
-    let mut italo = Visitor::named(&shop, "Italo").await;
+    let mut italo = Visitor::named(shop.address, "Italo").await;
     assert_eq!(italo.submit("/", "/orders", &PIZZA).await.location(), "/orders/00002");
     assert_eq!(italo.submit("/", "/orders", &PIZZA).await.location(), "/orders/00003");
 }
@@ -87,7 +78,7 @@ async fn an_id_that_is_known_is_drawn_again() {
 #[tokio::test]
 async fn the_browser_is_answered_only_when_the_broker_has_acknowledged() {
     let shop = Shop::open().await;
-    let mut italo = Visitor::named(&shop, "Italo").await;
+    let mut italo = Visitor::named(shop.address, "Italo").await;
     let token = italo.get("/").await.token();
     shop.broker.hold(Operation::Publish);
     let mut changes = shop.orders.changes();
@@ -111,7 +102,7 @@ async fn the_browser_is_answered_only_when_the_broker_has_acknowledged() {
 async fn an_order_that_is_not_acknowledged_in_time_says_so_and_is_published_later() {
     let short = Duration::from_millis(50);
     let shop = Shop::open_with(Arc::new(InMemoryOrders::new()), |it| it.answer_limit = short).await;
-    let mut italo = Visitor::named(&shop, "Italo").await;
+    let mut italo = Visitor::named(shop.address, "Italo").await;
     shop.broker.hold(Operation::Publish);
     let answer = italo.submit("/", "/orders", &PIZZA).await;
     assert_eq!(answer.status, 503);
@@ -128,7 +119,7 @@ async fn an_order_that_is_not_acknowledged_in_time_says_so_and_is_published_late
 #[tokio::test]
 async fn an_order_is_published_though_its_browser_has_gone() {
     let shop = Shop::open().await;
-    let mut italo = Visitor::named(&shop, "Italo").await;
+    let mut italo = Visitor::named(shop.address, "Italo").await;
     let token = italo.get("/").await.token();
     shop.broker.hold(Operation::Publish);
     let mut changes = shop.orders.changes();
@@ -146,7 +137,7 @@ async fn an_order_is_published_though_its_browser_has_gone() {
 async fn a_batch_that_was_aborted_is_published_again() {
     let shop = Shop::open().await;
     shop.broker.fail(Operation::Publish, 2, Fault::Aborted);
-    let mut italo = Visitor::named(&shop, "Italo").await;
+    let mut italo = Visitor::named(shop.address, "Italo").await;
     italo.submit("/", "/orders", &PIZZA).await.location();
     assert_eq!(ordered(&shop.broker).len(), 1);
 }
@@ -155,7 +146,7 @@ async fn a_batch_that_was_aborted_is_published_again() {
 async fn a_broken_sink_ends_the_web_app_and_the_order_is_kept() {
     let shop = Shop::open().await;
     shop.broker.fail(Operation::Publish, 1, Fault::Broken);
-    let mut italo = Visitor::named(&shop, "Italo").await;
+    let mut italo = Visitor::named(shop.address, "Italo").await;
     let token = italo.get("/").await.token();
     let mut fields = vec![("token", token.as_str())];
     fields.extend(PIZZA);
@@ -176,7 +167,7 @@ async fn what_a_former_process_has_not_published_is_published_once_that_is_settl
     })
     .await;
     former.broker.hold(Operation::Publish);
-    let mut italo = Visitor::named(&former, "Italo").await;
+    let mut italo = Visitor::named(former.address, "Italo").await;
     for _ in 0..3 {
         assert_eq!(italo.submit("/", "/orders", &PIZZA).await.status, 503);
     }
@@ -189,7 +180,7 @@ async fn what_a_former_process_has_not_published_is_published_once_that_is_settl
     let shop = Shop::open_on(broker, orders, |it| {
         it.settled_after = Duration::from_millis(10);
         let now = Arc::clone(&it.now);
-        it.now = Arc::new(move || now() + 1);
+        it.now = Arc::new(move || now() + 1_000);
     })
     .await;
     let records = published(&shop, 1).await;
@@ -201,7 +192,7 @@ async fn what_a_former_process_has_not_published_is_published_once_that_is_settl
 #[tokio::test]
 async fn a_pizza_that_is_not_on_the_menu_is_refused_with_its_reason() {
     let shop = Shop::open().await;
-    let mut italo = Visitor::named(&shop, "Italo").await;
+    let mut italo = Visitor::named(shop.address, "Italo").await;
     let [sauce, cheese, main, ..] = PIZZA;
     for (fields, reason) in [
         (vec![sauce, cheese, ("main_topping", "Gold")], "We have no main topping &#39;Gold&#39;."),
@@ -225,7 +216,7 @@ async fn a_pizza_that_is_not_on_the_menu_is_refused_with_its_reason() {
 #[tokio::test]
 async fn a_form_that_is_too_large_or_none_at_all_is_refused() {
     let shop = Shop::open().await;
-    let mut italo = Visitor::named(&shop, "Italo").await;
+    let mut italo = Visitor::named(shop.address, "Italo").await;
     let large = "x".repeat(20_000);
     assert_eq!(italo.submit("/", "/orders", &[("sauce", &large)]).await.status, 413);
 

@@ -102,7 +102,7 @@ fn surroundings(clock: &Arc<AtomicI64>) -> Surroundings {
         has_https: false,
         now: Arc::new(move || clock.load(Ordering::SeqCst)),
         random,
-        answer_limit: Duration::from_secs(10),
+        answer_limit: Duration::from_secs(120),
         settled_after: Duration::from_secs(15),
     }
 }

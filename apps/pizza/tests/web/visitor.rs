@@ -1,4 +1,6 @@
 //! A browser as the server sees it: HTTP/1.1 over TCP, one connection a request, with cookies.
+#![allow(dead_code, reason = "not every test binary does all of it")]
+#![allow(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,7 +8,15 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::shop::Shop;
+/// What is chosen, as a form has it.
+pub(crate) const PIZZA: [(&str, &str); 6] = [
+    ("sauce", "Tomato"),
+    ("cheese", "Mozzarella"),
+    ("main_topping", "Pepperoni"),
+    ("extra_toppings", "Mushroom"),
+    ("extra_toppings", "Black olives"),
+    ("extra_toppings", "Green pepper"),
+];
 
 /// A browser.
 #[derive(Clone)]
@@ -44,13 +54,13 @@ impl Answer {
 }
 
 impl Visitor {
-    pub(crate) fn of(shop: &Shop) -> Self {
-        Self { address: shop.address, cookies: BTreeMap::new() }
+    pub(crate) fn of(address: SocketAddr) -> Self {
+        Self { address, cookies: BTreeMap::new() }
     }
 
     /// A visitor who has logged in.
-    pub(crate) async fn named(shop: &Shop, name: &str) -> Self {
-        let mut visitor = Self::of(shop);
+    pub(crate) async fn named(address: SocketAddr, name: &str) -> Self {
+        let mut visitor = Self::of(address);
         let token = visitor.get("/login").await.token();
         let answer = visitor.post("/login", &[("token", &token), ("name", name)]).await;
         assert_eq!(answer.location(), "/");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jobstream::kafka::{ErrorKind, KafkaConfig, KafkaEvent, KafkaObserver};
 use prometheus_client::metrics::counter::Counter;
 
-use super::{Counters, Monitor, RunMetrics, Words};
+use super::{Counters, Monitor, RunMetrics, Words, begin_at_zero};
 use crate::KafkaSettings;
 
 /// How often clients tell where partitions end, in milliseconds, unless a setting says it.
@@ -29,24 +29,54 @@ pub fn tell_statistics(config: KafkaConfig, settings: &KafkaSettings) -> KafkaCo
 pub struct KafkaMetrics {
     run: Arc<RunMetrics>,
     errors: Counters<Words<1>>,
+    transactions: Counters<Words<1>>,
     fenced: Counter,
     published_again: Counter,
 }
 
+const KINDS: [ErrorKind; 8] = [
+    ErrorKind::Unreachable,
+    ErrorKind::Authentication,
+    ErrorKind::Authorization,
+    ErrorKind::Tls,
+    ErrorKind::UnknownTopic,
+    ErrorKind::Passing,
+    ErrorKind::Fatal,
+    ErrorKind::Other,
+];
+
 impl KafkaMetrics {
     /// Metrics that `monitor` tells.
     pub fn register(monitor: &mut Monitor, run: Arc<RunMetrics>) -> Arc<Self> {
-        let (errors, fenced, published_again) = Default::default();
-        let metrics = Arc::new(Self { run, errors, fenced, published_again });
+        let metrics = Arc::new(Self {
+            run,
+            errors: Counters::default(),
+            transactions: Counters::default(),
+            fenced: Counter::default(),
+            published_again: Counter::default(),
+        });
+        metrics.begin_at_zero();
         let registry = &mut monitor.registry;
         let help = "Errors that clients met, and went on";
         registry.register("jobstream_kafka_errors", help, metrics.errors.clone());
+        let help = "Transactions that were committed, or aborted";
+        let transactions = metrics.transactions.clone();
+        registry.register("jobstream_kafka_transactions", help, transactions);
         let help = "Times that the producer was fenced";
         registry.register("jobstream_kafka_fenced", help, metrics.fenced.clone());
         let help = "Records that were not acknowledged, and were sent again";
         let again = metrics.published_again.clone();
         registry.register("jobstream_kafka_published_again", help, again);
         metrics
+    }
+
+    fn begin_at_zero(&self) {
+        for kind in KINDS {
+            begin_at_zero(&self.errors, [("kind", kind_name(kind))]);
+        }
+        for committed in [true, false] {
+            begin_at_zero(&self.transactions, [("outcome", outcome_name(committed))]);
+        }
     }
 }
 
@@ -60,6 +90,11 @@ impl KafkaObserver for KafkaMetrics {
             KafkaEvent::Error { kind, .. } => {
                 self.errors.get_or_create(&[("kind", kind_name(*kind))]).inc();
             }
+            KafkaEvent::Member { .. } => self.run.member.now(),
+            KafkaEvent::Transaction { committed } => {
+                let outcome = outcome_name(*committed);
+                self.transactions.get_or_create(&[("outcome", outcome)]).inc();
+            }
             KafkaEvent::Fenced { .. } => _ = self.fenced.inc(),
             KafkaEvent::PublishRetried { records, .. } => {
                 self.published_again.inc_by(*records as u64);
@@ -67,6 +102,10 @@ impl KafkaObserver for KafkaMetrics {
             _ => {}
         }
     }
+}
+
+const fn outcome_name(committed: bool) -> &'static str {
+    if committed { "committed" } else { "aborted" }
 }
 
 const fn kind_name(kind: ErrorKind) -> &'static str {

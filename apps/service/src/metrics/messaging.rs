@@ -38,17 +38,19 @@ pub(super) struct Messaging {
 }
 
 impl Messaging {
-    pub(super) fn register(registry: &mut Registry) -> Self {
+    pub(super) fn register(registry: &mut Registry, group: &str) -> Self {
         let messaging = Self {
             consumed: Counters::default(),
             sent: Counters::default(),
             process: Durations::new_with_constructor(seconds),
         };
         let Self { consumed, sent, process } = &messaging;
-        let name = "messaging_client_consumed_messages";
-        registry.register(name, "Messages that were delivered", consumed.clone());
         let name = "messaging_client_sent_messages";
         registry.register(name, "Messages that brokers have acknowledged", sent.clone());
+        let group = ("messaging_consumer_group_name".into(), group.to_owned().into());
+        let registry = registry.sub_registry_with_label(group);
+        let name = "messaging_client_consumed_messages";
+        registry.register(name, "Messages that were delivered", consumed.clone());
         let (name, help) = ("messaging_process_duration", "How long an attempt at a message took");
         registry.register_with_unit(name, help, Unit::Seconds, process.clone());
         messaging

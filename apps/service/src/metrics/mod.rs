@@ -1,9 +1,11 @@
 //! What is counted and measured, and whether a service is well: for Prometheus and for probes.
 //!
 //! ```text
-//!  topology ─▶ RunMetrics ───┐                    ┌─▶ /metrics
-//!  Kafka ────▶ KafkaMetrics ─┼─▶ registry, checks ┼─▶ /healthz
-//!  an app's ─────────────────┘      (Monitor)     └─▶ /readyz
+//!  topology ─▶ RunMetrics ────┐
+//!  Kafka ────▶ KafkaMetrics ──┤                    ┌─▶ /metrics
+//!  ledger ───▶ LedgerMetrics ─┼─▶ registry, checks ┼─▶ /healthz ◀─ probe
+//!  /proc ────▶ process ───────┤      (Monitor)     └─▶ /readyz
+//!  an app's ──────────────────┘
 //! ```
 //!
 //! Names and units are those of OpenTelemetry's conventions for messaging where they have one, in
@@ -12,15 +14,20 @@
 
 mod check;
 mod kafka;
+mod ledger;
 mod messaging;
 mod monitor;
 mod partitions;
+mod probe;
+mod process;
 mod run;
 mod seen;
 
 pub use check::{Check, Finding};
 pub use kafka::{KafkaMetrics, KafkaObservers, tell_statistics};
+pub use ledger::{LedgerMetrics, LedgerObservers};
 pub use monitor::Monitor;
+pub use probe::{ProbeError, probe};
 pub use run::RunMetrics;
 pub use seen::Seen;
 
@@ -33,6 +40,11 @@ pub(crate) type Words<const N: usize> = [(&'static str, &'static str); N];
 
 pub(crate) type Counters<L> = Family<L, Counter>;
 pub(crate) type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Counts from zero on, so that what happens first is an increase.
+pub(crate) fn begin_at_zero<const N: usize>(counters: &Counters<Words<N>>, labels: Words<N>) {
+    drop(counters.get_or_create(&labels));
+}
 
 /// The bounds that OpenTelemetry's conventions advise for durations of messaging, in seconds.
 const BOUNDS_SECONDS: [f64; 14] =

@@ -11,10 +11,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use super::check::{Answer, Check};
+use super::process::Process;
 
 /// OpenMetrics 1.0, which Prometheus reads.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -40,10 +42,15 @@ impl fmt::Debug for Monitor {
 }
 
 impl Monitor {
-    /// Nothing yet; every metric has the label `environment` where there is one.
-    pub fn new(environment: Option<&str>) -> Self {
+    /// What the kernel tells of this process, and which service of which version it is; every
+    /// metric has the label `environment` where there is one.
+    pub fn new(service: &str, version: &str, environment: Option<&str>) -> Self {
         let label = |name: &str| ("environment".into(), name.to_owned().into());
-        let registry = Registry::with_labels(environment.map(label).into_iter());
+        let mut registry = Registry::with_labels(environment.map(label).into_iter());
+        let names = [("service_name", service), ("service_version", version)];
+        let names = names.map(|(name, value)| (name, value.to_owned()));
+        registry.register("target", "The service that tells", Info::new(names));
+        registry.register_collector(Box::new(Process));
         Self { registry, health: Vec::new(), readiness: Vec::new() }
     }
 

@@ -4,19 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobstream::sinks::{JobErrorKind, SinkError};
-use jobstream::topology::{Event, Fate, Observer};
+use jobstream::topology::{Event, Fate, Observer, TOO_LARGE, UNDECODABLE, UNENCODABLE};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::messaging::Messaging;
 use super::partitions::{Frontier, Partitions};
-use super::{Check, Counters, Monitor, Seen, Words, seconds};
+use super::{Check, Counters, Monitor, Seen, Words, begin_at_zero, seconds};
 
 /// The longest that a loop may go without a turn: it turns at every commit interval.
 const TURN_LIMIT: Duration = Duration::from_secs(30);
-/// The longest that brokers may go without a sign.
+/// The longest that brokers, and a group, may go without a sign.
 const BROKER_LIMIT: Duration = Duration::from_secs(30);
+/// How jobs fail: a sink that is unavailable fails none.
+const FAILURES: [JobErrorKind; 3] =
+    [JobErrorKind::Permanent, JobErrorKind::Transient, JobErrorKind::Ambiguous];
 
 /// Counts and measures what all runs of a process tell.
 #[derive(Debug)]
@@ -32,6 +35,7 @@ pub struct RunMetrics {
     pub(super) partitions: Arc<Partitions>,
     turned: Arc<Seen>,
     pub(super) broker: Arc<Seen>,
+    pub(super) member: Arc<Seen>,
 }
 
 /// What is counted without labels.
@@ -49,11 +53,12 @@ struct Totals {
 }
 
 impl RunMetrics {
-    /// Metrics that `monitor` tells, and its checks: that the loop turns, for health, and that
-    /// partitions are assigned and brokers answer, for readiness.
-    pub fn register(monitor: &mut Monitor) -> Arc<Self> {
+    /// Metrics that `monitor` tells of the members of a group, and its checks: that the loop turns,
+    /// for health, and that partitions are assigned and brokers answer, for readiness. A spare
+    /// member, to which its group assigns no partition, is ready, too.
+    pub fn register(monitor: &mut Monitor, group: &str) -> Arc<Self> {
         let metrics = Arc::new(Self {
-            messaging: Messaging::register(&mut monitor.registry),
+            messaging: Messaging::register(&mut monitor.registry, group),
             records: Counters::default(),
             retries: Counters::default(),
             rebalanced: Counters::default(),
@@ -64,7 +69,9 @@ impl RunMetrics {
             partitions: Arc::default(),
             turned: Arc::default(),
             broker: Arc::default(),
+            member: Arc::default(),
         });
+        metrics.begin_at_zero();
         metrics.register_own(&mut monitor.registry);
         metrics.totals.register(&mut monitor.registry);
         metrics.register_checks(monitor);
@@ -88,14 +95,35 @@ impl RunMetrics {
         registry.register_collector(Box::new(self.partitions.clone()));
     }
 
+    /// Counts from zero what is known beforehand: a first dead letter is then an increase.
+    fn begin_at_zero(&self) {
+        let dead = [UNDECODABLE, UNENCODABLE, TOO_LARGE].map(Fate::DeadLettered);
+        let fates = FAILURES.map(Fate::Failed).into_iter().chain(dead);
+        for fate in fates.chain([Fate::Succeeded]) {
+            begin_at_zero(&self.records, labels(fate));
+        }
+        for cause in [JobErrorKind::Transient, JobErrorKind::Ambiguous] {
+            begin_at_zero(&self.retries, [("cause", kind_name(cause))]);
+        }
+        for change in CHANGES {
+            begin_at_zero(&self.rebalanced, [("change", change)]);
+        }
+        for reason in REASONS {
+            begin_at_zero(&self.publish_failures, [("reason", reason)]);
+        }
+    }
+
     fn register_checks(&self, monitor: &mut Monitor) {
         let turned = self.turned.clone();
         monitor.health.push(Check::new("run", move || match turned.age() {
             Some(_) => turned.within(TURN_LIMIT, "the loop turned"),
             None => Ok("the run has not begun".to_owned()),
         }));
-        let partitions = self.partitions.clone();
+        let (partitions, member) = (self.partitions.clone(), self.member.clone());
         monitor.readiness.push(Check::new("partitions", move || match partitions.count() {
+            0 if member.within(BROKER_LIMIT, "").is_ok() => {
+                Ok("spare: a member of the group, to which it assigns none".to_owned())
+            }
             0 => Err("no partition is assigned".to_owned()),
             count => Ok(format!("{count} assigned")),
         }));
@@ -105,19 +133,20 @@ impl RunMetrics {
     }
 
     fn partition(&self, event: &Event<'_>) {
+        let [assigned, revoked, released, lost] = CHANGES;
         let change = match event {
             Event::Assigned(assignment) => {
                 self.partitions.insert(&assignment.partition);
-                "assigned"
+                assigned
             }
-            Event::Revoked(_) => "revoked",
+            Event::Revoked(_) => revoked,
             Event::Released(partition) => {
                 self.partitions.remove(partition);
-                "released"
+                released
             }
             Event::Lost(partition) => {
                 self.partitions.remove(partition);
-                "lost"
+                lost
             }
             _ => return,
         };
@@ -244,10 +273,17 @@ const fn kind_name(kind: JobErrorKind) -> &'static str {
     }
 }
 
+/// What happens to partitions.
+const CHANGES: [&str; 4] = ["assigned", "revoked", "released", "lost"];
+
+/// Why a batch is not published.
+const REASONS: [&str; 3] = ["too-large", "aborted", "broken"];
+
 const fn reason_name(error: &SinkError) -> &'static str {
+    let [too_large, aborted, broken] = REASONS;
     match error {
-        SinkError::TooLarge { .. } => "too-large",
-        SinkError::Aborted(_) => "aborted",
-        SinkError::Broken(_) => "broken",
+        SinkError::TooLarge { .. } => too_large,
+        SinkError::Aborted(_) => aborted,
+        SinkError::Broken(_) => broken,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jobstream::record::TopicPartition;
 
-use crate::simulation::{Entry, History, What, Who};
+use crate::simulation::{Entry, GroupHistory, History, What, Who};
 
 /// A record that a member took in, before it gave its partition up or stopped, is not executed
 /// after that by anyone. Drains that ran into a deadline are excepted, and stops that left
@@ -13,9 +13,9 @@ use crate::simulation::{Entry, History, What, Who};
 ///
 /// # Errors
 /// Names the first execution that repeats one.
-pub fn hand_overs_repeat_nothing(history: &History) -> Result<(), String> {
+pub fn hand_overs_repeat_nothing(history: &History, group: &GroupHistory) -> Result<(), String> {
     let mut drains = Drains::default();
-    for entry in &history.entries {
+    for (who, entry) in history.of(group) {
         if let What::Began(place) = &entry.what
             && let Some(by) = drains.handed_over.get(&(&place.partition, place.offset))
         {
@@ -24,9 +24,7 @@ pub fn hand_overs_repeat_nothing(history: &History) -> Result<(), String> {
                 "step {step}: {place} is executed again after {by} handed it over"
             ));
         }
-        if let Some(who) = entry.who {
-            drains.follow(history, who, entry);
-        }
+        drains.follow(group, who, entry);
     }
     Ok(())
 }
@@ -41,7 +39,7 @@ struct Drains<'a> {
 }
 
 impl<'a> Drains<'a> {
-    fn follow(&mut self, history: &History, who: Who, entry: &'a Entry) {
+    fn follow(&mut self, group: &GroupHistory, who: Who, entry: &'a Entry) {
         match &entry.what {
             What::Assigned(partition, _) | What::Lost(partition) => {
                 self.taken_in.remove(&(who, partition));
@@ -58,12 +56,12 @@ impl<'a> Drains<'a> {
             }
             What::Released(partition) => {
                 let taken_in = self.taken_in.remove(&(who, partition)).unwrap_or_default();
-                if self.is_in_time(history, who, Some(partition), entry.at) {
+                if self.is_in_time(group, who, Some(partition), entry.at) {
                     let handed_over = taken_in.into_iter().map(|o| ((partition, o), who));
                     self.handed_over.extend(handed_over);
                 }
             }
-            What::Stopped { unfinished: 0 } if self.is_in_time(history, who, None, entry.at) => {
+            What::Stopped { unfinished: 0 } if self.is_in_time(group, who, None, entry.at) => {
                 self.hand_all_over(who);
             }
             _ => {}
@@ -73,15 +71,15 @@ impl<'a> Drains<'a> {
     /// Whether no deadline has cut the drain off: its own, or that of a stop that began before it.
     fn is_in_time(
         &self,
-        history: &History,
+        group: &GroupHistory,
         who: Who,
         partition: Option<&TopicPartition>,
         at: Duration,
     ) -> bool {
-        let stop = self.began.get(&(who, None)).map(|b| at - *b < history.limits.shutdown_timeout);
+        let stop = self.began.get(&(who, None)).map(|b| at - *b < group.limits.shutdown_timeout);
         let Some(partition) = partition else { return stop == Some(true) };
         let drain = self.began.get(&(who, Some(partition)));
-        stop != Some(false) && drain.is_some_and(|began| at - *began < history.limits.drain_timeout)
+        stop != Some(false) && drain.is_some_and(|began| at - *began < group.limits.drain_timeout)
     }
 
     fn hand_all_over(&mut self, who: Who) {

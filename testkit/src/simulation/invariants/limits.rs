@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use jobstream::record::TopicPartition;
 use jobstream::sinks::JobErrorKind;
 
-use crate::simulation::{History, What, Who};
+use crate::simulation::{GroupHistory, History, What, Who};
 
 /// No member has more records in flight than its limit allows, and tries no job more often in one
 /// assignment.
 ///
 /// # Errors
 /// Names the first member that has.
-pub fn limits_hold(history: &History) -> Result<(), String> {
-    attempts_hold(history)?;
-    let limit = history.limits.in_flight_records;
+pub fn limits_hold(history: &History, group: &GroupHistory) -> Result<(), String> {
+    attempts_hold(history, group)?;
+    let limit = group.limits.in_flight_records;
     let mut in_flight: BTreeMap<Who, BTreeMap<&TopicPartition, BTreeSet<i64>>> = BTreeMap::new();
-    for (who, entry) in history.of_members() {
+    for (who, entry) in history.of(group) {
         let partitions = in_flight.entry(who).or_default();
         match &entry.what {
             What::Fetched(place) => {
@@ -47,10 +47,10 @@ pub fn limits_hold(history: &History) -> Result<(), String> {
     Ok(())
 }
 
-fn attempts_hold(history: &History) -> Result<(), String> {
-    let Some(limit) = history.attempts_max else { return Ok(()) };
+fn attempts_hold(history: &History, group: &GroupHistory) -> Result<(), String> {
+    let Some(limit) = group.attempts_max else { return Ok(()) };
     let mut attempts = BTreeMap::new();
-    for (who, entry) in history.of_members() {
+    for (who, entry) in history.of(group) {
         let What::Executed(place, error) = &entry.what else { continue };
         if *error != Some(JobErrorKind::Unavailable) {
             let attempts = attempts.entry((who, place)).or_insert(0);

@@ -19,7 +19,7 @@ mod outputs;
 mod ownership;
 mod positions;
 
-use super::history::History;
+use super::history::{GroupHistory, History};
 
 pub use hand_over::hand_overs_repeat_nothing;
 pub use limits::limits_hold;
@@ -31,8 +31,8 @@ pub use positions::positions_pass_nothing_unfinished;
 /// The name under which a panic is reported.
 pub(super) const NO_PANIC: &str = "nothing panics";
 
-/// An invariant: an error says how it is broken.
-pub type Holds = fn(&History) -> Result<(), String>;
+/// An invariant of a group: an error says how it is broken.
+pub type Holds = fn(&History, &GroupHistory) -> Result<(), String>;
 
 /// The general invariants, with their names; a search judges all of them.
 pub const ALL: [(&str, Holds); 9] = [
@@ -51,7 +51,7 @@ pub const ALL: [(&str, Holds); 9] = [
 ///
 /// # Errors
 /// If it does not.
-pub fn settles(history: &History) -> Result<(), String> {
+pub fn settles(history: &History, _: &GroupHistory) -> Result<(), String> {
     if history.settled {
         Ok(())
     } else {

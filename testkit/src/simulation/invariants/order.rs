@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use jobstream::record::TopicPartition;
 
-use crate::simulation::{Entry, History, Place, What, Who};
+use crate::simulation::{Entry, GroupHistory, History, Place, What, Who};
 
 /// Of the records with one key in one partition:
 ///
@@ -17,19 +17,19 @@ use crate::simulation::{Entry, History, Place, What, Who};
 ///
 /// # Errors
 /// Names the first execution out of order.
-pub fn keys_are_in_order(history: &History) -> Result<(), String> {
+pub fn keys_are_in_order(history: &History, group: &GroupHistory) -> Result<(), String> {
     let mut executed = Executed::new();
     let mut lanes = BTreeMap::new();
-    for (who, entry) in history.of_members() {
+    for (who, entry) in history.of(group) {
         match &entry.what {
             What::Began(place) => {
-                let Some(key) = key(history, place) else { continue };
+                let Some(key) = key(group, place) else { continue };
                 check_first(&mut executed, place, key.clone(), entry)?;
                 let lane = (who, place.partition.clone(), place.generation, key);
                 check_lane(lanes.entry(lane).or_default(), place, who, entry)?;
             }
             What::Executed(place, _) | What::Cancelled(place) | What::Finished(place, _) => {
-                let Some(key) = key(history, place) else { continue };
+                let Some(key) = key(group, place) else { continue };
                 let lane = (who, place.partition.clone(), place.generation, key);
                 let lane: &mut Lane = lanes.entry(lane).or_default();
                 lane.is_executing = false;
@@ -49,8 +49,8 @@ struct Lane {
     is_finished: bool,
 }
 
-fn key(history: &History, place: &Place) -> Option<Bytes> {
-    history.input(&place.partition, place.offset)?.key.clone()
+fn key(group: &GroupHistory, place: &Place) -> Option<Bytes> {
+    group.input(&place.partition, place.offset)?.key.clone()
 }
 
 /// What has been executed of each key, by anyone.
@@ -97,9 +97,12 @@ fn check_lane(lane: &mut Lane, place: &Place, who: Who, entry: &Entry) -> Result
 ///
 /// # Errors
 /// Names the first execution that is one too many.
-pub fn nothing_is_executed_twice_in_an_assignment(history: &History) -> Result<(), String> {
+pub fn nothing_is_executed_twice_in_an_assignment(
+    history: &History,
+    group: &GroupHistory,
+) -> Result<(), String> {
     let mut executed = BTreeSet::new();
-    for (who, entry) in history.of_members() {
+    for (who, entry) in history.of(group) {
         match &entry.what {
             What::Executed(place, None) => {
                 executed.insert((who, place));

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use jobstream::record::{Generation, TopicPartition};
 
-use crate::simulation::{History, What, Who};
+use crate::simulation::{GroupHistory, History, What, Who};
 
 /// No execution begins for a partition after the member has learnt that it lost it or has given it
 /// up, nor under an assignment that is not its last.
 ///
 /// # Errors
 /// Names the first such execution.
-pub fn nothing_begins_after_a_loss(history: &History) -> Result<(), String> {
+pub fn nothing_begins_after_a_loss(history: &History, group: &GroupHistory) -> Result<(), String> {
     let mut owned: BTreeMap<(Who, &TopicPartition), Generation> = BTreeMap::new();
-    for (who, entry) in history.of_members() {
+    for (who, entry) in history.of(group) {
         match &entry.what {
             What::Assigned(partition, generation) => {
                 owned.insert((who, partition), *generation);

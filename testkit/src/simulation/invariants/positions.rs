@@ -3,31 +3,35 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use jobstream::record::ConsumerRecord;
+use jobstream::record::{ConsumerRecord, TopicPartition};
 
-use crate::simulation::{Commit, History, What};
+use crate::simulation::{Commit, GroupHistory, History, What};
 
 /// When a commit tells a record as finished, its output is there: published, and in exactly-once
-/// mode in a transaction that commits. A record without an output was skipped before.
+/// mode in a transaction that commits. A record without an output was skipped or executed before.
 ///
 /// # Errors
 /// Names the first commit that passes an unfinished record.
-pub fn positions_pass_nothing_unfinished(history: &History) -> Result<(), String> {
-    let outputs = outputs(history);
-    let mut skipped = BTreeSet::new();
+pub fn positions_pass_nothing_unfinished(
+    history: &History,
+    group: &GroupHistory,
+) -> Result<(), String> {
+    let outputs = outputs(history, group);
+    let lost = history.lost_to_retention(group);
+    let mut done = BTreeSet::new();
     let mut told = BTreeSet::new();
-    for entry in &history.entries {
+    for (_, entry) in history.of(group) {
         match &entry.what {
-            What::Finished(place, _) => {
-                skipped.insert((&place.partition, place.offset));
+            What::Finished(place, _) | What::Executed(place, None) => {
+                done.insert((&place.partition, place.offset));
             }
             What::Committed(commit) => {
-                for input in newly_told(history, commit, &mut told) {
-                    let is_finished = match history.identity(input) {
+                for input in newly_told(group, commit, &mut told) {
+                    let is_finished = match group.identity(input) {
                         Some(identity) => is_there(outputs.get(&identity), commit),
-                        None => skipped.contains(&(&input.partition, input.offset)),
+                        None => done.contains(&(&input.partition, input.offset)),
                     };
-                    if !is_finished {
+                    if !is_finished && !lost.contains(input) {
                         let Commit { partition, position, .. } = commit;
                         let (frontier, offset) = (position.frontier(), input.offset);
                         return Err(format!(
@@ -46,10 +50,11 @@ pub fn positions_pass_nothing_unfinished(history: &History) -> Result<(), String
 
 type Outputs<'a> = BTreeMap<Bytes, Vec<&'a ConsumerRecord>>;
 
-fn outputs(history: &History) -> Outputs<'_> {
+fn outputs<'a>(history: &'a History, group: &GroupHistory) -> Outputs<'a> {
     let mut outputs = Outputs::new();
-    for output in history.outputs.values().flatten() {
-        if let Some(identity) = history.identity(output) {
+    let of_group = history.outputs.values().flatten().filter(|output| group.may_output(output));
+    for output in of_group {
+        if let Some(identity) = group.identity(output) {
             outputs.entry(identity).or_default().push(output);
         }
     }
@@ -66,11 +71,11 @@ fn is_there(outputs: Option<&Vec<&ConsumerRecord>>, commit: &Commit) -> bool {
 
 /// The inputs that this commit tells as finished and no earlier one has told.
 fn newly_told<'a>(
-    history: &'a History,
+    group: &'a GroupHistory,
     commit: &Commit,
-    told: &mut BTreeSet<(i32, i64)>,
+    told: &mut BTreeSet<(TopicPartition, i64)>,
 ) -> Vec<&'a ConsumerRecord> {
-    let of_it = history.inputs.iter().filter(|input| input.partition == commit.partition);
+    let of_it = group.inputs.iter().filter(|input| input.partition == commit.partition);
     let finished = of_it.filter(|input| commit.position.is_finished(input.offset));
-    finished.filter(|input| told.insert((input.partition.partition, input.offset))).collect()
+    finished.filter(|input| told.insert((input.partition.clone(), input.offset))).collect()
 }

@@ -14,6 +14,9 @@ use crate::orders::OrdersError;
 /// How often the thread looks for changes of other processes.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
+// `Orders::changes` promises a second.
+const _: () = assert!(WATCH_INTERVAL.as_millis() <= 500);
+
 type Call = Box<dyn FnOnce(&mut Database) + Send>;
 
 /// Has calls made, one after another. Dropped, those that were asked for are still made, and the

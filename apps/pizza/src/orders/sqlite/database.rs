@@ -13,7 +13,7 @@ use super::schema;
 use crate::customer_id::CustomerId;
 use crate::order::Order;
 use crate::order_id::OrderId;
-use crate::orders::{Added, OrdersError, StoredOrder, Track};
+use crate::orders::{Added, Hold, OrdersError, StoredOrder, Track};
 use crate::status::Status;
 
 /// A connection, and what has been told of the file's changes. Its methods are those of
@@ -74,6 +74,28 @@ impl Database {
     ) -> Result<Vec<StoredOrder>, OrdersError> {
         let oldest = "is_published = 0 AND ordered_at < ?1 ORDER BY ordered_at, id";
         self.select(oldest, params![before])
+    }
+
+    pub(super) fn hold(
+        &mut self,
+        mut ids: Vec<OrderId>,
+        hold: Hold,
+    ) -> Result<Vec<OrderId>, OrdersError> {
+        let Hold { holder, from, until } = hold;
+        // A number of SQLite has a sign; the bits are the same.
+        let holder = holder.cast_signed();
+        self.write(|transaction| {
+            let free = "UPDATE orders SET held_by = ?2, held_until = ?4 WHERE id = ?1
+                AND is_published = 0 AND (held_by IS ?2 OR held_until <= ?3)";
+            let mut statement = transaction.prepare_cached(free)?;
+            let mut held = Vec::new();
+            for id in ids.drain(..) {
+                if statement.execute(params![id.as_str(), holder, from, until])? > 0 {
+                    held.push(id);
+                }
+            }
+            Ok(held)
+        })
     }
 
     pub(super) fn progress(
@@ -179,8 +201,9 @@ fn insert(
     ordered_at: Timestamp,
     track: &Track,
 ) -> Result<(), OrdersError> {
-    let sql = "INSERT INTO orders VALUES (:id, :customer_id, :content, :ordered_at, :status,
-        :furthest, :progressed_at, :is_published, :is_waiting,
+    let sql = "INSERT INTO orders (id, customer_id, content, ordered_at, status, furthest,
+        progressed_at, is_published, is_waiting, change) VALUES (:id, :customer_id, :content,
+        :ordered_at, :status, :furthest, :progressed_at, :is_published, :is_waiting,
         (SELECT coalesce(max(change), 0) + 1 FROM orders))";
     let content = order.map(|order| {
         serde_json::to_string(order).unwrap_or_else(|_| unreachable!("an order is JSON"))

@@ -17,7 +17,7 @@ use futures::stream::BoxStream;
 use jobstream::record::Timestamp;
 use tokio::sync::broadcast;
 
-use super::{Added, CHANGES_KEPT, Change, Orders, OrdersError, StoredOrder, stream};
+use super::{Added, CHANGES_KEPT, Change, Hold, Orders, OrdersError, StoredOrder, stream};
 use crate::customer_id::CustomerId;
 use crate::order::Order;
 use crate::order_id::OrderId;
@@ -100,6 +100,11 @@ impl Orders for SqliteOrders {
 
     async fn unpublished(&self, before: Timestamp) -> Result<Vec<StoredOrder>, OrdersError> {
         self.calls.call(move |database| database.unpublished(before)).await
+    }
+
+    async fn hold(&self, ids: &[OrderId], hold: Hold) -> Result<Vec<OrderId>, OrdersError> {
+        let ids = ids.to_vec();
+        self.calls.call(move |database| database.hold(ids, hold)).await
     }
 
     async fn progress(

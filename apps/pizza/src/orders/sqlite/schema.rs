@@ -10,8 +10,8 @@ use crate::orders::OrdersError;
 /// How long a call waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The version of the table, in the file's `user_version`.
-const VERSION: i64 = 1;
+/// What makes each version of the table, in the file's `user_version`, of the one before.
+const VERSIONS: [&str; 2] = [TABLE, HOLDS];
 
 /// `content` is null of an id that is only known from a status; `change` ascends with every change
 /// of any row.
@@ -34,10 +34,15 @@ const TABLE: &str = "
     CREATE INDEX orders_unpublished ON orders (ordered_at) WHERE is_published = 0;
     CREATE INDEX orders_waiting ON orders (progressed_at) WHERE is_waiting = 1;";
 
-/// Opens a file and makes the table if it is not there.
+/// Who publishes an order that is not published, until when.
+const HOLDS: &str = "
+    ALTER TABLE orders ADD COLUMN held_by INTEGER;
+    ALTER TABLE orders ADD COLUMN held_until INTEGER NOT NULL DEFAULT 0;";
+
+/// Opens a file, and makes the table of what is there.
 ///
 /// # Errors
-/// If that fails, or the table is of another version.
+/// If that fails, or the table is of a later version.
 pub(super) fn open(path: &Path) -> Result<Connection, OrdersError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -45,13 +50,14 @@ pub(super) fn open(path: &Path) -> Result<Connection, OrdersError> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match version {
-        VERSION => {}
-        0 => {
-            transaction.execute_batch(TABLE)?;
-            transaction.pragma_update(None, "user_version", VERSION)?;
-        }
-        found => return Err(OrdersError::Version { found, expected: VERSION }),
+    let expected = VERSIONS.len() as i64;
+    let is_ours = usize::try_from(version).ok().and_then(|made| VERSIONS.get(made..));
+    let Some(missing) = is_ours else {
+        return Err(OrdersError::Version { found: version, expected });
+    };
+    for (step, version) in missing.iter().zip(version + 1..) {
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", version)?;
     }
     transaction.commit()?;
     Ok(connection)

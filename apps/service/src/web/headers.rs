@@ -1,5 +1,7 @@
 //! What every answer carries, and how long it may take to begin.
 
+use std::time::Duration;
+
 use axum::extract::Request;
 use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderValue, StatusCode};
@@ -7,15 +9,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tokio::time::timeout;
 
-use super::REQUEST_LIMIT;
+/// How long a request may take; a stream of events is an answer that has begun.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
-/// The headers of every answer: nothing runs, is shown or is sent that does not come from here.
-static SECURE: [(HeaderName, &str); 7] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
-         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
+/// The headers of every answer beside its policy: nothing is guessed, framed or shared.
+static SECURE: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "same-origin"),
@@ -24,19 +22,21 @@ static SECURE: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
 ];
 
-/// Adds the headers; an answer that says nothing of it is not kept by anybody.
-pub(super) async fn secure(request: Request, next: Next) -> Response {
+/// Adds the headers, with this `Content-Security-Policy`, where the answer has not its own; one that
+/// says nothing of it is not kept by anybody.
+pub async fn secure(policy: &'static str, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    for (name, value) in &SECURE {
-        headers.insert(name, HeaderValue::from_static(value));
+    let policy = (header::CONTENT_SECURITY_POLICY, policy);
+    let not_kept = (header::CACHE_CONTROL, "no-store");
+    for (name, value) in SECURE.iter().chain([&policy, &not_kept]) {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
 /// Gives up a request that takes too long: a body that does not come.
-pub(super) async fn limit(request: Request, next: Next) -> Response {
+pub async fn limit(request: Request, next: Next) -> Response {
     let response = timeout(REQUEST_LIMIT, next.run(request)).await;
     response.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
 }

@@ -1,0 +1,70 @@
+// The inbox: the last mails, and one of them. What is in a mail is shown in a frame that may do nothing.
+
+import { byId, count, getJson, html, setItems, setText } from "./dom.js";
+
+const AGAIN_AFTER_MS = 400;
+
+let asked = 0;
+let waiting = false;
+let chosen = null;
+let view = "text";
+
+const line = (mail) => {
+  const button = html("button", { type: "button" },
+    html("span", { class: "to" }, mail.recipients.join(", ")),
+    html("span", { class: "subject" }, mail.subject || "(no subject)"),
+    mail.copy > 1 ? html("span", { class: "badge warn" }, `copy ${mail.copy}`) : null);
+  button.addEventListener("click", () => open(mail.number));
+  return html("li", {}, button);
+};
+
+const load = async () => {
+  const mails = await getJson("/mails");
+  byId("mails").classList.toggle("empty", mails.length === 0);
+  setItems(byId("mails"), mails, (mail) => mail.number, line, (item, mail) => {
+    item.firstChild.setAttribute("aria-pressed", String(mail.number === chosen));
+  });
+  if (chosen === null && mails.length > 0) open(mails[0].number);
+};
+
+const headersOf = (mail) => {
+  const rows = [["Envelope from", mail.sender], ["Envelope to", mail.recipients.join(", ")], ...mail.headers];
+  return html("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Headers" },
+    html("table", { class: "list" }, html("tbody", {},
+      rows.map(([name, value]) => html("tr", {}, html("th", { scope: "row" }, name), html("td", {}, value))))));
+};
+
+const frame = (number, what) =>
+  html("iframe", { sandbox: "", referrerpolicy: "no-referrer", title: what === "text" ? "The mail's text" : "The mail's source", src: `/mails/${number}/${what}` });
+
+const open = async (number) => {
+  chosen = number;
+  for (const item of byId("mails").children) {
+    item.firstChild.setAttribute("aria-pressed", String(item.dataset.key === String(number)));
+  }
+  const mail = await getJson(`/mails/${number}`);
+  if (chosen !== number) return;
+  const subject = mail.headers.find(([name]) => name.toLowerCase() === "subject")?.[1];
+  const tab = (name, label) => {
+    const button = html("button", { type: "button", "aria-pressed": String(view === name), "data-view": name }, label);
+    button.addEventListener("click", () => {
+      view = name;
+      open(number).then(() => byId("mail").querySelector(`[data-view=${name}]`)?.focus());
+    });
+    return button;
+  };
+  byId("mail").replaceChildren(
+    html("p", { class: "of" }, `Mail ${number} to ${mail.recipients.join(", ")}`),
+    html("div", { class: "tabs small", role: "group", "aria-label": "View" }, tab("text", "Text"), tab("headers", "Headers"), tab("source", "Source")),
+    view === "headers" ? headersOf(mail) : frame(number, view));
+  byId("mail").dataset.subject = subject ?? "";
+};
+
+export const show = ({ mails, copies }) => {
+  setText(byId("inbox-count"), `${count(mails)} ${mails === 1 ? "mail" : "mails"}${copies ? `, ${count(copies)} second copies` : ""}`);
+  if (mails === asked || waiting) return;
+  const before = asked;
+  asked = mails;
+  waiting = true;
+  load().catch(() => { asked = before; }).finally(() => setTimeout(() => { waiting = false; }, AGAIN_AFTER_MS));
+};

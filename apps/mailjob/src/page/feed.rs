@@ -1,0 +1,140 @@
+//! What a page hears: everything that the topology, its sinks and Kafka tell.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use jobstream::kafka::{KafkaEvent, KafkaObserver};
+use jobstream::sinks::JobErrorKind;
+use jobstream::sinks::ledger;
+use jobstream::sinks::smtp::{self, CircuitChange};
+use jobstream::topology::{Event, Fate, Observer};
+
+use super::counts::Counts;
+use super::met::Met;
+use super::recent::Recent;
+use super::standing::Standings;
+use crate::metrics::without_addresses;
+use crate::topology::Topics;
+
+/// How many of each kind are shown.
+const FATES_SHOWN: usize = 50;
+const DEAD_LETTERS_SHOWN: usize = 20;
+const AMBIGUOUS_SHOWN: usize = 20;
+
+/// Whether the page may show what is in jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// It shows ids and coordinates only, and keeps nothing else.
+    Hidden,
+    /// It shows the values of records.
+    Shown,
+}
+
+/// Counts what it hears, and keeps the last of it; bounded, whatever happens.
+pub struct Feed {
+    topics: Topics,
+    content: Content,
+    heard: Mutex<Heard>,
+}
+
+/// What was heard.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub(super) counts: Counts,
+    pub(super) standings: Standings,
+    pub(super) fates: Recent<Met, FATES_SHOWN>,
+    pub(super) dead_letters: Recent<Met, DEAD_LETTERS_SHOWN>,
+    pub(super) ambiguous: Recent<Met, AMBIGUOUS_SHOWN>,
+    /// Why the mail server is away, as each mail sink has found.
+    pub(super) away: BTreeMap<usize, String>,
+}
+
+impl Feed {
+    /// Hears what becomes of the records of these topics.
+    pub fn new(topics: Topics, content: Content) -> Self {
+        Self { topics, content, heard: Mutex::default() }
+    }
+
+    pub(super) const fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    pub(super) fn shows_content(&self) -> bool {
+        self.content == Content::Shown
+    }
+
+    /// The content of a recent record, if it is still kept.
+    pub(super) fn content(&self, number: u64) -> Option<Bytes> {
+        self.heard().fates.get(number)?.content.clone()
+    }
+
+    pub(super) fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").field("content", &self.content).finish_non_exhaustive()
+    }
+}
+
+impl Observer for Feed {
+    fn on(&self, event: &Event<'_>) {
+        let mut heard = self.heard();
+        heard.counts.count(event, &self.topics);
+        heard.standings.count(event);
+        if let Event::Finished { record, fate } = event {
+            let met = Met::new(record, *fate, self.shows_content());
+            match fate {
+                Fate::DeadLettered(_) => heard.dead_letters.push(met.clone()),
+                Fate::Failed(JobErrorKind::Ambiguous) => heard.ambiguous.push(met.clone()),
+                _ => {}
+            }
+            heard.fates.push(met);
+        }
+    }
+}
+
+impl ledger::Observer for Feed {
+    fn on(&self, event: &ledger::Event<'_>) {
+        self.heard().counts.count_ledger(event);
+    }
+}
+
+impl KafkaObserver for Feed {
+    fn on_event(&self, event: &KafkaEvent<'_>) {
+        if let KafkaEvent::Watermarks { partition, low, high } = event {
+            self.heard().standings.ends(partition, *low, *high);
+        }
+    }
+}
+
+/// What a page hears of one of the mail sinks.
+#[derive(Clone, Debug)]
+pub struct MailFeed {
+    feed: Arc<Feed>,
+    sink: usize,
+}
+
+impl MailFeed {
+    /// Hears the mail sink of that number, which is new: its circuit is closed.
+    pub fn new(feed: Arc<Feed>, sink: usize) -> Self {
+        feed.heard().away.remove(&sink);
+        Self { feed, sink }
+    }
+}
+
+impl smtp::Observer for MailFeed {
+    fn circuit(&self, change: &CircuitChange) {
+        let away = &mut self.feed.heard().away;
+        match change {
+            CircuitChange::Opened { reason } | CircuitChange::StillOpen { reason } => {
+                away.insert(self.sink, without_addresses(reason));
+            }
+            CircuitChange::Closed => drop(away.remove(&self.sink)),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The live page: what the topology does, as it does it.
+//!
+//! ```text
+//!  topology ─┐
+//!  ledger ───┤                ┌─▶ /snapshot
+//!  mail sink ┼─▶ Feed ─▶ Page ┼─▶ /events, ten times a second at most
+//!  Kafka ────┘        ▲   ▲   └─▶ the page's files
+//!                     │   │
+//!         Playground ─┘   └─ Access: who may come
+//! ```
+//!
+//! What happens is counted where it happens, and shown from there: however many jobs a second there
+//! are, a browser is told ten times a second, and only what has changed. Beside the service the page
+//! is read-only, and shows no content of a job unless that is allowed. In a demo there is a
+//! [`Playground`] behind it: the topics' records, the inbox, a form, and misfortunes as switches.
+
+mod access;
+mod answer;
+mod assets;
+mod counts;
+mod enter;
+mod events;
+mod fates;
+mod feed;
+mod inbox;
+mod jobs;
+mod met;
+pub mod playground;
+mod recent;
+mod records;
+mod snapshot;
+mod standing;
+mod switches;
+mod token;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use jobstream_service::web::{self, Streams};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+pub use access::{Access, Exposed};
+pub use feed::{Content, Feed, MailFeed};
+pub use playground::Playground;
+pub use token::Token;
+
+use snapshot::Snapshot;
+
+/// What a browser is allowed: nothing runs, is shown or is sent that does not come from here.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
+                      connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'";
+
+/// The largest body of a request, in bytes: some thousand jobs.
+const MAX_BODY_BYTES: usize = 4 << 20;
+
+/// How many streams of events are open at once, at most.
+const MAX_STREAMS: usize = 64;
+
+/// How often browsers are told what has changed.
+const TOLD_EVERY: Duration = Duration::from_millis(100);
+
+/// The page, and what it shows; clones share it.
+#[derive(Clone)]
+pub struct Page {
+    feed: Arc<Feed>,
+    playground: Option<Arc<Playground>>,
+    access: Arc<Access>,
+}
+
+impl Page {
+    /// What a service does, to be looked at only.
+    pub fn of_service(feed: Arc<Feed>, access: Access) -> Self {
+        Self { feed, playground: None, access: Arc::new(access) }
+    }
+
+    /// What a playground does, to be played with.
+    pub fn of_playground(playground: Arc<Playground>, access: Access) -> Self {
+        let feed = playground.feed().clone();
+        Self { feed, playground: Some(playground), access: Arc::new(access) }
+    }
+
+    /// Serves browsers until `shutdown` completes. Then streams of events end, requests under way
+    /// are answered, and it completes. Dropping it ends it at once.
+    ///
+    /// # Errors
+    /// The listener's.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let (stop, stopped) = watch::channel(false);
+        let (frames, shown) = watch::channel(Arc::default());
+        let shutdown = async move {
+            shutdown.await;
+            stop.send_replace(true);
+        };
+        let site = Site { page: self.clone(), shown, streams: Streams::new(MAX_STREAMS, stopped) };
+        let served = axum::serve(listener, router(site)).with_graceful_shutdown(shutdown);
+        tokio::select! {
+            biased;
+            served = async { served.await } => served,
+            never = self.tell(&frames) => match never {},
+        }
+    }
+
+    /// Keeps the last frame up to date.
+    async fn tell(&self, frames: &watch::Sender<Frame>) -> Infallible {
+        let mut ticks = interval(TOLD_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let frame = self.frame();
+            frames.send_if_modified(|shown| {
+                let is_news = *shown != frame;
+                *shown = frame;
+                is_news
+            });
+        }
+    }
+
+    /// What there is to see now, as JSON.
+    fn frame(&self) -> Frame {
+        let snapshot = Snapshot::of(&self.feed, self.playground.as_deref());
+        match serde_json::to_string(&snapshot) {
+            Ok(json) => json.into(),
+            Err(error) => unreachable!("a snapshot is JSON: {error}"),
+        }
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page").field("access", &self.access).finish_non_exhaustive()
+    }
+}
+
+/// A snapshot, as it is sent.
+type Frame = Arc<str>;
+
+/// What every handler has.
+#[derive(Clone)]
+struct Site {
+    page: Page,
+    shown: watch::Receiver<Frame>,
+    streams: Streams,
+}
+
+fn router(site: Site) -> Router {
+    let access = site.page.access.clone();
+    Router::new()
+        .route("/", get(assets::index))
+        .route("/assets/{name}", get(assets::show))
+        .route("/enter", post(enter::enter))
+        .route("/snapshot", get(events::snapshot))
+        .route("/events", get(events::stream))
+        .route("/fates/{number}", get(fates::content))
+        .route("/topics/{topic}/{partition}", get(records::list))
+        .route("/mails", get(inbox::list))
+        .route("/mails/{number}", get(inbox::headers))
+        .route("/mails/{number}/text", get(inbox::text))
+        .route("/mails/{number}/source", get(inbox::source))
+        .route("/jobs", post(jobs::submit))
+        .route("/misfortunes/{name}", post(switches::set))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(access, access::guard))
+        .layer(middleware::from_fn(web::limit))
+        .layer(middleware::from_fn(|request, next| web::secure(POLICY, request, next)))
+        .with_state(site)
+}

@@ -1,0 +1,111 @@
+//! The topic of the ledger: a partition for each one of the input topic, and compacted alone.
+
+use std::time::Duration;
+
+use jobstream::kafka::{ErrorKind, KafkaConfig, NewTopic, TopicError, TopicState, Topics};
+use jobstream_service::{KafkaLog, ensure_topic};
+use mailjob::settings::{Settings, TopicSettings};
+use tokio::time::sleep;
+
+use super::ServiceError;
+use super::topics::{client, named, refused, say};
+
+/// The wait before the brokers are asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Whether a topic that exists can hold the ledger.
+pub(crate) enum Fitness {
+    Fit,
+    /// What was found, and expected.
+    Unfit(String),
+    /// The brokers do not all know it yet.
+    Unknown,
+}
+
+impl Fitness {
+    /// Judges a topic that has so many partitions, where the input topic has `inputs`.
+    ///
+    /// # Errors
+    /// If the brokers can't be asked, or refuse to tell.
+    pub(crate) async fn of(
+        topics: &Topics,
+        settings: &TopicSettings,
+        partitions: usize,
+        inputs: usize,
+    ) -> Result<Self, TopicError> {
+        let (name, jobs) = (&settings.ledger.name, &settings.topics.jobs);
+        if partitions < inputs {
+            return Ok(Self::Unfit(format!(
+                "topic '{name}': found {partitions} partitions, expected at least the {inputs} of \
+                 '{jobs}'",
+            )));
+        }
+        match topics.setting(name, "cleanup.policy").await {
+            Ok(Some(policy)) if policy == "compact" => Ok(Self::Fit),
+            Ok(Some(policy)) => Ok(Self::Unfit(format!(
+                "topic '{name}': found cleanup.policy={policy}, expected compact alone"
+            ))),
+            Ok(None) => Ok(Self::Unknown),
+            Err(error) if error.kind == ErrorKind::UnknownTopic => Ok(Self::Unknown),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Completes when the ledger's topic is there, with a partition for each one of the input topic;
+/// waits for that one.
+///
+/// # Errors
+/// If the brokers refuse, or the topic is none for a ledger.
+pub(super) async fn ready(
+    config: &KafkaConfig,
+    settings: &Settings,
+    log: &KafkaLog,
+) -> Result<(), ServiceError> {
+    let topics = client(config)?;
+    loop {
+        match is_ready(&topics, &settings.topics, log).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(Failure::Asking(error)) if error.kind == ErrorKind::Unreachable => {
+                log.is_away(&error.reason);
+            }
+            Err(Failure::Asking(error)) => return Err(ServiceError::Kafka(named(&error))),
+            Err(Failure::Ended(error)) => return Err(error),
+        }
+        sleep(ASK_AGAIN_AFTER).await;
+    }
+}
+
+enum Failure {
+    Asking(TopicError),
+    Ended(ServiceError),
+}
+
+/// Whether the input topic is there, and with it the ledger's.
+async fn is_ready(
+    topics: &Topics,
+    settings: &TopicSettings,
+    log: &KafkaLog,
+) -> Result<bool, Failure> {
+    let inputs = topics.partitions(&settings.topics.jobs).await.map_err(Failure::Asking)?;
+    let Some(inputs) = inputs else { return Ok(false) };
+    let partitions = i32::try_from(inputs).unwrap_or(i32::MAX);
+    let topic = NewTopic { partitions, ..settings.ledger.clone() };
+    let state = ensure_topic(topics, &topic, settings.create, log).await;
+    let state = state.map_err(|error| Failure::Ended(refused(error)))?;
+    let found = match state {
+        // It is being made by somebody else.
+        TopicState::Existed { partitions: 0 } => return Ok(false),
+        TopicState::Existed { partitions } => partitions,
+        TopicState::Created => inputs,
+    };
+    match Fitness::of(topics, settings, found, inputs).await.map_err(Failure::Asking)? {
+        Fitness::Fit => {
+            say(&topic, state);
+            Ok(true)
+        }
+        Fitness::Unfit(found) => Err(Failure::Ended(ServiceError::Ledger(found))),
+        Fitness::Unknown => Ok(false),
+    }
+}

@@ -1,0 +1,55 @@
+//! The live page beside the service.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jobstream_service::SettingsError;
+use mailjob::page::{Access, Exposed, Feed, Page};
+use mailjob::settings::Settings;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::info;
+
+use super::{ServiceError, stop};
+
+/// A page that is to be shown.
+pub(super) struct Shown {
+    pub(super) feed: Arc<Feed>,
+    page: Page,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Opens the page, if it is wanted.
+///
+/// # Errors
+/// If the address is taken, or can be reached from other machines and there is no token.
+pub(super) async fn open(
+    address: Option<SocketAddr>,
+    settings: &Settings,
+) -> Result<Option<Shown>, ServiceError> {
+    let Some(address) = address else { return Ok(None) };
+    let access = Access::new(address, settings.page.token.clone()).map_err(no_token)?;
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|error| ServiceError::Page(address, error))?;
+    let feed = Arc::new(Feed::new(settings.topics.topics.clone(), settings.page.content));
+    let page = Page::of_service(feed.clone(), access);
+    Ok(Some(Shown { feed, page, listener, address }))
+}
+
+fn no_token(exposed: Exposed) -> ServiceError {
+    SettingsError::missing("PAGE_TOKEN", &format!("a secret: {exposed}")).into()
+}
+
+/// Shows the page until the service is to stop. Completes only if that is not possible.
+pub(super) async fn show(shown: Option<Shown>, stopped: watch::Receiver<bool>) -> ServiceError {
+    let Some(Shown { page, listener, address, .. }) = shown else { return pending().await };
+    if let Ok(address) = listener.local_addr() {
+        info!("The live page is on http://{address}");
+    }
+    match page.serve(listener, stop(stopped)).await {
+        Err(error) => ServiceError::Page(address, error),
+        Ok(()) => pending().await,
+    }
+}

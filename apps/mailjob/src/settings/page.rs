@@ -1,0 +1,24 @@
+//! Who may come to the live page, and what it may show.
+
+use jobstream_service::{SettingsError, Variables};
+
+use crate::page::{Content, Token};
+
+/// Who may come to the live page, and what it may show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PageSettings {
+    /// What a visitor must know; needed where other machines can reach the page.
+    pub token: Option<Token>,
+    /// Whether it may show what is in jobs.
+    pub content: Content,
+}
+
+impl PageSettings {
+    pub(super) fn read(variables: &Variables<'_>) -> Result<Self, SettingsError> {
+        let shows = [("true", Content::Shown), ("false", Content::Hidden)];
+        Ok(Self {
+            token: variables.secret("PAGE_TOKEN")?.map(Token::new),
+            content: variables.choice("PAGE_SHOW_CONTENT", &shows, Content::Hidden)?,
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! The stream of events: at once, only what is news, and no more than a person can see.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, timeout};
+
+use crate::client::{head, next_event, open};
+use crate::demo::{Demo, job};
+use crate::{client, service};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+#[tokio::test]
+async fn a_load_is_told_ten_times_a_second_at_most_and_to_its_end() {
+    let demo = Demo::empty().await;
+    let mut stream = open(demo.address, "GET", "/events", &[], "").await;
+    assert_eq!(head(&mut stream).await.0, 200);
+    next_event(&mut stream).await.expect("one at once");
+    let begun = Instant::now();
+    let values: Vec<_> = (0..1000).map(|number| job("load", number)).collect();
+    client::post(demo.address, "/jobs", &serde_json::json!({ "values": values })).await;
+    let told = async {
+        let mut told = 0_u32;
+        loop {
+            let shown = next_event(&mut stream).await.expect("the stream goes on");
+            told += 1;
+            let account = &shown["play"]["account"];
+            if account["records"] == 1000 && account["verdict"] == "balanced" {
+                return told;
+            }
+        }
+    };
+    let told = timeout(LIMIT, told).await.expect("told in time");
+    let tenths = begun.elapsed().as_millis() / 100;
+    assert!(u128::from(told) <= tenths + 2, "told {told} times in {tenths} tenths of a second");
+}
+
+#[tokio::test]
+async fn what_has_not_changed_is_not_told_again() {
+    let page = service::open(None, service::Shows::Nothing).await;
+    let mut stream = open(page.address, "GET", "/events", &[], "").await;
+    head(&mut stream).await;
+    let mut frames: Vec<Value> = Vec::new();
+    for round in 0..5 {
+        page.work(&format!("round-{round}"), 1).await;
+        // What was told before this round may come first.
+        loop {
+            let shown = timeout(LIMIT, next_event(&mut stream)).await.unwrap().unwrap();
+            frames.push(shown);
+            if frames.last().unwrap()["fates"]["count"] == round + 1 {
+                break;
+            }
+        }
+    }
+    frames.windows(2).for_each(|pair| assert_ne!(pair[0], pair[1]));
+}
+
+#[tokio::test]
+async fn open_streams_end_with_the_page() {
+    let page = service::open(None, service::Shows::Nothing).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = open(page.address, "GET", "/events", &[], "").await;
+        head(&mut stream).await;
+        next_event(&mut stream).await.unwrap();
+        streams.push(stream);
+    }
+    timeout(LIMIT, page.close()).await.expect("the page ends");
+    for mut stream in streams {
+        while timeout(LIMIT, next_event(&mut stream)).await.unwrap().is_some() {}
+    }
+}
+
+#[tokio::test]
+async fn one_stream_too_many_is_refused_and_has_room_when_another_ends() {
+    let page = service::open(None, service::Shows::Nothing).await;
+    let mut streams = Vec::new();
+    for _ in 0..64 {
+        let mut stream = open(page.address, "GET", "/events", &[], "").await;
+        assert_eq!(head(&mut stream).await.0, 200);
+        streams.push(stream);
+    }
+    assert_eq!(client::get(page.address, "/events").await.status, 503);
+    streams.clear();
+    let again = async {
+        loop {
+            let mut stream = open(page.address, "GET", "/events", &[], "").await;
+            if head(&mut stream).await.0 == 200 {
+                return;
+            }
+            // The server learns that a browser has gone when it tells it something.
+            page.work("news", 1).await;
+        }
+    };
+    timeout(LIMIT, again).await.expect("room in time");
+}

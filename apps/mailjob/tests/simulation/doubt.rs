@@ -1,0 +1,77 @@
+//! Which jobs a ledger may be in doubt about.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jobstream::record::TopicPartition;
+use jobstream::sinks::JobErrorKind;
+use jobstream_testkit::simulation::{Entry, History, Place, What, Who};
+use jobstream_testkit::smtp::SmtpServer;
+
+use crate::invariants::{header, results};
+use crate::jobs::number;
+
+/// A job is parked only if an attempt ended ambiguously or was cut off, or a member was while it may
+/// have had an intent: not while it waited after an attempt that certainly sent nothing, since that
+/// is recorded before the wait.
+pub(crate) fn what_is_parked_was_in_doubt(history: &History, _: &SmtpServer) -> Result<(), String> {
+    let mut doubts = Doubts::default();
+    let group = &history.groups[0];
+    history.of(group).for_each(|(who, entry)| doubts.follow(who, entry));
+    let is_of = |place: &&Place, job| {
+        history.input(&place.partition, place.offset).and_then(number) == Some(job)
+    };
+    for result in results(history) {
+        let job = number(result).unwrap();
+        let is_parked = header(result, "job-outcome") == "ambiguous";
+        if is_parked && !doubts.in_doubt.iter().any(|place| is_of(&place, job)) {
+            return Err(format!("job {job} is parked, and it was never in doubt"));
+        }
+    }
+    Ok(())
+}
+
+/// The jobs that members hold, and those that were in doubt.
+#[derive(Default)]
+struct Doubts<'a> {
+    /// Until when each is known not to have been sent.
+    held: BTreeMap<(Who, &'a Place), Duration>,
+    in_doubt: BTreeSet<&'a Place>,
+}
+
+impl<'a> Doubts<'a> {
+    fn follow(&mut self, who: Who, entry: &'a Entry) {
+        match &entry.what {
+            What::Fetched(place) | What::Began(place) => {
+                self.held.insert((who, place), Duration::ZERO);
+            }
+            What::Waits(place, delay) => {
+                self.held.insert((who, place), entry.at + *delay);
+            }
+            What::Finished(place, _) => {
+                self.held.remove(&(who, place));
+            }
+            What::Cancelled(place) | What::Executed(place, Some(JobErrorKind::Ambiguous)) => {
+                self.in_doubt.insert(place);
+            }
+            What::Crashed | What::Broke(_) | What::Stopped { .. } => {
+                self.cut_off(who, entry.at, |_| true);
+            }
+            What::Lost(partition)
+            | What::Released(partition)
+            | What::CutOff(partition, _)
+            | What::Assigned(partition, _) => {
+                self.cut_off(who, entry.at, |of| of == partition);
+            }
+            _ => {}
+        }
+    }
+
+    fn cut_off(&mut self, who: Who, at: Duration, is_of: impl Fn(&TopicPartition) -> bool) {
+        let gone = |(of, place): &(Who, &Place)| *of == who && is_of(&place.partition);
+        let in_doubt =
+            self.held.iter().filter(|(held, safe_until)| gone(held) && at >= **safe_until);
+        self.in_doubt.extend(in_doubt.map(|((_, place), _)| *place));
+        self.held.retain(|held, _| !gone(held));
+    }
+}

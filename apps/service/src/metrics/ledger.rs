@@ -1,0 +1,173 @@
+//! What a ledger tells, counted and measured.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jobstream::sinks::ledger;
+use jobstream::topology::{self, Event};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::{Counters, Monitor, Words, begin_at_zero};
+
+/// What a ledger decides about a job.
+const DECISIONS: [&str; 5] = ["attempted", "resent", "duplicate", "parked", "stays-parked"];
+
+/// Counts and measures what a ledger tells; hears the topology, too, of the partitions whose entries
+/// it has.
+#[derive(Debug)]
+pub struct LedgerMetrics {
+    decisions: Counters<Words<1>>,
+    pruned: Counter,
+    parts: Arc<Parts>,
+}
+
+impl LedgerMetrics {
+    /// Metrics that `monitor` tells.
+    pub fn register(monitor: &mut Monitor) -> Arc<Self> {
+        let metrics = Arc::new(Self {
+            decisions: Counters::default(),
+            pruned: Counter::default(),
+            parts: Arc::default(),
+        });
+        for decision in DECISIONS {
+            begin_at_zero(&metrics.decisions, [("decision", decision)]);
+        }
+        let registry = &mut monitor.registry;
+        let help = "What the ledger has decided about jobs";
+        registry.register("jobstream_ledger_decisions", help, metrics.decisions.clone());
+        let help = "Entries that were old enough to be removed";
+        registry.register("jobstream_ledger_pruned_entries", help, metrics.pruned.clone());
+        registry.register_collector(Box::new(metrics.parts.clone()));
+        metrics
+    }
+}
+
+impl ledger::Observer for LedgerMetrics {
+    fn on(&self, event: &ledger::Event<'_>) {
+        let [attempted, resent, duplicate, parked, stays_parked] = DECISIONS;
+        let decision = match event {
+            ledger::Event::Intended { record, entries } => {
+                self.parts.hold(record.partition.partition, *entries);
+                attempted
+            }
+            ledger::Event::Resent { .. } => resent,
+            ledger::Event::Duplicate(_) => duplicate,
+            ledger::Event::Parked(_) => parked,
+            ledger::Event::StaysParked(_) => stays_parked,
+            ledger::Event::Pruned { entries, .. } => {
+                self.pruned.inc_by(*entries as u64);
+                return;
+            }
+            ledger::Event::Full { partition, .. } => return self.parts.is_full(*partition, true),
+            ledger::Event::HasRoom { partition } => return self.parts.is_full(*partition, false),
+            _ => return,
+        };
+        self.decisions.get_or_create(&[("decision", decision)]).inc();
+    }
+}
+
+impl topology::Observer for LedgerMetrics {
+    fn on(&self, event: &Event<'_>) {
+        match event {
+            Event::Assigned(assignment) => self.parts.insert(assignment.partition.partition),
+            Event::Restored { partition, entries, .. } => self.parts.hold(*partition, *entries),
+            Event::Released(partition) | Event::Lost(partition) => {
+                self.parts.remove(partition.partition);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The parts of the ledger that this process has, by partition number; one that is gone is
+/// forgotten.
+#[derive(Debug, Default)]
+struct Parts(Mutex<BTreeMap<i32, Part>>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    /// Assigned partitions with the number.
+    owners: usize,
+    /// None before the part is restored.
+    entries: Option<usize>,
+    is_full: bool,
+}
+
+impl Parts {
+    fn insert(&self, number: i32) {
+        self.all().entry(number).or_default().owners += 1;
+    }
+
+    fn remove(&self, number: i32) {
+        let mut all = self.all();
+        let Some(part) = all.get_mut(&number) else { return };
+        part.owners -= 1;
+        if part.owners == 0 {
+            all.remove(&number);
+        }
+    }
+
+    fn hold(&self, number: i32, entries: usize) {
+        if let Some(part) = self.all().get_mut(&number) {
+            part.entries = Some(entries);
+        }
+    }
+
+    fn is_full(&self, number: i32, is_full: bool) {
+        if let Some(part) = self.all().get_mut(&number) {
+            part.is_full = is_full;
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<i32, Part>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gauge(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        (name, help): (&str, &str),
+        value: impl Fn(&Part, usize) -> f64,
+    ) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (number, part) in &*self.all() {
+            let Some(entries) = part.entries else { continue };
+            let labels = [("partition", number.to_string())];
+            ConstGauge::new(value(part, entries)).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for Parts {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.gauge(&mut encoder, ENTRIES, |_, entries| entries as f64)?;
+        self.gauge(&mut encoder, FULL, |part, _| f64::from(u8::from(part.is_full)))
+    }
+}
+
+const ENTRIES: (&str, &str) =
+    ("jobstream_ledger_entries", "Entries of the ledger, as of the latest attempt.");
+const FULL: (&str, &str) =
+    ("jobstream_ledger_full", "Whether jobs wait, since the ledger has no room.");
+
+/// Several observers, told in order.
+#[derive(Clone, Default)]
+pub struct LedgerObservers(pub Vec<Arc<dyn ledger::Observer>>);
+
+impl ledger::Observer for LedgerObservers {
+    fn on(&self, event: &ledger::Event<'_>) {
+        self.0.iter().for_each(|observer| observer.on(event));
+    }
+}
+
+impl fmt::Debug for LedgerObservers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} observers", self.0.len())
+    }
+}

@@ -1,0 +1,144 @@
+//! A group: members that run one topology.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jobstream::record::{ConsumerRecord, Topic};
+use jobstream::topology::{Limits, Topology};
+
+use super::history::Identity;
+use super::member::Member;
+use crate::broker::Operation;
+
+/// How outputs and positions become durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// Outputs first, positions later.
+    #[default]
+    AtLeastOnce,
+    /// Outputs and positions in one transaction.
+    ExactlyOnce,
+}
+
+/// Makes the topology of one life of a member.
+type Executor<O> = Box<dyn Fn(&Member<O>) -> Topology>;
+
+/// Members that run one topology between the topics that they consume and those of their outputs.
+/// Where the outputs of one group are the jobs of another, a search is about the whole chain.
+pub struct Group<O = ()> {
+    pub(super) name: Arc<str>,
+    pub(super) topics: Vec<Topic>,
+    pub(super) topology: Executor<O>,
+    pub(super) members: usize,
+    /// Where keyed state outlives its member.
+    pub(super) state: Option<Topic>,
+    pub(super) identity: Identity,
+    pub(super) delivery: Delivery,
+    pub(super) limits: Limits,
+    pub(super) attempts_max: Option<u32>,
+}
+
+impl<O> Group<O> {
+    /// A group of two members, each of whose lives has the topology that is made for it. Of several
+    /// topics a member has the same partitions, as the assignor `range` gives them.
+    pub fn new<T: Into<Topic>>(
+        name: impl Into<Arc<str>>,
+        topics: impl IntoIterator<Item = T>,
+        topology: impl Fn(&Member<O>) -> Topology + 'static,
+    ) -> Self {
+        let limits = Limits {
+            in_flight_records: 16,
+            drain_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(30),
+            close_timeout: Duration::from_secs(20),
+            ..Limits::default()
+        };
+        Self {
+            name: name.into(),
+            topics: topics.into_iter().map(Into::into).collect(),
+            topology: Box::new(topology),
+            members: 2,
+            state: None,
+            identity: |record| record.value.clone(),
+            delivery: Delivery::default(),
+            limits,
+            attempts_max: None,
+        }
+    }
+
+    /// How many members it has; two if nothing is said.
+    #[must_use]
+    pub const fn members(mut self, members: usize) -> Self {
+        self.members = members;
+        self
+    }
+
+    /// A compacted topic that the members' keyed state outlives them on, with a partition for each
+    /// of the jobs'.
+    #[must_use]
+    pub fn state(mut self, topic: impl Into<Topic>) -> Self {
+        self.state = Some(topic.into());
+        self
+    }
+
+    /// By what a record is known, both as input of this group and as its output: each input must be
+    /// told from the others. `None` for an input that has no output of its own, and for what is no
+    /// output of this group. By its value if nothing is said.
+    #[must_use]
+    pub fn identified_by(mut self, identity: fn(&ConsumerRecord) -> Option<Bytes>) -> Self {
+        self.identity = identity;
+        self
+    }
+
+    /// How outputs and positions become durable; at least once if nothing is said.
+    #[must_use]
+    pub const fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        self
+    }
+
+    /// The limits of every member; if nothing is said, 16 records in flight and half a minute to
+    /// drain.
+    #[must_use]
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The most attempts that a job has in one assignment, those that found the sink unavailable not
+    /// counted; not judged if nothing is said.
+    #[must_use]
+    pub const fn attempts_max(mut self, attempts: u32) -> Self {
+        self.attempts_max = Some(attempts);
+        self
+    }
+
+    /// The operations of its members' ends.
+    pub(super) fn operations(&self) -> Vec<Operation> {
+        let mut operations = vec![
+            Operation::Join,
+            Operation::Fetch,
+            Operation::Publish,
+            Operation::Commit,
+            Operation::Release,
+            Operation::Leave,
+        ];
+        if self.delivery == Delivery::ExactlyOnce {
+            operations.extend([Operation::BeginTransaction, Operation::EndTransaction]);
+        }
+        operations.extend(self.state.as_ref().map(|_| Operation::Restore));
+        operations
+    }
+}
+
+impl<O> fmt::Debug for Group<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("name", &self.name)
+            .field("topics", &self.topics)
+            .field("members", &self.members)
+            .finish_non_exhaustive()
+    }
+}
