@@ -28,6 +28,8 @@ mod topics;
 
 use kafka_broker::Broker;
 use tokio::runtime::Builder;
+use tokio::select;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What is measured, and how much of it.
 struct Plan {
@@ -62,17 +64,41 @@ fn main() {
     let broker = Broker::start_with(&[]);
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     println!("load {}", process::load());
-    let mut missed = 0;
-    if let Some(mail) = &plan.mail {
-        missed += runtime.block_on(mail::measure(&broker, mail));
-    }
-    if let Some(pass) = &plan.pass {
-        missed += runtime.block_on(pass::measure(&broker, pass));
-    }
+    let missed = runtime.block_on(async {
+        select! {
+            biased;
+            () = interruption() => None,
+            missed = measure(&broker, &plan) => Some(missed),
+        }
+    });
     println!("load {}", process::load());
     drop(broker);
+    let missed = missed.expect("the bench was interrupted");
     if plan.judges {
         assert_eq!(missed, 0, "bars were missed");
+    }
+}
+
+/// Measures what is planned, and says how many bars were missed. Cancelled, it leaves no process.
+async fn measure(broker: &Broker, plan: &Plan) -> usize {
+    let mut missed = 0;
+    if let Some(mail) = &plan.mail {
+        missed += mail::measure(broker, mail).await;
+    }
+    if let Some(pass) = &plan.pass {
+        missed += pass::measure(broker, pass).await;
+    }
+    missed
+}
+
+/// Completes when somebody wants the bench to end.
+async fn interruption() {
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be heard");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be heard");
+    select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }
 

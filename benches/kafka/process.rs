@@ -4,11 +4,17 @@ use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::figure::Figure;
 
 /// The kernel's clock ticks a second, in which `/proc` counts CPU time.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// How often it is asked whether a process has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 const ROLE: &str = "KAFKA_BENCH_ROLE";
 const BOOTSTRAP: &str = "KAFKA_BENCH_BOOTSTRAP";
@@ -61,11 +67,18 @@ impl Role {
         command
     }
 
-    /// Runs it to its end; it prints its figure.
-    pub(crate) fn figure(&self) -> Figure {
-        let output = self.command().stderr(Stdio::inherit()).output().expect("it can be started");
-        assert!(output.status.success(), "{} failed: {}", self.name, output.status);
-        serde_json::from_slice(&output.stdout).expect("a figure")
+    /// Runs it to its end; it prints its figure. Cancelled, it is killed.
+    pub(crate) async fn figure(&self) -> Figure {
+        let mut running = Running::start(self.command().stdout(Stdio::piped()));
+        let ended = loop {
+            match running.0.try_wait().expect("its state can be asked") {
+                Some(status) => break status,
+                None => sleep(LOOK_EVERY).await,
+            }
+        };
+        assert!(ended.success(), "{} failed: {ended}", self.name);
+        let printed = running.0.stdout.take().expect("it is piped");
+        serde_json::from_reader(printed).expect("a figure")
     }
 }
 

@@ -86,7 +86,8 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
                 Ok(out) => return (Ok(out), attempt),
                 Err(error) => error,
             };
-            match self.wait(context, record, &error, &mut spent).await {
+            // In a box, since few jobs wait and each is as large as what it could wait for.
+            match Box::pin(self.wait(context, record, &error, &mut spent)).await {
                 Wait::Over => state.into_iter().for_each(State::forget),
                 Wait::Final => return (Err(error), attempt),
             }

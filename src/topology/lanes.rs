@@ -10,8 +10,11 @@ pub(super) type KeyHash = u64;
 /// The lanes in use: a lane is taken by one job, with the ones that wait for it behind.
 pub(super) struct Lanes<W> {
     // Walking over the lanes has the same order in every run.
-    lanes: HashMap<KeyHash, VecDeque<W>, BuildHasherDefault<Hashed>>,
+    lanes: HashMap<KeyHash, Line<W>, BuildHasherDefault<Hashed>>,
 }
+
+/// Those that wait; most lanes have none, so that it takes no more room than a pointer.
+type Line<W> = Option<Box<VecDeque<W>>>;
 
 /// The hasher of what is a hash already.
 #[derive(Default)]
@@ -40,11 +43,11 @@ impl<W> Lanes<W> {
     pub(super) fn enter(&mut self, key: KeyHash, work: W) -> Option<W> {
         match self.lanes.entry(key) {
             Entry::Vacant(lane) => {
-                lane.insert(VecDeque::new());
+                lane.insert(None);
                 Some(work)
             }
             Entry::Occupied(mut lane) => {
-                lane.get_mut().push_back(work);
+                lane.get_mut().get_or_insert_default().push_back(work);
                 None
             }
         }
@@ -52,9 +55,10 @@ impl<W> Lanes<W> {
 
     /// Hands the lane to the next in line, which may start now, or frees it.
     pub(super) fn leave(&mut self, key: KeyHash) -> Option<W> {
-        let next = self.lanes.get_mut(&key)?.pop_front();
+        let Entry::Occupied(mut lane) = self.lanes.entry(key) else { return None };
+        let next = lane.get_mut().as_mut().and_then(|line| line.pop_front());
         if next.is_none() {
-            self.lanes.remove(&key);
+            lane.remove();
         }
         next
     }
@@ -62,9 +66,9 @@ impl<W> Lanes<W> {
     /// Takes the jobs for which `condition` holds out of all lines.
     pub(super) fn cancel(&mut self, condition: impl Fn(&W) -> bool) -> Vec<W> {
         let mut cancelled = Vec::new();
-        for line in self.lanes.values_mut() {
+        for line in self.lanes.values_mut().flatten() {
             let (out, stay) = line.drain(..).partition(&condition);
-            *line = stay;
+            **line = stay;
             cancelled.extend::<VecDeque<W>>(out);
         }
         cancelled

@@ -29,13 +29,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 16,384 records or 8 MiB in flight, 1,024 of them executing, a commit a second, 20 s to drain a
+    /// 12,288 records or 6 MiB in flight, 1,024 of them executing, a commit a second, 20 s to drain a
     /// partition, 25 s to shut down, 4 s to close, stuck after 5 minutes.
     fn default() -> Self {
         Self {
-            in_flight_records: 16_384,
+            in_flight_records: 12_288,
             executing_records: 1_024,
-            in_flight_bytes: 8 << 20,
+            in_flight_bytes: 6 << 20,
             commit_interval: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(20),
             shutdown_timeout: Duration::from_secs(25),

@@ -84,7 +84,7 @@ async fn compare(broker: &Broker, plan: &Plan, input: &str, is_exactly_once: boo
 /// One run over a topic of its own.
 async fn run(role: &Role) -> Figure {
     topics::create(&role.bootstrap, &role.output).await;
-    let figure = role.figure();
+    let figure = role.figure().await;
     checks::assert_one_result_each(&role.bootstrap, &role.output, role.records);
     checks::assert_committed(&role.bootstrap, &role.output, &role.input, role.records);
     topics::delete(&role.bootstrap, &[&role.output]).await;

@@ -29,7 +29,7 @@ mod producer;
 
 /// Batches whose reports are awaited at once. While the first ones wait for their linger and for the
 /// broker, the next ones are sent.
-const BATCHES_AT_ONCE: usize = 8;
+const BATCHES_AT_ONCE: usize = 4;
 
 /// The wait before records that were not acknowledged are sent again, at first; doubled each time.
 const RETRY_BACKOFF_MIN: Duration = Duration::from_millis(100);

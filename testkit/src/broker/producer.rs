@@ -33,7 +33,7 @@ pub enum ProduceError {
 }
 
 /// Batches that wait for the broker at once, as a producer on Kafka has them.
-const BATCHES_AT_ONCE: usize = 8;
+const BATCHES_AT_ONCE: usize = 4;
 
 /// Publishes records without a transaction; the positions are left to the source.
 ///
