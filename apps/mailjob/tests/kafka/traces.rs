@@ -1,5 +1,7 @@
 //! Traces of a service on Kafka, as the OpenTelemetry Collector takes them.
 
+#![expect(clippy::unwrap_used, reason = "a test that waits for the service")]
+
 use jobstream::kafka::KafkaConfig;
 use jobstream::record::ProducerRecord;
 use jobstream::sinks::kafka::KafkaSink;
