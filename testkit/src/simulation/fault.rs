@@ -99,7 +99,7 @@ pub enum Fault {
         steps: u64,
     },
     /// Retention removes records from a partition of the jobs' topic: what every group has finished,
-    /// and more.
+    /// and more, but not the last one.
     Truncate {
         /// The partition.
         partition: i32,

@@ -277,13 +277,15 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// Removes what every group that consumes the jobs has finished, and so many offsets more.
+    /// Removes what every group that consumes the jobs has finished, and so many offsets more. The
+    /// last record stays, as Kafka keeps its active segment: who reads it is told of the others.
     fn truncate(&mut self, partition: i32, beyond: i64) {
         let partition = TopicPartition::new(self.cast.input(), partition);
         let consumes = |topics: &[Topic]| topics.contains(&partition.topic);
         let groups = self.cast.groups().into_iter().filter(|(_, topics)| consumes(topics));
         let groups: Vec<_> = groups.map(|(group, _)| group).collect();
-        let before = Commits::frontier(&self.broker, &groups, &partition) + beyond;
+        let last = self.broker.high_watermark(&partition).unwrap_or_default() - 1;
+        let before = (Commits::frontier(&self.broker, &groups, &partition) + beyond).min(last);
         let mut removed = self.broker.records(&partition.topic, Isolation::ReadCommitted);
         removed.retain(|record| record.partition == partition && record.offset < before);
         self.removed.extend(removed);
