@@ -82,7 +82,7 @@ mod tests {
     fn times_are_read_behind_a_name_that_looks_like_fields() {
         let text = "7 (a) b) S 1 7 7 0 -1 4194560 9 0 0 0 150 50 0 0 20 0 6 0 1000 1 2 3";
         assert_eq!(stat(text), Some(Stat { cpu_seconds: 2.0, threads: 6 }));
-        assert_eq!(stat("7 (mailjob) S 1"), None);
+        assert_eq!(stat("7 (service) S 1"), None);
     }
 
     #[test]
