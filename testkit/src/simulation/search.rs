@@ -184,7 +184,7 @@ impl<O: Send + Sync + 'static> Search<O> {
         self
     }
 
-    /// What must hold after every run, beside the [general invariants](invariants).
+    /// What must hold after every run, beside the [general invariants](super::invariants).
     #[must_use]
     pub fn invariant(
         mut self,

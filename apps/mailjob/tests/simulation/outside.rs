@@ -49,7 +49,8 @@ pub(crate) fn server(world: &World) -> SmtpServer {
         .misfortune(Misfortune::at(Moment::Dot).to(UNWANTED).reply(554, "unwanted"));
     let [user, password] = LOGIN;
     let seed = world.seed();
-    let server = if seed % 2 == 0 { server } else { server.without(Extension::Pipelining) };
+    let server =
+        if seed.is_multiple_of(2) { server } else { server.without(Extension::Pipelining) };
     let server =
         if wants_login(seed) { server.login(user, password).require_login() } else { server };
     let server = if wants_tls(seed) { server.tls(Tls::StartTls).require_tls() } else { server };
