@@ -155,8 +155,8 @@ impl JobError {
 pub trait Sink: Send + Sync {
     /// Publishes a batch; completes when the broker has acknowledged all of it. Records with equal
     /// keys keep their order, within the batch and after those of a batch that began before, unless
-    /// one is refused and published again. Passing faults (a broker that is away) are retried inside, without
-    /// limit: only dropping the future ends it, and then nobody knows what was published.
+    /// one is refused and published again. Passing faults (a broker that is away) are retried inside,
+    /// without limit: only dropping the future ends it, and then nobody knows what was published.
     ///
     /// # Errors
     /// See [`SinkError`].

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! A batch is sent at once and in order, so that many records are in flight, and is published when
-//! every report has come; the next ones are sent meanwhile. A full queue is waited for by the next report, not by a clock. Records that
-//! are refused for their size are sent once more, alone, before they count as too large: the broker
-//! refuses whole batches, with all that is in them.
+//! every report has come; the next ones are sent meanwhile. A full queue is waited for by the next
+//! report, not by a clock. Records that are refused for their size are sent once more, alone, before
+//! they count as too large: the broker refuses whole batches, with all that is in them.
 
 use std::fmt;
 use std::sync::Arc;

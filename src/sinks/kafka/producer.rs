@@ -8,7 +8,7 @@ use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Statistics};
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock};
 use tokio::time::timeout;
 
 use super::deliveries::{Deliveries, Delivery, Refusal};
@@ -28,7 +28,8 @@ const SEND_RECORDS: usize = 512;
 pub(crate) enum Sent {
     /// All at once.
     Together,
-    /// Each after the report of the one before.
+    /// Each after the report of the one before, with no record of another batch in flight: a client
+    /// joins what it has of a partition, and a broker refuses that as one.
     Alone,
 }
 
@@ -74,6 +75,9 @@ pub(crate) struct Producer {
     deliveries: Arc<Deliveries>,
     /// Of the batches under way, one is sent at a time.
     turn: Mutex<()>,
+    /// Shared by what is sent together until its reports have come; what is sent alone has it for
+    /// itself.
+    queue: RwLock<()>,
 }
 
 impl Producer {
@@ -85,7 +89,7 @@ impl Producer {
         let context = SinkContext { deliveries: deliveries.clone(), told: config.told() };
         let properties = config.producer(transactional_id);
         let client = ThreadedProducer::from_config_and_context(&properties, context)?;
-        Ok(Self { client, deliveries, turn: Mutex::new(()) })
+        Ok(Self { client, deliveries, turn: Mutex::new(()), queue: RwLock::new(()) })
     }
 
     /// Begins a batch of these outputs.
@@ -126,8 +130,13 @@ impl Sending<'_> {
     /// before; completes when every report has come, with those that were not published.
     pub(crate) async fn send(&self, indices: &[usize], sent: Sent) -> Vec<Refusal> {
         match sent {
-            Sent::Together => self.send_together(indices).await,
+            _ if indices.is_empty() => Vec::new(),
+            Sent::Together => {
+                let _shared = self.producer.queue.read().await;
+                self.send_together(indices).await
+            }
             Sent::Alone => {
+                let _alone = self.producer.queue.write().await;
                 let mut refusals = Vec::new();
                 for index in indices {
                     refusals.extend(self.send_together(&[*index]).await);
