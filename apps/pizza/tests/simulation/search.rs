@@ -18,8 +18,8 @@ use crate::invariants::{
 use crate::orders::{assembled, baked, none, records};
 use crate::shop::Shop;
 
-/// A session lasts longer than each step of an order.
-const SPEED: Speed = Speed::times(NonZeroU32::new(10).unwrap());
+/// An order takes less than the time between two commits, so that much is repeated after a crash.
+const SPEED: Speed = Speed::times(NonZeroU32::new(50).unwrap());
 
 /// So many orders a schedule, and so many members of each service.
 pub(crate) fn search(count: u64, members: usize) -> Search<Shop> {
