@@ -7,6 +7,7 @@ const AGAIN_AFTER_MS = 400;
 let asked = 0;
 let waiting = false;
 let chosen = null;
+let opened = 0;
 let view = "text";
 
 const line = (mail) => {
@@ -37,26 +38,30 @@ const headersOf = (mail) => {
 const frame = (number, what) =>
   html("iframe", { sandbox: "", referrerpolicy: "no-referrer", title: what === "text" ? "The mail's text" : "The mail's source", src: `/mails/${number}/${what}` });
 
+// Opened once more before it is there, a mail is shown once; what has the focus keeps it.
 const open = async (number) => {
   chosen = number;
+  const turn = ++opened;
   for (const item of byId("mails").children) {
     item.firstChild.setAttribute("aria-pressed", String(item.dataset.key === String(number)));
   }
   const mail = await getJson(`/mails/${number}`);
-  if (chosen !== number) return;
+  if (turn !== opened) return;
   const subject = mail.headers.find(([name]) => name.toLowerCase() === "subject")?.[1];
   const tab = (name, label) => {
     const button = html("button", { type: "button", "aria-pressed": String(view === name), "data-view": name }, label);
     button.addEventListener("click", () => {
       view = name;
-      open(number).then(() => byId("mail").querySelector(`[data-view=${name}]`)?.focus());
+      open(number);
     });
     return button;
   };
+  const focused = byId("mail").contains(document.activeElement) ? document.activeElement.dataset.view : undefined;
   byId("mail").replaceChildren(
     html("p", { class: "of" }, `Mail ${number} to ${mail.recipients.join(", ")}`),
     html("div", { class: "tabs small", role: "group", "aria-label": "View" }, tab("text", "Text"), tab("headers", "Headers"), tab("source", "Source")),
     view === "headers" ? headersOf(mail) : frame(number, view));
+  byId("mail").querySelector(`[data-view="${focused}"]`)?.focus();
   byId("mail").dataset.subject = subject ?? "";
 };
 
