@@ -103,7 +103,7 @@ impl RunMetrics {
             begin_at_zero(&self.records, labels(fate));
         }
         for cause in [JobErrorKind::Transient, JobErrorKind::Ambiguous] {
-            begin_at_zero(&self.retries, [("cause", kind_name(cause))]);
+            begin_at_zero(&self.retries, [("cause", cause.name())]);
         }
         for change in CHANGES {
             begin_at_zero(&self.rebalanced, [("change", change)]);
@@ -157,13 +157,13 @@ impl RunMetrics {
         match event {
             Event::Executed { record, error, took, .. } => {
                 let kind = error.map(|error| error.kind());
-                self.messaging.processed(record, kind.map(kind_name), took.as_secs_f64());
+                self.messaging.processed(record, kind.map(JobErrorKind::name), took.as_secs_f64());
                 if kind == Some(JobErrorKind::Ambiguous) {
                     self.totals.ambiguous.inc();
                 }
             }
             Event::Retried { error, .. } => {
-                let cause = kind_name(error.kind());
+                let cause = error.kind().name();
                 self.retries.get_or_create(&[("cause", cause)]).inc();
             }
             Event::Suspended { .. } => _ = self.totals.suspended.inc(),
@@ -257,20 +257,11 @@ impl Totals {
 const fn labels(fate: Fate) -> Words<2> {
     let (fate, reason) = match fate {
         Fate::Succeeded => ("succeeded", ""),
-        Fate::Failed(kind) => ("failed", kind_name(kind)),
+        Fate::Failed(kind) => ("failed", kind.name()),
         Fate::Skipped(stage) => ("skipped", stage),
         Fate::DeadLettered(reason) => ("dead-letter", reason),
     };
     [("fate", fate), ("reason", reason)]
-}
-
-const fn kind_name(kind: JobErrorKind) -> &'static str {
-    match kind {
-        JobErrorKind::Permanent => "permanent",
-        JobErrorKind::Transient => "transient",
-        JobErrorKind::Ambiguous => "ambiguous",
-        JobErrorKind::Unavailable => "unavailable",
-    }
 }
 
 /// What happens to partitions.
