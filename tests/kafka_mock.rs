@@ -299,6 +299,71 @@ async fn a_refused_commit_says_whether_it_can_be_made_again() {
     }
 }
 
+const FENCED: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+
+/// A static member, which loses its session soon, and has been assigned the topic's only partition.
+async fn static_member(mock: &Mock) -> (KafkaSource, PartitionPosition) {
+    let config = KafkaConfig::new(mock.bootstrap()).instance_id("one");
+    let config = config.property("session.timeout.ms", "3000").unwrap();
+    member(mock, &config.property("heartbeat.interval.ms", "200").unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_static_member_that_another_process_replaces_ends() {
+    let mock = Mock::start();
+    let (source, position) = static_member(&mock).await;
+    let mut events = source.events();
+    mock.order(|cluster| cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[FENCED])).await;
+    let refused = source.commit(std::slice::from_ref(&position)).await;
+    assert!(matches!(refused, Err(CommitError::Fenced(_))), "found {refused:?}");
+    let end = async {
+        loop {
+            match events.next().await {
+                Some(Ok(SourceEvent::Lost(_))) => {}
+                end => return end,
+            }
+        }
+    };
+    let end = timeout(LIMIT, end).await.unwrap();
+    let Some(Err(error)) = end else { panic!("found {end:?}") };
+    assert!(error.to_string().contains("group.instance.id"), "{error}");
+}
+
+/// The commit that waits for the coordinator goes without its member id once the session has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_static_member_that_has_lost_its_session_and_fences_itself_joins_again() {
+    let mock = Mock::start();
+    let (source, position) = static_member(&mock).await;
+    let mut events = source.events();
+    mock.order(|cluster| cluster.broker_down(BROKER).unwrap()).await;
+    // A commit waits for its coordinator as long as a session lasts: it is to wait for longer than
+    // the session does, whose last heartbeat was before.
+    sleep(Duration::from_secs(1)).await;
+    let positions = [position];
+    let mut commit = source.commit(&positions);
+    let lost = tokio::select! {
+        biased;
+        answered = &mut commit => panic!("nobody is there: {answered:?}"),
+        lost = timeout(LIMIT, events.next()) => lost.unwrap(),
+    };
+    assert!(matches!(lost, Some(Ok(SourceEvent::Lost(_)))), "found {lost:?}");
+    mock.order(|cluster| {
+        cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[FENCED]);
+        cluster.broker_up(BROKER).unwrap();
+    })
+    .await;
+    let refused = timeout(LIMIT, commit).await.unwrap();
+    assert!(matches!(refused, Err(CommitError::Fenced(_))), "found {refused:?}");
+    let again = timeout(LIMIT, events.next()).await.unwrap();
+    let Some(Ok(SourceEvent::Assigned(assigned))) = again else { panic!("found {again:?}") };
+    let [mut newer] = positions;
+    newer.generation += 1;
+    let found = (&assigned[0].partition, assigned[0].generation);
+    assert_eq!(found, (&newer.partition, newer.generation));
+    source.commit(&[newer]).await.unwrap();
+    source.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_of_another_client_is_told_and_taken_as_an_empty_set() {
     let mock = Mock::start();

@@ -95,6 +95,12 @@ pub enum KafkaEvent<'a> {
         /// librdkafka's words.
         reason: &'a str,
     },
+    /// A static member has lost its session, and was fenced by what itself has sent after that: its
+    /// client is made anew, and joins the group again.
+    FencedByItself {
+        /// librdkafka's words.
+        reason: &'a str,
+    },
 }
 
 /// What an error of a client means.

@@ -98,6 +98,9 @@ impl KafkaObserver for KafkaLog {
                 warn!(records, "Outputs are published again: {reason}");
             }
             KafkaEvent::Fenced { reason } => warn!("The producer was fenced: {reason}"),
+            KafkaEvent::FencedByItself { reason } => {
+                warn!("The member had lost its session, and joins the group anew: {reason}");
+            }
             _ => {}
         }
     }

@@ -33,6 +33,8 @@ pub(crate) struct SourceContext {
     pub(super) closing: AtomicBool,
     /// Counts the offsets that were reset because they were out of range.
     pub(super) resets: AtomicU64,
+    /// The assignment was lost, and none has come since.
+    pub(super) lost: AtomicBool,
     /// A poll has called back, and so has yielded nothing although more may be there.
     called: AtomicBool,
     rebalances: Mutex<Vec<Rebalance>>,
@@ -45,6 +47,7 @@ impl SourceContext {
             signal,
             closing: AtomicBool::new(false),
             resets: AtomicU64::new(0),
+            lost: AtomicBool::new(false),
             called: AtomicBool::new(false),
             rebalances: Mutex::default(),
         }
@@ -105,9 +108,11 @@ impl ConsumerContext for SourceContext {
             return;
         }
         let partitions = named(partitions);
+        let is_lost = !is_assign && consumer.assignment_lost();
+        self.lost.store(is_lost, Ordering::Release);
         self.report(if is_assign {
             Rebalance::Assign(partitions)
-        } else if consumer.assignment_lost() {
+        } else if is_lost {
             Rebalance::Lost(partitions)
         } else {
             Rebalance::Revoke(partitions)

@@ -18,6 +18,10 @@
 //! A topology that hangs, and does not look at its stream for `max.poll.interval.ms`, loses its
 //! partitions after the same time again.
 //!
+//! A static member whose session has ended may be fenced by itself: librdkafka commits without its
+//! member id until it has joined again, which the broker takes for another process with its
+//! `group.instance.id`, and librdkafka for the end. Its client is then made anew, and joins again.
+//!
 //! The committed positions are read before a partition is taken on, so that its assignment carries
 //! them. Metadata that another client has committed is told, and taken as an empty set.
 //!
@@ -31,13 +35,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use rdkafka::config::FromClientConfigAndContext as _;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use self::attention::Attention;
 use self::buffer::Command;
-use self::context::{Client, SourceContext};
+use self::connector::Connector;
 use self::events::Events;
 pub(crate) use self::membership::Membership;
 pub(crate) use self::metadata::{offsets, read};
@@ -52,6 +54,7 @@ use crate::record::{Topic, TopicPartition};
 mod assigned;
 mod attention;
 mod buffer;
+mod connector;
 mod context;
 mod events;
 mod flow;
@@ -94,22 +97,17 @@ impl KafkaSource {
         topics: impl IntoIterator<Item = T>,
     ) -> Result<Self, ConfigError> {
         let shared = Arc::new(Shared::default());
-        let context = SourceContext::new(config.told(), shared.signal.clone());
-        let consumer = config.consumer(group);
-        let mut client = Client::from_config_and_context(&consumer, context)?;
-        let signal = shared.signal.clone();
-        client.set_nonempty_callback(move || signal.raise());
-        let client = Arc::new(client);
+        let (properties, signal) = (config.consumer(group), shared.signal.clone());
+        let connector = Connector { properties, told: config.told(), signal };
+        let membership = Arc::new(Membership::new(shared));
         let (left, has_left) = watch::channel(false);
         let close_limit = config.closes_within();
         let topics = topics.into_iter().map(Into::into).collect();
-        let attention = Attention::new(&consumer);
-        let (client_of, shared_of) = (client.clone(), shared.clone());
-        let poller = Poller::new(client_of, shared_of, topics, attention, close_limit, left);
+        let poller = Poller::new(connector, membership.clone(), topics, close_limit, left)?;
         start(poller).map_err(|error| ConfigError::Refused(error.to_string()))?;
         let calls = Calls::start("kafka-commit");
         Ok(Self {
-            membership: Arc::new(Membership::new(client, shared)),
+            membership,
             calls: calls.map_err(|error| ConfigError::Refused(error.to_string()))?,
             transactions: None,
             left: has_left,

@@ -11,19 +11,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::assigned::Assigned;
 use super::attention::Attention;
-use super::buffer::Command;
+use super::buffer::{Buffer, Command};
+use super::connector::Connector;
 use super::context::Client;
 use super::flow::Flow;
 use super::group::Rebalancing;
+use super::membership::Membership;
 use super::own::{has_unreadable_header, own};
 use super::shared::Shared;
-use crate::kafka::KafkaEvent;
+use crate::kafka::{ConfigError, KafkaEvent};
 use crate::record::{ConsumerRecord, Topic, TopicPartition};
 use crate::sources::{SourceError, SourceEvent};
 
@@ -43,6 +45,8 @@ pub(super) struct Poller {
     pub(super) topics: Vec<Topic>,
     pub(super) assigned: Assigned,
     pub(super) rebalancing: Rebalancing,
+    connector: Connector,
+    membership: Arc<Membership>,
     flow: Flow,
     attention: Attention,
     close_limit: Duration,
@@ -52,24 +56,27 @@ pub(super) struct Poller {
 
 impl Poller {
     pub(super) fn new(
-        client: Arc<Client>,
-        shared: Arc<Shared>,
+        connector: Connector,
+        membership: Arc<Membership>,
         topics: Vec<Topic>,
-        attention: Attention,
         close_limit: Duration,
         left: watch::Sender<bool>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, ConfigError> {
+        let client = connector.connect()?;
+        membership.set_client(&client);
+        Ok(Self {
             client,
-            shared,
+            shared: membership.shared().clone(),
             topics,
             assigned: Assigned::default(),
             rebalancing: Rebalancing::default(),
+            attention: Attention::new(&connector.properties),
+            connector,
+            membership,
             flow: Flow::default(),
-            attention,
             close_limit,
             left,
-        }
+        })
     }
 
     /// Polls until the source is closed, or broken.
@@ -80,7 +87,11 @@ impl Poller {
             buffer.commands.clear();
             buffer.ended = Some(ended);
         });
-        self.leave();
+        let has_left = self.leave();
+        // Nobody may wait any more.
+        let _ = self.left.send(has_left);
+        let Self { client, shared, .. } = self;
+        end(client, &shared);
     }
 
     fn turns(&mut self) -> Result<(), SourceError> {
@@ -113,6 +124,7 @@ impl Poller {
     fn poll(&mut self) -> Result<usize, SourceError> {
         let mut records = Vec::new();
         let mut polled = 0;
+        let mut fenced = None;
         while polled < POLL_RECORDS {
             polled += 1;
             match self.client.poll(Duration::ZERO) {
@@ -134,25 +146,51 @@ impl Poller {
                         records.push(record);
                     }
                 }
-                Some(Err(error)) => self.check(&error)?,
+                Some(Err(error)) => fenced = self.fenced_by_itself(&error)?.or(fenced),
             }
         }
         if !records.is_empty() {
             self.report_truncations(&records);
             self.shared.push(records);
         }
+        if let Some(reason) = fenced {
+            self.start_anew(&reason)?;
+        }
         Ok(polled)
     }
 
-    /// Errors that pass are told by the context; others end the source.
-    fn check(&self, error: &KafkaError) -> Result<(), SourceError> {
+    /// Errors that pass are told by the context; others end the source, unless the member was fenced
+    /// by what itself has sent after its session had ended. Another process with its
+    /// `group.instance.id` is told from that by the order: its join fences a member that has not
+    /// lost its assignment before.
+    fn fenced_by_itself(&self, error: &KafkaError) -> Result<Option<String>, SourceError> {
         match self.client.client().fatal_error() {
+            Some((RDKafkaErrorCode::FencedInstanceId, reason))
+                if self.client.context().lost.load(Ordering::Acquire) =>
+            {
+                Ok(Some(reason))
+            }
             Some((_, reason)) => Err(SourceError(reason)),
             None if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
                 Err(SourceError(error.to_string()))
             }
-            None => Ok(()),
+            None => Ok(None),
         }
+    }
+
+    /// Goes on with a client made anew. The assignment has gone already, and what its member has
+    /// left of it is told by the group's commits.
+    fn start_anew(&mut self, reason: &str) -> Result<(), SourceError> {
+        self.connector.told.event(&KafkaEvent::FencedByItself { reason });
+        self.leave();
+        let client = self.connector.connect().map_err(|error| SourceError(error.to_string()))?;
+        self.membership.set_client(&client);
+        end(std::mem::replace(&mut self.client, client), &self.shared);
+        self.assigned = Assigned::default();
+        self.rebalancing = Rebalancing::default();
+        self.flow = Flow::default();
+        self.shared.change(Buffer::lose_all);
+        self.subscribe()
     }
 
     /// Asks for the low watermark where offsets are missing and truncation may be the cause.
@@ -188,29 +226,32 @@ impl Poller {
         self.client.subscribe(&topics).map_err(|error| SourceError(error.to_string()))
     }
 
-    /// Leaves the group and waits for it, up to the limit. What remains of the client ends on this
-    /// thread.
-    fn leave(mut self) {
+    /// Leaves the group and waits for it, up to the limit. Says whether it has come to its end.
+    fn leave(&mut self) -> bool {
         let until = Instant::now() + self.close_limit;
         self.client.context().closing.store(true, Ordering::Release);
         if let Err(error) = self.give_up(until) {
             self.client.context().told.error(&error, "the assignment could not be given up");
         }
-        let Self { client, shared, left, .. } = self;
-        match client.close_queue() {
+        match self.client.close_queue() {
             Ok(()) => {
-                while !client.closed() && Instant::now() < until {
+                while !self.client.closed() && Instant::now() < until {
                     // Rebalances are answered by the context; records are of no use any more.
-                    drop(client.poll(CLOSE_POLL));
+                    drop(self.client.poll(CLOSE_POLL));
                 }
             }
-            Err(error) => client.context().told.error(&error, "the consumer can't be closed"),
+            Err(error) => {
+                self.client.context().told.error(&error, "the consumer can't be closed");
+            }
         }
-        // Nobody may wait any more.
-        let _ = left.send(client.closed());
-        // The end of a client blocks: it must come here, not where the source is dropped.
-        while Arc::strong_count(&client) > 1 {
-            shared.signal.wait(IDLE_WAIT);
-        }
+        self.client.closed()
     }
+}
+
+/// Ends a client. That blocks: it must come on this thread, not where a call on it ends.
+fn end(client: Arc<Client>, shared: &Shared) {
+    while Arc::strong_count(&client) > 1 {
+        shared.signal.wait(IDLE_WAIT);
+    }
+    drop(client);
 }

@@ -88,6 +88,18 @@ impl Service {
     }
 }
 
+/// A test that fails shows what the service has said.
+impl Drop for Service {
+    #[expect(clippy::print_stderr, reason = "a test that fails prints")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Its folder may have gone before it.
+            let log = std::fs::read(&self.log).unwrap_or_default();
+            eprintln!("{}:\n{}", self.log.display(), String::from_utf8_lossy(&log));
+        }
+    }
+}
+
 impl Ended {
     /// It has ended in order.
     pub(crate) fn succeeded(&self) {

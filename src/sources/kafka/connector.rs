@@ -1,0 +1,31 @@
+//! What makes the consumer of a source, and makes it anew.
+
+use std::sync::Arc;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfigAndContext as _;
+
+use super::context::{Client, SourceContext};
+use super::signal::Signal;
+use crate::kafka::{ConfigError, Told};
+
+/// The properties of a consumer, and who hears of it.
+pub(super) struct Connector {
+    pub(super) properties: ClientConfig,
+    pub(super) told: Told,
+    pub(super) signal: Arc<Signal>,
+}
+
+impl Connector {
+    /// A consumer that has joined no group.
+    ///
+    /// # Errors
+    /// If librdkafka refuses a property.
+    pub(super) fn connect(&self) -> Result<Arc<Client>, ConfigError> {
+        let context = SourceContext::new(self.told.clone(), self.signal.clone());
+        let mut client = Client::from_config_and_context(&self.properties, context)?;
+        let signal = self.signal.clone();
+        client.set_nonempty_callback(move || signal.raise());
+        Ok(Arc::new(client))
+    }
+}
