@@ -130,6 +130,13 @@ pub struct Header {
     pub value: Option<Bytes>,
 }
 
+impl Header {
+    /// A header with a value.
+    pub fn new(name: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) -> Self {
+        Self { name: name.into(), value: Some(value.into()) }
+    }
+}
+
 /// The headers of a record: a list in which names may repeat. Cloning it copies a pointer; a
 /// change copies the list if it is shared.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -206,6 +213,16 @@ impl FromIterator<Header> for Headers {
     fn from_iter<I: IntoIterator<Item = Header>>(headers: I) -> Self {
         let headers: List = headers.into_iter().collect();
         Self(if headers.is_empty() { None } else { Some(Arc::new(headers)) })
+    }
+}
+
+/// Adds headers at the end; those of the same names stay.
+impl Extend<Header> for Headers {
+    fn extend<I: IntoIterator<Item = Header>>(&mut self, headers: I) {
+        match &mut self.0 {
+            Some(list) => Arc::make_mut(list).extend(headers),
+            None => *self = headers.into_iter().collect(),
+        }
     }
 }
 

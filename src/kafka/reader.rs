@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::observer::{ErrorKind, Told};
 use super::{Calls, ConfigError, KafkaConfig, TopicError};
 use crate::record::{ConsumerRecord, Timestamp, Topic, TopicPartition};
-use crate::sources::kafka::own;
+use crate::sources::kafka::Block;
 
 /// How long a question, or the wait for a record, takes before it is asked again.
 const QUESTION_LIMIT: Duration = Duration::from_secs(1);
@@ -237,12 +237,13 @@ impl Core {
         let mut open = self.opened();
         let (mut records, mut bytes) = (Vec::new(), 0);
         let (mut since, mut last_error) = (Instant::now(), None);
+        let mut block = Block::default();
         while !open.is_empty() && records.len() < records_max && bytes < NEXT_LIMIT_BYTES {
             match self.client.poll(POLL) {
                 Some(Ok(message)) => {
                     since = Instant::now();
                     let partition = TopicPartition::new(self.topic.clone(), message.partition());
-                    let record = own(&message, &partition, 0);
+                    let record = block.own(&message, partition, 0);
                     if take(&mut open, &record) {
                         bytes += record.size_bytes();
                         records.push(record);

@@ -33,7 +33,7 @@ impl Run<'_> {
         if self.parts.is_some() {
             self.outbox.drop_abandoned();
         }
-        let mut outbox = std::mem::take(&mut self.outbox);
+        let mut outbox = std::mem::replace(&mut self.outbox, std::mem::take(&mut self.spare));
         if !self.under_way.overlaps() {
             outbox.batch.positions = self.positions_with(&outbox.entries);
         }
@@ -106,7 +106,7 @@ impl Run<'_> {
                     self.partitions.saved(positions);
                     self.context.observers.emit(&Event::Committed { positions, took });
                 }
-                self.outbox.go_on_in(outbox);
+                self.spare = outbox.emptied();
                 return Ok(());
             }
             Err(error) => error,

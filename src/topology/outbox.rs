@@ -127,14 +127,12 @@ impl Outbox {
         }
     }
 
-    /// Goes on in the memory of one that was published, if nothing has come since.
-    pub(super) fn go_on_in(&mut self, mut published: Self) {
-        if self.is_empty() {
-            published.entries.clear();
-            published.batch.outputs.clear();
-            published.batch.positions.clear();
-            *self = published;
-        }
+    /// An empty one in the memory of this one, which was published.
+    pub(super) fn emptied(mut self) -> Self {
+        self.entries.clear();
+        self.batch.outputs.clear();
+        self.batch.positions.clear();
+        self
     }
 
     /// Puts what was not published back before what has come since.

@@ -62,6 +62,8 @@ pub(super) struct Run<'a> {
     pub(super) lanes: Lanes<Work>,
     pub(super) running: FuturesUnordered<Work>,
     pub(super) outbox: Outbox,
+    /// Empty: the memory of the outbox that was published last, for the next one.
+    pub(super) spare: Outbox,
     pub(super) leftovers: Leftovers,
     pub(super) under_way: UnderWay<'a>,
     /// When this turn of the loop began.
@@ -100,6 +102,7 @@ impl<'a> Run<'a> {
             lanes: Lanes::new(),
             running: FuturesUnordered::new(),
             outbox: Outbox::default(),
+            spare: Outbox::default(),
             leftovers: Leftovers::default(),
             under_way: UnderWay::new(publishes_at_once),
             now,

@@ -12,7 +12,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures::future::{BoxFuture, ready};
 use jobstream::job::Job;
 use jobstream::record::ConsumerRecord;
 use jobstream::sinks::smtp::Accepted;
@@ -70,22 +70,39 @@ impl Resolving {
     }
 }
 
-#[async_trait]
 impl JobSink<Job, Accepted> for Resolving {
     /// What was decided as accepted has no `Message-ID`: nothing was sent here.
-    async fn execute(&self, job: &Job, record: &ConsumerRecord) -> Result<Accepted, JobError> {
-        match Resolution::of(record) {
+    ///
+    /// Written out, since hardly any job was decided, and a future around the other job sink's would
+    /// cost every job an allocation.
+    fn execute<'s, 'j, 'r, 'f>(
+        &'s self,
+        job: &'j Job,
+        record: &'r ConsumerRecord,
+    ) -> BoxFuture<'f, Result<Accepted, JobError>>
+    where
+        Self: 'f,
+        's: 'f,
+        'j: 'f,
+        'r: 'f,
+    {
+        let decided = match Resolution::of(record) {
             Some(Resolution::Accepted) => {
                 let reply = "settled as accepted".to_owned();
                 Ok(Accepted { message_id: String::new(), reply })
             }
             Some(Resolution::Rejected) => Err(JobError::permanent("settled as rejected")),
-            Some(Resolution::Resend) | None => self.sink.execute(job, record).await,
-        }
+            Some(Resolution::Resend) | None => return self.sink.execute(job, record),
+        };
+        Box::pin(ready(decided))
     }
 
-    async fn ready(&self) {
-        self.sink.ready().await;
+    fn ready<'s, 'f>(&'s self) -> BoxFuture<'f, ()>
+    where
+        Self: 'f,
+        's: 'f,
+    {
+        self.sink.ready()
     }
 }
 
@@ -98,6 +115,7 @@ impl fmt::Debug for Resolving {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use async_trait::async_trait;
     use jobstream::codec::Codec as _;
     use jobstream::job::JobCodec;
     use jobstream::record::{Headers, TopicPartition};

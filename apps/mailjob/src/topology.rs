@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jobstream::job::{Job, JobCodec, JobStatus};
-use jobstream::record::{ConsumerRecord, Headers, ProducerRecord, Topic};
+use jobstream::record::{ConsumerRecord, Header, Headers, ProducerRecord, Topic};
 use jobstream::sinks::ledger::{Ledger, LedgerLimits, Recorded, WallClock};
 use jobstream::sinks::smtp::Accepted;
 use jobstream::sinks::{Ambiguous, JobError, JobErrorKind, JobSink};
@@ -17,6 +17,14 @@ use crate::resolution::{JOB_ORIGIN, Resolution, Resolving};
 pub const SKIPPED_STATUS: &str = "status";
 /// The stage that skips jobs which are no e-mails.
 pub const SKIPPED_TYPE: &str = "job-type";
+
+const JOB_ATTEMPTS: &str = "job-attempts";
+const JOB_ERROR: &str = "job-error";
+const JOB_MESSAGE_ID: &str = "job-message-id";
+const JOB_OUTCOME: &str = "job-outcome";
+const JOB_RESENDS: &str = "job-resends";
+/// The headers of a result that no job carries over.
+const OURS: [&str; 5] = [JOB_ATTEMPTS, JOB_ERROR, JOB_MESSAGE_ID, JOB_OUTCOME, JOB_RESENDS];
 
 /// The topics of the mail executor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +96,7 @@ where
     let results = topics.results.clone();
     executes.ordered_by(Job::id).retry(retry).encode(
         move |record: &ConsumerRecord, executed: Executed<Job, Out>| {
-            Ok(vec![result(&results, record, &executed)])
+            Ok(vec![result(&results, record, executed)])
         },
     )
 }
@@ -98,11 +106,11 @@ trait Success {
     /// The value of `job-outcome`.
     fn outcome(&self) -> &'static str;
 
-    /// The mail, if it was sent for this record.
-    fn accepted(&self) -> Option<&Accepted>;
-
     /// How often it was sent again after an end that left open whether it was sent.
     fn resends(&self) -> u32;
+
+    /// The mail, if it was sent for this record.
+    fn into_accepted(self) -> Option<Accepted>;
 }
 
 impl Success for Accepted {
@@ -110,12 +118,12 @@ impl Success for Accepted {
         "accepted"
     }
 
-    fn accepted(&self) -> Option<&Accepted> {
-        Some(self)
-    }
-
     fn resends(&self) -> u32 {
         0
+    }
+
+    fn into_accepted(self) -> Option<Accepted> {
+        Some(self)
     }
 }
 
@@ -127,16 +135,16 @@ impl Success for Recorded<Accepted> {
         }
     }
 
-    fn accepted(&self) -> Option<&Accepted> {
-        match self {
-            Self::Fresh { out, .. } => Some(out),
-            Self::Duplicate { .. } => None,
-        }
-    }
-
     fn resends(&self) -> u32 {
         match self {
             Self::Fresh { resends, .. } | Self::Duplicate { resends } => *resends,
+        }
+    }
+
+    fn into_accepted(self) -> Option<Accepted> {
+        match self {
+            Self::Fresh { out, .. } => Some(out),
+            Self::Duplicate { .. } => None,
         }
     }
 }
@@ -146,7 +154,7 @@ impl Success for Recorded<Accepted> {
 fn result<Out: Success>(
     topic: &Topic,
     record: &ConsumerRecord,
-    executed: &Executed<Job, Out>,
+    executed: Executed<Job, Out>,
 ) -> ProducerRecord {
     let job = &executed.input;
     let status = if executed.outcome.is_ok() { JobStatus::Succeeded } else { JobStatus::Failed };
@@ -161,34 +169,33 @@ fn result<Out: Success>(
     }
 }
 
-fn headers<Out: Success>(record: &ConsumerRecord, executed: &Executed<Job, Out>) -> Headers {
+fn headers<Out: Success>(record: &ConsumerRecord, executed: Executed<Job, Out>) -> Headers {
+    let Executed { outcome: executed, attempts, .. } = executed;
     let mut headers = record.headers.clone();
-    for name in ["job-error", "job-message-id", "job-resends"] {
+    for name in OURS {
         headers.remove(name);
     }
-    headers.set(
-        "job-attempts",
-        match executed.attempts {
-            1 => Bytes::from_static(b"1"),
-            attempts => attempts.to_string().into(),
-        },
-    );
-    headers.set("job-outcome", Bytes::from_static(outcome(&executed.outcome).as_bytes()));
-    match &executed.outcome {
+    let attempts = match attempts {
+        1 => Bytes::from_static(b"1"),
+        attempts => attempts.to_string().into(),
+    };
+    let attempts = Header::new(JOB_ATTEMPTS, attempts);
+    let outcome = Header::new(JOB_OUTCOME, Bytes::from_static(outcome(&executed).as_bytes()));
+    let origin = is_ambiguous(&executed).then(|| {
+        headers.remove(JOB_ORIGIN);
+        Header::new(JOB_ORIGIN, format!("{}@{}", record.partition, record.offset))
+    });
+    let told = match executed {
         Ok(success) => {
+            let resends = success.resends();
+            let resends = (resends > 0).then(|| Header::new(JOB_RESENDS, resends.to_string()));
             // A job that was settled by hand has no mail.
-            if let Some(accepted) = success.accepted().filter(|a| !a.message_id.is_empty()) {
-                headers.set("job-message-id", accepted.message_id.clone());
-            }
-            if success.resends() > 0 {
-                headers.set("job-resends", success.resends().to_string());
-            }
+            let accepted = success.into_accepted().filter(|a| !a.message_id.is_empty());
+            [accepted.map(|accepted| Header::new(JOB_MESSAGE_ID, accepted.message_id)), resends]
         }
-        Err(error) => headers.set("job-error", error.reason().to_owned()),
-    }
-    if is_ambiguous(&executed.outcome) {
-        headers.set(JOB_ORIGIN, format!("{}@{}", record.partition, record.offset));
-    }
+        Err(error) => [Some(Header::new(JOB_ERROR, error.reason().to_owned())), None],
+    };
+    headers.extend([attempts, outcome].into_iter().chain(told.into_iter().flatten()).chain(origin));
     headers
 }
 

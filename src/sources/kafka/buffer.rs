@@ -19,8 +19,11 @@ use crate::sources::{SourceError, SourceEvent};
 /// Bytes that a record takes beside its contents, about.
 const RECORD_OVERHEAD_BYTES: usize = 160;
 
-/// Records that the stream takes at once.
-pub(super) const CHUNK_RECORDS: usize = 512;
+/// Records of one partition that the stream takes at once, in order; never empty.
+pub(super) type Chunk = VecDeque<ConsumerRecord>;
+
+/// Records in a chunk, at most.
+const CHUNK_RECORDS: usize = 512;
 
 /// What the poller is asked to do.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ pub(super) struct Fetch {
     pub(super) paused: bool,
     pub(super) revoked: bool,
     pub(super) bytes: usize,
-    queue: VecDeque<ConsumerRecord>,
+    queue: VecDeque<Chunk>,
 }
 
 impl Fetch {
@@ -139,48 +142,51 @@ impl Buffer {
         Ok(())
     }
 
-    /// Adds what was fetched; records of partitions that are given up are dropped.
-    pub(super) fn push(&mut self, records: impl Iterator<Item = ConsumerRecord>) {
-        for record in records {
-            if let Some(fetch) = self.fetches.get_mut(&record.partition)
-                && fetch.generation == record.generation
-                && !fetch.revoked
-            {
-                fetch.bytes += size_bytes(&record);
-                fetch.queue.push_back(record);
+    /// Adds what was fetched; records of partitions that are given up are dropped. Chunks move as
+    /// they are, and only small ones are joined.
+    pub(super) fn push(&mut self, chunks: Vec<Chunk>) {
+        for mut chunk in chunks {
+            let Some(fetch) = self.fetch_of(&chunk) else { continue };
+            fetch.bytes += size_bytes(&chunk);
+            match fetch.queue.back_mut() {
+                Some(last) if last.len() + chunk.len() <= CHUNK_RECORDS => last.append(&mut chunk),
+                Some(_) | None => fetch.queue.push_back(chunk),
             }
         }
     }
 
-    /// Moves up to [`CHUNK_RECORDS`] records of the partition whose turn it is.
-    pub(super) fn take(&mut self, chunk: &mut VecDeque<ConsumerRecord>) {
+    /// The partition that a chunk is of, if it is still wanted.
+    fn fetch_of(&mut self, chunk: &Chunk) -> Option<&mut Fetch> {
+        let first = chunk.front()?;
+        let fetch = self.fetches.get_mut(&first.partition)?;
+        (fetch.generation == first.generation && !fetch.revoked).then_some(fetch)
+    }
+
+    /// The next chunk of the partition whose turn it is; empty if none has any.
+    pub(super) fn take(&mut self) -> Chunk {
         let after = self.turn.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let in_turn = self.fetches.range((after, Bound::Unbounded)).chain(&self.fetches);
         let next = in_turn.map(|(name, fetch)| (name, fetch.is_readable()));
         let Some(name) = next.filter(|(_, readable)| *readable).map(|(name, _)| name).next() else {
-            return;
+            return Chunk::new();
         };
         let name = name.clone();
-        if let Some(fetch) = self.fetches.get_mut(&name) {
-            let rest = fetch.queue.split_off(fetch.queue.len().min(CHUNK_RECORDS));
-            *chunk = std::mem::replace(&mut fetch.queue, rest);
-            fetch.bytes -= chunk.iter().map(size_bytes).sum::<usize>();
-        }
+        let fetch = self.fetches.get_mut(&name);
+        let taken = fetch.and_then(|fetch| {
+            let chunk = fetch.queue.pop_front()?;
+            fetch.bytes -= size_bytes(&chunk);
+            Some(chunk)
+        });
         self.turn = Some(name);
+        taken.unwrap_or_default()
     }
 
     /// Takes back what the stream has not yielded; if its partition is gone, nobody wants it.
-    pub(super) fn give_back(&mut self, chunk: &mut VecDeque<ConsumerRecord>) {
-        let Some(first) = chunk.front() else { return };
-        if let Some(fetch) = self.fetches.get_mut(&first.partition)
-            && fetch.generation == first.generation
-            && !fetch.revoked
-        {
-            fetch.bytes += chunk.iter().map(size_bytes).sum::<usize>();
-            chunk.append(&mut fetch.queue);
-            std::mem::swap(&mut fetch.queue, chunk);
+    pub(super) fn give_back(&mut self, chunk: Chunk) {
+        if let Some(fetch) = self.fetch_of(&chunk) {
+            fetch.bytes += size_bytes(&chunk);
+            fetch.queue.push_front(chunk);
         }
-        chunk.clear();
     }
 
     pub(super) fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) {
@@ -209,6 +215,6 @@ impl Buffer {
     }
 }
 
-fn size_bytes(record: &ConsumerRecord) -> usize {
-    record.size_bytes() + RECORD_OVERHEAD_BYTES
+fn size_bytes(chunk: &Chunk) -> usize {
+    chunk.iter().map(|record| record.size_bytes() + RECORD_OVERHEAD_BYTES).sum()
 }

@@ -1,34 +1,33 @@
 //! The stream of a Kafka source.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures::Stream;
 
 use super::KafkaSource;
+use super::buffer::Chunk;
 use super::shared::Shared;
-use crate::record::ConsumerRecord;
 use crate::sources::{SourceError, SourceEvent};
 
 /// Yields what it has taken from the buffer, and looks there when that is used up or something has
 /// happened.
 pub(super) struct Events<'a> {
     shared: &'a Shared,
-    chunk: VecDeque<ConsumerRecord>,
+    chunk: Chunk,
     ended: bool,
     polls: u64,
 }
 
 impl<'a> Events<'a> {
     pub(super) fn new(source: &'a KafkaSource) -> Self {
-        Self { shared: source.membership.shared(), chunk: VecDeque::new(), ended: false, polls: 0 }
+        Self { shared: source.membership.shared(), chunk: Chunk::new(), ended: false, polls: 0 }
     }
 
     fn poll_buffer(&mut self, cx: &Context<'_>) -> Poll<Option<Result<SourceEvent, SourceError>>> {
         let next = self.shared.with(|buffer| {
             if self.shared.clear_dirty() {
-                buffer.give_back(&mut self.chunk);
+                buffer.give_back(std::mem::take(&mut self.chunk));
             }
             if let Some(notice) = buffer.next_notice() {
                 return Poll::Ready(Some(Ok(notice)));
@@ -37,7 +36,7 @@ impl<'a> Events<'a> {
                 self.ended = true;
                 return Poll::Ready(std::mem::replace(ended, Ok(())).err().map(Err));
             }
-            buffer.take(&mut self.chunk);
+            self.chunk = buffer.take();
             match self.chunk.pop_front() {
                 Some(record) => Poll::Ready(Some(Ok(SourceEvent::Record(record)))),
                 None => {
@@ -74,6 +73,7 @@ impl Stream for Events<'_> {
 
 impl Drop for Events<'_> {
     fn drop(&mut self) {
-        self.shared.with(|buffer| buffer.give_back(&mut self.chunk));
+        let chunk = std::mem::take(&mut self.chunk);
+        self.shared.with(|buffer| buffer.give_back(chunk));
     }
 }

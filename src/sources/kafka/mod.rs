@@ -43,7 +43,7 @@ use self::connector::Connector;
 use self::events::Events;
 pub(crate) use self::membership::Membership;
 pub(crate) use self::metadata::{offsets, read};
-pub(crate) use self::own::own;
+pub(crate) use self::own::Block;
 use self::poller::Poller;
 use self::shared::Shared;
 use super::{CommitError, Source, SourceError, SourceEvent};

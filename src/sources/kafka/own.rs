@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rdkafka::Message as _;
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _};
 
@@ -19,24 +19,47 @@ pub(super) fn has_unreadable_header(record: &ConsumerRecord) -> bool {
     record.headers.iter().any(is_unreadable)
 }
 
-/// Copies a record; its key and its value share one allocation.
-pub(crate) fn own(
-    message: &BorrowedMessage<'_>,
-    partition: &TopicPartition,
-    generation: Generation,
-) -> ConsumerRecord {
-    let (key, value) = (message.key(), message.payload());
-    let key_bytes = key.map_or(0, <[u8]>::len);
-    let joined = [key.unwrap_or_default(), value.unwrap_or_default()].concat();
-    let joined = Bytes::from(joined);
-    ConsumerRecord {
-        partition: partition.clone(),
-        offset: message.offset(),
-        generation,
-        timestamp: message.timestamp().to_millis(),
-        key: key.map(|_| joined.slice(..key_bytes)),
-        value: value.map(|_| joined.slice(key_bytes..)),
-        headers: message.headers().map(headers).unwrap_or_default(),
+/// Bytes of the memory that small records share.
+const BLOCK_BYTES: usize = 4 << 10;
+/// A record with more bytes than this in key and value has memory of its own. What a record that
+/// stays keeps of others is limited by that, and by the size of a block.
+const SHARED_BYTES_MAX: usize = 512;
+
+/// Where copies of records lie: one after another, so that a record is not an allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Block(BytesMut);
+
+impl Block {
+    /// Copies a record. Its block stays as long as any record in it does.
+    pub(crate) fn own(
+        &mut self,
+        message: &BorrowedMessage<'_>,
+        partition: TopicPartition,
+        generation: Generation,
+    ) -> ConsumerRecord {
+        let (key, value) = (message.key(), message.payload());
+        self.make_room(key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len));
+        ConsumerRecord {
+            partition,
+            offset: message.offset(),
+            generation,
+            timestamp: message.timestamp().to_millis(),
+            key: key.map(|key| self.copy(key)),
+            value: value.map(|value| self.copy(value)),
+            headers: message.headers().map(headers).unwrap_or_default(),
+        }
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        if self.0.capacity() < bytes {
+            let is_large = bytes > SHARED_BYTES_MAX;
+            self.0 = BytesMut::with_capacity(if is_large { bytes } else { BLOCK_BYTES });
+        }
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        self.0.extend_from_slice(bytes);
+        self.0.split().freeze()
     }
 }
 
@@ -50,4 +73,27 @@ fn headers(headers: &BorrowedHeaders) -> Headers {
         Err(_) => Header { name: Cow::Borrowed(NAME_UNREADABLE), value: None },
     };
     (0..headers.count()).map(header).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_records_share_a_block_and_a_large_one_has_its_own() {
+        let mut block = Block::default();
+        let mut copies = Vec::new();
+        for number in 0..=u8::MAX {
+            let record = [number; 100];
+            block.make_room(record.len());
+            copies.push((number, block.copy(&record)));
+        }
+        let place = |copy: &Bytes| copy.as_ptr() as usize;
+        let followed = copies.windows(2).filter(|two| place(&two[0].1) + 100 == place(&two[1].1));
+        assert!(followed.count() >= 240, "about 40 lie in a block");
+        assert!(copies.iter().all(|(number, copy)| copy[..] == [*number; 100]));
+        block.make_room(SHARED_BYTES_MAX + BLOCK_BYTES);
+        let large = block.copy(&[1; SHARED_BYTES_MAX + BLOCK_BYTES]);
+        assert!(block.0.capacity() < 100 && large.iter().all(|byte| *byte == 1));
+    }
 }

@@ -17,13 +17,13 @@ use tokio::time::Instant;
 
 use super::assigned::Assigned;
 use super::attention::Attention;
-use super::buffer::{Buffer, Command};
+use super::buffer::{Buffer, Chunk, Command};
 use super::connector::Connector;
 use super::context::Client;
 use super::flow::Flow;
 use super::group::Rebalancing;
 use super::membership::Membership;
-use super::own::{has_unreadable_header, own};
+use super::own::{Block, has_unreadable_header};
 use super::shared::Shared;
 use crate::kafka::{ConfigError, KafkaEvent};
 use crate::record::{ConsumerRecord, Topic, TopicPartition};
@@ -47,6 +47,7 @@ pub(super) struct Poller {
     pub(super) rebalancing: Rebalancing,
     connector: Connector,
     membership: Arc<Membership>,
+    block: Block,
     flow: Flow,
     attention: Attention,
     close_limit: Duration,
@@ -73,6 +74,7 @@ impl Poller {
             attention: Attention::new(&connector.properties),
             connector,
             membership,
+            block: Block::default(),
             flow: Flow::default(),
             close_limit,
             left,
@@ -122,7 +124,7 @@ impl Poller {
 
     /// Hands what can be polled at once, up to a limit, to the stream; says how much it was.
     fn poll(&mut self) -> Result<usize, SourceError> {
-        let mut records = Vec::new();
+        let mut chunks = Vec::new();
         let mut polled = 0;
         let mut fenced = None;
         while polled < POLL_RECORDS {
@@ -137,21 +139,22 @@ impl Poller {
                     use rdkafka::Message as _;
                     let found = self.assigned.get(message.topic(), message.partition());
                     if let Some(reading) = found {
-                        let record = own(&message, &reading.partition, reading.generation);
+                        let name = name_in(&chunks, &reading.partition);
+                        let record = self.block.own(&message, name, reading.generation);
                         if has_unreadable_header(&record) {
                             let ConsumerRecord { partition, offset, .. } = &record;
                             let event = KafkaEvent::UnreadableHeader { partition, offset: *offset };
                             self.client.context().told.event(&event);
                         }
-                        records.push(record);
+                        add(&mut chunks, record);
                     }
                 }
                 Some(Err(error)) => fenced = self.fenced_by_itself(&error)?.or(fenced),
             }
         }
-        if !records.is_empty() {
-            self.report_truncations(&records);
-            self.shared.push(records);
+        if !chunks.is_empty() {
+            self.report_truncations(&chunks);
+            self.shared.push(chunks);
         }
         if let Some(reason) = fenced {
             self.start_anew(&reason)?;
@@ -194,24 +197,22 @@ impl Poller {
     }
 
     /// Asks for the low watermark where offsets are missing and truncation may be the cause.
-    fn report_truncations(&mut self, records: &[ConsumerRecord]) {
+    fn report_truncations(&mut self, chunks: &[Chunk]) {
         let resets = self.client.context().resets.load(Ordering::Acquire);
-        for record in records {
-            let partition = &record.partition;
-            let found = self.assigned.get(&partition.topic, partition.partition);
-            let Some(from) = found.and_then(|reading| reading.gap(record.offset, resets)) else {
-                continue;
-            };
-            let (topic, number) = (&partition.topic, partition.partition);
-            let watermarks = self.client.fetch_watermarks(topic, number, super::QUERY_LIMIT);
-            match watermarks {
-                Ok((low, _)) if from < low => {
-                    let (partition, to) = (partition.clone(), low.min(record.offset));
-                    let event = SourceEvent::Truncated { partition, from, to };
-                    self.shared.change(|buffer| buffer.notify(event));
+        for chunk in chunks {
+            let TopicPartition { topic, partition } = &chunk[0].partition;
+            let Some(reading) = self.assigned.get(topic, *partition) else { continue };
+            for record in chunk {
+                let Some(from) = reading.gap(record.offset, resets) else { continue };
+                match self.client.fetch_watermarks(topic, *partition, super::QUERY_LIMIT) {
+                    Ok((low, _)) if from < low => {
+                        let (partition, to) = (record.partition.clone(), low.min(record.offset));
+                        let event = SourceEvent::Truncated { partition, from, to };
+                        self.shared.change(|buffer| buffer.notify(event));
+                    }
+                    Ok(_) => {}
+                    Err(error) => self.client.context().told.error(&error, "watermarks not found"),
                 }
-                Ok(_) => {}
-                Err(error) => self.client.context().told.error(&error, "watermarks not found"),
             }
         }
     }
@@ -245,6 +246,23 @@ impl Poller {
             }
         }
         self.client.closed()
+    }
+}
+
+/// Adds a record to the chunk of its partition if that is the last, and begins another if not.
+fn add(chunks: &mut Vec<Chunk>, record: ConsumerRecord) {
+    match chunks.last_mut() {
+        Some(chunk) if chunk[0].partition == record.partition => chunk.push_back(record),
+        Some(_) | None => chunks.push(Chunk::from([record])),
+    }
+}
+
+/// What a record of a partition is to be added with: each chunk has a name of its own, since the
+/// count of one that two threads share moves from core to core with every record.
+fn name_in(chunks: &[Chunk], partition: &TopicPartition) -> TopicPartition {
+    match chunks.last() {
+        Some(chunk) if chunk[0].partition == *partition => chunk[0].partition.clone(),
+        Some(_) | None => TopicPartition::new(&*partition.topic, partition.partition),
     }
 }
 

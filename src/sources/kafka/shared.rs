@@ -3,9 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::buffer::{Buffer, Command};
+use super::buffer::{Buffer, Chunk, Command};
 use super::signal::Signal;
-use crate::record::ConsumerRecord;
 
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -55,9 +54,9 @@ impl Shared {
     }
 
     /// Adds what was fetched. It changes nothing that the stream has taken already.
-    pub(super) fn push(&self, records: Vec<ConsumerRecord>) {
+    pub(super) fn push(&self, chunks: Vec<Chunk>) {
         let waker = self.with(|buffer| {
-            buffer.push(records.into_iter());
+            buffer.push(chunks);
             buffer.take_waker()
         });
         if let Some(waker) = waker {
