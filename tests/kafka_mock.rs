@@ -303,9 +303,16 @@ const FENCED: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_INSTANCE
 
 /// A static member, which loses its session soon, and has been assigned the topic's only partition.
 async fn static_member(mock: &Mock) -> (KafkaSource, PartitionPosition) {
+    let properties = [
+        ("heartbeat.interval.ms", "200"),
+        ("reconnect.backoff.max.ms", "100"),
+        ("session.timeout.ms", "4000"),
+    ];
     let config = KafkaConfig::new(mock.bootstrap()).instance_id("one");
-    let config = config.property("session.timeout.ms", "3000").unwrap();
-    member(mock, &config.property("heartbeat.interval.ms", "200").unwrap()).await
+    let config = properties
+        .iter()
+        .fold(config, |config, (name, value)| config.property(*name, *value).unwrap());
+    member(mock, &config).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -337,8 +344,8 @@ async fn a_static_member_that_has_lost_its_session_and_fences_itself_joins_again
     let mut events = source.events();
     mock.order(|cluster| cluster.broker_down(BROKER).unwrap()).await;
     // A commit waits for its coordinator as long as a session lasts: it is to wait for longer than
-    // the session does, whose last heartbeat was before.
-    sleep(Duration::from_secs(1)).await;
+    // the session does, whose last heartbeat was before, and no longer than the broker is away.
+    sleep(Duration::from_secs(2)).await;
     let positions = [position];
     let mut commit = source.commit(&positions);
     let lost = tokio::select! {

@@ -26,7 +26,8 @@
 //! them. Metadata that another client has committed is told, and taken as an empty set.
 //!
 //! Memory: up to 2 MiB in the buffer, and `queued.max.messages.kbytes` (2 MiB) in librdkafka, and
-//! 256 KiB for each partition that the topology has paused.
+//! 256 KiB for each partition that the topology has paused. A record of at most 512 bytes shares a
+//! block of 4 KiB with others, which stays as long as one of them does.
 
 use std::fmt;
 use std::sync::Arc;
