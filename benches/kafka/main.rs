@@ -27,14 +27,9 @@ mod process;
 mod topics;
 
 use kafka_broker::Broker;
-use tikv_jemallocator::Jemalloc;
 use tokio::runtime::Builder;
 use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
-
-/// What mailjob has, for every contender.
-#[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// What is measured, and how much of it.
 struct Plan {
