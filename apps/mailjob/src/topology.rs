@@ -170,7 +170,7 @@ fn result<Out: Success>(
 }
 
 fn headers<Out: Success>(record: &ConsumerRecord, executed: Executed<Job, Out>) -> Headers {
-    let Executed { outcome: executed, attempts, .. } = executed;
+    let Executed { outcome: ended, attempts, .. } = executed;
     let mut headers = record.headers.clone();
     for name in OURS {
         headers.remove(name);
@@ -180,12 +180,12 @@ fn headers<Out: Success>(record: &ConsumerRecord, executed: Executed<Job, Out>) 
         attempts => attempts.to_string().into(),
     };
     let attempts = Header::new(JOB_ATTEMPTS, attempts);
-    let outcome = Header::new(JOB_OUTCOME, Bytes::from_static(outcome(&executed).as_bytes()));
-    let origin = is_ambiguous(&executed).then(|| {
+    let outcome = Header::new(JOB_OUTCOME, Bytes::from_static(outcome(&ended).as_bytes()));
+    let origin = is_ambiguous(&ended).then(|| {
         headers.remove(JOB_ORIGIN);
         Header::new(JOB_ORIGIN, format!("{}@{}", record.partition, record.offset))
     });
-    let told = match executed {
+    let told = match ended {
         Ok(success) => {
             let resends = success.resends();
             let resends = (resends > 0).then(|| Header::new(JOB_RESENDS, resends.to_string()));

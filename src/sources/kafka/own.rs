@@ -21,11 +21,10 @@ pub(super) fn has_unreadable_header(record: &ConsumerRecord) -> bool {
 
 /// Bytes of the memory that small records share.
 const BLOCK_BYTES: usize = 4 << 10;
-/// A record with more bytes than this in key and value has memory of its own. What a record that
-/// stays keeps of others is limited by that, and by the size of a block.
+/// A record with more bytes than this in key and value has memory of its own.
 const SHARED_BYTES_MAX: usize = 512;
 
-/// Where copies of records lie: one after another, so that a record is not an allocation.
+/// Where copies of records lie: small ones one after another, so that a record is not an allocation.
 #[derive(Debug, Default)]
 pub(crate) struct Block(BytesMut);
 
@@ -37,29 +36,34 @@ impl Block {
         partition: TopicPartition,
         generation: Generation,
     ) -> ConsumerRecord {
-        let (key, value) = (message.key(), message.payload());
-        self.make_room(key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len));
+        let [key, value] = self.copies([message.key(), message.payload()]);
         ConsumerRecord {
             partition,
             offset: message.offset(),
             generation,
             timestamp: message.timestamp().to_millis(),
-            key: key.map(|key| self.copy(key)),
-            value: value.map(|value| self.copy(value)),
+            key,
+            value,
             headers: message.headers().map(headers).unwrap_or_default(),
         }
     }
 
-    fn make_room(&mut self, bytes: usize) {
-        if self.0.capacity() < bytes {
-            let is_large = bytes > SHARED_BYTES_MAX;
-            self.0 = BytesMut::with_capacity(if is_large { bytes } else { BLOCK_BYTES });
-        }
-    }
-
-    fn copy(&mut self, bytes: &[u8]) -> Bytes {
-        self.0.extend_from_slice(bytes);
-        self.0.split().freeze()
+    fn copies(&mut self, parts: [Option<&[u8]>; 2]) -> [Option<Bytes>; 2] {
+        let bytes = parts.iter().flatten().map(|part| part.len()).sum();
+        let mut own = BytesMut::new();
+        let memory = if bytes > SHARED_BYTES_MAX {
+            own.reserve(bytes);
+            &mut own
+        } else {
+            if self.0.capacity() < bytes {
+                self.0 = BytesMut::with_capacity(BLOCK_BYTES);
+            }
+            &mut self.0
+        };
+        parts.map(|part| {
+            memory.extend_from_slice(part?);
+            Some(memory.split().freeze())
+        })
     }
 }
 
@@ -80,20 +84,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_records_share_a_block_and_a_large_one_has_its_own() {
+    fn small_records_share_a_block_and_a_large_one_between_them_has_its_own() {
         let mut block = Block::default();
-        let mut copies = Vec::new();
+        let large = [0; SHARED_BYTES_MAX + 1];
+        let (mut small, mut larger) = (Vec::new(), Vec::new());
         for number in 0..=u8::MAX {
-            let record = [number; 100];
-            block.make_room(record.len());
-            copies.push((number, block.copy(&record)));
+            small.push(block.copies([Some(&[number]), Some(&[number; 99])]));
+            larger.push(block.copies([None, Some(&large)]));
         }
-        let place = |copy: &Bytes| copy.as_ptr() as usize;
-        let followed = copies.windows(2).filter(|two| place(&two[0].1) + 100 == place(&two[1].1));
-        assert!(followed.count() >= 240, "about 40 lie in a block");
-        assert!(copies.iter().all(|(number, copy)| copy[..] == [*number; 100]));
-        block.make_room(SHARED_BYTES_MAX + BLOCK_BYTES);
-        let large = block.copy(&[1; SHARED_BYTES_MAX + BLOCK_BYTES]);
-        assert!(block.0.capacity() < 100 && large.iter().all(|byte| *byte == 1));
+        let place = |record: &[Option<Bytes>; 2]| record[0].as_ref().unwrap().as_ptr() as usize;
+        let followed = small.windows(2).filter(|two| place(&two[0]) + 100 == place(&two[1]));
+        assert!(followed.count() >= 240, "40 lie in a block");
+        for (number, [key, value]) in small.iter().enumerate() {
+            let number = u8::try_from(number).unwrap();
+            assert_eq!(key.as_deref(), Some(&[number][..]));
+            assert_eq!(value.as_deref(), Some(&[number; 99][..]));
+        }
+        assert!(
+            larger.iter().all(|[key, value]| key.is_none() && value.as_deref() == Some(&large))
+        );
+        assert_eq!(block.copies([Some(b""), None]), [Some(Bytes::new()), None]);
     }
 }
