@@ -9,8 +9,8 @@ use rdkafka::statistics::{ConsumerGroup, Partition, Statistics};
 
 use crate::record::TopicPartition;
 
-/// Hears what happens on the way to Kafka. Called on librdkafka's threads or the source's: it must
-/// be quick, and must not block.
+/// Hears what happens on the way to Kafka. Called on librdkafka's threads, the source's and that of
+/// the task that publishes: it must be quick, and must not block.
 pub trait KafkaObserver: Send + Sync {
     /// Something has happened.
     fn on_event(&self, event: &KafkaEvent<'_>);

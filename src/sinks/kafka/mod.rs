@@ -4,13 +4,14 @@
 //!           send (never blocks)              acks=all
 //!  publish ─────────────────────▶ librdkafka ────────▶ brokers
 //!     ▲                               │
-//!     └──── Deliveries ◀──── reports ─┘ a thread of its own
+//!     └──── Deliveries ◀──── reports ─┘
 //! ```
 //!
-//! A batch is sent at once and in order, so that many records are in flight, and is published when
-//! every report has come; the next ones are sent meanwhile. A full queue is waited for by the next
-//! report, not by a clock. Records that are refused for their size are sent once more, alone, before
-//! they count as too large: the broker refuses whole batches, with all that is in them.
+//! The task that awaits a batch's reports takes them; while none does, a thread listens to what
+//! librdkafka has to tell. A batch is sent at once and in order, so that many records are in flight,
+//! and is published when every report has come; the next ones are sent meanwhile. Records that are
+//! refused for their size are sent once more, alone, before they count as too large: the broker
+//! refuses whole batches, with all that is in them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use super::{Batch, Published, RecordMetadata, Sink, SinkError};
 use crate::kafka::{Calls, ConfigError, KafkaConfig, KafkaEvent, Told};
 
 mod deliveries;
+mod listener;
 mod producer;
 
 /// Batches whose reports are awaited at once. While the first ones wait for their linger and for the

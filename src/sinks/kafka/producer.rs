@@ -1,17 +1,20 @@
-//! A producer on librdkafka: sends, and awaits the reports.
+//! A producer on librdkafka: sends, and takes the reports that it awaits.
 
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, Statistics};
-use std::sync::Arc;
+use tokio::select;
 use tokio::sync::{Mutex, RwLock};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::deliveries::{Deliveries, Delivery, Refusal};
+use super::listener::Listener;
 use crate::kafka::{ConfigError, KafkaConfig, Told};
 use crate::record::ProducerRecord;
 use crate::sinks::RecordMetadata;
@@ -20,8 +23,17 @@ use crate::sinks::RecordMetadata;
 /// cancelled and whose reports have come just before.
 const FULL_WAIT: Duration = Duration::from_millis(20);
 
-/// Records that are sent before others on the caller's task have a turn.
+/// Records that are sent before reports are taken and others on the caller's task have a turn.
 const SEND_RECORDS: usize = 512;
+
+/// The shortest wait for reports before they are looked for: nothing wakes a task that awaits them,
+/// since rdkafka tells of a producer's queue only to who blocks on it.
+const LOOK_MIN: Duration = Duration::from_millis(1);
+/// The longest.
+const LOOK_MAX: Duration = Duration::from_millis(50);
+/// A report that has come lies no longer than this part of the time that it was awaited, between
+/// the limits.
+const LOOK_PART: u32 = 8;
 
 /// Whether records may share a batch of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +81,12 @@ impl ProducerContext for SinkContext {
     }
 }
 
-/// A producer and the thread that takes its reports. Its end blocks for up to about 600 ms.
+pub(super) type Client = BaseProducer<SinkContext>;
+
+/// A producer and the thread that listens while nobody sends. Its end blocks for up to about 600 ms.
 pub(crate) struct Producer {
-    client: ThreadedProducer<SinkContext>,
+    listener: Listener,
+    client: Arc<Client>,
     deliveries: Arc<Deliveries>,
     /// Of the batches under way, one is sent at a time.
     turn: Mutex<()>,
@@ -88,8 +103,16 @@ impl Producer {
         let deliveries = Arc::new(Deliveries::default());
         let context = SinkContext { deliveries: deliveries.clone(), told: config.told() };
         let properties = config.producer(transactional_id);
-        let client = ThreadedProducer::from_config_and_context(&properties, context)?;
-        Ok(Self { client, deliveries, turn: Mutex::new(()), queue: RwLock::new(()) })
+        let client = Arc::new(Client::from_config_and_context(&properties, context)?);
+        let heard = client.clone();
+        let listener = Listener::start(move |limit| heard.poll(limit));
+        Ok(Self {
+            listener: listener.map_err(|error| ConfigError::Refused(error.to_string()))?,
+            client,
+            deliveries,
+            turn: Mutex::new(()),
+            queue: RwLock::new(()),
+        })
     }
 
     /// Begins a batch of these outputs.
@@ -113,8 +136,20 @@ impl Producer {
     }
 
     /// The calls of a transaction, which block.
-    pub(crate) const fn client(&self) -> &ThreadedProducer<SinkContext> {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Takes the reports that have come, on the caller's thread.
+    fn take_reports(&self) {
+        let mut in_flight = self.client.in_flight_count();
+        loop {
+            self.client.poll(Duration::ZERO);
+            let left = self.client.in_flight_count();
+            if std::mem::replace(&mut in_flight, left) == left {
+                return;
+            }
+        }
     }
 }
 
@@ -153,10 +188,21 @@ impl Sending<'_> {
                 for &index in turn {
                     self.send_one(index).await;
                 }
+                self.producer.take_reports();
                 tokio::task::consume_budget().await;
             }
         };
-        self.delivery.reports(indices.len(), send).await
+        let _watch = self.producer.listener.watch();
+        let mut reports = pin!(self.delivery.reports(indices.len(), send));
+        let since = Instant::now();
+        loop {
+            let look = (since.elapsed() / LOOK_PART).clamp(LOOK_MIN, LOOK_MAX);
+            select! {
+                biased;
+                refusals = &mut reports => return refusals,
+                () = sleep(look) => self.producer.take_reports(),
+            }
+        }
     }
 
     async fn send_one(&self, index: usize) {
