@@ -94,16 +94,24 @@ async fn aborted_outputs_are_published_again_and_never_executed_again() {
     assert!(results(&broker).values().all(|count| *count == 1));
 }
 
-/// A sink that counts its batches under way.
+/// A sink that counts its batches under way, and notes the outputs of each.
 struct Counted<S> {
     sink: S,
     under_way: AtomicUsize,
+    outputs: Mutex<Vec<usize>>,
+}
+
+impl<S> Counted<S> {
+    fn new(sink: S) -> Self {
+        Self { sink, under_way: 0.into(), outputs: Mutex::default() }
+    }
 }
 
 #[async_trait]
 impl<S: Sink> Sink for Counted<S> {
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.outputs.lock().unwrap().push(batch.outputs.len());
         let published = self.sink.publish(batch).await;
         self.under_way.fetch_sub(1, Ordering::Relaxed);
         published
@@ -125,7 +133,7 @@ async fn a_batch_that_fails_beside_others_is_overtaken_by_no_job_of_its_keys() {
         let task = Task::new(id).takes(Duration::from_secs(1 + id % 3));
         produce(&broker, Some(&(id % 3).to_string()), &task);
     }
-    let sink = Counted { sink: broker.producer(), under_way: 0.into() };
+    let sink = Counted::new(broker.producer());
     let source = broker.consumer(GROUP, [JOBS]).build();
     let outage = async {
         sleep(Duration::from_millis(500)).await;
@@ -142,6 +150,27 @@ async fn a_batch_that_fails_beside_others_is_overtaken_by_no_job_of_its_keys() {
     topology(diary.clone()).with_limits(limits()).run(&source, &sink, outage).await.unwrap();
     assert_eq!(diary.began()[3..], [4, 5, 3], "the batch of job 0 failed");
     assert_eq!(results(&broker), (0..6).map(|id| (id, 1)).collect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_two_batches_outputs_gather_for_a_while() {
+    let (broker, diary) = (broker(2), Diary::new());
+    for id in 0..10 {
+        let task = Task::new(id).takes(Duration::from_millis(1_000 + id));
+        produce(&broker, Some(&id.to_string()), &task);
+    }
+    let sink = Counted::new(broker.producer());
+    let source = broker.consumer(GROUP, [JOBS]).build();
+    let outage = async {
+        sleep(Duration::from_millis(500)).await;
+        broker.stop();
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(*sink.outputs.lock().unwrap(), [1, 1, 8]);
+        broker.start();
+        broker.caught_up(GROUP, JOBS).await;
+    };
+    topology(diary.clone()).with_limits(limits()).run(&source, &sink, outage).await.unwrap();
+    assert_eq!(results(&broker).len(), 10);
 }
 
 #[tokio::test(start_paused = true)]

@@ -49,6 +49,13 @@ impl Run<'_> {
         }));
     }
 
+    /// When the next batch is to be published, if there is anything for it.
+    pub(super) fn publish_due(&self) -> Option<Instant> {
+        let outputs = self.outbox.batch.outputs.len();
+        let due = self.under_way.publish_due(outputs, self.outbox_since);
+        (!self.outbox.is_empty()).then_some(due.max(self.publish_at))
+    }
+
     /// The positions at which these entries are finished.
     fn positions_with(&mut self, entries: &[Entry]) -> Vec<PartitionPosition> {
         for entry in entries {

@@ -62,6 +62,8 @@ pub(super) struct Run<'a> {
     pub(super) lanes: Lanes<Work>,
     pub(super) running: FuturesUnordered<Work>,
     pub(super) outbox: Outbox,
+    /// Since when it has not been empty.
+    pub(super) outbox_since: Instant,
     /// Empty: the memory of the outbox that was published last, for the next one.
     pub(super) spare: Outbox,
     pub(super) leftovers: Leftovers,
@@ -102,6 +104,7 @@ impl<'a> Run<'a> {
             lanes: Lanes::new(),
             running: FuturesUnordered::new(),
             outbox: Outbox::default(),
+            outbox_since: now,
             spare: Outbox::default(),
             leftovers: Leftovers::default(),
             under_way: UnderWay::new(publishes_at_once),
@@ -202,8 +205,11 @@ impl<'a> Run<'a> {
         if self.may_commit() && self.commit_due().is_some_and(|due| self.now >= due) {
             self.commit();
         }
-        if self.may_publish() && self.now >= self.publish_at && !self.outbox.is_empty() {
+        if self.may_publish() && self.publish_due().is_some_and(|due| self.now >= due) {
             self.publish();
+        }
+        if self.outbox.is_empty() {
+            self.outbox_since = self.now;
         }
     }
 
@@ -249,8 +255,8 @@ impl<'a> Run<'a> {
     /// When the loop must turn even if nothing happens.
     fn wake_at(&self) -> Instant {
         let mut wake_at = self.tick_at;
-        if !self.outbox.is_empty() && self.may_publish() {
-            wake_at = wake_at.min(self.publish_at);
+        if self.may_publish() {
+            wake_at = self.publish_due().into_iter().fold(wake_at, Instant::min);
         }
         if self.may_commit() {
             wake_at = self.commit_due().into_iter().fold(wake_at, Instant::min);
