@@ -17,7 +17,7 @@ use crate::record::TopicPartition;
 
 /// The buffer is full at this size, partitions that librdkafka has paused not counted.
 const BUFFER_HIGH_BYTES: usize = 2 << 20;
-/// A partition that the topology has paused is full at this size.
+/// A partition that the topology has paused is full at this size, while librdkafka has any paused.
 const PAUSED_HIGH_BYTES: usize = 256 << 10;
 /// A partition that librdkafka has paused is fetched again at this size.
 const PARTITION_LOW_BYTES: usize = 64 << 10;
@@ -55,13 +55,16 @@ impl Flow {
         open
     }
 
+    /// As long as librdkafka has paused nothing, only the whole counts: a topology that takes nothing
+    /// in for a moment finds it there. Later each partition that the topology has paused has its own
+    /// limit, so that a long pause of many does not add up.
     fn is_full(&self, buffer: &Buffer) -> bool {
         let mut total = 0;
         for (partition, fetch) in &buffer.fetches {
             if self.paused.contains(partition) {
                 continue;
             }
-            if fetch.paused && fetch.bytes >= PAUSED_HIGH_BYTES {
+            if fetch.paused && !self.paused.is_empty() && fetch.bytes >= PAUSED_HIGH_BYTES {
                 return true;
             }
             total += fetch.bytes;
@@ -118,5 +121,44 @@ impl Flow {
         if let Err(error) = told {
             client.context().told.error(&error, "partitions could not be paused or resumed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::record::{ConsumerRecord, Headers};
+
+    /// Puts a record of so many bytes into the buffer.
+    fn push(buffer: &mut Buffer, partition: &TopicPartition, bytes: usize) {
+        let record = ConsumerRecord {
+            partition: partition.clone(),
+            offset: 0,
+            generation: 1,
+            timestamp: None,
+            key: None,
+            value: Some(Bytes::from(vec![0; bytes])),
+            headers: Headers::new(),
+        };
+        buffer.push(vec![[record].into()]);
+    }
+
+    #[test]
+    fn a_short_pause_may_fill_the_buffer_and_a_long_one_a_part_of_it_for_each_partition() {
+        let (mut flow, mut buffer) = (Flow::default(), Buffer::default());
+        let [one, other] = [0, 1].map(|number| TopicPartition::new("jobs", number));
+        buffer.assign(&one);
+        buffer.assign(&other);
+        buffer.set_paused(&[one.clone(), other.clone()], true);
+        push(&mut buffer, &one, BUFFER_HIGH_BYTES / 2);
+        assert!(!flow.is_full(&buffer));
+        push(&mut buffer, &one, BUFFER_HIGH_BYTES / 2);
+        assert!(flow.is_full(&buffer));
+        flow.paused.insert(one);
+        assert!(!flow.is_full(&buffer), "what librdkafka has paused does not count");
+        push(&mut buffer, &other, PAUSED_HIGH_BYTES);
+        assert!(flow.is_full(&buffer));
     }
 }

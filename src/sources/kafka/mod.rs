@@ -25,9 +25,9 @@
 //! The committed positions are read before a partition is taken on, so that its assignment carries
 //! them. Metadata that another client has committed is told, and taken as an empty set.
 //!
-//! Memory: up to 2 MiB in the buffer, and `queued.max.messages.kbytes` (2 MiB) in librdkafka, and
-//! 256 KiB for each partition that the topology has paused. A record of at most 512 bytes shares a
-//! block of 4 KiB with others, which stays as long as one of them does.
+//! Memory: up to 4 MiB in the buffer, with 2 MiB (`queued.max.messages.kbytes`) in librdkafka, and
+//! 256 KiB for each partition that the topology has paused for longer. A record of at most 512 bytes
+//! shares a block of 4 KiB with others, which stays as long as one of them does.
 
 use std::fmt;
 use std::sync::Arc;
