@@ -4,7 +4,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that waits for the service")]
 
-use jobstream_testkit::smtp::{Act, Misfortune, Moment};
 use tokio::time::{sleep, timeout};
 
 use crate::account::Account;
@@ -12,6 +11,7 @@ use crate::arrivals::Arrivals;
 use crate::kill::killed;
 use crate::load::{SAMPLE, one_mail_each, under_load};
 use crate::postfix::Postfix;
+use crate::relay::Relay;
 use crate::service::Service;
 use crate::stage::{LIMIT, LOOK_AGAIN_AFTER, Stage, inbox, mails, output_text};
 
@@ -113,44 +113,38 @@ async fn with_park_a_member_that_wakes_after_its_session_sends_no_mail_that_its_
     paused_on_postfix(pauses, "park").await.no_job_has_two_mails(pauses);
 }
 
-/// Where the mails of all connections have arrived when the process is killed, and nothing else was
-/// begun, bound, extra mails and counted resends are the same number.
+/// Where Postfix has accepted a mail of every connection when the process is killed, and nothing else
+/// was begun, bound, extra mails and counted resends are the same number.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn killed_at_the_final_dots_extra_mails_are_the_resends_that_were_counted() {
     // Fewer than 8, so that one job follows another: with more, intake waits for room for several.
     const CONNECTIONS: usize = 4;
     let kills = times("LEDGER_KILLS", 4);
-    let server = inbox().await;
-    let mut stage = Stage::new(server.address()).await;
+    let postfix = Postfix::start("example.com").await;
+    let relay = Relay::before(postfix.address()).await;
+    let mut stage = Stage::new(relay.address()).await;
     with_ledger("resend").iter().for_each(|(name, value)| stage.set(name, value));
     stage.set("INSTANCE_ID", "one");
     let places = ["JOB_IN_FLIGHT", "MAIL_CONNECTIONS"];
     places.iter().for_each(|name| stage.set(name, &CONNECTIONS.to_string()));
     let killing = async {
         for kill in 0..kills {
-            let before = server.total();
+            let before = postfix.total();
             let service = stage.start(&format!("log-{kill}"));
-            server.arrived(before + CONNECTIONS + 20).await;
-            let silence = Misfortune::at(Moment::Dot).then(Act::AcceptThenStall);
-            let silence = server.misfortunes().push(silence);
-            let silent = async {
-                while server.misfortunes().struck(silence) < CONNECTIONS as u64 {
-                    sleep(LOOK_AGAIN_AFTER).await;
-                }
-            };
-            timeout(LIMIT, silent).await.expect("a final dot on each connection");
+            postfix.arrived(before + CONNECTIONS + 20).await;
+            relay.keep_answers();
+            relay.has_kept(CONNECTIONS).await;
             service.kill().await;
-            server.settled().await;
-            server.misfortunes().remove(silence);
+            relay.give_answers();
         }
     };
-    let ((), jobs) = under_load(&stage, &server, killing).await;
+    let ((), jobs) = under_load(&stage, &postfix, killing).await;
     places.iter().for_each(|name| stage.unset(name));
     let last = stage.start("last");
     stage.results_of(jobs).await;
     last.terminate().await.succeeded();
-    let account = Account::of(&stage, &server, jobs).await;
+    let account = Account::of(&stage, &postfix, jobs).await;
     account.every_extra_mail_is_counted(kills);
     assert_eq!((account.extra(), account.resends()), (kills * CONNECTIONS, kills * CONNECTIONS));
 }

@@ -35,6 +35,7 @@ mod parked;
 #[expect(clippy::unwrap_used, reason = "a test that waits for Postfix")]
 mod postfix;
 mod refusals;
+mod relay;
 mod sample;
 #[path = "../scrape/mod.rs"]
 mod scrape;
