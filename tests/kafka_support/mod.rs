@@ -22,7 +22,7 @@ use jobstream_testkit::conformance::{Backend, Features, behaviours};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Headers as _;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::producer::Producer as _;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
 use member::{Freezer, Member};
@@ -31,6 +31,7 @@ pub(crate) mod headers;
 mod leave;
 mod member;
 mod raw;
+mod transaction;
 
 /// How long anything may take: much, since other programs may want the machine, too.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -107,24 +108,7 @@ impl Kafka {
         config.set("bootstrap.servers", self.cluster.bootstrap());
         config
     }
-
-    fn transactional(&self, id: &str, outputs: &[ProducerRecord]) -> Transactional {
-        let mut config = self.plain();
-        config.set("transactional.id", id).set("transaction.timeout.ms", "60000");
-        let producer: Transactional = config.create().unwrap();
-        producer.init_transactions(LIMIT).unwrap();
-        producer.begin_transaction().unwrap();
-        for output in outputs {
-            let value = output.value.as_deref().unwrap();
-            let record = BaseRecord::<[u8], [u8]>::to(&output.topic).payload(value);
-            producer.send(record.partition(output.partition.unwrap())).map_err(|e| e.0).unwrap();
-        }
-        producer.flush(LIMIT).unwrap();
-        producer
-    }
 }
-
-type Transactional = ThreadedProducer<DefaultProducerContext>;
 
 /// Runs what blocks off the test's thread.
 async fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
@@ -249,13 +233,14 @@ impl Backend for Kafka {
 
     async fn abort(&self, transactional_id: &str, outputs: &[ProducerRecord]) {
         tokio::task::block_in_place(|| {
-            let producer = self.transactional(transactional_id, outputs);
+            let producer = transaction::open(&self.plain(), transactional_id, outputs);
             producer.abort_transaction(LIMIT).unwrap();
         });
     }
 
     async fn abandon(&self, transactional_id: &str, outputs: &[ProducerRecord]) {
-        tokio::task::block_in_place(|| drop(self.transactional(transactional_id, outputs)));
+        let open = || drop(transaction::open(&self.plain(), transactional_id, outputs));
+        tokio::task::block_in_place(open);
     }
 }
 
