@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, pending};
 use futures::stream::{FuturesUnordered, StreamExt};
-
 use tokio::time::Instant;
 
 use super::effect::Effect;
