@@ -63,6 +63,7 @@ mod group;
 mod membership;
 mod metadata;
 mod own;
+mod polled;
 mod poller;
 mod shared;
 mod signal;

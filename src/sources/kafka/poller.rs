@@ -24,9 +24,10 @@ use super::flow::Flow;
 use super::group::Rebalancing;
 use super::membership::Membership;
 use super::own::{Block, has_unreadable_header};
+use super::polled::{Polled, Stretch};
 use super::shared::Shared;
 use crate::kafka::{ConfigError, KafkaEvent};
-use crate::record::{ConsumerRecord, Topic, TopicPartition};
+use crate::record::{Topic, TopicPartition};
 use crate::sources::{SourceError, SourceEvent};
 
 /// Records that are polled before they are handed to the stream.
@@ -124,34 +125,40 @@ impl Poller {
 
     /// Hands what can be polled at once, up to a limit, to the stream; says how much it was.
     fn poll(&mut self) -> Result<usize, SourceError> {
-        let mut chunks = Vec::new();
-        let mut polled = 0;
+        use rdkafka::Message as _;
+        let mut polled = Polled::default();
+        let mut events = 0;
         let mut fenced = None;
-        while polled < POLL_RECORDS {
-            polled += 1;
+        while events < POLL_RECORDS {
+            events += 1;
             match self.client.poll(Duration::ZERO) {
                 None if self.client.context().was_called() => {}
                 None => {
-                    polled -= 1;
+                    events -= 1;
                     break;
                 }
                 Some(Ok(message)) => {
-                    use rdkafka::Message as _;
-                    let found = self.assigned.get(message.topic(), message.partition());
-                    if let Some(reading) = found {
-                        let name = name_in(&chunks, &reading.partition);
-                        let record = self.block.own(&message, name, reading.generation);
-                        if has_unreadable_header(&record) {
-                            let ConsumerRecord { partition, offset, .. } = &record;
-                            let event = KafkaEvent::UnreadableHeader { partition, offset: *offset };
-                            self.client.context().told.event(&event);
-                        }
-                        add(&mut chunks, record);
+                    // A topic that is the only one need not be looked up with every record.
+                    let topic = match &*self.topics {
+                        [only] => only,
+                        _ => message.topic(),
+                    };
+                    let stretch = polled.stretch(topic, message.partition(), &mut self.assigned);
+                    let Some(Stretch { partition, generation, records }) = stretch else {
+                        continue;
+                    };
+                    let record = self.block.own(&message, partition.clone(), *generation);
+                    if has_unreadable_header(&record) {
+                        let event =
+                            KafkaEvent::UnreadableHeader { partition, offset: record.offset };
+                        self.client.context().told.event(&event);
                     }
+                    records.push_back(record);
                 }
                 Some(Err(error)) => fenced = self.fenced_by_itself(&error)?.or(fenced),
             }
         }
+        let chunks = polled.into_chunks();
         if !chunks.is_empty() {
             self.report_truncations(&chunks);
             self.shared.push(chunks);
@@ -159,7 +166,7 @@ impl Poller {
         if let Some(reason) = fenced {
             self.start_anew(&reason)?;
         }
-        Ok(polled)
+        Ok(events)
     }
 
     /// Errors that pass are told by the context; others end the source, unless the member was fenced
@@ -246,23 +253,6 @@ impl Poller {
             }
         }
         self.client.closed()
-    }
-}
-
-/// Adds a record to the chunk of its partition if that is the last, and begins another if not.
-fn add(chunks: &mut Vec<Chunk>, record: ConsumerRecord) {
-    match chunks.last_mut() {
-        Some(chunk) if chunk[0].partition == record.partition => chunk.push_back(record),
-        Some(_) | None => chunks.push(Chunk::from([record])),
-    }
-}
-
-/// What a record of a partition is to be added with: each chunk has a name of its own, since the
-/// count of one that two threads share moves from core to core with every record.
-fn name_in(chunks: &[Chunk], partition: &TopicPartition) -> TopicPartition {
-    match chunks.last() {
-        Some(chunk) if chunk[0].partition == *partition => chunk[0].partition.clone(),
-        Some(_) | None => TopicPartition::new(&*partition.topic, partition.partition),
     }
 }
 
