@@ -1,9 +1,11 @@
 //! The builder: stages in data order, each step with the methods that can follow it.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher as _};
 use std::marker::PhantomData;
 use std::sync::Arc;
+
+use rustc_hash::FxHasher;
 
 use super::Topology;
 use super::dead_letter::DeadLetters;
@@ -214,7 +216,7 @@ impl<T, C, S, In, Out, B> fmt::Debug for Executes<T, C, S, In, Out, B> {
 }
 
 fn hash<K: Hash + ?Sized>(key: &K) -> KeyHash {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = FxHasher::default();
     key.hash(&mut hasher);
     hasher.finish()
 }
