@@ -24,15 +24,15 @@ use super::run::{Run, TURN_EVENTS};
 use crate::record::{ConsumerRecord, Generation, TopicPartition};
 
 /// A job on its way through execution and the stages after it.
-pub(super) struct Work {
+pub(super) struct Work<'a> {
     pub(super) partition: TopicPartition,
     pub(super) generation: Generation,
     pub(super) size_bytes: usize,
     pub(super) lane: Option<KeyHash>,
-    future: BoxFuture<'static, Finished>,
+    future: BoxFuture<'a, Finished>,
 }
 
-impl Future for Work {
+impl Future for Work<'_> {
     type Output = (Option<KeyHash>, Finished);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
@@ -41,7 +41,7 @@ impl Future for Work {
     }
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Takes a record in, or holds it if its partition's window is full.
     pub(super) fn fetch(&mut self, record: ConsumerRecord) {
         let Some(partition) = self.partitions.of(&record) else { return };
@@ -70,7 +70,7 @@ impl Run<'_> {
         self.intake.add(size_bytes);
         let (name, generation) = (record.partition.clone(), record.generation);
         let state = self.state_for(&record);
-        match self.topology.pipeline.clone().admit(&self.context, record, state) {
+        match self.topology.pipeline.admit(self.context, record, state) {
             Admitted::Finished(finished) => self.outgoing(finished, None),
             Admitted::Execute(lane, future) => {
                 let work = Work { partition: name, generation, size_bytes, lane, future };
@@ -94,7 +94,7 @@ impl Run<'_> {
     }
 
     /// Begins a job, or puts it in line behind the others with its key.
-    fn begin(&mut self, mut work: Work) {
+    fn begin(&mut self, mut work: Work<'a>) {
         if let Some(lane) = work.lane {
             match self.lanes.enter(lane, work) {
                 Some(first) => work = first,

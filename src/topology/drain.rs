@@ -125,7 +125,7 @@ impl Run<'_> {
 
     /// Drops the jobs of a partition that have not been executed; says how many.
     fn cancel(&mut self, partition: &TopicPartition, generation: Generation) -> usize {
-        let of_it = |work: &Work| work.generation == generation && work.partition == *partition;
+        let of_it = |work: &Work<'_>| work.generation == generation && work.partition == *partition;
         let in_line = self.lanes.cancel(of_it);
         for work in &in_line {
             self.intake.executed();
@@ -238,8 +238,8 @@ impl Run<'_> {
         self.drained.unfinished += self.intake.records();
         let limit = self.flush_time();
         let (context, source, sink, drained) = (self.context, self.source, self.sink, self.drained);
-        closed(&context, "sink", limit, sink.close()).await;
-        closed(&context, "source", limit, source.close()).await;
+        closed(context, "sink", limit, sink.close()).await;
+        closed(context, "source", limit, source.close()).await;
         drained
     }
 }

@@ -33,11 +33,12 @@ impl Run<'_> {
         if self.parts.is_some() {
             self.outbox.drop_abandoned();
         }
-        let mut outbox = std::mem::replace(&mut self.outbox, std::mem::take(&mut self.spare));
+        let next = self.spares.pop().unwrap_or_default();
+        let mut outbox = std::mem::replace(&mut self.outbox, next);
         if !self.under_way.overlaps() {
             outbox.batch.positions = self.positions_with(&outbox.entries);
         }
-        let (sink, context) = (self.sink, self.context.clone());
+        let (sink, context) = (self.sink, self.context);
         self.under_way.publish(Box::pin(async move {
             let started = Instant::now();
             let result = sink.publish(&outbox.batch).await;
@@ -81,9 +82,9 @@ impl Run<'_> {
 
     pub(super) fn commit(&mut self) {
         let positions = self.partitions.save();
-        let (source, context) = (self.source, self.context.clone());
+        let (source, context) = (self.source, self.context);
         self.under_way.begin(Box::pin(async move {
-            let result = commit(source, &context, &positions).await;
+            let result = commit(source, context, &positions).await;
             Effect::Committed(positions, result)
         }));
     }
@@ -113,7 +114,7 @@ impl Run<'_> {
                     self.partitions.saved(positions);
                     self.context.observers.emit(&Event::Committed { positions, took });
                 }
-                self.spare = outbox.emptied();
+                self.spares.push(outbox.emptied());
                 return Ok(());
             }
             Err(error) => error,
@@ -135,7 +136,7 @@ impl Run<'_> {
             }
             SinkError::TooLarge { outputs, others_published } => {
                 let dead_letters = self.topology.pipeline.dead_letters();
-                let context = &self.context;
+                let context = self.context;
                 let substitute = |record: &ConsumerRecord, refusals: u8| {
                     let cause = "the broker refuses the output";
                     let event = Event::DeadLettered { record, reason: TOO_LARGE, cause };

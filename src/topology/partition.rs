@@ -1,8 +1,6 @@
 //! The partitions that this worker is assigned.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -162,18 +160,20 @@ impl Partition {
     }
 }
 
-/// All assigned partitions, ordered by number and topic, which is quicker to compare than a name.
+/// All assigned partitions.
 #[derive(Debug, Default)]
-pub(super) struct Partitions(Vec<(TopicPartition, Partition)>);
+pub(super) struct Partitions {
+    /// Ordered by number and topic: a number is quicker to compare than a name.
+    assigned: Vec<(TopicPartition, Partition)>,
+    /// Where the last one was found: records come and finish in runs of one partition.
+    last: usize,
+}
 
 impl Partitions {
     fn find(&self, partition: &TopicPartition) -> Result<usize, usize> {
-        self.0.binary_search_by(|(name, _)| {
+        self.assigned.binary_search_by(|(name, _)| {
             let by_number = name.partition.cmp(&partition.partition);
-            by_number.then_with(|| match Arc::ptr_eq(&name.topic, &partition.topic) {
-                true => Ordering::Equal,
-                false => name.topic.cmp(&partition.topic),
-            })
+            by_number.then_with(|| name.topic.cmp(&partition.topic))
         })
     }
 
@@ -181,23 +181,25 @@ impl Partitions {
     pub(super) fn insert(&mut self, assignment: &Assignment, now: Instant) {
         if let Err(index) = self.find(&assignment.partition) {
             let partition = Partition::new(assignment, now);
-            self.0.insert(index, (assignment.partition.clone(), partition));
+            self.assigned.insert(index, (assignment.partition.clone(), partition));
         }
     }
 
     pub(super) fn remove(&mut self, partition: &TopicPartition) -> Option<Partition> {
         let index = self.find(partition).ok()?;
-        Some(self.0.remove(index).1)
+        Some(self.assigned.remove(index).1)
     }
 
     pub(super) fn get(&self, partition: &TopicPartition) -> Option<&Partition> {
         let index = self.find(partition).ok()?;
-        Some(&self.0[index].1)
+        Some(&self.assigned[index].1)
     }
 
     pub(super) fn get_mut(&mut self, partition: &TopicPartition) -> Option<&mut Partition> {
-        let index = self.find(partition).ok()?;
-        Some(&mut self.0[index].1)
+        if self.assigned.get(self.last).is_none_or(|(name, _)| name != partition) {
+            self.last = self.find(partition).ok()?;
+        }
+        Some(&mut self.assigned[self.last].1)
     }
 
     /// The partition of a record, unless the record belongs to an older assignment.
@@ -220,11 +222,11 @@ impl Partitions {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&TopicPartition, &Partition)> {
-        self.0.iter().map(|(name, partition)| (name, partition))
+        self.assigned.iter().map(|(name, partition)| (name, partition))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&TopicPartition, &mut Partition)> {
-        self.0.iter_mut().map(|(name, partition)| (&*name, partition))
+        self.assigned.iter_mut().map(|(name, partition)| (&*name, partition))
     }
 
     /// The names of the partitions for which `condition` holds.

@@ -1,7 +1,5 @@
 //! A topology's stages put together: what a run drives without knowing their types.
 
-use std::sync::Arc;
-
 use futures::future::BoxFuture;
 
 use super::Context;
@@ -19,12 +17,12 @@ use crate::state::{Changes, State};
 pub(super) trait Pipeline: Send + Sync {
     /// Takes a record through the stages up to its execution, or to its end.
     /// `state` is there if the topology [has state](Self::is_stateful).
-    fn admit(
-        self: Arc<Self>,
-        context: &Arc<Context>,
+    fn admit<'a>(
+        &'a self,
+        context: &'a Context,
         record: ConsumerRecord,
         state: Option<Box<State>>,
-    ) -> Admitted;
+    ) -> Admitted<'a>;
 
     /// Whether its jobs have keyed state.
     fn is_stateful(&self) -> bool;
@@ -41,11 +39,11 @@ pub(super) trait Pipeline: Send + Sync {
 }
 
 /// A record that was taken in.
-pub(super) enum Admitted {
+pub(super) enum Admitted<'a> {
     /// It needed no execution.
     Finished(Finished),
     /// It is to be executed, one at a time with those of the same key.
-    Execute(Option<KeyHash>, BoxFuture<'static, Finished>),
+    Execute(Option<KeyHash>, BoxFuture<'a, Finished>),
 }
 
 /// A record that has passed all stages; with its outputs published, it has met its fate.
@@ -79,19 +77,19 @@ pub(super) struct Front<C, S> {
 }
 
 impl<C, S> Front<C, S> {
-    fn decode<T>(&self, context: &Context, record: ConsumerRecord) -> Passed<S::Out>
+    fn decode<T>(&self, context: &Context, record: &ConsumerRecord) -> Passed<S::Out>
     where
         C: Codec<T>,
         S: Stage<T>,
     {
         let decoded = context.observers.timed(
             || self.codec.decode(record.value.as_ref()),
-            |took| Event::Decoded { record: &record, took },
+            |took| Event::Decoded { record, took },
         );
         let flow = match decoded {
             Ok(input) => context.observers.timed(
-                || self.stages.apply(&record, input),
-                |took| Event::Filtered { record: &record, took },
+                || self.stages.apply(record, input),
+                |took| Event::Filtered { record, took },
             ),
             Err(error) => Flow::DeadLetter { reason: UNDECODABLE, cause: error.to_string() },
         };
@@ -99,60 +97,68 @@ impl<C, S> Front<C, S> {
     }
 }
 
-/// A record that goes on, or is finished.
+/// What stages have made of a record.
 enum Passed<T> {
-    On(ConsumerRecord, T),
-    Off(Finished),
+    /// It goes on.
+    On(T),
+    /// It goes no further: these are its outputs.
+    Off(Vec<ProducerRecord>, Fate),
 }
 
 fn pass<T>(
     dead_letters: &DeadLetters,
     context: &Context,
-    record: ConsumerRecord,
+    record: &ConsumerRecord,
     flow: Flow<T>,
 ) -> Passed<T> {
     match flow {
-        Flow::Next(input) => Passed::On(record, input),
+        Flow::Next(input) => Passed::On(input),
         Flow::Skip(stage) => {
-            context.observers.emit(&Event::Skipped { record: &record, stage });
-            Passed::Off(Finished::new(record, Vec::new(), Fate::Skipped(stage)))
+            context.observers.emit(&Event::Skipped { record, stage });
+            Passed::Off(Vec::new(), Fate::Skipped(stage))
         }
         Flow::DeadLetter { reason, cause } => {
-            let event = Event::DeadLettered { record: &record, reason, cause: &cause };
-            context.observers.emit(&event);
-            let mut outputs = dead_letters.of(&record, reason, cause);
-            context.propagation.inject(&record, &mut outputs);
-            Passed::Off(Finished::new(record, outputs, Fate::DeadLettered(reason)))
+            let (outputs, fate) = dead_letter(dead_letters, context, record, reason, cause);
+            Passed::Off(outputs, fate)
         }
     }
 }
 
+fn dead_letter(
+    dead_letters: &DeadLetters,
+    context: &Context,
+    record: &ConsumerRecord,
+    reason: &'static str,
+    cause: String,
+) -> (Vec<ProducerRecord>, Fate) {
+    context.observers.emit(&Event::DeadLettered { record, reason, cause: &cause });
+    let mut outputs = dead_letters.of(record, reason, cause);
+    context.propagation.inject(record, &mut outputs);
+    (outputs, Fate::DeadLettered(reason))
+}
+
+/// Encodes what has passed all stages.
 fn encode<T, E: Encode<T>>(
     dead_letters: &DeadLetters,
     context: &Context,
     encode: &E,
+    record: &ConsumerRecord,
     passed: Passed<T>,
     fate: Fate,
-) -> Finished {
-    let (record, item) = match passed {
-        Passed::On(record, item) => (record, item),
-        Passed::Off(finished) => return finished,
+) -> (Vec<ProducerRecord>, Fate) {
+    let item = match passed {
+        Passed::On(item) => item,
+        Passed::Off(outputs, fate) => return (outputs, fate),
     };
     let encoded = context
         .observers
-        .timed(|| encode.encode(&record, item), |took| Event::Encoded { record: &record, took });
+        .timed(|| encode.encode(record, item), |took| Event::Encoded { record, took });
     match encoded {
         Ok(mut outputs) => {
-            context.propagation.inject(&record, &mut outputs);
-            Finished::new(record, outputs, fate)
+            context.propagation.inject(record, &mut outputs);
+            (outputs, fate)
         }
-        Err(error) => {
-            let flow = Flow::<()>::DeadLetter { reason: UNENCODABLE, cause: error.to_string() };
-            match pass(dead_letters, context, record, flow) {
-                Passed::Off(finished) => finished,
-                Passed::On(..) => unreachable!("a dead letter does not go on"),
-            }
-        }
+        Err(error) => dead_letter(dead_letters, context, record, UNENCODABLE, error.to_string()),
     }
 }
 
@@ -169,15 +175,17 @@ where
     S: Stage<T>,
     E: Encode<S::Out>,
 {
-    fn admit(
-        self: Arc<Self>,
-        context: &Arc<Context>,
+    fn admit<'a>(
+        &'a self,
+        context: &'a Context,
         record: ConsumerRecord,
         _: Option<Box<State>>,
-    ) -> Admitted {
-        let passed = self.front.decode(context, record);
+    ) -> Admitted<'a> {
+        let passed = self.front.decode(context, &record);
         let dead_letters = &self.front.dead_letters;
-        Admitted::Finished(encode(dead_letters, context, &self.encode, passed, Fate::Succeeded))
+        let (outputs, fate) =
+            encode(dead_letters, context, &self.encode, &record, passed, Fate::Succeeded);
+        Admitted::Finished(Finished::new(record, outputs, fate))
     }
 
     fn is_stateful(&self) -> bool {
@@ -220,27 +228,28 @@ where
     B: Stage<Executed<In, Out>> + 'static,
     E: Encode<B::Out> + 'static,
 {
-    fn admit(
-        self: Arc<Self>,
-        context: &Arc<Context>,
+    fn admit<'a>(
+        &'a self,
+        context: &'a Context,
         record: ConsumerRecord,
         state: Option<Box<State>>,
-    ) -> Admitted {
-        let (record, input) = match self.front.decode(context, record) {
-            Passed::On(record, input) => (record, input),
-            Passed::Off(finished) => return Admitted::Finished(finished),
+    ) -> Admitted<'a> {
+        let input = match self.front.decode(context, &record) {
+            Passed::On(input) => input,
+            Passed::Off(outputs, fate) => {
+                return Admitted::Finished(Finished::new(record, outputs, fate));
+            }
         };
         let key = (self.key)(&record, &input);
-        let context = context.clone();
-        let future: BoxFuture<'static, Finished> = match state {
+        let future: BoxFuture<'a, Finished> = match state {
             None => Box::pin(async move {
-                let (outcome, attempts) = self.execution.run(&context, &record, &input, None).await;
-                self.finish(&context, record, Executed { input, outcome, attempts })
+                let (outcome, attempts) = self.execution.run(context, &record, &input, None).await;
+                self.finish(context, record, Executed { input, outcome, attempts })
             }),
             Some(state) => Box::pin(async move {
-                let run = self.execution.run(&context, &record, &input, Some(&state));
+                let run = self.execution.run(context, &record, &input, Some(&state));
                 let (outcome, attempts) = run.await;
-                let finished = self.finish(&context, record, Executed { input, outcome, attempts });
+                let finished = self.finish(context, record, Executed { input, outcome, attempts });
                 finished.with_changes(state.into_changes())
             }),
         };
@@ -282,7 +291,8 @@ where
         };
         let dead_letters = &self.front.dead_letters;
         let flow = self.back.apply(&record, executed);
-        let passed = pass(dead_letters, context, record, flow);
-        encode(dead_letters, context, &self.encode, passed, fate)
+        let passed = pass(dead_letters, context, &record, flow);
+        let (outputs, fate) = encode(dead_letters, context, &self.encode, &record, passed, fate);
+        Finished::new(record, outputs, fate)
     }
 }

@@ -10,7 +10,6 @@
 //! positions: a position never overtakes another.
 
 use std::pin::pin;
-use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt, pending};
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
@@ -50,7 +49,7 @@ pub struct Drained {
 /// A run under way.
 pub(super) struct Run<'a> {
     pub(super) topology: &'a Topology,
-    pub(super) context: Arc<Context>,
+    pub(super) context: &'a Context,
     pub(super) source: &'a dyn Source,
     pub(super) sink: &'a dyn Sink,
     pub(super) partitions: Partitions,
@@ -59,13 +58,13 @@ pub(super) struct Run<'a> {
     /// The timers of the partitions, if the topology has a punctuator.
     pub(super) punctuations: Option<Punctuations>,
     pub(super) intake: Intake<'a>,
-    pub(super) lanes: Lanes<Work>,
-    pub(super) running: FuturesUnordered<Work>,
+    pub(super) lanes: Lanes<Work<'a>>,
+    pub(super) running: FuturesUnordered<Work<'a>>,
     pub(super) outbox: Outbox,
     /// Since when it has not been empty.
     pub(super) outbox_since: Instant,
-    /// Empty: the memory of the outbox that was published last, for the next one.
-    pub(super) spare: Outbox,
+    /// Empty: the memory of outboxes that were published, for the next ones.
+    pub(super) spares: Vec<Outbox>,
     pub(super) leftovers: Leftovers,
     pub(super) under_way: UnderWay<'a>,
     /// When this turn of the loop began.
@@ -94,7 +93,7 @@ impl<'a> Run<'a> {
             if topology.pipeline.has_lanes() { sink.batches_at_once() } else { 1 };
         Self {
             topology,
-            context: Arc::new(topology.context.clone()),
+            context: &topology.context,
             source,
             sink,
             partitions: Partitions::default(),
@@ -105,7 +104,7 @@ impl<'a> Run<'a> {
             running: FuturesUnordered::new(),
             outbox: Outbox::default(),
             outbox_since: now,
-            spare: Outbox::default(),
+            spares: Vec::new(),
             leftovers: Leftovers::default(),
             under_way: UnderWay::new(publishes_at_once),
             now,
