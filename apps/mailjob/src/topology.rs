@@ -172,30 +172,33 @@ fn result<Out: Success>(
 fn headers<Out: Success>(record: &ConsumerRecord, executed: Executed<Job, Out>) -> Headers {
     let Executed { outcome: ended, attempts, .. } = executed;
     let mut headers = record.headers.clone();
-    for name in OURS {
-        headers.remove(name);
+    if !headers.is_empty() {
+        OURS.iter().for_each(|name| headers.remove(name));
     }
     let attempts = match attempts {
         1 => Bytes::from_static(b"1"),
         attempts => attempts.to_string().into(),
     };
-    let attempts = Header::new(JOB_ATTEMPTS, attempts);
-    let outcome = Header::new(JOB_OUTCOME, Bytes::from_static(outcome(&ended).as_bytes()));
-    let origin = is_ambiguous(&ended).then(|| {
-        headers.remove(JOB_ORIGIN);
-        Header::new(JOB_ORIGIN, format!("{}@{}", record.partition, record.offset))
-    });
-    let told = match ended {
+    let outcome = Bytes::from_static(outcome(&ended).as_bytes());
+    headers.extend([Header::new(JOB_ATTEMPTS, attempts), Header::new(JOB_OUTCOME, outcome)]);
+    let is_ambiguous = is_ambiguous(&ended);
+    match ended {
         Ok(success) => {
             let resends = success.resends();
-            let resends = (resends > 0).then(|| Header::new(JOB_RESENDS, resends.to_string()));
             // A job that was settled by hand has no mail.
             let accepted = success.into_accepted().filter(|a| !a.message_id.is_empty());
-            [accepted.map(|accepted| Header::new(JOB_MESSAGE_ID, accepted.message_id)), resends]
+            if let Some(accepted) = accepted {
+                headers.push(JOB_MESSAGE_ID, Some(accepted.message_id.into()));
+            }
+            if resends > 0 {
+                headers.push(JOB_RESENDS, Some(resends.to_string().into()));
+            }
         }
-        Err(error) => [Some(Header::new(JOB_ERROR, error.reason().to_owned())), None],
-    };
-    headers.extend([attempts, outcome].into_iter().chain(told.into_iter().flatten()).chain(origin));
+        Err(error) => headers.push(JOB_ERROR, Some(error.reason().to_owned().into())),
+    }
+    if is_ambiguous {
+        headers.set(JOB_ORIGIN, format!("{}@{}", record.partition, record.offset));
+    }
     headers
 }
 
