@@ -13,7 +13,7 @@ use jobstream::job::{JobCodec, JobStatus};
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::util::Timeout;
 use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
@@ -139,7 +139,9 @@ impl Loop<'_> {
         let job = JobCodec.decode(value.as_ref()).expect("a job");
         assert!(job.is_runnable() && job.is_email(), "no other job is produced");
         let result = job.result(JobStatus::Succeeded);
-        let headers = OwnedHeaders::new_with_capacity(3)
+        let carried = message.headers().map(BorrowedHeaders::detach);
+        let headers = carried
+            .unwrap_or_else(|| OwnedHeaders::new_with_capacity(3))
             .insert(Header { key: "job-attempts", value: Some("1") })
             .insert(Header { key: "job-outcome", value: Some("accepted") })
             .insert(Header { key: "job-message-id", value: Some(MESSAGE_ID) });
