@@ -29,11 +29,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 12,288 records or 6 MiB in flight, 1,024 of them executing, a commit a second, 20 s to drain a
+    /// 8,192 records or 6 MiB in flight, 1,024 of them executing, a commit a second, 20 s to drain a
     /// partition, 25 s to shut down, 4 s to close, stuck after 5 minutes.
     fn default() -> Self {
         Self {
-            in_flight_records: 12_288,
+            in_flight_records: 8_192,
             executing_records: 1_024,
             in_flight_bytes: 6 << 20,
             commit_interval: Duration::from_secs(1),

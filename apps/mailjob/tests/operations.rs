@@ -28,9 +28,9 @@ const TOLD: [(&str, &str, Holds); 18] = [
     ("METRICS_ADDRESS", "none", |s| s.metrics_address.is_none()),
     ("ENVIRONMENT", "none", |s| s.log.environment.is_none()),
     ("INSTANCE_ID", "none", |s| s.job.instance_id.is_none()),
-    ("JOB_IN_FLIGHT", "12288, of which 1024 execute or wait", |s| {
+    ("JOB_IN_FLIGHT", "8192, of which 1024 execute or wait", |s| {
         let limits = s.job.limits;
-        (limits.in_flight_records, limits.executing_records) == (12288, 1024)
+        (limits.in_flight_records, limits.executing_records) == (8192, 1024)
     }),
     ("MAIL_RATE", "none", |s| s.mail.mails_per_second_max.is_none()),
     ("MAIL_TLS_CA_FILE", "none", |s| s.mail.tls_ca_pem.is_none()),
