@@ -3,6 +3,7 @@
 //! The envelope belongs to the scheduler service. We read the few fields we need and keep all
 //! bytes: a result is the input with the literal of its top-level `Status` replaced.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
@@ -11,10 +12,16 @@ use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
+use crate::block::Block;
 use crate::codec::{Codec, CodecError};
 
 /// The largest value of a job, in bytes (1 MiB).
 pub const VALUE_LIMIT_BYTES: usize = 1 << 20;
+
+thread_local! {
+    /// Where small results lie.
+    static RESULTS: RefCell<Block> = RefCell::default();
+}
 
 /// How deep a job's objects and arrays may be nested, its own object included.
 pub const DEPTH_LIMIT: usize = 128;
@@ -163,7 +170,8 @@ impl Job {
     pub fn result(&self, status: JobStatus) -> Bytes {
         let literal = status.literal().as_bytes();
         let Range { start, end } = self.status_at;
-        [&self.value[..start], literal, &self.value[end..]].concat().into()
+        let parts = [&self.value[..start], literal, &self.value[end..]];
+        RESULTS.with_borrow_mut(|block| block.concat(&parts))
     }
 }
 

@@ -20,8 +20,9 @@ use tokio::time::Instant;
 
 use super::observer::{ErrorKind, Told};
 use super::{Calls, ConfigError, KafkaConfig, TopicError};
+use crate::block::Block;
 use crate::record::{ConsumerRecord, Timestamp, Topic, TopicPartition};
-use crate::sources::kafka::Block;
+use crate::sources::kafka::own;
 
 /// How long a question, or the wait for a record, takes before it is asked again.
 const QUESTION_LIMIT: Duration = Duration::from_secs(1);
@@ -243,7 +244,7 @@ impl Core {
                 Some(Ok(message)) => {
                     since = Instant::now();
                     let partition = TopicPartition::new(self.topic.clone(), message.partition());
-                    let record = block.own(&message, partition, 0);
+                    let record = own(&mut block, &message, partition, 0);
                     if take(&mut open, &record) {
                         bytes += record.size_bytes();
                         records.push(record);

@@ -26,8 +26,8 @@
 //! them. Metadata that another client has committed is told, and taken as an empty set.
 //!
 //! Memory: up to 4 MiB in the buffer, with 2 MiB (`queued.max.messages.kbytes`) in librdkafka, and
-//! 256 KiB for each partition that the topology has paused for longer. A record of at most 512 bytes
-//! shares a block of 4 KiB with others, which stays as long as one of them does.
+//! 256 KiB for each partition that the topology has paused for longer. A record of at most 1,365
+//! bytes shares a block of 8 KiB with others, which stays as long as one of them does.
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ use self::connector::Connector;
 use self::events::Events;
 pub(crate) use self::membership::Membership;
 pub(crate) use self::metadata::{offsets, read};
-pub(crate) use self::own::Block;
+pub(crate) use self::own::own;
 use self::poller::Poller;
 use self::shared::Shared;
 use super::{CommitError, Source, SourceError, SourceEvent};

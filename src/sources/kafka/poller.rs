@@ -23,9 +23,10 @@ use super::context::Client;
 use super::flow::Flow;
 use super::group::Rebalancing;
 use super::membership::Membership;
-use super::own::{Block, has_unreadable_header};
+use super::own::{has_unreadable_header, own};
 use super::polled::{Polled, Stretch};
 use super::shared::Shared;
+use crate::block::Block;
 use crate::kafka::{ConfigError, KafkaEvent};
 use crate::record::{Topic, TopicPartition};
 use crate::sources::{SourceError, SourceEvent};
@@ -147,7 +148,7 @@ impl Poller {
                     let Some(Stretch { partition, generation, records }) = stretch else {
                         continue;
                     };
-                    let record = self.block.own(&message, partition.clone(), *generation);
+                    let record = own(&mut self.block, &message, partition.clone(), *generation);
                     if has_unreadable_header(&record) {
                         let event =
                             KafkaEvent::UnreadableHeader { partition, offset: record.offset };
