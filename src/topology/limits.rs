@@ -29,13 +29,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 8,192 records or 6 MiB in flight, 1,024 of them executing, a commit a second, 20 s to drain a
+    /// 8,192 records or 7 MiB in flight, 1,024 of them executing, a commit a second, 20 s to drain a
     /// partition, 25 s to shut down, 4 s to close, stuck after 5 minutes.
     fn default() -> Self {
         Self {
             in_flight_records: 8_192,
             executing_records: 1_024,
-            in_flight_bytes: 6 << 20,
+            in_flight_bytes: 7 << 20,
             commit_interval: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(20),
             shutdown_timeout: Duration::from_secs(25),
