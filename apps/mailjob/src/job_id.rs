@@ -16,5 +16,6 @@ struct Identified<'a> {
 /// The first 100 characters of the `Id` of a record's value, if it is a job.
 pub fn job_id(value: Option<&[u8]>) -> Option<String> {
     let job: Identified<'_> = serde_json::from_slice(value?).ok()?;
-    Some(job.id.chars().take(ID_LIMIT_CHARS).collect())
+    let end = job.id.char_indices().nth(ID_LIMIT_CHARS).map_or(job.id.len(), |(at, _)| at);
+    Some(job.id[..end].to_owned())
 }

@@ -11,6 +11,7 @@ use lettre::message::header::{
     ContentTransferEncoding, ContentType, Date as DateHeader, HeaderName, HeaderValue, Headers,
     MIME_VERSION_1_0,
 };
+use memchr::{memchr, memchr2};
 
 use crate::job::Job;
 use crate::record::ConsumerRecord;
@@ -87,12 +88,13 @@ impl Sender {
     /// Names the job, not the attempt.
     fn message_id(&self, job: &Job) -> String {
         let name = job.name_hash();
-        let mut id = String::with_capacity(2 * name.len() + 64);
+        let domain = self.mail_from.domain();
+        let mut id = String::with_capacity(2 * name.len() + domain.len() + 3);
         id.push('<');
-        for byte in name {
-            let _ = write!(id, "{byte:02x}");
+        for nibble in name.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+            id.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
         }
-        let _ = write!(id, "@{}>", self.mail_from.domain());
+        id.extend(["@", domain, ">"]);
         id
     }
 }
@@ -129,6 +131,9 @@ fn body(text: &str) -> Body {
         // lettre would pass it on as 7bit.
         Body::new_with_encoding(lines, ContentTransferEncoding::Base64)
             .unwrap_or_else(|_| unreachable!("anything can be encoded as base64"))
+    } else if lines.is_ascii() {
+        // As bytes: of a string, lettre looks for line ends again.
+        Body::new(lines.into_bytes())
     } else {
         Body::new(lines)
     }
@@ -137,7 +142,7 @@ fn body(text: &str) -> Body {
 fn with_crlf(text: &str) -> String {
     let mut lines = String::with_capacity(text.len() + 64);
     let mut rest = text;
-    while let Some(end) = rest.find(['\r', '\n']) {
+    while let Some(end) = memchr2(b'\r', b'\n', rest.as_bytes()) {
         lines.push_str(&rest[..end]);
         lines.push_str("\r\n");
         let length = if rest[end..].starts_with("\r\n") { 2 } else { 1 };
@@ -150,19 +155,20 @@ fn with_crlf(text: &str) -> String {
 /// The message with its dots stuffed and the final dot (RFC 5321 section 4.5.2), and its octets
 /// without them.
 fn data_of(headers: &Headers, body: &[u8]) -> (Vec<u8>, usize) {
-    let mut data = Vec::with_capacity(512 + body.len() + body.len() / 64);
-    data.extend_from_slice(headers.to_string().as_bytes());
-    data.extend_from_slice(b"\r\n");
+    let mut head = String::with_capacity(512 + body.len() + body.len() / 64);
+    let _ = write!(head, "{headers}\r\n");
+    let mut data = head.into_bytes();
     let mut size_octets = data.len() + body.len();
-    let mut at_line_start = true;
-    for line in body.split_inclusive(|&b| b == b'\n') {
-        if line.starts_with(b".") {
+    let mut rest = body;
+    while !rest.is_empty() {
+        if rest[0] == b'.' {
             data.push(b'.');
         }
-        data.extend_from_slice(line);
-        at_line_start = line.ends_with(b"\n");
+        let end = memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+        data.extend_from_slice(&rest[..end]);
+        rest = &rest[end..];
     }
-    if !at_line_start {
+    if !body.is_empty() && !body.ends_with(b"\n") {
         data.extend_from_slice(b"\r\n");
         size_octets += 2;
     }
