@@ -324,7 +324,15 @@ fn opening_brackets(text: &[u8]) -> usize {
 }
 
 fn string(name: &str, raw: &str) -> Result<String, CodecError> {
+    if let Some(plain) = plain(raw) {
+        return Ok(plain.to_owned());
+    }
     serde_json::from_str(raw).map_err(|_| found(name, raw, "a string of Unicode characters"))
+}
+
+/// What a JSON string holds, if nothing in it is escaped.
+fn plain(raw: &str) -> Option<&str> {
+    raw.strip_prefix('"')?.strip_suffix('"').filter(|text| !text.contains('\\'))
 }
 
 fn job_type(raw: Option<&str>) -> Result<JobType, CodecError> {
@@ -417,10 +425,10 @@ impl Field {
     /// The field of a name as it stands in the text. A name that is no Unicode (JSON can escape
     /// half a surrogate pair) is like any other that we don't know.
     fn named(raw: &str) -> Self {
-        if raw.contains('\\') {
-            return serde_json::from_str(raw).map_or(Self::Unknown, |name: String| Self::of(&name));
+        match plain(raw) {
+            Some(name) => Self::of(name),
+            None => serde_json::from_str(raw).map_or(Self::Unknown, |name: String| Self::of(&name)),
         }
-        Self::of(raw.trim_matches('"'))
     }
 
     fn of(name: &str) -> Self {

@@ -8,8 +8,7 @@ use std::time::SystemTime;
 
 use lettre::message::Body;
 use lettre::message::header::{
-    ContentTransferEncoding, ContentType, Date as DateHeader, HeaderName, HeaderValue, Headers,
-    MIME_VERSION_1_0,
+    ContentTransferEncoding, Date as DateHeader, HeaderName, HeaderValue, Headers,
 };
 use memchr::{memchr, memchr2};
 
@@ -70,8 +69,8 @@ impl Sender {
         headers.insert_raw(encoded("To", recipient.as_str()));
         headers.insert_raw(encoded("Subject", &subject::encode(&data.subject)));
         headers.insert_raw(encoded("Message-ID", &message_id));
-        headers.set(MIME_VERSION_1_0);
-        headers.set(ContentType::TEXT_PLAIN);
+        headers.insert_raw(encoded("MIME-Version", "1.0"));
+        headers.insert_raw(encoded("Content-Type", "text/plain; charset=utf-8"));
         headers.set(body.encoding());
 
         let needs_smtputf8 =

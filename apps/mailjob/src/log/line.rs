@@ -201,7 +201,7 @@ fn json(text: &str) -> Value {
 
 /// Whether a value needs no quotes.
 fn is_bare(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '=')
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'=')
 }
 
 /// A line of log is one line, whatever a message holds.
