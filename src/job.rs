@@ -12,8 +12,8 @@ use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use crate::block::Block;
 use crate::codec::{Codec, CodecError};
+use crate::record::Block;
 
 /// The largest value of a job, in bytes (1 MiB).
 pub const VALUE_LIMIT_BYTES: usize = 1 << 20;

@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod block;
 pub mod codec;
 pub mod job;
 #[cfg(feature = "kafka")]

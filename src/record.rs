@@ -7,6 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+pub(crate) use self::block::Block;
+
+mod block;
+
 /// The name of a topic; cloning it copies a pointer.
 pub type Topic = Arc<str>;
 

@@ -20,8 +20,7 @@ use tokio::time::Instant;
 
 use super::observer::{ErrorKind, Told};
 use super::{Calls, ConfigError, KafkaConfig, TopicError};
-use crate::block::Block;
-use crate::record::{ConsumerRecord, Timestamp, Topic, TopicPartition};
+use crate::record::{Block, ConsumerRecord, Timestamp, Topic, TopicPartition};
 use crate::sources::kafka::own;
 
 /// How long a question, or the wait for a record, takes before it is asked again.

@@ -7,8 +7,7 @@ use bytes::Bytes;
 use rdkafka::Message as _;
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _};
 
-use crate::block::Block;
-use crate::record::{ConsumerRecord, Generation, Header, Headers, TopicPartition};
+use crate::record::{Block, ConsumerRecord, Generation, Header, Headers, TopicPartition};
 
 /// Stands for a header's name that is no UTF-8, which Kafka's protocol asks for and no broker
 /// checks; its value can't be read either.
@@ -27,7 +26,10 @@ pub(crate) fn own(
     partition: TopicPartition,
     generation: Generation,
 ) -> ConsumerRecord {
-    let [key, value] = block.copies([message.key(), message.payload()]);
+    let parts = [message.key().unwrap_or_default(), message.payload().unwrap_or_default()];
+    let mut copied = block.concat(&parts);
+    let key = message.key().map(|key| copied.split_to(key.len()));
+    let value = message.payload().map(|_| copied);
     ConsumerRecord {
         partition,
         offset: message.offset(),

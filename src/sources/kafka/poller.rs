@@ -26,9 +26,8 @@ use super::membership::Membership;
 use super::own::{has_unreadable_header, own};
 use super::polled::{Polled, Stretch};
 use super::shared::Shared;
-use crate::block::Block;
 use crate::kafka::{ConfigError, KafkaEvent};
-use crate::record::{Topic, TopicPartition};
+use crate::record::{Block, Topic, TopicPartition};
 use crate::sources::{SourceError, SourceEvent};
 
 /// Records that are polled before they are handed to the stream.
