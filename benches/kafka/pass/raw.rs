@@ -2,7 +2,8 @@
 //!
 //! Positions are committed, once a second or with each transaction, after every report of what was
 //! produced has come: a commit that finds records in flight looks for them in slices of 100 ms. The
-//! decoding, the splice and the headers are the topology's.
+//! decoding, the splice and the headers, those of the job that are carried over and its own, are the
+//! topology's.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
