@@ -195,8 +195,8 @@ impl Headers {
 
     /// Removes every header of that name.
     pub fn remove(&mut self, name: &str) {
-        if self.iter().any(|header| header.name == name)
-            && let Some(headers) = &mut self.0
+        if let Some(headers) = &mut self.0
+            && headers.iter().any(|header| header.name == name)
         {
             Arc::make_mut(headers).retain(|header| header.name != name);
         }

@@ -172,8 +172,8 @@ fn result<Out: Success>(
 fn headers<Out: Success>(record: &ConsumerRecord, executed: Executed<Job, Out>) -> Headers {
     let Executed { outcome: ended, attempts, .. } = executed;
     let mut headers = record.headers.clone();
-    if !headers.is_empty() {
-        OURS.iter().for_each(|name| headers.remove(name));
+    for name in OURS {
+        headers.remove(name);
     }
     let attempts = match attempts {
         1 => Bytes::from_static(b"1"),
