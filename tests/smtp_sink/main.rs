@@ -4,6 +4,7 @@ mod cancellation;
 mod circuit;
 mod content;
 mod cuts;
+mod following;
 mod login;
 mod misfortunes;
 mod outcomes;

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -100,6 +100,7 @@ pub(crate) struct CutFirst {
     server: Arc<SmtpServer>,
     budget: Arc<Mutex<Budget>>,
     connected: Arc<AtomicBool>,
+    writes: Arc<AtomicUsize>,
 }
 
 /// How many bytes still go through before the cut, written and read.
@@ -116,12 +117,22 @@ impl Budget {
 impl CutFirst {
     pub(crate) fn new(server: &Arc<SmtpServer>) -> Self {
         let budget = Arc::new(Mutex::new(Budget::NONE));
-        Self { server: Arc::clone(server), budget, connected: Arc::default() }
+        Self {
+            server: Arc::clone(server),
+            budget,
+            connected: Arc::default(),
+            writes: Arc::default(),
+        }
     }
 
     /// Sets what goes through from now on.
     pub(crate) fn set(&self, budget: Budget) {
         *self.budget.lock().expect("no panic") = budget;
+    }
+
+    /// The writes on the first connection so far.
+    pub(crate) fn writes(&self) -> usize {
+        self.writes.load(Relaxed)
     }
 }
 
@@ -132,7 +143,11 @@ impl Connect for CutFirst {
         if self.connected.swap(true, Relaxed) {
             return Ok(Box::new(stream));
         }
-        Ok(Box::new(CutStream { stream: Some(stream), budget: Arc::clone(&self.budget) }))
+        Ok(Box::new(CutStream {
+            stream: Some(stream),
+            budget: Arc::clone(&self.budget),
+            writes: Arc::clone(&self.writes),
+        }))
     }
 }
 
@@ -140,6 +155,7 @@ impl Connect for CutFirst {
 struct CutStream {
     stream: Option<DuplexStream>,
     budget: Arc<Mutex<Budget>>,
+    writes: Arc<AtomicUsize>,
 }
 
 impl AsyncRead for CutStream {
@@ -177,6 +193,7 @@ impl AsyncWrite for CutStream {
         };
         let polled = Pin::new(stream).poll_write(cx, &bytes[..limit]);
         if let Poll::Ready(Ok(length)) = polled {
+            self.writes.fetch_add(1, Relaxed);
             self.budget.lock().expect("no panic").written -= length;
         }
         polled

@@ -31,13 +31,17 @@ pub(super) struct Conversation {
     outgoing: Vec<u8>,
     /// When the time of the whole is over.
     deadline: Instant,
-    /// Whether every command has its reply and nothing is left over.
+    /// Whether every command has its reply and nothing is left over, except for who comes next.
     clean: bool,
     pub(super) extensions: Extensions,
     /// Whether it has carried a mail, or waited for one.
     pub(super) reused: bool,
     /// Whether the last mail was refused, so that RSET is due before the next.
     pub(super) needs_reset: bool,
+    /// Whether the last final dot was answered soon.
+    pub(super) answers_soon: bool,
+    /// Whether the commands of the next mail are written already.
+    pub(super) is_ahead: bool,
     pub(super) idle_since: Instant,
     _open: OpenConnection,
 }
@@ -75,6 +79,8 @@ impl Conversation {
             extensions: Extensions::default(),
             reused: false,
             needs_reset: false,
+            answers_soon: false,
+            is_ahead: false,
             idle_since: Instant::now(),
             _open: open,
         }
@@ -86,9 +92,10 @@ impl Conversation {
         self.clean = false;
     }
 
-    /// Ends a use: every command has its reply.
+    /// Ends a use: every command has its reply, except those of the next.
     pub(super) fn end(&mut self) {
-        self.clean = self.received.is_empty() && self.outgoing.is_empty();
+        let nothing_left = self.received.is_empty() || self.is_ahead;
+        self.clean = nothing_left && self.outgoing.is_empty();
         self.reused = true;
     }
 
@@ -100,6 +107,11 @@ impl Conversation {
     /// Keeps a command for the next [`Self::flush`].
     pub(super) fn queue(&mut self, command: impl Display) {
         write!(self.outgoing, "{command}").unwrap_or_else(|_| unreachable!("a Vec takes all"));
+    }
+
+    /// Keeps the bytes of a message for the next [`Self::flush`].
+    pub(super) fn queue_bytes(&mut self, bytes: &[u8]) {
+        self.outgoing.extend_from_slice(bytes);
     }
 
     /// Writes what was queued, in one write.

@@ -41,7 +41,7 @@ pub enum Phase {
     Auth,
     /// NOOP, which asks an idle connection whether the server is back.
     Noop,
-    /// MAIL, RCPT and DATA.
+    /// MAIL, RCPT and DATA; short where they were written behind the mail before.
     Envelope,
     /// Writing the message.
     Body,

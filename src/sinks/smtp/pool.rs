@@ -1,41 +1,69 @@
 //! The connections of a sink: never more than the cap, first come first served.
 
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::conversation::Conversation;
 use super::gauge::Gauge;
+use super::message::Mail;
 
 /// How long a slot that the server did not want is left out, in seconds.
 const WITHHELD_SECONDS: u64 = 60;
+
+/// How long mails go one at a time after one had to give up following another, in seconds.
+const ALONE_SECONDS: u64 = 60;
 
 /// Idle connections, and the right to have one more.
 ///
 /// A connection is opened only by who holds a [`Slot`] and finds none idle, and is given back before
 /// its slot: so open connections, idle ones included, are never more than there are slots.
 pub(super) struct Pool {
-    slots: Semaphore,
+    queue: Mutex<Queue>,
     idle: Mutex<Vec<Conversation>>,
-    withheld: Mutex<Withheld>,
     idle_limit: Duration,
     gauge: Arc<Gauge>,
 }
 
-/// Slots that are left out, since the server has fewer for us than we are allowed.
-#[derive(Default)]
-struct Withheld {
-    slots: usize,
+/// Who waits for a slot, and the slots that nobody has: one of the two is empty.
+struct Queue {
+    waiting: VecDeque<Waiter>,
+    free: usize,
+    /// Slots that are left out, since the server has fewer for us than we are allowed.
+    withheld: usize,
     one_back_at: Option<Instant>,
+    /// Until when no mail follows another.
+    alone_until: Option<Instant>,
+}
+
+/// A send that waits for its turn; it has gone if it listens no more.
+struct Waiter {
+    /// What it sends. A probe sends none.
+    mail: Option<Arc<Mail>>,
+    turn: oneshot::Sender<Turn>,
+}
+
+/// The turn of a send.
+pub(super) struct Turn {
+    /// The connection on which its commands are written already, behind the mail before it.
+    pub(super) followed: Option<Conversation>,
+    pub(super) slot: Slot,
 }
 
 /// The right to one connection.
-pub(super) struct Slot<'a> {
-    pool: &'a Pool,
-    permit: SemaphorePermit<'a>,
+pub(super) struct Slot {
+    pool: Arc<Pool>,
+    withheld: bool,
+}
+
+/// The send whose turn is next. Unless it gets one, it goes back to the head of the queue.
+pub(super) struct Follower {
+    pool: Arc<Pool>,
+    waiter: Option<Waiter>,
 }
 
 impl Pool {
@@ -43,22 +71,49 @@ impl Pool {
         connections_max: NonZeroUsize,
         idle_limit: Duration,
         gauge: Arc<Gauge>,
-    ) -> Self {
-        let slots = Semaphore::new(connections_max.get().min(Semaphore::MAX_PERMITS));
-        Self { slots, idle: Mutex::default(), withheld: Mutex::default(), idle_limit, gauge }
+    ) -> Arc<Self> {
+        let queue = Queue {
+            waiting: VecDeque::new(),
+            free: connections_max.get(),
+            withheld: 0,
+            one_back_at: None,
+            alone_until: None,
+        };
+        Arc::new(Self { queue: Mutex::new(queue), idle: Mutex::default(), idle_limit, gauge })
     }
 
-    /// Completes when there is a slot, for those who wait in the order in which they came.
-    pub(super) async fn slot(&self) -> Slot<'_> {
-        let permit = match self.slots.try_acquire() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let _waiting = self.gauge.wait();
-                let permit = self.slots.acquire().await;
-                permit.unwrap_or_else(|_| unreachable!("the semaphore is never closed"))
+    /// Completes when there is a slot, for those who wait in the order in which they came. Who
+    /// sends a mail may follow another.
+    pub(super) async fn turn(self: &Arc<Self>, mail: Option<&Arc<Mail>>) -> Turn {
+        let turn = {
+            let mut queue = self.queue();
+            if queue.free > 0 {
+                queue.free -= 1;
+                return self.alone();
             }
+            let (sender, receiver) = oneshot::channel();
+            queue.waiting.push_back(Waiter { mail: mail.cloned(), turn: sender });
+            receiver
         };
-        Slot { pool: self, permit }
+        let _waiting = self.gauge.wait();
+        turn.await.unwrap_or_else(|_| unreachable!("who still listens is not forgotten"))
+    }
+
+    /// The send whose turn is next, if its mail can follow another at once.
+    pub(super) fn follower(self: &Arc<Self>, can: impl Fn(&Mail) -> bool) -> Option<Follower> {
+        let mut queue = self.queue();
+        if queue.alone_until.is_some_and(|until| Instant::now() < until) {
+            return None;
+        }
+        queue.pass_over_gone();
+        let waiter = queue.waiting.pop_front_if(|it| it.mail.as_deref().is_some_and(can))?;
+        Some(Follower { pool: Arc::clone(self), waiter: Some(waiter) })
+    }
+
+    /// For a while no mail follows another: the server is too slow for that, or does not expect it.
+    pub(super) fn let_none_follow(&self) {
+        let until = Instant::now() + Duration::from_secs(ALONE_SECONDS);
+        self.queue().alone_until = Some(until);
     }
 
     /// Closes connections that were idle for too long, and says when the next one will have been.
@@ -75,19 +130,23 @@ impl Pool {
     }
 
     /// Gives back every slot that was withheld: the server has shown that it takes connections.
-    pub(super) fn restore(&self) {
-        let withheld = std::mem::take(&mut *self.withheld());
-        self.slots.add_permits(withheld.slots);
+    pub(super) fn restore(self: &Arc<Self>) {
+        let withheld = std::mem::take(&mut self.queue().withheld);
+        (0..withheld).for_each(|_| drop(self.slot()));
     }
 
     /// Gives back one of the slots that were withheld, if it is time.
-    fn restore_one(&self) {
-        let mut withheld = self.withheld();
+    fn restore_one(self: &Arc<Self>) {
+        let mut queue = self.queue();
+        if queue.withheld == 0 {
+            return;
+        }
         let now = Instant::now();
-        if withheld.slots > 0 && withheld.one_back_at.is_some_and(|at| at <= now) {
-            withheld.slots -= 1;
-            withheld.one_back_at = Some(now + Duration::from_secs(WITHHELD_SECONDS));
-            self.slots.add_permits(1);
+        if queue.one_back_at.is_some_and(|at| at <= now) {
+            queue.withheld -= 1;
+            queue.one_back_at = Some(now + Duration::from_secs(WITHHELD_SECONDS));
+            drop(queue);
+            drop(self.slot());
         }
     }
 
@@ -102,8 +161,29 @@ impl Pool {
         self.idle_limit
     }
 
-    fn withheld(&self) -> MutexGuard<'_, Withheld> {
-        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slot(self: &Arc<Self>) -> Slot {
+        Slot { pool: Arc::clone(self), withheld: false }
+    }
+
+    fn alone(self: &Arc<Self>) -> Turn {
+        Turn { followed: None, slot: self.slot() }
+    }
+
+    /// Gives a slot to who has waited longest.
+    fn release(self: &Arc<Self>) {
+        let mut queue = self.queue();
+        queue.pass_over_gone();
+        let Some(waiter) = queue.waiting.pop_front() else {
+            queue.free += 1;
+            return;
+        };
+        drop(queue);
+        // To who has just gone it means nothing: the turn is dropped, and its slot released again.
+        let _ = waiter.turn.send(self.alone());
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Conversation>> {
@@ -111,7 +191,13 @@ impl Pool {
     }
 }
 
-impl Slot<'_> {
+impl Queue {
+    fn pass_over_gone(&mut self) {
+        while self.waiting.pop_front_if(|it| it.turn.is_closed()).is_some() {}
+    }
+}
+
+impl Slot {
     /// The idle connection that was used last, if there is one that is still good.
     pub(super) async fn idle(&self) -> Option<Conversation> {
         self.pool.retire();
@@ -125,14 +211,15 @@ impl Slot<'_> {
 
     /// The server refuses a further connection. While others are open the slot is withheld for a
     /// while, so that the pool settles at what the server allows.
-    pub(super) fn withhold(self) {
+    pub(super) fn withhold(mut self) {
         if self.pool.gauge.open_connections() == 0 {
             return;
         }
-        let mut withheld = self.pool.withheld();
-        withheld.slots += 1;
-        withheld.one_back_at = Some(Instant::now() + Duration::from_secs(WITHHELD_SECONDS));
-        self.permit.forget();
+        let mut queue = self.pool.queue();
+        queue.withheld += 1;
+        queue.one_back_at = Some(Instant::now() + Duration::from_secs(WITHHELD_SECONDS));
+        drop(queue);
+        self.withheld = true;
     }
 
     /// Keeps a connection whose conversation has ended cleanly, and gives back the slot.
@@ -141,5 +228,44 @@ impl Slot<'_> {
         conversation.reused = true;
         self.pool.idle().push(conversation);
         self.pool.restore_one();
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.withheld {
+            self.pool.release();
+        }
+    }
+}
+
+impl Follower {
+    /// What it sends.
+    pub(super) fn mail(&self) -> &Mail {
+        let mail = self.waiter.as_ref().and_then(|it| it.mail.as_deref());
+        mail.unwrap_or_else(|| unreachable!("only who sends a mail follows"))
+    }
+
+    /// It has its turn: with the slot of the mail before it, and with that one's connection, where
+    /// its commands are written already.
+    pub(super) fn follow(mut self, slot: Slot, conversation: Conversation) {
+        let Some(waiter) = self.waiter.take() else { return };
+        // If it has gone, its commands stand there for nobody: the connection is closed.
+        let _ = waiter.turn.send(Turn { followed: Some(conversation), slot });
+        self.pool.restore_one();
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let Some(waiter) = self.waiter.take() else { return };
+        let mut queue = self.pool.queue();
+        if queue.free > 0 {
+            queue.free -= 1;
+            drop(queue);
+            let _ = waiter.turn.send(self.pool.alone());
+        } else {
+            queue.waiting.push_front(waiter);
+        }
     }
 }

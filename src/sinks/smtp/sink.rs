@@ -14,22 +14,22 @@ use crate::sinks::{JobError, JobSink};
 use super::circuit::Circuit;
 use super::config::{ConfigError, Login, MailConfig, TimeLimits, TlsMode};
 use super::connect::{Connect, TcpConnect};
-use super::conversation::{Conversation, NoAnswer, after};
+use super::conversation::{NoAnswer, after};
 use super::fault::{ServerFault, ServerFaultKind};
 use super::gauge::Gauge;
 use super::message::{Mail, Sender};
 use super::observer::{Observer, Phase};
 use super::open::{Opened, Opener};
-use super::pool::{Pool, Slot};
+use super::pool::{Pool, Slot, Turn};
 use super::rate::Rate;
 use super::tls::Tls;
-use super::transaction::{End, Transaction, is_servers_fault};
+use super::transaction::{End, Sent, Transaction, is_servers_fault};
 
 /// Sends the mails of jobs to one SMTP server. See the [module](super) for what is promised.
 pub struct MailSink {
     sender: Sender,
     opener: Opener,
-    pool: Pool,
+    pool: Arc<Pool>,
     rate: Option<Rate>,
     circuit: Circuit,
     limits: TimeLimits,
@@ -121,7 +121,7 @@ impl MailSink {
     /// # Errors
     /// See [`ServerFault`].
     pub async fn check(&self) -> Result<ServerReport, ServerFault> {
-        let _slot = self.pool.slot().await;
+        let _turn = self.pool.turn(None).await;
         self.pool.clear();
         let Opened { mut conversation, encrypted } = self.opener.open().await?;
         let extensions = conversation.extensions;
@@ -175,16 +175,23 @@ impl MailSink {
         self.circuit.reason()
     }
 
-    async fn deliver(&self, slot: Slot<'_>, mail: &Mail) -> Result<Accepted, JobError> {
+    async fn deliver(&self, turn: Turn, mail: &Mail) -> Result<Accepted, JobError> {
+        let Turn { followed, slot } = turn;
         let transaction = Transaction {
             mail_from: &self.sender.mail_from,
             limits: &self.limits,
             observer: &*self.observer,
+            pool: &self.pool,
+            circuit: &self.circuit,
         };
-        if let Some(conversation) = slot.idle().await {
-            let (end, conversation) = transaction.send(conversation, mail).await;
-            if !matches!(end, End::Stale) {
-                return self.finish(slot, mail, end, conversation);
+        let conversation = match followed {
+            Some(conversation) => Some(conversation),
+            None => slot.idle().await,
+        };
+        if let Some(conversation) = conversation {
+            let sent = transaction.send(conversation, mail).await;
+            if !matches!(sent.end, End::Stale) {
+                return self.finish(slot, mail, sent);
             }
         }
         let opened = match self.opener.open().await {
@@ -196,19 +203,19 @@ impl MailSink {
                 return Err(self.unavailable(&fault));
             }
         };
-        let (end, conversation) = transaction.send(opened.conversation, mail).await;
-        self.finish(slot, mail, end, conversation)
+        let sent = transaction.send(opened.conversation, mail).await;
+        self.finish(slot, mail, sent)
     }
 
-    fn finish(
-        &self,
-        slot: Slot<'_>,
-        mail: &Mail,
-        end: End,
-        conversation: Option<Conversation>,
-    ) -> Result<Accepted, JobError> {
-        if let Some(conversation) = conversation {
-            slot.put_back(conversation);
+    fn finish(&self, slot: Slot, mail: &Mail, sent: Sent) -> Result<Accepted, JobError> {
+        let Sent { end, conversation, follower } = sent;
+        match (conversation, follower) {
+            (Some(conversation), Some(follower)) => follower.follow(slot, conversation),
+            (Some(conversation), None) => slot.put_back(conversation),
+            (None, follower) => {
+                drop(follower);
+                drop(slot);
+            }
         }
         match end {
             End::Accepted(reply) => {
@@ -245,7 +252,7 @@ impl MailSink {
     /// Asks whether the server is there: an idle connection if there is one, else a new one, which
     /// then waits for the next mail.
     async fn probe(&self) -> Result<(), ServerFault> {
-        let slot = self.pool.slot().await;
+        let Turn { slot, .. } = self.pool.turn(None).await;
         if let Some(mut conversation) = slot.idle().await {
             let start = Instant::now();
             conversation.begin(after(self.limits.whole));
@@ -279,15 +286,17 @@ impl JobSink<Job, Accepted> for MailSink {
     /// Sends the mail of a job. Dropping the future closes its connection; if the write with the
     /// final dot had begun, the server may have the mail or not.
     async fn execute(&self, job: &Job, record: &ConsumerRecord) -> Result<Accepted, JobError> {
-        let mail = self.sender.mail(job, record)?;
+        let mail = Arc::new(self.sender.mail(job, record)?);
         if let Some(rate) = &self.rate {
             rate.take().await;
         }
-        let slot = self.pool.slot().await;
-        if let Some(reason) = self.circuit.reason() {
+        let turn = self.pool.turn(Some(&mail)).await;
+        if turn.followed.is_none()
+            && let Some(reason) = self.circuit.reason()
+        {
             return Err(JobError::unavailable(reason));
         }
-        self.deliver(slot, &mail).await
+        self.deliver(turn, &mail).await
     }
 
     /// Pending while the circuit is open; who waits here probes the server, one at a time.
