@@ -8,6 +8,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
+use serde::Deserialize;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -89,7 +90,8 @@ pub struct Job {
 }
 
 /// What a mail job holds: all that was given, nothing checked but that it is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct JobData {
     /// Whose mail it is.
     pub source_address: String,
@@ -261,6 +263,12 @@ impl<'a> Envelope<'a> {
 
 impl JobData {
     fn from_object(text: &str) -> Result<Self, CodecError> {
+        // At one go, where every field is there once; else field by field, to say what is wrong.
+        if text.starts_with('{')
+            && let Ok(data) = serde_json::from_str(text)
+        {
+            return Ok(data);
+        }
         let (mut source, mut destination, mut subject, mut message) = (None, None, None, None);
         fields(text, |field, raw| {
             let slot = match field {

@@ -1,6 +1,9 @@
 //! Addresses, as RFC 5321 section 4.1.2 and RFC 6531 section 3.3 allow them.
 
+use std::borrow::Cow;
+
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+use lettre::Address;
 
 /// The longest local part, in octets (RFC 5321 section 4.5.3.1.1).
 pub const LOCAL_PART_LIMIT_OCTETS: usize = 64;
@@ -58,14 +61,22 @@ impl Mailbox {
     /// # Errors
     /// See [`AddressError`].
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        if text.chars().any(char::is_control) {
+        let has_control = if text.is_ascii() {
+            text.bytes().any(|b| b.is_ascii_control())
+        } else {
+            text.chars().any(char::is_control)
+        };
+        if has_control {
             return Err(AddressError::ControlCharacter);
         }
         let at = local_part_end(text)?;
         let (local, domain) = (&text[..at], &text[at + 1..]);
         limit("local part", local.len(), LOCAL_PART_LIMIT_OCTETS)?;
-        let domain = a_labels(domain)?;
-        Ok(Self { text: format!("{local}@{domain}"), at })
+        let text = match a_labels(domain)? {
+            Cow::Borrowed(_) => text.to_owned(),
+            Cow::Owned(domain) => [local, "@", &domain].concat(),
+        };
+        Ok(Self { text, at })
     }
 
     /// What stands before the `@`, with its quotes if it has any.
@@ -87,18 +98,23 @@ impl Mailbox {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// The same as lettre's commands take it.
+    pub(super) fn to_lettre(&self) -> Address {
+        Address::new_dangerous(self.local_part(), self.domain())
+    }
 }
 
 /// A domain as A-labels.
 ///
 /// # Errors
 /// See [`AddressError`].
-pub(super) fn a_labels(domain: &str) -> Result<String, AddressError> {
+pub(super) fn a_labels(domain: &str) -> Result<Cow<'_, str>, AddressError> {
     if domain.starts_with('[') {
         return Err(AddressError::Literal);
     }
     let ascii = if domain.is_ascii() {
-        domain.to_owned()
+        Cow::Borrowed(domain)
     } else {
         Uts46::new()
             .to_ascii(
@@ -108,7 +124,6 @@ pub(super) fn a_labels(domain: &str) -> Result<String, AddressError> {
                 DnsLength::Ignore,
             )
             .map_err(|_| AddressError::Domain)?
-            .into_owned()
     };
     limit("domain", ascii.len(), DOMAIN_LIMIT_OCTETS)?;
     for label in ascii.split('.') {

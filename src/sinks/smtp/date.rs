@@ -47,7 +47,7 @@ impl From<Date> for SystemTime {
 
 /// The days from 1970-01-01 to `YYYY-MM-DD`.
 fn days(date: &str) -> Option<i64> {
-    let [year, month, day] = fields(date, "-", [4, 2, 2])?;
+    let [year, month, day] = fields(date, b'-', [4, 2, 2])?;
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let lengths = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let length = *lengths.get(usize::try_from(month).ok()?.checked_sub(1)?)?;
@@ -62,7 +62,7 @@ fn days(date: &str) -> Option<i64> {
 
 /// The seconds from midnight to `HH:MM:SS`.
 fn seconds_of_day(time: &str) -> Option<i64> {
-    let [hour, minute, second] = fields(time, ":", [2, 2, 2])?;
+    let [hour, minute, second] = fields(time, b':', [2, 2, 2])?;
     (hour < 24 && minute < 60 && second <= 60).then_some(hour * 3600 + minute * 60 + second)
 }
 
@@ -79,22 +79,25 @@ fn offset_seconds(text: &str) -> Option<i64> {
         b'-' => -1,
         _ => return None,
     };
-    let [hour, minute] = fields(text.get(1..)?, ":", [2, 2])?;
+    let [hour, minute] = fields(text.get(1..)?, b':', [2, 2])?;
     (hour < 24 && minute < 60).then_some(sign * (hour * 3600 + minute * 60))
 }
 
 /// Numbers of the given widths, all digits, with `separator` between them.
-fn fields<const N: usize>(text: &str, separator: &str, widths: [usize; N]) -> Option<[i64; N]> {
-    let mut parts = text.split(separator);
+fn fields<const N: usize>(text: &str, separator: u8, widths: [usize; N]) -> Option<[i64; N]> {
+    let mut rest = text.as_bytes();
     let mut numbers = [0; N];
-    for (number, width) in numbers.iter_mut().zip(widths) {
-        let part = parts.next()?;
-        if part.len() != width || !part.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
+    for (i, (number, width)) in numbers.iter_mut().zip(widths).enumerate() {
+        if i > 0 {
+            rest = rest.strip_prefix(&[separator])?;
         }
-        *number = part.parse().ok()?;
+        let (digits, behind) = rest.split_at_checked(width)?;
+        for digit in digits {
+            *number = *number * 10 + i64::from(char::from(*digit).to_digit(10)?);
+        }
+        rest = behind;
     }
-    parts.next().is_none().then_some(numbers)
+    rest.is_empty().then_some(numbers)
 }
 
 #[cfg(test)]

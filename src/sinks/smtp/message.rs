@@ -6,10 +6,9 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
+use lettre::Address;
 use lettre::message::Body;
-use lettre::message::header::{
-    ContentTransferEncoding, Date as DateHeader, HeaderName, HeaderValue, Headers,
-};
+use lettre::message::header::{ContentTransferEncoding, Date as DateHeader, Headers};
 use memchr::{memchr, memchr2};
 
 use crate::job::Job;
@@ -19,6 +18,9 @@ use crate::sinks::JobError;
 use super::address::{AddressError, Mailbox};
 use super::date::Date;
 use super::subject::{self, SUBJECT_LIMIT_BYTES};
+
+/// Room for the headers of a mail whose subject is short, in bytes.
+const HEAD_BYTES: usize = 512;
 
 /// Who sends: what every mail of a sink has in common.
 #[derive(Clone, Debug)]
@@ -32,7 +34,7 @@ pub(super) struct Sender {
 /// A mail as it goes to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mail {
-    pub(super) recipient: Mailbox,
+    pub(super) recipient: Address,
     /// `<hash@domain>`
     pub(super) message_id: String,
     /// Whether an address in it is not ASCII (RFC 6531).
@@ -58,24 +60,27 @@ impl Sender {
         let date = Date::first(&[job.schedule_time(), job.created_at()], record.timestamp);
         let body = body(&data.message);
 
-        let mut headers = Headers::with_capacity(9);
-        headers.set(DateHeader::new(SystemTime::from(date)));
-        if self.allows(&source) {
-            headers.insert_raw(encoded("From", source.as_str()));
-        } else {
-            headers.insert_raw(encoded("From", self.mail_from.as_str()));
-            headers.insert_raw(encoded("Reply-To", source.as_str()));
+        let (from, reply_to) =
+            if self.allows(&source) { (&source, None) } else { (&self.mail_from, Some(&source)) };
+        let mut head = String::with_capacity(HEAD_BYTES + body.len() + body.len() / 64);
+        let mut dated = Headers::new();
+        dated.set(DateHeader::new(SystemTime::from(date)));
+        let _ = write!(head, "{dated}");
+        header(&mut head, "From", from.as_str());
+        if let Some(address) = reply_to {
+            header(&mut head, "Reply-To", address.as_str());
         }
-        headers.insert_raw(encoded("To", recipient.as_str()));
-        headers.insert_raw(encoded("Subject", &subject::encode(&data.subject)));
-        headers.insert_raw(encoded("Message-ID", &message_id));
-        headers.insert_raw(encoded("MIME-Version", "1.0"));
-        headers.insert_raw(encoded("Content-Type", "text/plain; charset=utf-8"));
-        headers.set(body.encoding());
+        header(&mut head, "To", recipient.as_str());
+        header(&mut head, "Subject", &subject::encode(&data.subject));
+        header(&mut head, "Message-ID", &message_id);
+        header(&mut head, "MIME-Version", "1.0");
+        header(&mut head, "Content-Type", "text/plain; charset=utf-8");
+        let _ = write!(head, "Content-Transfer-Encoding: {}\r\n\r\n", body.encoding());
 
         let needs_smtputf8 =
             [&source, &recipient, &self.mail_from].into_iter().any(Mailbox::needs_smtputf8);
-        let (data, size_octets) = data_of(&headers, body.as_ref());
+        let (data, size_octets) = data_of(head, body.as_ref());
+        let recipient = recipient.to_lettre();
         Ok(Mail { recipient, message_id, needs_smtputf8, size_octets, data })
     }
 
@@ -116,17 +121,16 @@ fn check_subject(subject: &str) -> Result<(), JobError> {
     Ok(())
 }
 
-/// A header whose value is ASCII (or an address that needs SMTPUTF8) and is folded already.
-fn encoded(name: &'static str, value: &str) -> HeaderValue {
-    let name = HeaderName::new_from_ascii_str(name);
-    HeaderValue::dangerous_new_pre_encoded(name, String::new(), value.to_owned())
+/// Writes a header whose value is ASCII (or an address that needs SMTPUTF8) and is folded already.
+fn header(head: &mut String, name: &str, value: &str) {
+    head.extend([name, ": ", value, "\r\n"]);
 }
 
 /// The text with every CR, LF and CRLF as CRLF, in an encoding that brings it over unchanged
 /// whatever the server offers: 7bit, quoted-printable or base64.
 fn body(text: &str) -> Body {
     let lines = with_crlf(text);
-    if lines.contains('\0') {
+    if memchr(0, lines.as_bytes()).is_some() {
         // lettre would pass it on as 7bit.
         Body::new_with_encoding(lines, ContentTransferEncoding::Base64)
             .unwrap_or_else(|_| unreachable!("anything can be encoded as base64"))
@@ -153,9 +157,7 @@ fn with_crlf(text: &str) -> String {
 
 /// The message with its dots stuffed and the final dot (RFC 5321 section 4.5.2), and its octets
 /// without them.
-fn data_of(headers: &Headers, body: &[u8]) -> (Vec<u8>, usize) {
-    let mut head = String::with_capacity(512 + body.len() + body.len() / 64);
-    let _ = write!(head, "{headers}\r\n");
+fn data_of(head: String, body: &[u8]) -> (Vec<u8>, usize) {
     let mut data = head.into_bytes();
     let mut size_octets = data.len() + body.len();
     let mut rest = body;

@@ -1,6 +1,8 @@
 //! Replies of a server (RFC 5321 section 4.2).
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+
+use memchr::memchr;
 
 /// The longest reply that is read, in bytes.
 pub(super) const REPLY_LIMIT_BYTES: usize = 64 * 1024;
@@ -25,7 +27,7 @@ impl Reply {
     /// are needed.
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Garbage> {
         let (mut at, mut text, mut first_code) = (0, String::new(), None);
-        while let Some(length) = bytes[at..].iter().position(|&b| b == b'\n') {
+        while let Some(length) = memchr(b'\n', &bytes[at..]) {
             let line = &bytes[at..at + length];
             at += length + 1;
             let (code, last, line) = parse_line(line.strip_suffix(b"\r").unwrap_or(line))?;
@@ -66,9 +68,14 @@ impl Reply {
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
-        let shown = |c: char| if c.is_control() { ' ' } else { c };
-        let text: String = self.text.chars().take(TEXT_LIMIT_CHARS).map(shown).collect();
-        if text.is_empty() { Ok(()) } else { write!(f, " {text}") }
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        f.write_char(' ')?;
+        let end = self.text.char_indices().nth(TEXT_LIMIT_CHARS).map_or(self.text.len(), |it| it.0);
+        let mut pieces = self.text[..end].split(char::is_control);
+        f.write_str(pieces.next().unwrap_or_default())?;
+        pieces.try_for_each(|piece| write!(f, " {piece}"))
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use lettre::Address;
 use lettre::transport::smtp::commands::{Noop, Quit};
 use tokio::time::{Instant, sleep_until};
 
@@ -28,6 +29,8 @@ use super::transaction::{End, Sent, Transaction, is_servers_fault};
 /// Sends the mails of jobs to one SMTP server. See the [module](super) for what is promised.
 pub struct MailSink {
     sender: Sender,
+    /// The envelope's sender, as lettre's commands take it.
+    mail_from: Address,
     opener: Opener,
     pool: Arc<Pool>,
     rate: Option<Rate>,
@@ -100,6 +103,7 @@ impl MailSink {
             gauge: Arc::clone(&gauge),
         };
         Ok(Self {
+            mail_from: sender.mail_from.to_lettre(),
             sender,
             opener,
             pool: Pool::new(config.connections_max, config.idle_limit, Arc::clone(&gauge)),
@@ -178,7 +182,7 @@ impl MailSink {
     async fn deliver(&self, turn: Turn, mail: &Mail) -> Result<Accepted, JobError> {
         let Turn { followed, slot } = turn;
         let transaction = Transaction {
-            mail_from: &self.sender.mail_from,
+            mail_from: &self.mail_from,
             limits: &self.limits,
             observer: &*self.observer,
             pool: &self.pool,

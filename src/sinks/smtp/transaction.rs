@@ -18,7 +18,6 @@ use lettre::transport::smtp::commands::{Data, Mail as MailCommand, Rcpt, Rset};
 use lettre::transport::smtp::extension::{MailBodyParameter, MailParameter};
 use tokio::time::Instant;
 
-use super::address::Mailbox;
 use super::circuit::Circuit;
 use super::config::TimeLimits;
 use super::conversation::{Conversation, NoAnswer, after};
@@ -99,7 +98,7 @@ impl Step {
 
 /// Sends mails of one envelope sender.
 pub(super) struct Transaction<'a> {
-    pub(super) mail_from: &'a Mailbox,
+    pub(super) mail_from: &'a Address,
     pub(super) limits: &'a TimeLimits,
     pub(super) observer: &'a dyn Observer,
     /// Where the next mail is found. None follows while the circuit is open.
@@ -193,9 +192,9 @@ impl Transaction<'_> {
             Step::Rset => c.queue(Rset),
             Step::Mail => {
                 let parameters = parameters(c, mail);
-                c.queue(MailCommand::new(Some(address(self.mail_from)), parameters));
+                c.queue(MailCommand::new(Some(self.mail_from.clone()), parameters));
             }
-            Step::Rcpt => c.queue(Rcpt::new(address(&mail.recipient), Vec::new())),
+            Step::Rcpt => c.queue(Rcpt::new(mail.recipient.clone(), Vec::new())),
             Step::Data => c.queue(Data),
             Step::Message => unreachable!("the message is no command"),
         }
@@ -346,8 +345,4 @@ fn parameters(c: &Conversation, mail: &Mail) -> Vec<MailParameter> {
         parameters.push(MailParameter::SmtpUtfEight);
     }
     parameters
-}
-
-fn address(mailbox: &Mailbox) -> Address {
-    Address::new_dangerous(mailbox.local_part(), mailbox.domain())
 }
