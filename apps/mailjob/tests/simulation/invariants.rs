@@ -47,6 +47,20 @@ fn executions(history: &History) -> BTreeMap<u64, Executions> {
     executions
 }
 
+/// A mail goes to whom its own job names, and to nobody else.
+pub(crate) fn mails_go_where_they_should(_: &History, server: &SmtpServer) -> Result<(), String> {
+    let inbox = server.inbox().mails();
+    let astray = inbox.iter().find(|mail| mail.recipients != Vec::from_iter(mail.header("To")));
+    astray.map_or(Ok(()), |mail| {
+        Err(format!(
+            "mail {}: found recipients {:?}, expected {:?}",
+            mail.number,
+            mail.recipients,
+            mail.header("To")
+        ))
+    })
+}
+
 /// A mail arrives once for each execution that ended with it accepted, and at most once more for
 /// each whose end nobody knows; what was refused or not sent has brought none.
 pub(crate) fn mails_are_accounted_for(

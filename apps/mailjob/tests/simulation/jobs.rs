@@ -12,7 +12,8 @@ const IDS: u64 = 12;
 /// A job's number is in its `ScheduleTime` and its subject; its `Id` it shares with others.
 pub(crate) fn job(number: u64) -> ProducerRecord {
     let id = format!("{:024x}", number % IDS);
-    let (mut status, mut kind, mut to) = (2, "0", "customer@example.org");
+    let customer = format!("customer{number}@example.org");
+    let (mut status, mut kind, mut to) = (2, "0", customer.as_str());
     match number % 16 {
         3 => to = REFUSED,
         5 => status = 4,

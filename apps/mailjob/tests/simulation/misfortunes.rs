@@ -52,6 +52,7 @@ fn all_acts() -> Vec<Act> {
         Act::AcceptThenStall,
         Act::SplitReply,
         Act::Delay(Duration::from_secs(2)),
+        Act::Delay(Duration::from_secs(3)),
         Act::Delay(Duration::from_secs(6)),
     ]
 }

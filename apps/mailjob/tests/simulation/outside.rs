@@ -39,6 +39,16 @@ const fn wants_tls(seed: u64) -> bool {
     matches!(seed % 8, 5 | 6)
 }
 
+/// The most connections of a member; the fewer, the more mails follow each other.
+const fn connections(seed: u64) -> NonZeroUsize {
+    let connections = match seed % 3 {
+        0 => NonZeroUsize::new(3),
+        1 => NonZeroUsize::new(2),
+        _ => NonZeroUsize::new(1),
+    };
+    connections.unwrap()
+}
+
 /// A mail server that refuses some addresses. In every other run it has no PIPELINING.
 pub(crate) fn server(world: &World) -> SmtpServer {
     let server = SmtpServer::builder()
@@ -117,7 +127,7 @@ fn config(seed: u64, server: &SmtpServer) -> MailConfig {
         login: wants_login(seed).then(|| Login::new(LOGIN[0], LOGIN[1])),
         allow_plaintext_auth: true,
         allowed_from_domains: vec!["example.com".into()],
-        connections_max: NonZeroUsize::new(3).unwrap(),
+        connections_max: connections(seed),
         limits: TimeLimits {
             connect: seconds(3),
             tls: seconds(3),

@@ -8,8 +8,8 @@ use mailjob::topology::Topics;
 
 use crate::doubt::what_is_parked_was_in_doubt;
 use crate::invariants::{
-    mails_are_accounted_for, mails_are_bounded, mails_are_repeatable, no_second_mail,
-    results_are_true,
+    mails_are_accounted_for, mails_are_bounded, mails_are_repeatable, mails_go_where_they_should,
+    no_second_mail, results_are_true,
 };
 use crate::jobs::{identity, jobs};
 use crate::misfortunes::with_misfortunes;
@@ -50,6 +50,7 @@ fn search_of(
         .members(3)
         .attempts_max(ATTEMPTS)
         .effects(SmtpStream::effects())
+        .invariant("mails go where they should", mails_go_where_they_should)
         .invariant("mails are accounted for", mails_are_accounted_for)
         .invariant("results are true", results_are_true)
         .invariant("mails are repeatable", mails_are_repeatable)
