@@ -92,7 +92,7 @@ impl Pool {
                 return self.alone();
             }
             let (sender, receiver) = oneshot::channel();
-            queue.waiting.push_back(Waiter { mail: mail.cloned(), turn: sender });
+            queue.push(Waiter { mail: mail.cloned(), turn: sender });
             receiver
         };
         let _waiting = self.gauge.wait();
@@ -192,6 +192,15 @@ impl Pool {
 }
 
 impl Queue {
+    /// Who has gone takes no room that somebody else needs: where nothing comes free for long, sends
+    /// may come and go many times over.
+    fn push(&mut self, waiter: Waiter) {
+        if self.waiting.len() == self.waiting.capacity() {
+            self.waiting.retain(|it| !it.turn.is_closed());
+        }
+        self.waiting.push_back(waiter);
+    }
+
     fn pass_over_gone(&mut self) {
         while self.waiting.pop_front_if(|it| it.turn.is_closed()).is_some() {}
     }
@@ -267,5 +276,31 @@ impl Drop for Follower {
         } else {
             queue.waiting.push_front(waiter);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use futures::FutureExt as _;
+
+    use super::{Gauge, Pool};
+
+    #[test]
+    fn who_has_gone_is_not_kept_while_nothing_comes_free() {
+        let gauge = Gauge::new(Arc::new(()));
+        let pool = Pool::new(NonZeroUsize::MIN, Duration::MAX, gauge);
+        let held = pool.turn(None).now_or_never().expect("a slot is free");
+        let mut stays = Box::pin(pool.turn(None));
+        assert!((&mut stays).now_or_never().is_none());
+        for _ in 0..10_000 {
+            assert!(pool.turn(None).now_or_never().is_none());
+        }
+        assert!(pool.queue().waiting.len() < 10);
+        drop(held);
+        assert!(stays.now_or_never().is_some(), "it has waited longest");
     }
 }
