@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -174,9 +175,11 @@ pub enum Event<'a> {
         /// How long the frontier has stood before an unfinished record; zero if there is none.
         age: Duration,
     },
-    /// The loop of the run turns, whether or not there are partitions; told at every commit
-    /// interval, after where the partitions stand.
-    Turned,
+    /// The loop of a run turns, whether or not there are partitions; told when it begins, and at
+    /// every commit interval, after where the partitions stand.
+    Turned(RunId),
+    /// A run has ended, or was dropped: its loop turns no more.
+    Ended(RunId),
     /// The frontier of a partition has stood still for longer than the limit; told once a record.
     Stuck {
         /// The partition.
@@ -198,6 +201,33 @@ pub enum Event<'a> {
         /// How many.
         unfinished: usize,
     },
+}
+
+/// Tells the runs of a process apart. It means nothing beyond the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId(u64);
+
+/// Tells that a run's loop turns, and, when it is dropped, that it does no more.
+pub(super) struct Turning<'a> {
+    run: RunId,
+    observers: &'a Observers,
+}
+
+impl<'a> Turning<'a> {
+    pub(super) fn new(observers: &'a Observers) -> Self {
+        static RUNS: AtomicU64 = AtomicU64::new(0);
+        Self { run: RunId(RUNS.fetch_add(1, Relaxed)), observers }
+    }
+
+    pub(super) fn tell(&self) {
+        self.observers.emit(&Event::Turned(self.run));
+    }
+}
+
+impl Drop for Turning<'_> {
+    fn drop(&mut self) {
+        self.observers.emit(&Event::Ended(self.run));
+    }
 }
 
 /// How a record ended.

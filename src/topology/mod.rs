@@ -50,7 +50,7 @@ pub use builder::{Builder, Decoding, Executes};
 pub use dead_letter::{TOO_LARGE, UNDECODABLE, UNENCODABLE};
 pub use encode::Encode;
 pub use error::RunError;
-pub use event::{Event, Fate, Observer};
+pub use event::{Event, Fate, Observer, RunId};
 pub use execute::Executed;
 pub use limits::Limits;
 pub use propagator::Propagator;

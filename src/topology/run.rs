@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use super::admit::Work;
 use super::effect::Effect;
 use super::error::RunError;
-use super::event::Event;
+use super::event::{Event, Turning};
 use super::intake::Intake;
 use super::lanes::{KeyHash, Lanes};
 use super::leftovers::Leftovers;
@@ -69,6 +69,7 @@ pub(super) struct Run<'a> {
     pub(super) under_way: UnderWay<'a>,
     /// When this turn of the loop began.
     pub(super) now: Instant,
+    turning: Turning<'a>,
     tick_at: Instant,
     pub(super) commit_at: Instant,
     /// After a commit that failed.
@@ -108,6 +109,7 @@ impl<'a> Run<'a> {
             leftovers: Leftovers::default(),
             under_way: UnderWay::new(publishes_at_once),
             now,
+            turning: Turning::new(&topology.context.observers),
             tick_at: now + topology.limits.commit_interval,
             commit_at: now + topology.limits.commit_interval,
             no_commit_before: now,
@@ -125,6 +127,7 @@ impl<'a> Run<'a> {
         let mut events = self.source.events();
         let mut shutdown = pin!(shutdown);
         let mut ended = false;
+        self.turning.tell();
         loop {
             self.do_what_is_due();
             self.advance();
@@ -241,7 +244,7 @@ impl<'a> Run<'a> {
                 self.context.observers.emit(&Event::Stuck { partition, offset, age });
             }
         }
-        self.context.observers.emit(&Event::Turned);
+        self.turning.tell();
     }
 
     fn do_what_is_due(&mut self) {

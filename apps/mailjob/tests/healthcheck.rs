@@ -92,6 +92,6 @@ async fn a_service_that_waits_for_kafka_is_well() {
     let ended = healthcheck(&address).await;
     let said = String::from_utf8_lossy(&ended.stdout);
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    assert!(said.contains("the run has not begun"), "{said}");
+    assert!(said.contains("no run is under way"), "{said}");
     service.kill().await.unwrap();
 }

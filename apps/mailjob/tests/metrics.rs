@@ -3,10 +3,12 @@
 
 mod scrape;
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::poll;
 use jobstream::kafka::{ErrorKind, KafkaEvent, KafkaObserver as _};
 use jobstream::record::{ProducerRecord, TopicPartition};
 use jobstream::sinks::smtp::{
@@ -19,7 +21,7 @@ use mailjob::metrics::Metrics;
 use mailjob::topology::{Topics, topology};
 use scrape::{Scrape, probe};
 use tokio::net::TcpListener;
-use tokio::time::{sleep, timeout};
+use tokio::time::{advance, pause, resume, sleep, timeout};
 
 const GROUP: &str = "mailers";
 /// How long anything may take.
@@ -168,7 +170,7 @@ async fn before_the_run_the_process_is_well_and_not_ready_until_it_is_a_spare_me
     let address = listener.local_addr().unwrap();
     let probed = async {
         let (ok, reasons) = probe(address, "/healthz").await;
-        assert!(ok && reasons["run"] == "the run has not begun", "{reasons:?}");
+        assert!(ok && reasons["run"] == "no run is under way", "{reasons:?}");
         let (ok, reasons) = probe(address, "/readyz").await;
         assert!(!ok, "{reasons:?}");
         assert_eq!(reasons["partitions"], "no partition is assigned");
@@ -193,6 +195,39 @@ async fn before_the_run_the_process_is_well_and_not_ready_until_it_is_a_spare_me
         metrics.kafka.on_event(&KafkaEvent::Member { partitions: 0 });
         let (ok, reasons) = probe(address, "/readyz").await;
         assert!(ok && reasons["partitions"].starts_with("spare: "), "{reasons:?}");
+    };
+    tokio::select! {
+        biased;
+        () = probed => {}
+        ended = monitor.serve(listener) => panic!("{ended:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_loop_that_stands_hides_behind_none_that_turns() {
+    let (metrics, monitor) = Metrics::new(GROUP, None);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (broker, topics) = (Broker::new(), Topics::default());
+    broker.create_topic(&*topics.jobs, TopicOptions::partitions(2));
+    let server = smtp_server().await;
+    let sink = Arc::new(mail_sink(&server, &metrics));
+    let topology = topology(&topics, sink, Retry::default()).with_observer(metrics.run.clone());
+    let sources = [(); 2].map(|()| broker.consumer(GROUP, [topics.jobs.clone()]).build());
+    let sinks = [(); 2].map(|()| broker.producer());
+    let [mut stands, mut turns] =
+        [0, 1].map(|it| Box::pin(topology.run(&sources[it], &sinks[it], pending())));
+    assert!(poll!(&mut stands).is_pending() && poll!(&mut turns).is_pending());
+    pause();
+    advance(Duration::from_secs(31)).await;
+    resume();
+    assert!(poll!(&mut turns).is_pending());
+    let probed = async {
+        let (ok, reasons) = probe(address, "/healthz").await;
+        assert!(!ok && reasons["run"].ends_with("(1 of 2 runs)"), "{reasons:?}");
+        drop(stands);
+        let (ok, reasons) = probe(address, "/healthz").await;
+        assert!(ok && reasons["run"].starts_with("the loop turned 0."), "{reasons:?}");
     };
     tokio::select! {
         biased;

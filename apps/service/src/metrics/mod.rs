@@ -23,6 +23,7 @@ mod process;
 mod run;
 mod seen;
 mod told;
+mod turns;
 
 pub use check::{Check, Finding};
 pub use kafka::{KafkaMetrics, KafkaObservers, tell_statistics};

@@ -11,6 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::messaging::Messaging;
 use super::partitions::{Frontier, Partitions};
+use super::turns::Turns;
 use super::{Check, Counters, Monitor, Seen, Words, begin_at_zero, seconds};
 
 /// The longest that a loop may go without a turn: it turns at every commit interval.
@@ -33,7 +34,7 @@ pub struct RunMetrics {
     publishes: Histogram,
     commits: Histogram,
     pub(super) partitions: Arc<Partitions>,
-    turned: Arc<Seen>,
+    turns: Arc<Turns>,
     pub(super) broker: Arc<Seen>,
     pub(super) member: Arc<Seen>,
 }
@@ -67,7 +68,7 @@ impl RunMetrics {
             publishes: seconds(),
             commits: seconds(),
             partitions: Arc::default(),
-            turned: Arc::default(),
+            turns: Arc::default(),
             broker: Arc::default(),
             member: Arc::default(),
         });
@@ -114,11 +115,8 @@ impl RunMetrics {
     }
 
     fn register_checks(&self, monitor: &mut Monitor) {
-        let turned = self.turned.clone();
-        monitor.health.push(Check::new("run", move || match turned.age() {
-            Some(_) => turned.within(TURN_LIMIT, "the loop turned"),
-            None => Ok("the run has not begun".to_owned()),
-        }));
+        let turns = self.turns.clone();
+        monitor.health.push(Check::new("run", move || turns.within(TURN_LIMIT)));
         let (partitions, member) = (self.partitions.clone(), self.member.clone());
         monitor.readiness.push(Check::new("partitions", move || match partitions.count() {
             0 if member.within(BROKER_LIMIT, "").is_ok() => {
@@ -203,7 +201,8 @@ impl Observer for RunMetrics {
                 let (offset, in_flight, age) = (*offset, *in_flight, *age);
                 self.partitions.stands(partition, Frontier { offset, in_flight, age });
             }
-            Event::Turned => self.turned.now(),
+            Event::Turned(run) => self.turns.turned(*run),
+            Event::Ended(run) => self.turns.ended(*run),
             Event::Assigned(_) | Event::Revoked(_) | Event::Released(_) | Event::Lost(_) => {
                 self.partition(event);
             }
