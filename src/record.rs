@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -19,9 +21,34 @@ pub type Timestamp = i64;
 
 /// How many times this member has been newly assigned a partition, counted per partition from 1.
 ///
-/// It is a count of our own, not the group's generation, which changes for kept partitions too. A
-/// record, a position or an unfinished job of an older generation is stale.
+/// It is a count of our own, not the group's generation, which changes for kept partitions too. It
+/// grows as well when the partition's offsets go back, and begin anew. A record, a position or an
+/// unfinished job of an older generation is stale.
 pub type Generation = u64;
+
+/// What tells a topic from another one that had its name before (KIP-516). Shown as Kafka shows it:
+/// 22 characters of base64url.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicId(u128);
+
+impl TopicId {
+    /// The id of these 16 bytes, the most significant first.
+    pub const fn new(id: u128) -> Self {
+        Self(id)
+    }
+
+    /// Reads an id as [`Display`](fmt::Display) shows it; `None` if the text is anything else.
+    pub fn from_base64url(text: &str) -> Option<Self> {
+        let bytes = BASE64URL.decode(text).ok()?;
+        Some(Self(u128::from_be_bytes(bytes.try_into().ok()?)))
+    }
+}
+
+impl fmt::Display for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64URL.encode(self.0.to_be_bytes()))
+    }
+}
 
 /// One partition of one topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -239,7 +239,7 @@ async fn the_end_of_the_source_is_a_shutdown() {
     use async_trait::async_trait;
     use futures::StreamExt;
     use futures::stream::{self, BoxStream};
-    use jobstream::position::PartitionPosition;
+    use jobstream::position::{PartitionPosition, Position};
     use jobstream::record::{ConsumerRecord, Headers, TopicPartition};
     use jobstream::sources::{Assignment, CommitError, Source, SourceError, SourceEvent};
 
@@ -250,8 +250,12 @@ async fn the_end_of_the_source_is_a_shutdown() {
     impl Source for Finite {
         fn events(&self) -> BoxStream<'_, Result<SourceEvent, SourceError>> {
             let partition = TopicPartition::new(JOBS, 0);
-            let assigned =
-                Assignment { partition: partition.clone(), generation: 1, position: None };
+            let assigned = Assignment {
+                partition: partition.clone(),
+                generation: 1,
+                position: None,
+                reset: None,
+            };
             let records = (0..3).map(move |offset| ConsumerRecord {
                 partition: partition.clone(),
                 offset,
@@ -269,6 +273,9 @@ async fn the_end_of_the_source_is_a_shutdown() {
         async fn commit(&self, positions: &[PartitionPosition]) -> Result<(), CommitError> {
             self.0.lock().unwrap().extend_from_slice(positions);
             Ok(())
+        }
+        fn window_offsets(&self) -> i64 {
+            Position::WINDOW_OFFSETS
         }
         async fn release(&self, _: &[TopicPartition]) -> Result<(), SourceError> {
             Ok(())

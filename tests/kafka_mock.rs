@@ -79,6 +79,7 @@ impl Cluster for Mock {
             transactions: false,
             cooperative: true,
             truncation: false,
+            recreation: false,
             crashes: false,
             expiry: false,
         }
@@ -92,6 +93,10 @@ impl Cluster for Mock {
     async fn create_topic(&self, topic: &str, partitions: i32) {
         let topic = topic.to_owned();
         self.order(move |cluster| cluster.create_topic(&topic, partitions, 1).unwrap()).await;
+    }
+
+    async fn recreate_topic(&self, _topic: &str, _partitions: i32) {
+        unreachable!("the mock cluster has no DeleteTopics")
     }
 
     async fn truncate(&self, _partition: &TopicPartition, _before: i64) {

@@ -30,6 +30,7 @@ impl Cluster for Broker {
             transactions: true,
             cooperative: true,
             truncation: true,
+            recreation: true,
             crashes: true,
             expiry: true,
         }
@@ -49,6 +50,14 @@ impl Cluster for Broker {
         }
         let existed = TopicState::Existed { partitions: partitions as usize };
         assert_eq!(topics.ensure(&topic).await, Ok(existed));
+    }
+
+    async fn recreate_topic(&self, topic: &str, partitions: i32) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap);
+        let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
+        admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
+        self.create_topic(topic, partitions).await;
     }
 
     async fn truncate(&self, partition: &TopicPartition, before: i64) {

@@ -60,7 +60,6 @@ pub(crate) fn commit_error(error: &KafkaError) -> CommitError {
             | Code::GroupAuthorizationFailed
             | Code::TopicAuthorizationFailed
             | Code::InvalidGroupId
-            | Code::OffsetMetadataTooLarge
             | Code::InvalidCommitOffsetSize,
         ) => CommitError::Broken(reason),
         _ => CommitError::Transient(reason),

@@ -48,6 +48,21 @@ pub enum KafkaEvent<'a> {
         /// What was found, and expected.
         reason: &'a str,
     },
+    /// Brokers take less metadata with a commit than a whole finished set needs: partitions take in
+    /// records only as far above their frontier as what fits.
+    SmallMetadata {
+        /// What they take, in bytes, as far as it is known.
+        bytes: usize,
+        /// How far above, in offsets.
+        window: i64,
+    },
+    /// The ids of topics are not to be had, since brokers are older than Apache Kafka 2.8 or refuse
+    /// to describe topics: one that is deleted and created again is known only by offsets that go
+    /// back.
+    NoTopicIds {
+        /// librdkafka's words.
+        reason: &'a str,
+    },
     /// A publish is tried again, since not all records were acknowledged.
     PublishRetried {
         /// How many were not.

@@ -23,7 +23,7 @@ use crate::record::ProducerRecord;
 use crate::sinks::RecordMetadata;
 use crate::sinks::kafka::{Producer, Refusal, Sent, take_too_large};
 use crate::sources::CommitError;
-use crate::sources::kafka::{Membership, offsets};
+use crate::sources::kafka::{Membership, Offsets};
 
 /// The wait before a call that failed for now is made again.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
@@ -255,10 +255,11 @@ impl Core {
                 return Err(Failure::Broken("the consumer has no group".into()));
             };
             // After the metadata were taken: what changes from now on is fenced by the broker.
-            self.membership.fence(positions).map_err(Failure::Stale)?;
-            let offsets = offsets(positions).map_err(failure)?;
+            let offsets = self.membership.offsets(positions).map_err(Failure::Stale)?;
+            let Offsets { list, longest } = offsets.map_err(failure)?;
             let client = producer.client();
-            self.persist(|| client.send_offsets_to_transaction(&offsets, &group, Timeout::Never))
+            self.persist(|| client.send_offsets_to_transaction(&list, &group, Timeout::Never))
+                .inspect_err(|error| self.membership.refused(error, longest))
                 .map_err(failure)?;
         }
         self.persist(|| producer.client().commit_transaction(Timeout::Never)).map_err(failure)

@@ -8,11 +8,13 @@
 //!
 //! One source serves one worker. All methods take `&self`, because a commit overlaps the stream.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 use crate::position::{PartitionPosition, Position};
-use crate::record::{ConsumerRecord, Generation, TopicPartition};
+use crate::record::{ConsumerRecord, Generation, TopicId, TopicPartition};
 
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -25,6 +27,9 @@ pub trait Source: Send + Sync {
     /// - a partition's records come after its `Assigned`, ascending by offset, starting at the
     ///   committed frontier (the records of the finished set are yielded too), and never after its
     ///   `Revoked` or `Lost`;
+    /// - a partition whose offsets go back (its topic was created anew, its log has lost its end) is
+    ///   `Assigned` once more, under a new generation and with the [`Reset`] that was noticed: it
+    ///   begins anew, and no record of the generation before is yielded any more;
     /// - after `Revoked`, the partition stays with this member until [`release`](Self::release), or
     ///   until `Lost` says that it is gone already.
     ///
@@ -49,6 +54,12 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// See [`CommitError`]; nothing was committed then.
     async fn commit(&self, positions: &[PartitionPosition]) -> Result<(), CommitError>;
+
+    /// How far above the frontier a commit can say that a record is finished, in offsets: what of
+    /// a [`Position`] fits into the metadata that the broker takes. At most
+    /// [`Position::WINDOW_OFFSETS`]; it shrinks when the source learns of a limit. Whatever is
+    /// further above must not be in a position that is committed.
+    fn window_offsets(&self) -> i64;
 
     /// Gives up revoked partitions, once their records are finished and their positions committed.
     /// Partitions that are lost or were not revoked are passed over.
@@ -94,8 +105,45 @@ pub struct Assignment {
     pub partition: TopicPartition,
     /// The count of this assignment, carried by each of its records.
     pub generation: Generation,
-    /// What the group has committed, if anything.
+    /// What the group has committed for it as it is now, if anything; if its offsets went back, where
+    /// it begins anew.
     pub position: Option<Position>,
+    /// Why the partition begins anew, if it does: what this member knows of it from before counts
+    /// no more.
+    pub reset: Option<Reset>,
+}
+
+/// What has shown that a partition's offsets went back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reset {
+    /// The topic was deleted and created again.
+    TopicRecreated {
+        /// The topic that the partition was of.
+        was: TopicId,
+        /// The topic that it is of.
+        is: TopicId,
+    },
+    /// A record came from below the last one, or from below the committed offset: the log has lost
+    /// its end, or the commit was beyond it.
+    OffsetsWentBack {
+        /// The offset that was expected, or one above.
+        from: i64,
+        /// The offset of the record.
+        to: i64,
+    },
+}
+
+impl fmt::Display for Reset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TopicRecreated { was, is } => {
+                write!(f, "the topic was created anew: its id is {is}, and was {was}")
+            }
+            Self::OffsetsWentBack { from, to } => {
+                write!(f, "its offsets went back: found {to}, expected {from} or above")
+            }
+        }
+    }
 }
 
 /// A source that is broken for good.

@@ -13,6 +13,7 @@ use std::task::{self, Poll};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::StreamExt;
 
+use super::error::RunError;
 use super::event::Event;
 use super::frontier::Delivered;
 use super::lanes::KeyHash;
@@ -22,6 +23,7 @@ use super::partition::Partition;
 use super::pipeline::{Admitted, Finished};
 use super::run::{Run, TURN_EVENTS};
 use crate::record::{ConsumerRecord, Generation, TopicPartition};
+use crate::sources::SourceError;
 
 /// A job on its way through execution and the stages after it.
 pub(super) struct Work<'a> {
@@ -43,15 +45,27 @@ impl Future for Work<'_> {
 
 impl<'a> Run<'a> {
     /// Takes a record in, or holds it if its partition's window is full.
-    pub(super) fn fetch(&mut self, record: ConsumerRecord) {
-        let Some(partition) = self.partitions.of(&record) else { return };
+    ///
+    /// # Errors
+    /// If the source yields a record from below the last one, which breaks its contract: the
+    /// partition's offsets have gone back, and it has not said so.
+    pub(super) fn fetch(&mut self, record: ConsumerRecord) -> Result<(), RunError> {
+        let window = self.window;
+        let Some(partition) = self.partitions.of(&record) else { return Ok(()) };
         if !partition.takes_records() {
-            return;
+            return Ok(());
         }
-        if !partition.fits(record.offset) {
+        let expected = partition.frontier.next();
+        if record.offset < expected {
+            let ConsumerRecord { partition, offset, .. } = &record;
+            let reason =
+                format!("{partition}: found offset {offset}, expected {expected} or above");
+            return Err(RunError::Source(SourceError(reason)));
+        }
+        if !partition.fits(record.offset, window) {
             self.source.pause(std::slice::from_ref(&record.partition));
             partition.held = Some(record);
-            return;
+            return Ok(());
         }
         match partition.deliver(record.offset, self.now) {
             Delivered::New => match partition.executed(&record) {
@@ -62,6 +76,7 @@ impl<'a> Run<'a> {
                 self.context.observers.emit(&Event::AlreadyFinished(&record));
             }
         }
+        Ok(())
     }
 
     fn admit(&mut self, record: ConsumerRecord) {
@@ -164,18 +179,20 @@ impl<'a> Run<'a> {
     }
 
     /// Admits the records that did not fit into a window that has moved on.
-    pub(super) fn take_in_held(&mut self) {
-        let fits = |p: &Partition| p.held.as_ref().is_some_and(|held| p.fits(held.offset));
+    pub(super) fn take_in_held(&mut self) -> Result<(), RunError> {
+        let window = self.window;
+        let fits = |p: &Partition| p.held.as_ref().is_some_and(|held| p.fits(held.offset, window));
         if !self.intake.is_open() || !self.partitions.iter().any(|(_, p)| p.held.is_some()) {
-            return;
+            return Ok(());
         }
         for name in self.partitions.names(fits) {
             let held = self.partitions.get_mut(&name).and_then(|p| p.held.take());
-            held.into_iter().for_each(|record| self.fetch(record));
+            held.into_iter().try_for_each(|record| self.fetch(record))?;
             if !self.intake.is_paused {
                 self.source.resume(std::slice::from_ref(&name));
             }
         }
+        Ok(())
     }
 
     pub(super) fn pause_or_resume(&mut self) {

@@ -36,6 +36,10 @@ impl Run<'_> {
         for assignment in assignments {
             let name = &assignment.partition;
             let Abandoned { executed, .. } = self.abandon(name);
+            if let Some(reset) = assignment.reset {
+                self.leftovers.begin_anew(name, assignment.generation);
+                self.context.observers.emit(&Event::Reset { partition: name, reset });
+            }
             self.keep(executed);
             self.partitions.insert(assignment, self.now);
             if let Some(partition) = self.partitions.get_mut(name) {

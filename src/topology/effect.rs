@@ -10,6 +10,7 @@ use super::error::RunError;
 use super::event::Event;
 use super::leftovers::Unpublished;
 use super::outbox::{Done, Entry, Outbox, Subject};
+use super::partition::Partition;
 use super::run::Run;
 use crate::position::PartitionPosition;
 use crate::record::{ConsumerRecord, Generation, TopicPartition};
@@ -36,6 +37,12 @@ impl Run<'_> {
         let next = self.spares.pop().unwrap_or_default();
         let mut outbox = std::mem::replace(&mut self.outbox, next);
         if !self.under_way.overlaps() {
+            self.hold_back(&mut outbox);
+            if outbox.is_empty() {
+                self.spares.push(outbox);
+                self.publish_at = self.now + RETRY_DELAY;
+                return;
+            }
             outbox.batch.positions = self.positions_with(&outbox.entries);
         }
         let (sink, context) = (self.sink, self.context);
@@ -48,6 +55,43 @@ impl Run<'_> {
             }
             Effect::Published(outbox, result, took)
         }));
+    }
+
+    /// Leaves in the outbox what the batch's own commit could not say: records that are further above the
+    /// frontier, as the batch moves it, than the window is wide. There are some only if it has
+    /// shrunk since they were taken in.
+    fn hold_back(&mut self, outbox: &mut Outbox) {
+        let window = self.window;
+        if self.partitions.iter().all(|(_, p)| p.frontier.all_fit(window)) {
+            return;
+        }
+        for entry in &outbox.entries {
+            if let Some((partition, offset)) = self.finished_by(entry) {
+                partition.frontier.publishing(offset);
+            }
+        }
+        let partitions = &self.partitions;
+        let held = outbox.split(|entry| {
+            let (name, generation) = entry.assignment();
+            let partition = partitions.get(name).filter(|p| p.generation == generation);
+            entry.offset().zip(partition).is_some_and(|(offset, partition)| {
+                let frontier = partition.frontier.position_once_published(window).frontier();
+                offset >= frontier && offset - frontier >= window
+            })
+        });
+        for entry in &held.entries {
+            if let Some((partition, offset)) = self.finished_by(entry) {
+                partition.not_published(offset);
+            }
+        }
+        self.outbox = held;
+    }
+
+    /// The partition and offset of the record that an entry finishes, if it still counts.
+    fn finished_by(&mut self, entry: &Entry) -> Option<(&mut Partition, i64)> {
+        let (name, generation) = entry.assignment();
+        let offset = entry.offset()?;
+        Some((self.partitions.current(name, generation)?, offset))
     }
 
     /// When the next batch is to be published, if there is anything for it.
@@ -69,7 +113,7 @@ impl Run<'_> {
                 }
             }
         }
-        self.partitions.save_with_batch()
+        self.partitions.save_with_batch(self.window)
     }
 
     /// When the next commit is to be made, if there is news: after the interval, or at once if a
@@ -81,7 +125,7 @@ impl Run<'_> {
     }
 
     pub(super) fn commit(&mut self) {
-        let positions = self.partitions.save();
+        let positions = self.partitions.save(self.window);
         let (source, context) = (self.source, self.context);
         self.under_way.begin(Box::pin(async move {
             let result = commit(source, context, &positions).await;

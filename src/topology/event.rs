@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::position::PartitionPosition;
 use crate::record::{ConsumerRecord, TopicPartition};
 use crate::sinks::{Batch, JobError, JobErrorKind, SinkError};
-use crate::sources::{Assignment, CommitError};
+use crate::sources::{Assignment, CommitError, Reset};
 
 /// Is told everything that happens in a run, on the run's own task: it must return soon and must
 /// not block. Closures implement it.
@@ -37,6 +37,13 @@ pub enum Event<'a> {
     Lost(&'a TopicPartition),
     /// A partition's last position is committed and it was given up.
     Released(&'a TopicPartition),
+    /// A partition's offsets went back: what was known of it is dropped, and it begins anew.
+    Reset {
+        /// The partition.
+        partition: &'a TopicPartition,
+        /// What has shown it.
+        reset: Reset,
+    },
     /// Retention removed the offsets from `from` up to, not including, `to` before they were read.
     Truncated {
         /// The partition.

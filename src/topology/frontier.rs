@@ -53,9 +53,20 @@ impl Frontier {
         !self.delivered.is_empty()
     }
 
-    /// Whether a record at this offset can be told from the frontier in a commit.
-    pub(super) fn fits(&self, offset: i64) -> bool {
-        self.delivered.front().is_none_or(|(first, _)| offset - first < Position::WINDOW_OFFSETS)
+    /// Where the next record is, or above.
+    pub(super) const fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// Whether a commit with a window of so many offsets can say that a record at this offset is
+    /// finished. One at the frontier always fits.
+    pub(super) fn fits(&self, offset: i64, window: i64) -> bool {
+        self.delivered.front().is_none_or(|(first, _)| offset - first < window)
+    }
+
+    /// Whether each record that was delivered fits.
+    pub(super) fn all_fit(&self, window: i64) -> bool {
+        self.delivered.back().is_none_or(|(last, _)| self.fits(*last, window))
     }
 
     /// Whether a former owner had finished the record at this offset.
@@ -63,10 +74,13 @@ impl Frontier {
         self.inherited.is_finished(offset)
     }
 
-    /// Counts a record that was delivered. Offsets ascend.
+    /// Counts a record that was delivered.
+    ///
+    /// # Invariant
+    /// Offsets ascend, from [`next`](Self::next) on.
     pub(super) fn deliver(&mut self, offset: i64) -> Delivered {
         self.next = offset + 1;
-        if !self.inherited.is_finished(offset) || offset < self.inherited.frontier() {
+        if !self.inherited.is_finished(offset) {
             self.delivered.push_back((offset, State::Unfinished));
             return Delivered::New;
         }
@@ -96,22 +110,25 @@ impl Frontier {
         self.delivered.len() < before
     }
 
-    /// The position at which the finished records are finished.
-    pub(super) fn position(&self) -> Position {
-        self.position_where(|state| state == State::Finished)
+    /// The position at which the finished records are finished, as far as they fit into the window.
+    pub(super) fn position(&self, window: i64) -> Position {
+        self.position_where(window, |state| state == State::Finished)
     }
 
     /// The position at which the records that are being published are finished too.
-    pub(super) fn position_once_published(&self) -> Position {
-        self.position_where(|state| state != State::Unfinished)
+    pub(super) fn position_once_published(&self, window: i64) -> Position {
+        self.position_where(window, |state| state != State::Unfinished)
     }
 
-    fn position_where(&self, is_finished: impl Fn(State) -> bool) -> Position {
+    fn position_where(&self, window: i64, is_finished: impl Fn(State) -> bool) -> Position {
         let mut rest = self.delivered.iter().skip_while(|(_, state)| is_finished(*state));
         let mut position = Position::at(rest.next().map_or(self.next, |(offset, _)| *offset));
         let above = rest.filter(|(_, state)| is_finished(*state)).map(|(offset, _)| *offset);
         let inherited = self.inherited.finished_above().filter(|offset| *offset >= self.next);
-        above.chain(inherited).for_each(|offset| position.finish(offset));
+        let end = position.frontier().saturating_add(window);
+        for offset in above.chain(inherited).take_while(|offset| *offset < end) {
+            position.finish(offset);
+        }
         position
     }
 
@@ -138,6 +155,8 @@ mod tests {
 
     use super::*;
 
+    const WINDOW: i64 = Position::WINDOW_OFFSETS;
+
     #[test]
     fn the_frontier_stops_before_the_first_unfinished_record() {
         let mut frontier = Frontier::new(None);
@@ -162,10 +181,10 @@ mod tests {
         }
         frontier.publishing(0);
         frontier.finish(2);
-        assert_eq!(frontier.position().frontier(), 0);
-        assert_eq!(frontier.position_once_published().frontier(), 1);
+        assert_eq!(frontier.position(WINDOW).frontier(), 0);
+        assert_eq!(frontier.position_once_published(WINDOW).frontier(), 1);
         frontier.not_published(0);
-        assert_eq!(frontier.position_once_published().frontier(), 0);
+        assert_eq!(frontier.position_once_published(WINDOW).frontier(), 0);
     }
 
     #[test]
@@ -175,9 +194,30 @@ mod tests {
         let mut frontier = Frontier::new(Some(committed));
         assert_eq!(frontier.deliver(10), Delivered::New);
         frontier.finish(10);
-        let position = frontier.position();
+        let position = frontier.position(WINDOW);
         assert_eq!(position.frontier(), 11);
         assert_eq!(position.finished_above().collect::<Vec<_>>(), [15]);
+    }
+
+    #[test]
+    fn a_position_ends_where_the_window_does() {
+        let mut committed = Position::at(10);
+        committed.finish(40);
+        let mut frontier = Frontier::new(Some(committed));
+        for offset in [10, 12, 20, 30] {
+            frontier.deliver(offset);
+        }
+        for offset in [12, 20, 30] {
+            frontier.finish(offset);
+        }
+        let above = |window| frontier.position(window).finished_above().collect::<Vec<_>>();
+        assert_eq!(above(WINDOW), [12, 20, 30, 40]);
+        assert_eq!(above(11), [12, 20]);
+        assert_eq!(above(10), [12]);
+        assert_eq!(above(0), [0; 0]);
+        assert!(frontier.fits(20, 11) && !frontier.fits(20, 10) && !frontier.all_fit(11));
+        frontier.finish(10);
+        assert!(frontier.fits(90, 0), "what is at the frontier fits into any window");
     }
 
     proptest! {
@@ -197,10 +237,10 @@ mod tests {
             for (step, index) in order.iter().enumerate() {
                 let offset = offsets[index.index(offsets.len())];
                 if step == hand_over {
-                    let committed = frontier.position();
-                    let metadata = committed.metadata();
-                    let position = Position::from_commit(committed.frontier(), &metadata);
-                    frontier = Frontier::new(position.ok());
+                    let committed = frontier.position(WINDOW);
+                    let metadata = committed.metadata(None, Position::METADATA_MAX_BYTES);
+                    let read = Position::from_commit(committed.frontier(), &metadata);
+                    frontier = Frontier::new(read.ok().map(|commit| commit.position));
                     for offset in offsets.iter().filter(|o| **o >= committed.frontier()) {
                         let expected = finished.contains(offset);
                         let delivered = frontier.deliver(*offset);
@@ -210,7 +250,7 @@ mod tests {
                 if finished.insert(offset) {
                     frontier.finish(offset);
                 }
-                let position = frontier.position();
+                let position = frontier.position(WINDOW);
                 for offset in &offsets {
                     prop_assert_eq!(position.is_finished(*offset), finished.contains(offset));
                 }

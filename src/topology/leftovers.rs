@@ -15,7 +15,7 @@ use super::limits::Limits;
 use super::pipeline::Finished;
 use super::run::Run;
 use crate::position::Position;
-use crate::record::{ConsumerRecord, ProducerRecord, TopicPartition};
+use crate::record::{ConsumerRecord, Generation, ProducerRecord, TopicPartition};
 
 /// An executed record whose outputs were not published.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub(super) struct Leftovers {
     bytes: usize,
     /// Partitions that were lost while a batch that may have outputs of theirs was under way.
     awaited: Vec<TopicPartition>,
+    /// The generations with which partitions began anew: what is older counts no more.
+    began: BTreeMap<TopicPartition, Generation>,
 }
 
 impl Leftovers {
@@ -74,6 +76,18 @@ impl Leftovers {
         by_offset.filter(|(offset, _)| !is_finished(committed, *offset)).collect()
     }
 
+    /// Forgets what was executed of a partition before this generation.
+    pub(super) fn begin_anew(&mut self, partition: &TopicPartition, generation: Generation) {
+        self.began.insert(partition.clone(), generation);
+        self.awaited.retain(|awaited| awaited != partition);
+        self.take(partition, None);
+    }
+
+    /// Whether a record is of its partition as it is, and not from before it began anew.
+    fn counts(&self, record: &ConsumerRecord) -> bool {
+        self.began.get(&record.partition).is_none_or(|began| record.generation >= *began)
+    }
+
     /// The next assignment of a partition waits for the effects that are under way.
     pub(super) fn wait_for(&mut self, partition: &TopicPartition) {
         self.awaited.push(partition.clone());
@@ -99,6 +113,9 @@ impl Run<'_> {
     /// assigned again already.
     pub(super) fn keep(&mut self, unpublished: Vec<Unpublished>) {
         for unpublished in unpublished {
+            if !self.leftovers.counts(&unpublished.finished.record) {
+                continue;
+            }
             let ConsumerRecord { partition, offset, .. } = &unpublished.finished.record;
             match self.partitions.get_mut(partition) {
                 Some(assigned) => assigned.inherit(*offset, unpublished),

@@ -61,6 +61,14 @@ impl Entry {
         }
     }
 
+    /// The offset of the record that it finishes, if it does.
+    pub(super) const fn offset(&self) -> Option<i64> {
+        match &self.subject {
+            Subject::Record(done) => Some(done.record.offset),
+            Subject::Persist(_) | Subject::Punctuated(..) => None,
+        }
+    }
+
     /// Notes that an output was refused as too large; `substitute` makes the one that is published
     /// instead.
     fn refused(
@@ -146,20 +154,28 @@ impl Outbox {
     /// Takes out the entries for which `condition` holds. Gives those of records, with their
     /// outputs; the others are dropped.
     pub(super) fn take_out(&mut self, condition: impl Fn(&Entry) -> bool) -> Vec<Unpublished> {
+        let Self { entries, batch } = self.split(condition);
+        let mut outputs = batch.outputs.into_iter();
+        let taken = entries.into_iter().filter_map(|entry| {
+            let outputs: Vec<_> = outputs.by_ref().take(entry.outputs).collect();
+            let Subject::Record(Done { record, fate, lane, changes }) = entry.subject else {
+                return None;
+            };
+            let finished = Finished { record, outputs, fate, changes };
+            Some(Unpublished { finished, lane })
+        });
+        taken.collect()
+    }
+
+    /// Takes out the entries for which `condition` holds, with their outputs.
+    pub(super) fn split(&mut self, condition: impl Fn(&Entry) -> bool) -> Self {
         let mut outputs = std::mem::take(&mut self.batch.outputs).into_iter();
-        let mut taken = Vec::new();
+        let mut taken = Self::default();
         for entry in std::mem::take(&mut self.entries) {
             let own = outputs.by_ref().take(entry.outputs);
-            if condition(&entry) {
-                let outputs = own.collect();
-                if let Subject::Record(Done { record, fate, lane, changes }) = entry.subject {
-                    let finished = Finished { record, outputs, fate, changes };
-                    taken.push(Unpublished { finished, lane });
-                }
-            } else {
-                self.batch.outputs.extend(own);
-                self.entries.push(entry);
-            }
+            let to = if condition(&entry) { &mut taken } else { &mut *self };
+            to.batch.outputs.extend(own);
+            to.entries.push(entry);
         }
         taken
     }

@@ -63,7 +63,8 @@ impl Partition {
             frontier_since: now,
             stuck: None,
             in_flight: 0,
-            unsaved: 0,
+            // A commit from before must not count once there are as many records again.
+            unsaved: u64::from(assignment.reset.is_some() && assignment.position.is_some()),
             saving: 0,
             publishing: 0,
             held: None,
@@ -88,8 +89,8 @@ impl Partition {
     }
 
     /// Whether a record can be taken in by now.
-    pub(super) fn fits(&self, offset: i64) -> bool {
-        !self.waits && self.frontier.fits(offset)
+    pub(super) fn fits(&self, offset: i64, window: i64) -> bool {
+        !self.waits && self.frontier.fits(offset, window)
     }
 
     /// Takes in a record at the end.
@@ -141,16 +142,16 @@ impl Partition {
     }
 
     /// The position of what is finished, to be saved by a commit.
-    fn save(&mut self) -> Position {
+    fn save(&mut self, window: i64) -> Position {
         self.saving = self.unsaved;
-        self.frontier.position()
+        self.frontier.position(window)
     }
 
     /// The position that also tells the records that are being published, to be saved with them.
-    fn save_with_batch(&mut self) -> Position {
+    fn save_with_batch(&mut self, window: i64) -> Position {
         self.is_fenced_by_batch = false;
         self.saving = self.unsaved + std::mem::take(&mut self.publishing);
-        self.frontier.position_once_published()
+        self.frontier.position_once_published(window)
     }
 
     /// What was being saved is saved.
@@ -234,17 +235,19 @@ impl Partitions {
         self.iter().filter(|(_, p)| condition(p)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The positions with news.
-    pub(super) fn save(&mut self) -> Vec<PartitionPosition> {
+    /// The positions with news, as far as they fit into a window.
+    pub(super) fn save(&mut self, window: i64) -> Vec<PartitionPosition> {
         let with_news = self.iter_mut().filter(|(_, p)| p.unsaved > 0);
-        with_news.map(|(name, p)| positioned(name, p.generation, p.save())).collect()
+        with_news.map(|(name, p)| positioned(name, p.generation, p.save(window))).collect()
     }
 
     /// The positions that a batch is to carry: those with news, and those that fence it.
-    pub(super) fn save_with_batch(&mut self) -> Vec<PartitionPosition> {
+    pub(super) fn save_with_batch(&mut self, window: i64) -> Vec<PartitionPosition> {
         let has_news = |p: &Partition| p.unsaved + p.publishing > 0 || p.is_fenced_by_batch;
         let with_news = self.iter_mut().filter(|(_, p)| has_news(p));
-        with_news.map(|(name, p)| positioned(name, p.generation, p.save_with_batch())).collect()
+        let positions =
+            with_news.map(|(name, p)| positioned(name, p.generation, p.save_with_batch(window)));
+        positions.collect()
     }
 
     /// What was being saved of these is saved.

@@ -69,6 +69,8 @@ pub(super) struct Run<'a> {
     pub(super) under_way: UnderWay<'a>,
     /// When this turn of the loop began.
     pub(super) now: Instant,
+    /// How far above a frontier a commit can say that a record is finished, in offsets.
+    pub(super) window: i64,
     turning: Turning<'a>,
     tick_at: Instant,
     pub(super) commit_at: Instant,
@@ -109,6 +111,7 @@ impl<'a> Run<'a> {
             leftovers: Leftovers::default(),
             under_way: UnderWay::new(publishes_at_once),
             now,
+            window: source.window_offsets(),
             turning: Turning::new(&topology.context.observers),
             tick_at: now + topology.limits.commit_interval,
             commit_at: now + topology.limits.commit_interval,
@@ -129,8 +132,9 @@ impl<'a> Run<'a> {
         let mut ended = false;
         self.turning.tell();
         loop {
+            self.window = self.source.window_offsets();
             self.do_what_is_due();
-            self.advance();
+            self.advance()?;
             if self.is_over() {
                 return Ok(self.close().await);
             }
@@ -154,7 +158,7 @@ impl<'a> Run<'a> {
                 Turn::Done(lane, finished) => self.collect(lane, finished),
                 Turn::Punctuated(punctuated) => self.on_punctuated(punctuated),
                 Turn::Event(Some(event)) => {
-                    self.on_event(event?);
+                    self.on_event(event?)?;
                     self.take_in(&mut events)?;
                 }
                 Turn::Event(None) => {
@@ -174,7 +178,7 @@ impl<'a> Run<'a> {
                 break;
             }
             match events.next().now_or_never() {
-                Some(Some(event)) => self.on_event(event?),
+                Some(Some(event)) => self.on_event(event?)?,
                 // A stream that has ended says so again to the next poll.
                 Some(None) | None => break,
             }
@@ -182,9 +186,9 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn on_event(&mut self, event: SourceEvent) {
+    fn on_event(&mut self, event: SourceEvent) -> Result<(), RunError> {
         match event {
-            SourceEvent::Record(record) => self.fetch(record),
+            SourceEvent::Record(record) => self.fetch(record)?,
             SourceEvent::Assigned(assignments) => self.assign(&assignments),
             SourceEvent::Revoked(partitions) => partitions.iter().for_each(|p| self.revoke(p)),
             SourceEvent::Lost(partitions) => partitions.iter().for_each(|p| self.lose(p)),
@@ -193,16 +197,18 @@ impl<'a> Run<'a> {
                 self.context.observers.emit(&event);
             }
         }
+        Ok(())
     }
 
     /// Starts whatever can start now.
-    fn advance(&mut self) {
+    fn advance(&mut self) -> Result<(), RunError> {
         self.check_gate();
-        self.take_in_held();
+        self.take_in_held()?;
         self.pause_or_resume();
         let to_release = self.partitions_to_release();
         if !to_release.is_empty() && self.under_way.is_empty() {
-            return self.release(to_release);
+            self.release(to_release);
+            return Ok(());
         }
         if self.may_commit() && self.commit_due().is_some_and(|due| self.now >= due) {
             self.commit();
@@ -213,6 +219,7 @@ impl<'a> Run<'a> {
         if self.outbox.is_empty() {
             self.outbox_since = self.now;
         }
+        Ok(())
     }
 
     /// Whether nothing begins before all that is under way has ended: a partition is to be given

@@ -12,8 +12,8 @@ use jobstream_testkit::broker::{
     Assignor, Broker, CommittedOffset, Consumer, Isolation, Protocol, TopicOptions,
 };
 use jobstream_testkit::conformance::{
-    self, Backend, Features, behaviours, pauses, positions, rebalances, records, sinks, stores,
-    transactions,
+    self, Backend, Features, behaviours, pauses, positions, rebalances, records, resets, sinks,
+    stores, transactions,
 };
 
 struct InMemory {
@@ -35,6 +35,7 @@ impl Backend for InMemory {
             transactions: true,
             cooperative: self.protocol == Protocol::Cooperative,
             truncation: true,
+            recreation: true,
             crashes: true,
             expiry: true,
         }
@@ -85,6 +86,20 @@ impl Backend for InMemory {
 
     async fn committed(&self, group: &str, partition: &TopicPartition) -> Option<CommittedOffset> {
         self.broker.committed(group).remove(partition)
+    }
+
+    async fn alter_committed(
+        &self,
+        group: &str,
+        partition: &TopicPartition,
+        offset: i64,
+        metadata: &str,
+    ) {
+        self.broker.alter_committed(group, partition, offset, metadata);
+    }
+
+    async fn recreate_topic(&self, topic: &Topic, partitions: i32) {
+        self.broker.recreate_topic(topic.clone(), partitions);
     }
 
     async fn truncate(&self, partition: &TopicPartition, before: i64) {
@@ -211,6 +226,36 @@ async fn a_commit_of_an_older_assignment_is_fenced() {
 #[tokio::test(start_paused = true)]
 async fn truncated_offsets_are_reported_and_passed_over() {
     positions::truncated_offsets_are_reported_and_passed_over(&cooperative()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_of_another_program_is_an_empty_set() {
+    resets::metadata_of_another_program_is_an_empty_set(&cooperative()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_was_copied_to_another_offset_is_an_empty_set() {
+    resets::a_set_that_was_copied_to_another_offset_is_an_empty_set(&cooperative()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_with_a_commit_beyond_its_end_begins_anew() {
+    resets::a_partition_with_a_commit_beyond_its_end_begins_anew(&cooperative()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_created_anew_is_read_from_its_start() {
+    resets::a_topic_created_anew_is_read_from_its_start(&cooperative()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_of_the_topic_before_does_not_count() {
+    resets::a_commit_of_the_topic_before_does_not_count(&cooperative()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_of_the_topic_before_is_fenced() {
+    resets::a_position_of_the_topic_before_is_fenced(&cooperative()).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,6 +36,10 @@ impl Source for Member {
         self.source.commit(positions).await
     }
 
+    fn window_offsets(&self) -> i64 {
+        self.source.window_offsets()
+    }
+
     async fn release(&self, partitions: &[TopicPartition]) -> Result<(), SourceError> {
         self.source.release(partitions).await
     }

@@ -5,7 +5,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,8 +19,8 @@ use jobstream::state::Store;
 use jobstream::state::kafka::KafkaStore;
 use jobstream_testkit::broker::{CommittedOffset, Isolation};
 use jobstream_testkit::conformance::{Backend, Features, behaviours};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Headers as _;
 use rdkafka::producer::Producer as _;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
@@ -44,6 +44,7 @@ pub(crate) trait Cluster: Send + Sync {
     /// Behaviours that are checked at once.
     fn at_once(&self) -> usize;
     async fn create_topic(&self, topic: &str, partitions: i32);
+    async fn recreate_topic(&self, topic: &str, partitions: i32);
     async fn truncate(&self, partition: &TopicPartition, before: i64);
 }
 
@@ -212,6 +213,37 @@ impl Backend for Kafka {
             Some(CommittedOffset { offset, metadata: element.metadata().to_owned() })
         };
         blocking(ask).await
+    }
+
+    async fn alter_committed(
+        &self,
+        group: &str,
+        partition: &TopicPartition,
+        offset: i64,
+        metadata: &str,
+    ) {
+        let mut config = self.plain();
+        config.set("group.id", group);
+        let (partition, metadata) = (partition.clone(), metadata.to_owned());
+        let commit = move || {
+            let consumer: BaseConsumer = config.create().unwrap();
+            let mut list = TopicPartitionList::new();
+            let mut element = list.add_partition(&partition.topic, partition.partition);
+            element.set_offset(Offset::Offset(offset)).unwrap();
+            element.set_metadata(metadata);
+            consumer.commit(&list, CommitMode::Sync)
+        };
+        let until = Instant::now() + LIMIT;
+        while let Err(error) = blocking(commit.clone()).await {
+            // A member that has left may still be there for a moment.
+            let code = error.rdkafka_error_code();
+            assert_eq!(code, Some(RDKafkaErrorCode::UnknownMemberId));
+            assert!(Instant::now() < until, "{group} still has a member");
+        }
+    }
+
+    async fn recreate_topic(&self, topic: &Topic, partitions: i32) {
+        self.cluster.recreate_topic(topic, partitions).await;
     }
 
     async fn truncate(&self, partition: &TopicPartition, before: i64) {

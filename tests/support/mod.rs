@@ -307,6 +307,10 @@ impl<E: Source> Source for Yielding<E> {
         result
     }
 
+    fn window_offsets(&self) -> i64 {
+        self.0.window_offsets()
+    }
+
     async fn release(&self, partitions: &[TopicPartition]) -> Result<(), SourceError> {
         yield_now().await;
         let result = self.0.release(partitions).await;

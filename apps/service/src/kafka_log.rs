@@ -90,6 +90,16 @@ impl KafkaObserver for KafkaLog {
                 let (topic, partition) = (&*partition.topic, partition.partition);
                 warn!(topic, partition, "A commit of another program: {reason}");
             }
+            KafkaEvent::SmallMetadata { bytes, window } => warn!(
+                bytes,
+                window,
+                "Brokers take little metadata with a commit (offset.metadata.max.bytes, 4096 by \
+                 default): records are taken in only so far above an unfinished one"
+            ),
+            KafkaEvent::NoTopicIds { reason } => info!(
+                "Without topic ids, a topic that is deleted and created again is known only by \
+                 offsets that go back: {reason}"
+            ),
             KafkaEvent::UnreadableHeader { partition, offset } => {
                 let (topic, partition) = (&*partition.topic, partition.partition);
                 warn!(topic, partition, offset, "A header's name is no UTF-8: its value is lost");

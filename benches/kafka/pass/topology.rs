@@ -111,6 +111,10 @@ impl Source for TimedSource {
         committed
     }
 
+    fn window_offsets(&self) -> i64 {
+        self.source.window_offsets()
+    }
+
     async fn release(&self, partitions: &[TopicPartition]) -> Result<(), SourceError> {
         self.source.release(partitions).await
     }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::LedgerKey;
 use super::entry::Entry;
+use crate::position::Position;
 use crate::state::{Key, State};
 
 /// Entries that are looked at with each write: more than one, so that the old ones are found faster
@@ -81,8 +82,9 @@ impl Room {
         self.search(state, age, LOOKS_WHEN_FULL)
     }
 
-    /// An old entry is below the frontier, so that its record is never delivered again. The removal
-    /// is published behind the changes that other jobs have asked for before.
+    /// An old entry is below the frontier, so that its record is never delivered again; or so far
+    /// above that it is from before the partition's offsets went back. The removal is published
+    /// behind the changes that other jobs have asked for before.
     fn search(&self, state: &State, age: Age, looks: usize) -> usize {
         let mut partitions = self.partitions();
         let partition = partitions.entry(state.partition()).or_default();
@@ -92,7 +94,11 @@ impl Room {
         for entry in &entries {
             let Entry { offset, written_ms, .. } = Entry::decode(&entry.value);
             let is_in_use = || partition.in_use.iter().any(|key| key[..] == entry.key[..]);
-            if offset < state.frontier() && age.is_over(written_ms) && !is_in_use() {
+            // The job that writes is within the window above the frontier that it was given, and
+            // others are within the window above a frontier that has not passed this job since.
+            let above = offset.saturating_sub(state.frontier());
+            let is_in_flight = (0..2 * Position::WINDOW_OFFSETS).contains(&above);
+            if !is_in_flight && age.is_over(written_ms) && !is_in_use() {
                 state.remove(&entry.key);
                 removed += 1;
             }

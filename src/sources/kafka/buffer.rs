@@ -13,7 +13,7 @@ use std::task::Waker;
 use tokio::sync::oneshot;
 
 use crate::position::PartitionPosition;
-use crate::record::{ConsumerRecord, Generation, TopicPartition};
+use crate::record::{ConsumerRecord, Generation, TopicId, TopicPartition};
 use crate::sources::{SourceError, SourceEvent};
 
 /// Bytes that a record takes beside its contents, about.
@@ -42,6 +42,8 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Fetch {
     pub(super) generation: Generation,
+    /// The topic that the assignment is of, if it is known.
+    topic_id: Option<TopicId>,
     pub(super) paused: bool,
     pub(super) revoked: bool,
     pub(super) bytes: usize,
@@ -82,12 +84,17 @@ impl Buffer {
         self.notices.pop_front()
     }
 
-    /// Begins to keep records of a partition, under a new generation.
-    pub(super) fn assign(&mut self, partition: &TopicPartition) -> Generation {
+    /// Begins to keep records of a partition of the topic with this id, under a new generation.
+    pub(super) fn assign(
+        &mut self,
+        partition: &TopicPartition,
+        topic_id: Option<TopicId>,
+    ) -> Generation {
         let generation = self.generations.entry(partition.clone()).or_default();
         *generation += 1;
         let fetch = Fetch {
             generation: *generation,
+            topic_id,
             paused: false,
             revoked: false,
             bytes: 0,
@@ -123,6 +130,17 @@ impl Buffer {
     pub(super) fn lose_all(&mut self) {
         let all: Vec<_> = self.fetches.keys().cloned().collect();
         self.lose(&all);
+    }
+
+    /// Whether a partition is assigned, and not asked back.
+    pub(super) fn keeps(&self, partition: &TopicPartition) -> bool {
+        self.fetches.get(partition).is_some_and(|fetch| !fetch.revoked)
+    }
+
+    /// The ids of the topics that positions are committed for.
+    pub(super) fn topic_ids(&self, positions: &[PartitionPosition]) -> Vec<Option<TopicId>> {
+        let id = |p: &PartitionPosition| self.fetches.get(&p.partition).and_then(|f| f.topic_id);
+        positions.iter().map(id).collect()
     }
 
     /// Says why these positions may not be committed, if so.

@@ -12,6 +12,8 @@ use crate::kafka::{ConfigError, Told};
 /// The properties of a consumer, and who hears of it.
 pub(super) struct Connector {
     pub(super) properties: ClientConfig,
+    /// Those of a client that only asks.
+    pub(super) admin: ClientConfig,
     pub(super) told: Told,
     pub(super) signal: Arc<Signal>,
 }

@@ -149,8 +149,8 @@ mod tests {
     fn a_short_pause_may_fill_the_buffer_and_a_long_one_a_part_of_it_for_each_partition() {
         let (mut flow, mut buffer) = (Flow::default(), Buffer::default());
         let [one, other] = [0, 1].map(|number| TopicPartition::new("jobs", number));
-        buffer.assign(&one);
-        buffer.assign(&other);
+        buffer.assign(&one, None);
+        buffer.assign(&other, None);
         buffer.set_paused(&[one.clone(), other.clone()], true);
         push(&mut buffer, &one, BUFFER_HIGH_BYTES / 2);
         assert!(!flow.is_full(&buffer));

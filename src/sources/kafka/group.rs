@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::Instant;
@@ -19,9 +19,9 @@ use super::context::{Rebalance, assign, list, unassign};
 use super::poller::{CLOSE_POLL, Poller};
 use super::{QUERY_LIMIT, metadata};
 use crate::kafka::KafkaEvent;
-use crate::position::Position;
-use crate::record::TopicPartition;
-use crate::sources::{Assignment, SourceError, SourceEvent};
+use crate::position::{Commit, Position};
+use crate::record::{TopicId, TopicPartition};
+use crate::sources::{Assignment, Reset, SourceError, SourceEvent};
 
 /// Where the member is with the latest rebalance.
 #[derive(Debug, Default)]
@@ -180,15 +180,20 @@ impl Poller {
 
     /// Takes partitions on where their groups' commits say.
     fn assign(&mut self, partitions: &[TopicPartition]) -> KafkaResult<()> {
+        let recreated = self.learn(partitions)?;
         let committed = self.committed(partitions)?;
         let resets = self.client.context().resets.load(Ordering::Acquire);
         let mut offsets = TopicPartitionList::new();
+        let facts = &self.facts;
         let assignments = self.shared.change(|buffer| {
             let assignments: Vec<_> = committed
                 .into_iter()
-                .map(|(partition, position)| {
-                    let generation = buffer.assign(&partition);
-                    Assignment { partition, generation, position }
+                .map(|(partition, commit)| {
+                    let topic_id = facts.topic_id(&partition.topic);
+                    let generation = buffer.assign(&partition, topic_id);
+                    let (position, reset) = of_topic(commit, topic_id);
+                    let reset = reset.or_else(|| recreated.get(&partition.topic).copied());
+                    Assignment { partition, generation, position, reset }
                 })
                 .collect();
             if !assignments.is_empty() {
@@ -196,9 +201,14 @@ impl Poller {
             }
             assignments
         });
-        for Assignment { partition, generation, position } in assignments {
+        for Assignment { partition, generation, position, reset } in assignments {
             let frontier = position.as_ref().map(Position::frontier);
-            let offset = frontier.map_or(Offset::Invalid, Offset::Offset);
+            let offset = match (frontier, reset) {
+                (Some(frontier), _) => Offset::Offset(frontier),
+                // The group's commit is of another topic.
+                (None, Some(_)) => self.reset_offset(),
+                (None, None) => Offset::Invalid,
+            };
             let number = partition.partition;
             offsets.add_partition(&partition.topic, number).set_offset(offset)?;
             self.assigned.insert(partition, generation, frontier, resets);
@@ -215,36 +225,50 @@ impl Poller {
     fn committed(
         &self,
         partitions: &[TopicPartition],
-    ) -> KafkaResult<Vec<(TopicPartition, Option<Position>)>> {
+    ) -> KafkaResult<Vec<(TopicPartition, Option<Commit>)>> {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
         let committed = self.client.committed_offsets(list(partitions), QUERY_LIMIT)?;
-        let mut positions = Vec::new();
-        for element in committed.elements() {
-            element.error()?;
+        let elements = committed.elements();
+        elements.iter().try_for_each(|element| element.error())?;
+        let commit = |element: &TopicPartitionListElem<'_>| {
             let partition = TopicPartition::new(element.topic(), element.partition());
-            let position = self.position(&partition, &element)?;
-            positions.push((partition, position));
-        }
-        Ok(positions)
+            let commit = self.commit(&partition, element);
+            (partition, commit)
+        };
+        Ok(elements.iter().map(commit).collect())
     }
 
-    fn position(
+    fn commit(
         &self,
         partition: &TopicPartition,
         element: &TopicPartitionListElem<'_>,
-    ) -> Result<Option<Position>, KafkaError> {
-        let Offset::Offset(offset) = element.offset() else { return Ok(None) };
+    ) -> Option<Commit> {
+        let Offset::Offset(offset) = element.offset() else { return None };
         let reason = match metadata::read(element) {
             Some(metadata) => match Position::from_commit(offset, &metadata) {
-                Ok(position) => return Ok(Some(position)),
+                Ok(commit) => return Some(commit),
                 Err(error) => error.to_string(),
             },
             None => "the commit's metadata is no UTF-8: expected a set of finished offsets".into(),
         };
         let event = KafkaEvent::ForeignMetadata { partition, reason: &reason };
         self.client.context().told.event(&event);
-        Ok(Some(Position::at(offset)))
+        Some(Commit { position: Position::at(offset), topic_id: None })
+    }
+}
+
+/// The position of a commit if it was made for this topic; else why the partition begins anew.
+fn of_topic(
+    commit: Option<Commit>,
+    topic_id: Option<TopicId>,
+) -> (Option<Position>, Option<Reset>) {
+    match commit {
+        Some(Commit { topic_id: Some(was), .. }) if topic_id.is_some_and(|is| is != was) => {
+            (None, topic_id.map(|is| Reset::TopicRecreated { was, is }))
+        }
+        Some(commit) => (Some(commit.position), None),
+        None => (None, None),
     }
 }

@@ -7,19 +7,34 @@ use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::position::PartitionPosition;
+use crate::record::TopicId;
 
 /// The metadata, if it is UTF-8: rdkafka panics where another client has committed anything else.
 pub(crate) fn read(element: &TopicPartitionListElem<'_>) -> Option<String> {
     catch_unwind(AssertUnwindSafe(|| element.metadata().to_owned())).ok()
 }
 
-/// The list that commits positions.
-pub(crate) fn offsets(positions: &[PartitionPosition]) -> KafkaResult<TopicPartitionList> {
-    let mut offsets = TopicPartitionList::new();
-    for PartitionPosition { partition, position, .. } in positions {
-        let mut element = offsets.add_partition(&partition.topic, partition.partition);
+/// What is committed.
+pub(crate) struct Offsets {
+    pub(crate) list: TopicPartitionList,
+    /// The longest metadata of it, in bytes.
+    pub(crate) longest: usize,
+}
+
+/// What commits positions, each for the topic with this id, to brokers that take so many bytes of
+/// metadata.
+pub(super) fn offsets(
+    positions: &[PartitionPosition],
+    topic_ids: &[Option<TopicId>],
+    limit: usize,
+) -> KafkaResult<Offsets> {
+    let (mut list, mut longest) = (TopicPartitionList::new(), 0);
+    for (PartitionPosition { partition, position, .. }, id) in positions.iter().zip(topic_ids) {
+        let mut element = list.add_partition(&partition.topic, partition.partition);
         element.set_offset(Offset::Offset(position.frontier()))?;
-        element.set_metadata(position.metadata());
+        let metadata = position.metadata(*id, limit);
+        longest = longest.max(metadata.len());
+        element.set_metadata(metadata);
     }
-    Ok(offsets)
+    Ok(Offsets { list, longest })
 }

@@ -23,7 +23,9 @@
 //! `group.instance.id`, and librdkafka for the end. Its client is then made anew, and joins again.
 //!
 //! The committed positions are read before a partition is taken on, so that its assignment carries
-//! them. Metadata that another client has committed is told, and taken as an empty set.
+//! them. Metadata that another client has committed is told, and taken as an empty set. The ids of
+//! the topics are read with them, and every 2 s after: a topic that was created anew is read from
+//! where `auto.offset.reset` says, as one is whose offsets go back.
 //!
 //! Memory: up to 4 MiB in the buffer, with 2 MiB (`queued.max.messages.kbytes`) in librdkafka, and
 //! 256 KiB for each partition that the topology has paused for longer. A record of at most 1,365
@@ -43,7 +45,7 @@ use self::buffer::Command;
 use self::connector::Connector;
 use self::events::Events;
 pub(crate) use self::membership::Membership;
-pub(crate) use self::metadata::{offsets, read};
+pub(crate) use self::metadata::{Offsets, read};
 pub(crate) use self::own::own;
 use self::poller::Poller;
 use self::shared::Shared;
@@ -54,6 +56,7 @@ use crate::record::{Topic, TopicPartition};
 
 mod assigned;
 mod attention;
+mod broker_facts;
 mod buffer;
 mod connector;
 mod context;
@@ -65,6 +68,7 @@ mod metadata;
 mod own;
 mod polled;
 mod poller;
+mod resets;
 mod shared;
 mod signal;
 
@@ -99,9 +103,10 @@ impl KafkaSource {
         topics: impl IntoIterator<Item = T>,
     ) -> Result<Self, ConfigError> {
         let shared = Arc::new(Shared::default());
-        let (properties, signal) = (config.consumer(group), shared.signal.clone());
-        let connector = Connector { properties, told: config.told(), signal };
-        let membership = Arc::new(Membership::new(shared));
+        let (properties, admin) = (config.consumer(group), config.admin());
+        let (told, signal) = (config.told(), shared.signal.clone());
+        let membership = Arc::new(Membership::new(shared, told.clone()));
+        let connector = Connector { properties, admin, told, signal };
         let (left, has_left) = watch::channel(false);
         let close_limit = config.closes_within();
         let topics = topics.into_iter().map(Into::into).collect();
@@ -157,6 +162,10 @@ impl Source for KafkaSource {
         let (membership, positions) = (self.membership.clone(), positions.to_vec());
         let committed = self.calls.call(move || membership.commit(&positions)).await;
         committed.unwrap_or_else(|| Err(CommitError::Broken("a commit has panicked".into())))
+    }
+
+    fn window_offsets(&self) -> i64 {
+        self.membership.window_offsets()
     }
 
     async fn release(&self, partitions: &[TopicPartition]) -> Result<(), SourceError> {

@@ -17,7 +17,8 @@ use tokio::time::Instant;
 
 use super::assigned::Assigned;
 use super::attention::Attention;
-use super::buffer::{Buffer, Chunk, Command};
+use super::broker_facts::BrokerFacts;
+use super::buffer::{Buffer, Command};
 use super::connector::Connector;
 use super::context::Client;
 use super::flow::Flow;
@@ -28,7 +29,7 @@ use super::polled::{Polled, Stretch};
 use super::shared::Shared;
 use crate::kafka::{ConfigError, KafkaEvent};
 use crate::record::{Block, Topic, TopicPartition};
-use crate::sources::{SourceError, SourceEvent};
+use crate::sources::SourceError;
 
 /// Records that are polled before they are handed to the stream.
 const POLL_RECORDS: usize = 512;
@@ -46,8 +47,9 @@ pub(super) struct Poller {
     pub(super) topics: Vec<Topic>,
     pub(super) assigned: Assigned,
     pub(super) rebalancing: Rebalancing,
-    connector: Connector,
-    membership: Arc<Membership>,
+    pub(super) connector: Connector,
+    pub(super) membership: Arc<Membership>,
+    pub(super) facts: BrokerFacts,
     block: Block,
     flow: Flow,
     attention: Attention,
@@ -66,7 +68,9 @@ impl Poller {
     ) -> Result<Self, ConfigError> {
         let client = connector.connect()?;
         membership.set_client(&client);
+        let facts = BrokerFacts::new(connector.admin.clone(), connector.told.clone());
         Ok(Self {
+            facts: facts.map_err(|error| ConfigError::Refused(error.to_string()))?,
             client,
             shared: membership.shared().clone(),
             topics,
@@ -112,6 +116,7 @@ impl Poller {
                 }
             }
             self.rebalance();
+            self.read_recreated()?;
             let is_open = self.flow.is_open(&self.client, &self.shared);
             if is_open && !self.attention.is_lost(&self.shared) {
                 if self.poll()? < POLL_RECORDS {
@@ -158,9 +163,9 @@ impl Poller {
                 Some(Err(error)) => fenced = self.fenced_by_itself(&error)?.or(fenced),
             }
         }
-        let chunks = polled.into_chunks();
+        let mut chunks = polled.into_chunks();
         if !chunks.is_empty() {
-            self.report_truncations(&chunks);
+            self.look_at(&mut chunks);
             self.shared.push(chunks);
         }
         if let Some(reason) = fenced {
@@ -201,27 +206,6 @@ impl Poller {
         self.flow = Flow::default();
         self.shared.change(Buffer::lose_all);
         self.subscribe()
-    }
-
-    /// Asks for the low watermark where offsets are missing and truncation may be the cause.
-    fn report_truncations(&mut self, chunks: &[Chunk]) {
-        let resets = self.client.context().resets.load(Ordering::Acquire);
-        for chunk in chunks {
-            let TopicPartition { topic, partition } = &chunk[0].partition;
-            let Some(reading) = self.assigned.get(topic, *partition) else { continue };
-            for record in chunk {
-                let Some(from) = reading.gap(record.offset, resets) else { continue };
-                match self.client.fetch_watermarks(topic, *partition, super::QUERY_LIMIT) {
-                    Ok((low, _)) if from < low => {
-                        let (partition, to) = (record.partition.clone(), low.min(record.offset));
-                        let event = SourceEvent::Truncated { partition, from, to };
-                        self.shared.change(|buffer| buffer.notify(event));
-                    }
-                    Ok(_) => {}
-                    Err(error) => self.client.context().told.error(&error, "watermarks not found"),
-                }
-            }
-        }
     }
 
     /// A partition that is new is not paused, whatever it was before.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jobstream::position::Position;
 use jobstream::record::Timestamp;
 use tokio::sync::Notify;
 
@@ -26,6 +27,7 @@ pub struct BrokerBuilder {
     wall_clock: WallClock,
     session_timeout: Duration,
     transaction_timeout: Duration,
+    metadata_max_bytes: usize,
     yields: bool,
     witness: Option<Arc<dyn Witness>>,
 }
@@ -67,6 +69,14 @@ impl BrokerBuilder {
         self
     }
 
+    /// Refuses commits with more metadata than that, as Kafka's `offset.metadata.max.bytes`; 4,096
+    /// bytes if nothing is said. Members learn of it from the refusal.
+    #[must_use]
+    pub const fn offset_metadata_max_bytes(mut self, bytes: usize) -> Self {
+        self.metadata_max_bytes = bytes;
+        self
+    }
+
     /// Lets every operation yield once before its effect and once after it.
     /// A simulation that drops a future at its k-th poll then meets every moment at which a crash
     /// makes a difference, those between the steps of a transaction included.
@@ -90,6 +100,8 @@ impl BrokerBuilder {
             random: Random::seeded(self.seed),
             session_timeout: self.session_timeout,
             topics: BTreeMap::new(),
+            topics_created: 0,
+            metadata_max_bytes: self.metadata_max_bytes,
             groups: BTreeMap::new(),
             members: Vec::new(),
             sessions: 0,
@@ -114,6 +126,7 @@ impl Default for BrokerBuilder {
             wall_clock: Arc::new(|| DEFAULT_WALL_CLOCK_MS),
             session_timeout: Duration::from_secs(45),
             transaction_timeout: Duration::from_secs(60),
+            metadata_max_bytes: Position::METADATA_MAX_BYTES,
             yields: false,
             witness: None,
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use jobstream::position::PartitionPosition;
+use jobstream::position::{PartitionPosition, Position};
 use jobstream::record::{Topic, TopicPartition};
 use jobstream::sources::{CommitError, Source, SourceError, SourceEvent};
 use tokio::time::Instant;
@@ -140,13 +140,14 @@ impl Consumer {
 
     async fn commit_offsets(&self, positions: &[PartitionPosition]) -> Result<(), CommitError> {
         let committed = self.broker.perform(Operation::Commit, Some(self.member), |state| {
-            state.fence(self.member, positions)?;
+            state.fence(self.member, positions).map_err(CommitError::Fenced)?;
             let group = state.members[self.member.0].subscription.group.clone();
-            state.commit(&group, positions);
+            let offsets = state.encode(&group, self.member, positions);
+            state.commit(&group, &offsets.map_err(|e| CommitError::Transient(e.to_string()))?);
             Ok(())
         });
         match committed.await {
-            Ok(committed) => committed.map_err(CommitError::Fenced),
+            Ok(committed) => committed,
             Err(fault) => Err(refusal(fault)),
         }
     }
@@ -180,6 +181,11 @@ impl Source for Consumer {
             Some(transaction) => transaction.commit_positions(positions).await,
             None => self.commit_offsets(positions).await,
         }
+    }
+
+    fn window_offsets(&self) -> i64 {
+        let known = self.broker.lock().members[self.member.0].metadata_max_bytes;
+        Position::window_offsets(known)
     }
 
     async fn release(&self, partitions: &[TopicPartition]) -> Result<(), SourceError> {

@@ -5,9 +5,18 @@ use std::sync::Arc;
 use jobstream::position::PartitionPosition;
 use jobstream::record::TopicPartition;
 
+use super::group::Offsets;
 use super::member::MemberId;
 use super::state::State;
 use super::topic::Retention;
+
+/// Metadata of a commit that the broker does not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the metadata of a commit is too large: found {found} bytes, expected at most {expected}")]
+pub(super) struct MetadataTooLarge {
+    found: usize,
+    expected: usize,
+}
 
 impl State {
     /// Lets a group decide anew who gets what.
@@ -31,8 +40,9 @@ impl State {
     /// Lets a group take its next steps, and tells its members.
     pub(super) fn reconcile(&mut self, name: &str) {
         let unstable = self.transactions.unstable_offsets(name);
+        let ids = self.topics.values().map(|topic| (topic.name.clone(), topic.id)).collect();
         let Some(group) = self.groups.get_mut(name) else { return };
-        for (id, event) in group.reconcile(&unstable) {
+        for (id, event) in group.reconcile(&unstable, &ids) {
             self.members[id.0].notify(event);
         }
         self.changed = true;
@@ -58,11 +68,33 @@ impl State {
         }
     }
 
-    /// Commits positions without a question.
-    pub(super) fn commit(&mut self, name: &Arc<str>, positions: &[PartitionPosition]) {
-        self.groups.entry(name.clone()).or_default().commit(positions);
-        for position in positions {
-            self.drop_consumed(&position.partition);
+    /// Positions as a member of a group commits them.
+    ///
+    /// # Errors
+    /// If the metadata of one is too large; the member knows by then that it must take less.
+    pub(super) fn encode(
+        &mut self,
+        group: &Arc<str>,
+        member: MemberId,
+        positions: &[PartitionPosition],
+    ) -> Result<Offsets, MetadataTooLarge> {
+        let known = self.members[member.0].metadata_max_bytes;
+        let group = self.groups.entry(group.clone()).or_default();
+        let offsets = group.encode(member, positions, known);
+        let found = offsets.iter().map(|(_, commit)| commit.metadata.len()).max().unwrap_or(0);
+        let expected = self.metadata_max_bytes;
+        if found > expected {
+            self.members[member.0].metadata_max_bytes = known.min(found / 2);
+            return Err(MetadataTooLarge { found, expected });
+        }
+        Ok(offsets)
+    }
+
+    /// Commits offsets without a question.
+    pub(super) fn commit(&mut self, name: &Arc<str>, offsets: &Offsets) {
+        self.groups.entry(name.clone()).or_default().commit(offsets);
+        for (partition, _) in offsets {
+            self.drop_consumed(partition);
         }
     }
 

@@ -46,7 +46,8 @@ impl Transaction {
             TransactionError::Fenced(_)
             | TransactionError::GroupFenced(_)
             | TransactionError::Fault(Fault::Fenced) => CommitError::Fenced(reason),
-            TransactionError::Fault(Fault::Aborted | Fault::Transient) => {
+            TransactionError::MetadataTooLarge(_)
+            | TransactionError::Fault(Fault::Aborted | Fault::Transient) => {
                 CommitError::Transient(reason)
             }
             TransactionError::Fault(Fault::Broken)
@@ -69,6 +70,7 @@ impl Transaction {
             }
             TransactionError::Fenced(_)
             | TransactionError::GroupFenced(_)
+            | TransactionError::MetadataTooLarge(_)
             | TransactionError::Fault(Fault::Fenced | Fault::Aborted | Fault::Transient) => {
                 SinkError::Aborted(reason)
             }

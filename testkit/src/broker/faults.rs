@@ -1,11 +1,12 @@
 //! The verbs that make things go wrong, on a schedule that the test decides.
 
-use jobstream::record::TopicPartition;
+use jobstream::record::{Topic, TopicPartition};
 use tokio::time::Instant;
 
 use super::Broker;
 use super::member::{MemberId, Process};
 use super::operation::{Fault, Operation};
+use super::topic::TopicOptions;
 
 impl Broker {
     /// Fails the next `times` operations of this kind, after those that were set before.
@@ -114,6 +115,23 @@ impl Broker {
                 log.truncate(before);
             }
         });
+    }
+
+    /// Loses the records of a partition at an offset and above, as an unclean election does. The
+    /// next ones get these offsets again.
+    pub fn lose_end(&self, partition: &TopicPartition, end: i64) {
+        self.change(|state| {
+            if let Some(log) = state.log_mut(partition) {
+                log.cut(end);
+            }
+        });
+    }
+
+    /// Deletes a topic and creates it again: it is empty, has another id, and no group has committed
+    /// anything for it. Members find out when they next look for records.
+    pub fn recreate_topic(&self, topic: impl Into<Topic>, options: impl Into<TopicOptions>) {
+        let (topic, options) = (topic.into(), options.into());
+        self.change(|state| state.recreate_topic(&topic, &options));
     }
 
     /// Compacts a topic: of the records with one key in a partition, the last stays at its offset.

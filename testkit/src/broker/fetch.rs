@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use jobstream::position::Position;
-use jobstream::record::{ConsumerRecord, TopicPartition};
-use jobstream::sources::{Assignment, SourceError, SourceEvent};
+use jobstream::record::{ConsumerRecord, TopicId, TopicPartition};
+use jobstream::sources::{Assignment, Reset, SourceError, SourceEvent};
 use tokio::time::Instant;
 
 use super::member::{Fetch, Member, MemberId, Membership, Process, Subscription};
@@ -48,7 +48,8 @@ impl State {
             return Step::Parked(self.next_deadline());
         }
         if let Some(event) = member.notices.pop_front() {
-            member.apply(&event);
+            let group = self.groups.get(&member.subscription.group);
+            member.apply(&event, |partition| group.and_then(|g| g.topic_id(id, partition)));
             return Step::Event(event);
         }
         if member.retry_at.is_some_and(|at| at > now) {
@@ -92,8 +93,8 @@ impl State {
             return step;
         }
         while let Some(partition) = self.next_readable(id) {
-            if let Some(truncated) = self.seek(id, &partition) {
-                return Step::Event(truncated);
+            if let Some(event) = self.seek(id, &partition) {
+                return Step::Event(event);
             }
             self.fetch(id, partition, chunk);
             if !chunk.is_empty() {
@@ -129,7 +130,8 @@ impl State {
             !fetch.paused
                 && self.log(partition).is_some_and(|log| {
                     let stays = log.start()..=log.end();
-                    !stays.contains(&fetch.next)
+                    fetch.topic_id != self.topic_id(&partition.topic)
+                        || !stays.contains(&fetch.next)
                         || fetch.next < log.readable_end(subscription.isolation)
                 })
         };
@@ -139,16 +141,46 @@ impl State {
     }
 
     /// Moves an offset that is not there to the start of the log (`auto.offset.reset=earliest`),
-    /// and says so if unread records are gone.
+    /// and says so if unread records are gone, or the partition begins anew.
     fn seek(&mut self, id: MemberId, partition: &TopicPartition) -> Option<SourceEvent> {
         let (start, end) = self.log(partition).map(|log| (log.start(), log.end()))?;
+        let is = self.topic_id(&partition.topic)?;
         let fetch = self.members[id.0].fetches.get_mut(partition)?;
         let from = fetch.next;
-        if !(start..=end).contains(&from) {
-            fetch.next = start;
+        if let Some(was) = fetch.topic_id.filter(|was| *was != is) {
+            return self.begin_anew(id, partition, is, None, Reset::TopicRecreated { was, is });
         }
+        if from > end {
+            let reset = Reset::OffsetsWentBack { from, to: start };
+            return self.begin_anew(id, partition, is, Some(Position::at(start)), reset);
+        }
+        fetch.next = from.max(start);
         let truncated = (0..start).contains(&from);
         truncated.then(|| SourceEvent::Truncated { partition: partition.clone(), from, to: start })
+    }
+
+    /// Lets a partition begin anew. A member that no longer owns it, and has not yet heard of that,
+    /// reads no more of it.
+    fn begin_anew(
+        &mut self,
+        id: MemberId,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        position: Option<Position>,
+        reset: Reset,
+    ) -> Option<SourceEvent> {
+        let name = &self.members[id.0].subscription.group;
+        let assignment = self
+            .groups
+            .get_mut(name)
+            .and_then(|group| group.begin_anew(id, partition, topic_id, position, reset));
+        let fetches = &mut self.members[id.0].fetches;
+        let Some(assignment) = assignment else {
+            fetches.remove(partition);
+            return None;
+        };
+        fetches.insert(partition.clone(), Fetch::of(&assignment, Some(topic_id)));
+        Some(SourceEvent::Assigned(vec![assignment]))
     }
 
     fn fetch(&mut self, id: MemberId, partition: TopicPartition, chunk: &mut Chunk) {
@@ -165,6 +197,13 @@ impl State {
     }
 }
 
+impl Fetch {
+    fn of(assignment: &Assignment, topic_id: Option<TopicId>) -> Self {
+        let next = assignment.position.as_ref().map_or(-1, Position::frontier);
+        Self { generation: assignment.generation, next, topic_id, paused: false }
+    }
+}
+
 impl Member {
     /// Goes back to the first record that was not yielded.
     fn rewind(&mut self, chunk: &mut Chunk) {
@@ -178,13 +217,17 @@ impl Member {
     }
 
     /// Starts to read what is assigned, and stops to read what is asked back or lost.
-    fn apply(&mut self, event: &SourceEvent) {
+    fn apply(
+        &mut self,
+        event: &SourceEvent,
+        topic_id: impl Fn(&TopicPartition) -> Option<TopicId>,
+    ) {
         match event {
             SourceEvent::Assigned(assignments) => {
-                for Assignment { partition, generation, position } in assignments {
-                    let next = position.as_ref().map_or(-1, Position::frontier);
-                    let fetch = Fetch { generation: *generation, next, paused: false };
-                    self.fetches.insert(partition.clone(), fetch);
+                for assignment in assignments {
+                    let partition = assignment.partition.clone();
+                    let fetch = Fetch::of(assignment, topic_id(&partition));
+                    self.fetches.insert(partition, fetch);
                 }
             }
             SourceEvent::Revoked(partitions) | SourceEvent::Lost(partitions) => {

@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jobstream::position::{MetadataError, PartitionPosition, Position};
-use jobstream::record::{Generation, Topic, TopicPartition};
-use jobstream::sources::{Assignment, SourceEvent};
+use jobstream::record::{Generation, Topic, TopicId, TopicPartition};
+use jobstream::sources::{Assignment, Reset, SourceEvent};
 
 use super::assignor::Assignor;
 use super::member::{MemberId, Subscription};
@@ -40,20 +40,45 @@ impl CommittedOffset {
     /// # Errors
     /// If the metadata is no set of finished offsets.
     pub fn position(&self) -> Result<Position, MetadataError> {
+        Position::from_commit(self.offset, &self.metadata).map(|commit| commit.position)
+    }
+
+    /// Whether it may have been made for the topic with this id.
+    pub(super) fn is_of(&self, topic_id: TopicId) -> bool {
         Position::from_commit(self.offset, &self.metadata)
+            .map_or(true, |commit| commit.is_of(Some(topic_id)))
+    }
+
+    /// The commit of a position of this topic, by a member that knows this limit of metadata.
+    fn of(position: &Position, topic_id: Option<TopicId>, max_bytes: usize) -> Self {
+        Self { offset: position.frontier(), metadata: position.metadata(topic_id, max_bytes) }
+    }
+
+    /// What it says of the topic with this id. What another client has committed as metadata is no
+    /// set of ours; its offset is still true.
+    fn read(&self, is: TopicId) -> (Option<Position>, Option<Reset>) {
+        let Ok(commit) = Position::from_commit(self.offset, &self.metadata) else {
+            return (Some(Position::at(self.offset)), None);
+        };
+        match commit.topic_id {
+            Some(was) if was != is => (None, Some(Reset::TopicRecreated { was, is })),
+            _ => (Some(commit.position), None),
+        }
     }
 }
 
-impl From<&Position> for CommittedOffset {
-    fn from(position: &Position) -> Self {
-        Self { offset: position.frontier(), metadata: position.metadata() }
-    }
-}
+/// The ids of the topics that there are.
+pub(super) type TopicIds = BTreeMap<Topic, TopicId>;
+
+/// Positions as they are committed.
+pub(super) type Offsets = Vec<(TopicPartition, CommittedOffset)>;
 
 #[derive(Debug)]
 struct Owner {
     member: MemberId,
     generation: Generation,
+    /// The topic as the member knows it.
+    topic_id: TopicId,
     revoking: bool,
 }
 
@@ -70,6 +95,8 @@ pub(super) struct Group {
     owners: BTreeMap<TopicPartition, Owner>,
     /// How often each member was newly assigned each partition.
     generations: BTreeMap<(MemberId, TopicPartition), Generation>,
+    /// The topic as each member knew it at its last assignment of each partition.
+    known_ids: BTreeMap<(MemberId, TopicPartition), TopicId>,
     /// An eager rebalance waits for the last release.
     waits_for_releases: bool,
 }
@@ -136,6 +163,7 @@ impl Group {
     pub(super) fn reconcile(
         &mut self,
         unstable: &BTreeSet<TopicPartition>,
+        topic_ids: &TopicIds,
     ) -> Vec<(MemberId, SourceEvent)> {
         let mut notices: Vec<_> = self
             .revoke()
@@ -146,7 +174,7 @@ impl Group {
             self.waits_for_releases = false;
             self.target = self.assign(&BTreeMap::new());
         }
-        let assigned = self.assign_free(unstable);
+        let assigned = self.assign_free(unstable, topic_ids);
         notices.extend(assigned.into_iter().map(|(m, a)| (m, SourceEvent::Assigned(a))));
         notices
     }
@@ -165,23 +193,70 @@ impl Group {
     fn assign_free(
         &mut self,
         unstable: &BTreeSet<TopicPartition>,
+        topic_ids: &TopicIds,
     ) -> BTreeMap<MemberId, Vec<Assignment>> {
         let mut assigned: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (partition, &member) in &self.target {
             if self.owners.contains_key(partition) || unstable.contains(partition) {
                 continue;
             }
+            let Some(&topic_id) = topic_ids.get(&partition.topic) else { continue };
             let generation = self.generations.entry((member, partition.clone())).or_default();
             *generation += 1;
-            let owner = Owner { member, generation: *generation, revoking: false };
+            let generation = *generation;
+            let known = self.known_ids.insert((member, partition.clone()), topic_id);
+            let recreated = known.filter(|was| *was != topic_id);
+            let recreated = recreated.map(|was| Reset::TopicRecreated { was, is: topic_id });
+            let owner = Owner { member, generation, topic_id, revoking: false };
             self.owners.insert(partition.clone(), owner);
-            assigned.entry(member).or_default().push(Assignment {
-                partition: partition.clone(),
-                generation: *generation,
-                position: self.committed.get(partition).map(read_position),
-            });
+            let committed = self.committed.get(partition).map(|commit| commit.read(topic_id));
+            let (position, reset) = committed.unwrap_or_default();
+            let (partition, reset) = (partition.clone(), reset.or(recreated));
+            let assignment = Assignment { partition, generation, position, reset };
+            assigned.entry(member).or_default().push(assignment);
         }
         assigned
+    }
+
+    /// Lets a partition begin anew at its owner; gives its new assignment.
+    pub(super) fn begin_anew(
+        &mut self,
+        member: MemberId,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        position: Option<Position>,
+        reset: Reset,
+    ) -> Option<Assignment> {
+        let owner = self.owners.get_mut(partition)?;
+        if owner.member != member || owner.revoking {
+            return None;
+        }
+        let generation = self.generations.entry((member, partition.clone())).or_default();
+        *generation += 1;
+        self.known_ids.insert((member, partition.clone()), topic_id);
+        (owner.generation, owner.topic_id) = (*generation, topic_id);
+        let (partition, generation) = (partition.clone(), *generation);
+        Some(Assignment { partition, generation, position, reset: Some(reset) })
+    }
+
+    /// The topic of a partition as its owner knows it.
+    pub(super) fn topic_id(&self, member: MemberId, partition: &TopicPartition) -> Option<TopicId> {
+        let owner = self.owners.get(partition).filter(|owner| owner.member == member);
+        owner.map(|owner| owner.topic_id)
+    }
+
+    /// Positions as their owner commits them, who knows this limit of metadata.
+    pub(super) fn encode(
+        &self,
+        member: MemberId,
+        positions: &[PartitionPosition],
+        max_bytes: usize,
+    ) -> Offsets {
+        let encode = |PartitionPosition { partition, position, .. }: &PartitionPosition| {
+            let topic_id = self.topic_id(member, partition);
+            (partition.clone(), CommittedOffset::of(position, topic_id, max_bytes))
+        };
+        positions.iter().map(encode).collect()
     }
 
     /// Frees partitions that were asked back from the member.
@@ -219,14 +294,12 @@ impl Group {
         Ok(())
     }
 
-    pub(super) fn commit(&mut self, positions: &[PartitionPosition]) {
-        for PartitionPosition { partition, position, .. } in positions {
-            self.committed.insert(partition.clone(), position.into());
-        }
+    pub(super) fn commit(&mut self, offsets: &Offsets) {
+        self.committed.extend(offsets.iter().cloned());
     }
-}
 
-/// Metadata that another client committed is no set of ours; its offset is still true.
-fn read_position(committed: &CommittedOffset) -> Position {
-    committed.position().unwrap_or_else(|_| Position::at(committed.offset))
+    /// Forgets what was committed for a topic that is deleted.
+    pub(super) fn forget(&mut self, topic: &str) {
+        self.committed.retain(|partition, _| *partition.topic != *topic);
+    }
 }

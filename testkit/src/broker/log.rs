@@ -164,6 +164,18 @@ impl Log {
         self.start = before;
     }
 
+    /// Drops what is at `end` and above, of open transactions too, as a leader does that was not in
+    /// sync.
+    pub(super) fn cut(&mut self, end: i64) {
+        let end = end.clamp(self.start, self.end());
+        self.slots.truncate((end - self.start) as usize);
+        for offsets in self.open.values_mut() {
+            offsets.retain(|range| range.start < end);
+            offsets.iter_mut().for_each(|range| range.end = range.end.min(end));
+        }
+        self.open.retain(|_, offsets| !offsets.is_empty());
+    }
+
     /// Drops all but the last `records` offsets.
     pub(super) fn keep_latest(&mut self, records: usize) {
         self.truncate(self.end() - records as i64);

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use jobstream::record::{Generation, Topic, TopicPartition};
+use jobstream::position::Position;
+use jobstream::record::{Generation, Topic, TopicId, TopicPartition};
 use jobstream::sources::SourceEvent;
 use tokio::time::Instant;
 
@@ -59,6 +60,8 @@ pub(super) struct Fetch {
     pub(super) generation: Generation,
     /// The next offset; negative if the group had no commit, for the start of the log.
     pub(super) next: i64,
+    /// The topic as the member knows it.
+    pub(super) topic_id: Option<TopicId>,
     pub(super) paused: bool,
 }
 
@@ -74,6 +77,8 @@ pub(super) struct Member {
     /// What the stream has still to yield, before any record.
     pub(super) notices: VecDeque<SourceEvent>,
     pub(super) fetches: BTreeMap<TopicPartition, Fetch>,
+    /// The most metadata that it commits, in bytes, as far as it knows.
+    pub(super) metadata_max_bytes: usize,
     /// The partition that was read last; the next one has its turn.
     pub(super) turn: Option<TopicPartition>,
     /// Tells the stream to look here before it yields what it has fetched.
@@ -90,6 +95,7 @@ impl Member {
             retry_at: None,
             notices: VecDeque::new(),
             fetches: BTreeMap::new(),
+            metadata_max_bytes: Position::METADATA_MAX_BYTES,
             turn: None,
             dirty: Arc::default(),
         }

@@ -121,7 +121,9 @@ impl State {
         };
         (0..).zip(&topic.logs).all(|(number, log)| {
             let partition = TopicPartition { topic: topic.name.clone(), partition: number };
-            let frontier = group.committed.get(&partition).map_or(0, |committed| committed.offset);
+            let committed = group.committed.get(&partition);
+            let committed = committed.filter(|c| c.is_of(topic.id) && c.offset <= log.end());
+            let frontier = committed.map_or(0, |committed| committed.offset);
             let mut unread = 0;
             log.read(frontier, Isolation::ReadCommitted, 1, |_, _| unread += 1);
             log.last_stable_offset() == log.end() && unread == 0

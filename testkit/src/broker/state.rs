@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use jobstream::record::{ProducerRecord, Timestamp, Topic, TopicPartition};
+use jobstream::record::{ProducerRecord, Timestamp, Topic, TopicId, TopicPartition};
 
 use super::group::Group;
 use super::log::{Log, ProducerId, Stored};
@@ -25,6 +25,10 @@ pub(super) struct State {
     pub(super) random: Random,
     pub(super) session_timeout: Duration,
     pub(super) topics: BTreeMap<Topic, TopicState>,
+    /// How many there ever were.
+    pub(super) topics_created: u128,
+    /// `offset.metadata.max.bytes`.
+    pub(super) metadata_max_bytes: usize,
     pub(super) groups: BTreeMap<Arc<str>, Group>,
     /// Every consumer there was; a `MemberId` is its place.
     pub(super) members: Vec<Member>,
@@ -52,14 +56,37 @@ impl State {
     }
 
     pub(super) fn create_topic(&mut self, name: &Topic, options: &TopicOptions) -> bool {
-        if self.topics.contains_key(name) {
-            return false;
+        let is_new = !self.topics.contains_key(name);
+        if is_new {
+            self.add_topic(name, options);
         }
-        self.topics.insert(name.clone(), TopicState::new(name.clone(), options));
+        is_new
+    }
+
+    /// Deletes a topic, and with it what groups have committed for it, and creates it anew.
+    pub(super) fn recreate_topic(&mut self, name: &Topic, options: &TopicOptions) {
+        self.groups.values_mut().for_each(|group| group.forget(name));
+        self.add_topic(name, options);
+    }
+
+    /// Groups that subscribe to it are rebalanced if it has another number of partitions than
+    /// before.
+    fn add_topic(&mut self, name: &Topic, options: &TopicOptions) {
+        self.topics_created += 1;
+        let id = TopicId::new(self.topics_created);
+        let topic = TopicState::new(name.clone(), id, options);
+        let partitions = topic.partitions();
+        let before = self.topics.insert(name.clone(), topic);
+        if before.is_some_and(|before| before.partitions() == partitions) {
+            return;
+        }
         let groups = self.groups.iter().filter(|(_, group)| group.topics.contains(name));
         let groups: Vec<_> = groups.map(|(group, _)| group.clone()).collect();
         groups.iter().for_each(|group| self.rebalance(group));
-        true
+    }
+
+    pub(super) fn topic_id(&self, topic: &str) -> Option<TopicId> {
+        self.topics.get(topic).map(|topic| topic.id)
     }
 
     /// Whether the record could be appended; its topic if so.

@@ -1,6 +1,6 @@
 //! Topics: how many partitions, how large a record, how long records are kept.
 
-use jobstream::record::{ProducerRecord, Topic};
+use jobstream::record::{ProducerRecord, Topic, TopicId};
 
 use super::log::Log;
 
@@ -68,15 +68,17 @@ impl From<i32> for TopicOptions {
 #[derive(Debug)]
 pub(super) struct TopicState {
     pub(super) name: Topic,
+    pub(super) id: TopicId,
     pub(super) max_message_bytes: usize,
     pub(super) retention: Retention,
     pub(super) logs: Vec<Log>,
 }
 
 impl TopicState {
-    pub(super) fn new(name: Topic, options: &TopicOptions) -> Self {
+    pub(super) fn new(name: Topic, id: TopicId, options: &TopicOptions) -> Self {
         Self {
             name,
+            id,
             max_message_bytes: options.max_message_bytes,
             retention: options.retention,
             logs: (0..options.partitions).map(|_| Log::default()).collect(),

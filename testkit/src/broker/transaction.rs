@@ -8,10 +8,11 @@ use jobstream::position::PartitionPosition;
 use jobstream::record::{ProducerRecord, TopicPartition};
 use tokio::time::Instant;
 
+use super::group::Offsets;
 use super::log::ProducerId;
 use super::producer::ProduceError;
 use super::state::State;
-use super::transactional_producer::TransactionError;
+use super::transactional_producer::{GroupMetadata, TransactionError};
 
 #[derive(Debug)]
 pub(super) struct Transactions {
@@ -32,7 +33,7 @@ struct Transactional {
 #[derive(Debug)]
 struct Open {
     partitions: BTreeSet<TopicPartition>,
-    offsets: Vec<(Arc<str>, Vec<PartitionPosition>)>,
+    offsets: Vec<(Arc<str>, Offsets)>,
     ends: Instant,
 }
 
@@ -45,7 +46,7 @@ impl Transactions {
     pub(super) fn unstable_offsets(&self, group: &str) -> BTreeSet<TopicPartition> {
         let open = self.ids.values().filter_map(|id| id.open.as_ref());
         let offsets = open.flat_map(|open| &open.offsets).filter(|(name, _)| **name == *group);
-        offsets.flat_map(|(_, offsets)| offsets).map(|p| p.partition.clone()).collect()
+        offsets.flat_map(|(_, offsets)| offsets).map(|(partition, _)| partition.clone()).collect()
     }
 
     pub(super) fn overdue(&self, now: Instant) -> Vec<Arc<str>> {
@@ -135,16 +136,20 @@ impl State {
         Ok(places)
     }
 
-    /// Adds positions to the open transaction.
+    /// Adds positions of a member to the open transaction.
     pub(super) fn send_offsets(
         &mut self,
         id: &str,
         epoch: u64,
-        group: &Arc<str>,
+        group: &GroupMetadata,
         positions: &[PartitionPosition],
     ) -> Result<(), TransactionError> {
+        self.transactions.open(id, epoch)?;
+        let offsets = self
+            .encode(&group.group, group.member, positions)
+            .map_err(|error| TransactionError::MetadataTooLarge(error.to_string()))?;
         let (_, open) = self.transactions.open(id, epoch)?;
-        open.offsets.push((group.clone(), positions.to_vec()));
+        open.offsets.push((group.group.clone(), offsets));
         Ok(())
     }
 
@@ -169,9 +174,9 @@ impl State {
                 log.end_transaction(producer, committed);
             }
         }
-        for (group, positions) in &open.offsets {
+        for (group, offsets) in &open.offsets {
             if committed {
-                self.commit(group, positions);
+                self.commit(group, offsets);
             }
             self.reconcile(group);
         }

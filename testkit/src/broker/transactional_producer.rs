@@ -21,6 +21,9 @@ pub enum TransactionError {
     /// The member may not commit these positions; the transaction is to be aborted.
     #[error("the positions are fenced: {0}")]
     GroupFenced(String),
+    /// The broker does not take so much metadata with a position; the transaction is to be aborted.
+    #[error("{0}")]
+    MetadataTooLarge(String),
     /// The step does not fit.
     #[error("wrong step: {0}")]
     State(&'static str),
@@ -119,7 +122,7 @@ impl TransactionalProducer {
         group: &GroupMetadata,
     ) -> Result<(), TransactionError> {
         let sent = self.broker.perform_at_last(Operation::Commit, self.member, |state| {
-            let GroupMetadata { group, member, session } = group;
+            let GroupMetadata { member, session, .. } = group;
             let joined = state.members[member.0].session();
             if joined.is_none() || joined != *session {
                 let reason = format!("{member} has another session by now, or none");

@@ -61,6 +61,19 @@ pub trait Backend: Sync {
     /// What a group has committed for a partition.
     async fn committed(&self, group: &str, partition: &TopicPartition) -> Option<CommittedOffset>;
 
+    /// Commits for a group that has no member, as another program does.
+    async fn alter_committed(
+        &self,
+        group: &str,
+        partition: &TopicPartition,
+        offset: i64,
+        metadata: &str,
+    );
+
+    /// Deletes a topic and creates it again under the same name, within a second. Needs
+    /// `recreation`.
+    async fn recreate_topic(&self, topic: &Topic, partitions: i32);
+
     /// Deletes the records below an offset. Needs `truncation`.
     async fn truncate(&self, partition: &TopicPartition, before: i64);
 
@@ -87,6 +100,8 @@ pub struct Features {
     pub cooperative: bool,
     /// `truncate`.
     pub truncation: bool,
+    /// `recreate_topic`.
+    pub recreation: bool,
     /// `crash`.
     pub crashes: bool,
     /// `expire`.

@@ -21,6 +21,7 @@ pub mod pauses;
 pub mod positions;
 pub mod rebalances;
 pub mod records;
+pub mod resets;
 pub mod sinks;
 pub mod stores;
 pub mod transactions;
@@ -60,6 +61,7 @@ pub fn behaviours<B: Backend>() -> Vec<Behaviour<B>> {
     let mut behaviours = records::behaviours();
     behaviours.extend(pauses::behaviours());
     behaviours.extend(positions::behaviours());
+    behaviours.extend(resets::behaviours());
     behaviours.extend(rebalances::behaviours());
     behaviours.extend(sinks::behaviours());
     behaviours.extend(transactions::behaviours());

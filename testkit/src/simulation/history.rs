@@ -10,6 +10,7 @@ use bytes::Bytes;
 use jobstream::position::Position;
 use jobstream::record::{ConsumerRecord, Generation, Topic, TopicPartition};
 use jobstream::sinks::JobErrorKind;
+use jobstream::sources::Reset;
 use jobstream::topology::{Fate, Limits};
 
 use super::fault::Fault;
@@ -90,6 +91,8 @@ pub enum What {
         /// The first offset that is still there.
         before: i64,
     },
+    /// It was told that a partition's offsets went back: it begins anew.
+    Reset(TopicPartition, Reset),
     /// It was told that retention had removed these offsets before it read them.
     Truncated {
         /// The partition.
@@ -303,6 +306,7 @@ impl fmt::Display for What {
             Self::Truncated { partition, from, to } => {
                 write!(f, "misses {from}..{to} of {partition}, lost to retention")
             }
+            Self::Reset(partition, reset) => write!(f, "begins {partition} anew: {reset}"),
             Self::Assigned(partition, generation) => {
                 write!(f, "assigned {partition} (assignment {generation})")
             }

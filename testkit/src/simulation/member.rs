@@ -168,6 +168,7 @@ pub(super) fn told(event: &Event<'_>, is_watched: bool) -> Option<What> {
         Event::Truncated { partition, from, to } => {
             What::Truncated { partition: (*partition).clone(), from: *from, to: *to }
         }
+        Event::Reset { partition, reset } => What::Reset((*partition).clone(), *reset),
         Event::Assigned(assignment) => {
             What::Assigned(assignment.partition.clone(), assignment.generation)
         }

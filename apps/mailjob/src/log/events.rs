@@ -125,6 +125,10 @@ fn partition(event: &Event<'_>) {
 
 fn trouble(event: &Event<'_>) {
     match event {
+        Event::Reset { partition, reset } => {
+            let (topic, partition) = (&*partition.topic, partition.partition);
+            warn!(topic, partition, %reset, "Partition begins anew, nothing of it from before counts");
+        }
         Event::Truncated { partition, from, to } => {
             let (topic, partition) = (&*partition.topic, partition.partition);
             warn!(topic, partition, from, to, "Retention removed records before they were read");

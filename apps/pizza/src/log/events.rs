@@ -100,6 +100,12 @@ impl Observer for ServiceLog {
                 self.dead_letter(record, reason, cause);
             }
             Event::Suspended { error, .. } => warn!(service, "Waiting: {error}"),
+            Event::Reset { partition, reset } => {
+                warn!(
+                    service,
+                    "{partition} begins anew, nothing of it from before counts: {reset}"
+                );
+            }
             Event::Truncated { partition, from, to } => {
                 warn!(
                     service,

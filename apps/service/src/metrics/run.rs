@@ -49,6 +49,7 @@ struct Totals {
     restored_entries: Counter,
     stuck: Counter,
     suspended: Counter,
+    resets: Counter,
     truncated: Counter,
     unfinished: Counter,
 }
@@ -228,6 +229,7 @@ impl Totals {
             ("ambiguous_attempts", "Attempts of which nobody knows the outcome", &self.ambiguous),
             ("commit_failures", "Commits that failed", &self.commit_failures),
             ("intake_stops", "Times that no more records were taken in", &self.intake_stops),
+            ("partition_resets", "Partitions whose offsets went back", &self.resets),
             ("restored_entries", "Entries of keyed state that were read", &self.restored_entries),
             ("stuck", "Records that held their partition's frontier for too long", &self.stuck),
             ("suspended", "Attempts that found the job sink unavailable", &self.suspended),
@@ -242,6 +244,7 @@ impl Totals {
         match event {
             Event::AlreadyFinished(_) => _ = self.already_finished.inc(),
             Event::Intake { open: false } => _ = self.intake_stops.inc(),
+            Event::Reset { .. } => _ = self.resets.inc(),
             Event::Restored { entries, .. } => _ = self.restored_entries.inc_by(*entries as u64),
             Event::Stuck { .. } => _ = self.stuck.inc(),
             Event::Truncated { from, to, .. } => {

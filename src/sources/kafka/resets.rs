@@ -1,0 +1,143 @@
+//! Offsets that are not where they were: lost to retention, or begun anew.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaResult;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::QUERY_LIMIT;
+use super::assigned::Step;
+use super::buffer::Chunk;
+use super::poller::Poller;
+use crate::position::Position;
+use crate::record::{Topic, TopicPartition};
+use crate::sources::{Assignment, Reset, SourceError, SourceEvent};
+
+impl Poller {
+    /// Looks at the offsets of what was polled: reports what retention has removed, and lets a
+    /// partition begin anew whose offsets have gone back.
+    pub(super) fn look_at(&mut self, chunks: &mut [Chunk]) {
+        let resets = self.client.context().resets.load(Ordering::Acquire);
+        for chunk in chunks {
+            let partition = chunk[0].partition.clone();
+            let mut index = 0;
+            while index < chunk.len() {
+                let offset = chunk[index].offset;
+                let TopicPartition { topic, partition: number } = &partition;
+                let Some(reading) = self.assigned.get(topic, *number) else { break };
+                chunk[index].generation = reading.generation;
+                match reading.step(offset, resets) {
+                    Step::Next => {}
+                    Step::Gap(from) => self.report_truncation(&partition, from, offset),
+                    Step::Back(from) => {
+                        let reset = Reset::OffsetsWentBack { from, to: offset };
+                        self.begin_anew(&partition, Some(Position::at(offset)), reset);
+                        // What came before is of what counts no more; this record is the first.
+                        chunk.drain(..index);
+                        index = 0;
+                        continue;
+                    }
+                }
+                index += 1;
+            }
+        }
+    }
+
+    /// Asks for the low watermark where offsets are missing and truncation may be the cause.
+    fn report_truncation(&self, partition: &TopicPartition, from: i64, to: i64) {
+        let TopicPartition { topic, partition: number } = partition;
+        match self.client.fetch_watermarks(topic, *number, QUERY_LIMIT) {
+            Ok((low, _)) if from < low => {
+                let event =
+                    SourceEvent::Truncated { partition: partition.clone(), from, to: low.min(to) };
+                self.shared.change(|buffer| buffer.notify(event));
+            }
+            Ok(_) => {}
+            Err(error) => self.client.context().told.error(&error, "watermarks not found"),
+        }
+    }
+
+    /// Assigns a partition once more, under a new generation; unless it is asked back, or gone. Says
+    /// whether it did.
+    fn begin_anew(
+        &mut self,
+        partition: &TopicPartition,
+        position: Option<Position>,
+        reset: Reset,
+    ) -> bool {
+        let topic_id = self.facts.topic_id(&partition.topic);
+        let generation = self.shared.change(|buffer| {
+            if !buffer.keeps(partition) {
+                return None;
+            }
+            let generation = buffer.assign(partition, topic_id);
+            let (partition, reset) = (partition.clone(), Some(reset));
+            let assignment = Assignment { partition, generation, position, reset };
+            buffer.notify(SourceEvent::Assigned(vec![assignment]));
+            Some(generation)
+        });
+        let Some(generation) = generation else {
+            // Nobody takes its records in any more.
+            self.assigned.remove(partition);
+            return false;
+        };
+        let resets = self.client.context().resets.load(Ordering::Acquire);
+        self.assigned.insert(partition.clone(), generation, None, resets);
+        true
+    }
+
+    /// Reads topics from their start that were created anew since this was last asked.
+    pub(super) fn read_recreated(&mut self) -> Result<(), SourceError> {
+        let recreated = self.facts.recreated(&self.client, self.assigned.topics());
+        if recreated.is_empty() {
+            return Ok(());
+        }
+        let mut seek = TopicPartitionList::new();
+        let offset = self.reset_offset();
+        for (topic, reset) in recreated {
+            for partition in self.assigned.of_topic(&topic) {
+                if self.begin_anew(&partition, None, reset) {
+                    let (topic, number) = (&*partition.topic, partition.partition);
+                    let added = seek.add_partition_offset(topic, number, offset);
+                    added.map_err(|error| SourceError(error.to_string()))?;
+                }
+            }
+        }
+        if let Err(error) = self.seek(seek) {
+            // Whatever stands in the way of a seek does not stand in the way of a new assignment.
+            self.client.context().told.error(&error, "a topic created anew could not be sought");
+            self.rejoin()?;
+        }
+        Ok(())
+    }
+
+    fn seek(&self, offsets: TopicPartitionList) -> KafkaResult<()> {
+        let sought = self.client.seek_partitions(offsets, QUERY_LIMIT)?;
+        sought.elements().iter().try_for_each(|element| element.error())
+    }
+
+    /// Where a partition is read from that begins anew: its end if `auto.offset.reset` says so.
+    pub(super) fn reset_offset(&self) -> Offset {
+        match self.connector.properties.get("auto.offset.reset") {
+            Some("latest" | "largest" | "end") => Offset::End,
+            _ => Offset::Beginning,
+        }
+    }
+
+    /// Asks for the ids of the topics of partitions that are assigned, and for how much metadata a
+    /// commit may have. Gives the topics that are others than they were.
+    pub(super) fn learn(
+        &mut self,
+        partitions: &[TopicPartition],
+    ) -> KafkaResult<BTreeMap<Topic, Reset>> {
+        let mut topics: Vec<Topic> = partitions.iter().map(|p| p.topic.clone()).collect();
+        topics.dedup();
+        let Some(topic) = topics.first().cloned() else { return Ok(BTreeMap::new()) };
+        if let Some(bytes) = self.facts.metadata_limit(&self.client, &topic) {
+            self.membership.limit_metadata(bytes);
+        }
+        self.facts.learn(&self.client, topics)
+    }
+}
