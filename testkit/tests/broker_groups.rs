@@ -145,6 +145,47 @@ async fn a_zombie_that_wakes_has_lost_its_partitions_and_joins_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_zombie_that_has_not_learnt_reads_on_and_commits_nothing() {
+    let broker = broker(1, 4);
+    let (a, b) = (member(&broker), member(&broker));
+    let (mut from_a, mut from_b) = (a.events(), b.events());
+    assert_eq!(assigned(next(&mut from_a).await), [(0, 1)]);
+    assert_eq!(offset(&next(&mut from_a).await), 0);
+    broker.hide_loss(a.member());
+    broker.suspend(a.member());
+    assert_eq!(assigned(next(&mut from_b).await), [(0, 1)]);
+    broker.wake(a.member());
+    for expected in 1..4 {
+        assert_eq!(offset(&next(&mut from_a).await), expected);
+    }
+    assert!(silent(&mut from_a).await, "it neither loses anything nor joins again");
+    assert!(matches!(a.commit(&[at(0, 1, 4)]).await, Err(CommitError::Fenced(_))));
+    b.commit(&[at(0, 1, 1)]).await.unwrap();
+    broker.reveal_loss(a.member());
+    assert_eq!(next(&mut from_a).await, SourceEvent::Lost(partitions(&[0])));
+    b.close().await.unwrap();
+    assert_eq!(assigned(next(&mut from_a).await), [(0, 2)]);
+    assert_eq!(offset(&next(&mut from_a).await), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_hidden_from_a_member_that_owned_nothing_keeps_it_from_no_group() {
+    let broker = broker(1, 1);
+    let (a, b) = (member(&broker), member(&broker));
+    let (mut from_a, mut from_b) = (a.events(), b.events());
+    assert_eq!(assigned(next(&mut from_a).await), [(0, 1)]);
+    assert!(silent(&mut from_b).await);
+    broker.hide_loss(b.member());
+    broker.expire(b.member());
+    assert_eq!(broker.members("group"), [a.member()]);
+    assert!(silent(&mut from_b).await);
+    assert_eq!(broker.members("group"), [a.member()]);
+    broker.reveal_loss(b.member());
+    assert!(silent(&mut from_b).await);
+    assert_eq!(broker.members("group"), [a.member(), b.member()]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_short_pause_of_the_process_costs_no_assignment() {
     let broker = broker(1, 1);
     let a = member(&broker);

@@ -105,6 +105,7 @@ impl BrokerBuilder {
             groups: BTreeMap::new(),
             members: Vec::new(),
             sessions: 0,
+            ended_sessions: Vec::new(),
             transactions: Transactions::new(self.transaction_timeout),
             failures: BTreeMap::new(),
             held: BTreeSet::new(),

@@ -109,6 +109,7 @@ impl Transaction {
         match error {
             TransactionError::Fenced(_) | TransactionError::Fault(Fault::Fenced) => {
                 self.broker.expire(self.member);
+                self.broker.reveal_loss(self.member);
                 self.producer.init();
             }
             TransactionError::Fault(Fault::Broken) => {}

@@ -4,7 +4,7 @@ use jobstream::record::{Topic, TopicPartition};
 use tokio::time::Instant;
 
 use super::Broker;
-use super::member::{MemberId, Process};
+use super::member::{Member, MemberId, Process};
 use super::operation::{Fault, Operation};
 use super::topic::TopicOptions;
 
@@ -52,11 +52,12 @@ impl Broker {
         });
     }
 
-    /// Ends everything that was set: failures, held operations, the broker's absence.
+    /// Ends everything that was set: failures, held operations, what is hidden, the broker's absence.
     pub fn heal(&self) {
         self.change(|state| {
             state.held.clear();
             state.failures.clear();
+            state.members.iter_mut().for_each(Member::learn);
         });
         self.start();
     }
@@ -90,7 +91,8 @@ impl Broker {
     }
 
     /// Lets a suspended member go on. If its session has run out meanwhile, it is a zombie: its
-    /// stream yields `Lost`, what it tries to commit is fenced, and it joins the group again.
+    /// stream yields `Lost`, at once or when that is no longer [hidden](Self::hide_loss); what it
+    /// tries to commit is fenced, and it joins the group again.
     pub fn wake(&self, member: MemberId) {
         self.change(|state| state.wake(member, Instant::now()));
     }
@@ -99,6 +101,19 @@ impl Broker {
     /// `Lost`, and it joins again when it runs.
     pub fn expire(&self, member: MemberId) {
         self.change(|state| state.expire(member));
+    }
+
+    /// Hides from a member that its session has ended, until that is [revealed](Self::reveal_loss).
+    /// Its stream yields no `Lost`, and reads on what it was assigned, as Kafka lets anyone read; it
+    /// does not join again. What else it asks for is answered as ever: positions are fenced, outputs
+    /// without positions are taken.
+    pub fn hide_loss(&self, member: MemberId) {
+        self.change(|state| state.members[member.0].hides_loss = true);
+    }
+
+    /// Lets a member learn that its session has ended, if it has.
+    pub fn reveal_loss(&self, member: MemberId) {
+        self.change(|state| state.members[member.0].learn());
     }
 
     /// Moves a partition to a member of the group, until the group is rebalanced for another

@@ -58,8 +58,8 @@ impl State {
         member.retry_at = None;
         match member.membership {
             Membership::Left => Step::Ended,
-            Membership::Outside => self.try_join(id, now),
-            Membership::Joined(_) => self.try_fetch(id, chunk, now),
+            Membership::Outside if member.hidden_loss.is_none() => self.try_join(id, now),
+            Membership::Outside | Membership::Joined(_) => self.try_fetch(id, chunk, now),
         }
     }
 
@@ -80,8 +80,10 @@ impl State {
         }
         match member.membership {
             Membership::Left => None,
-            Membership::Outside => Some(Operation::Join),
-            Membership::Joined(_) => self.next_readable(id).map(|_| Operation::Fetch),
+            Membership::Outside if member.hidden_loss.is_none() => Some(Operation::Join),
+            Membership::Outside | Membership::Joined(_) => {
+                self.next_readable(id).map(|_| Operation::Fetch)
+            }
         }
     }
 

@@ -76,6 +76,10 @@ pub(super) struct Member {
     pub(super) retry_at: Option<Instant>,
     /// What the stream has still to yield, before any record.
     pub(super) notices: VecDeque<SourceEvent>,
+    /// Whether it is kept from learning that its session has ended.
+    pub(super) hides_loss: bool,
+    /// What it has lost with its session and does not know of.
+    pub(super) hidden_loss: Option<Vec<TopicPartition>>,
     pub(super) fetches: BTreeMap<TopicPartition, Fetch>,
     /// The most metadata that it commits, in bytes, as far as it knows.
     pub(super) metadata_max_bytes: usize,
@@ -94,6 +98,8 @@ impl Member {
             session_ends: None,
             retry_at: None,
             notices: VecDeque::new(),
+            hides_loss: false,
+            hidden_loss: None,
             fetches: BTreeMap::new(),
             metadata_max_bytes: Position::METADATA_MAX_BYTES,
             turn: None,
@@ -111,6 +117,23 @@ impl Member {
 
     pub(super) fn touch(&self) {
         self.dirty.store(true, Ordering::Release);
+    }
+
+    /// Its session has ended, and with it what it owned.
+    pub(super) fn lose(&mut self, partitions: Vec<TopicPartition>) {
+        if self.hides_loss {
+            self.hidden_loss = Some(partitions);
+        } else if !partitions.is_empty() {
+            self.notify(SourceEvent::Lost(partitions));
+        }
+    }
+
+    /// Learns what was hidden from it.
+    pub(super) fn learn(&mut self) {
+        self.hides_loss = false;
+        let hidden = self.hidden_loss.take();
+        hidden.into_iter().for_each(|partitions| self.lose(partitions));
+        self.touch();
     }
 
     pub(super) fn notify(&mut self, event: SourceEvent) {

@@ -177,7 +177,11 @@ impl Broker {
             return out;
         }
         let parked = std::mem::take(&mut state.parked);
+        let ended = std::mem::take(&mut state.ended_sessions);
         drop(state);
+        if let Some(witness) = &self.shared.witness {
+            ended.into_iter().for_each(|member| witness.on_session_ended(member));
+        }
         parked.into_values().for_each(std::task::Waker::wake);
         self.shared.changed.notify_waiters();
         out

@@ -1,7 +1,6 @@
 //! Sessions: how members join, leave, stop and are given up.
 
 use jobstream::record::TopicPartition;
-use jobstream::sources::SourceEvent;
 use tokio::time::Instant;
 
 use super::member::{Member, MemberId, Membership, Process, Subscription};
@@ -53,9 +52,8 @@ impl State {
             return;
         }
         let lost = self.remove(id, Membership::Outside);
-        if !lost.is_empty() {
-            self.members[id.0].notify(SourceEvent::Lost(lost));
-        }
+        self.members[id.0].lose(lost);
+        self.ended_sessions.push(id);
     }
 
     pub(super) fn halt(&mut self, id: MemberId, process: Process, now: Instant) {

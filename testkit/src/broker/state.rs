@@ -33,6 +33,8 @@ pub(super) struct State {
     /// Every consumer there was; a `MemberId` is its place.
     pub(super) members: Vec<Member>,
     pub(super) sessions: u64,
+    /// The sessions that have ended, and that the witness has not been told of.
+    pub(super) ended_sessions: Vec<MemberId>,
     pub(super) transactions: Transactions,
     /// Faults by the operation that they hit, of one member or of whoever comes first.
     pub(super) failures: BTreeMap<(Operation, Option<MemberId>), VecDeque<Fault>>,

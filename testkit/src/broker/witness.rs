@@ -1,5 +1,6 @@
 //! Who is told of every operation, so that a simulation can crash its client at each of them.
 
+use super::member::MemberId;
 use super::operation::Operation;
 
 /// Which side of its effect an operation is at.
@@ -11,8 +12,12 @@ pub enum Moment {
     After,
 }
 
-/// Is told of the operations on a broker.
+/// Is told of the operations on a broker, and of what its clients do not know yet.
 pub trait Witness: Send + Sync {
     /// The client that is being polled has come to this moment of an operation, and yields.
     fn on(&self, operation: Operation, moment: Moment);
+
+    /// The session of this member has ended, and it has not left: its partitions go to others, and
+    /// it may not have learnt that yet.
+    fn on_session_ended(&self, _: MemberId) {}
 }
