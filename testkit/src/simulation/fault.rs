@@ -54,17 +54,22 @@ pub enum Fault {
         /// When it is started again, at the earliest.
         restart_after_steps: u64,
     },
-    /// A member is not polled, as after SIGSTOP. Its session runs out if it lasts.
+    /// A member is not polled, as after SIGSTOP. Its session runs out if it lasts; then it wakes as a
+    /// zombie.
     Pause {
         /// The member.
         member: usize,
         /// For how long.
         steps: u64,
+        /// How long after it wakes it does not learn that its session has ended.
+        unaware_steps: u64,
     },
     /// A member's session is ended by the broker.
     Expire {
         /// The member.
         member: usize,
+        /// For how long it does not learn that.
+        unaware_steps: u64,
     },
     /// Partitions of this number, of all topics that the member's group consumes, are moved to it.
     Move {

@@ -16,6 +16,7 @@ use jobstream::topology::{Fate, Limits};
 use super::fault::Fault;
 use super::group::Delivery;
 use super::world::Effect;
+use super::zombies::Zombies;
 use crate::broker::Moment;
 
 /// A member, and how often it has been started.
@@ -63,6 +64,8 @@ pub struct Entry {
 pub enum What {
     /// A member of this group begins to run.
     Started(Arc<str>),
+    /// Its session has ended at the broker. Until it learns that and joins again it is a zombie.
+    SessionEnded,
     /// Its future was dropped.
     Crashed,
     /// It is not polled any more.
@@ -209,16 +212,21 @@ impl History {
     }
 
     /// The offsets that retention has removed before a group has worked on them: those that it was
-    /// told of, and those that were removed while it had no position to measure by.
+    /// told of, and those that were removed while it had no position to measure by. What a zombie
+    /// is told says nothing of the others.
     pub fn lost_to_retention(&self, group: &GroupHistory) -> Lost {
         let (mut lost, mut positioned) = (Lost::default(), BTreeSet::new());
+        let mut zombies = Zombies::default();
         for entry in &self.entries {
-            let is_of_group = entry.who.is_some_and(|who| group.members.contains(&who.member));
+            let of_group = entry.who.filter(|who| group.members.contains(&who.member));
+            of_group.into_iter().for_each(|who| zombies.follow(who, entry));
             match &entry.what {
-                What::Committed(commit) if is_of_group => {
+                What::Committed(commit) if of_group.is_some() => {
                     positioned.insert(&commit.partition);
                 }
-                What::Truncated { partition, from, to } if is_of_group => {
+                What::Truncated { partition, from, to }
+                    if of_group.is_some_and(|who| !zombies.contains(who)) =>
+                {
                     lost.0.push((partition.clone(), *from..*to));
                 }
                 What::Removed { partition, before } if !positioned.contains(partition) => {
@@ -290,6 +298,7 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started(group) => write!(f, "starts in group {group}"),
+            Self::SessionEnded => f.write_str("is out of its group: its session has ended"),
             Self::Crashed => f.write_str("CRASHES"),
             Self::Paused => f.write_str("PAUSED"),
             Self::Woken => f.write_str("woken"),

@@ -78,6 +78,7 @@ mod setup;
 mod stream;
 mod trial;
 mod world;
+mod zombies;
 
 pub use cores::on_every_core;
 pub use fault::{Fault, Planned, Trigger};
@@ -90,3 +91,4 @@ pub use scheduler::{BETWEEN_EFFECTS, Crashes};
 pub use search::Search;
 pub use stream::SmtpStream;
 pub use world::{Effect, World, effect_of};
+pub use zombies::Zombies;

@@ -45,6 +45,8 @@ pub(super) struct Occasion {
 const OCCURRENCES_MAX: usize = 8;
 /// For how long a fault lasts, and a member is away, in polls of the scheduler.
 const LASTS_STEPS: Range<u64> = 1..200;
+/// For how long a member goes on without its session before it learns that it has ended.
+const UNAWARE_STEPS: Range<u64> = 0..200;
 /// How many offsets retention removes that are not finished.
 const BEYOND: Range<i64> = 0..5;
 
@@ -94,9 +96,11 @@ impl Scene {
         let members = 0..self.members.len();
         let stop = (members.clone(), LASTS_STEPS)
             .prop_map(|(member, restart_after_steps)| Fault::Stop { member, restart_after_steps });
-        let pause = (members.clone(), LASTS_STEPS)
-            .prop_map(|(member, steps)| Fault::Pause { member, steps });
-        let expire = members.clone().prop_map(|member| Fault::Expire { member });
+        let pause = (members.clone(), LASTS_STEPS, UNAWARE_STEPS).prop_map(
+            |(member, steps, unaware_steps)| Fault::Pause { member, steps, unaware_steps },
+        );
+        let expire = (members.clone(), UNAWARE_STEPS)
+            .prop_map(|(member, unaware_steps)| Fault::Expire { member, unaware_steps });
         let moved =
             (0..self.partitions, members).prop_map(|(partition, to)| Fault::Move { partition, to });
         let mut faults =

@@ -53,6 +53,8 @@ struct Living {
     id: MemberId,
     stop: tokio::sync::watch::Sender<bool>,
     paused_until: Option<u64>,
+    /// Until when it does not learn that its session has ended.
+    unaware_until: Option<u64>,
 }
 
 /// Crashes by the effect at which they came: how many before it, and how many after it.
@@ -231,8 +233,12 @@ impl<'a> Scheduler<'a> {
                 self.ask_to_stop(member);
                 self.slots[member].restart_at = Some(step + restart_after_steps);
             }
-            Fault::Pause { member, steps } => self.pause(member, step + steps),
-            Fault::Expire { member } => {
+            Fault::Pause { member, steps, unaware_steps } => {
+                self.hide_loss(member, step + steps + unaware_steps);
+                self.pause(member, step + steps);
+            }
+            Fault::Expire { member, unaware_steps } => {
+                self.hide_loss(member, step + unaware_steps);
                 self.id(member).into_iter().for_each(|id| self.broker.expire(id));
             }
             Fault::Move { partition, to } => self.move_to(partition, to),
@@ -324,6 +330,22 @@ impl<'a> Scheduler<'a> {
         self.world.note(Some(who), What::Paused);
     }
 
+    /// Keeps a member from learning that its session has ended, up to a step after this one.
+    fn hide_loss(&mut self, member: usize, until: u64) {
+        let step = self.step();
+        let Some(living) = self.slots[member].life.as_mut().filter(|_| until > step) else {
+            return;
+        };
+        living.unaware_until = Some(until);
+        self.broker.hide_loss(living.id);
+    }
+
+    fn reveal_loss(&mut self, member: usize) {
+        let Some(living) = self.slots[member].life.as_mut() else { return };
+        living.unaware_until = None;
+        self.broker.reveal_loss(living.id);
+    }
+
     fn ask_to_stop(&self, member: usize) {
         if let Some(living) = &self.slots[member].life
             && !living.stop.send_replace(true)
@@ -340,9 +362,15 @@ impl<'a> Scheduler<'a> {
             if slot.life.is_none() && slot.restart_at.is_some_and(|at| at <= step) {
                 self.start(member);
             }
-            let paused = self.slots[member].life.as_ref().and_then(|living| living.paused_until);
-            if paused.is_some_and(|until| until <= step) {
+            let life = self.slots[member].life.as_ref();
+            let is_due = |until: Option<u64>| until.is_some_and(|until| until <= step);
+            let wakes = is_due(life.and_then(|living| living.paused_until));
+            let learns = is_due(life.and_then(|living| living.unaware_until));
+            if wakes {
                 self.wake(member);
+            }
+            if learns {
+                self.reveal_loss(member);
             }
         }
         let (due, later) =
@@ -370,7 +398,9 @@ impl<'a> Scheduler<'a> {
         self.world.note(Some(who), What::Started(group));
         let Life { run, id, stop } = self.cast.start(who);
         let actor = Actor::new(run, &self.bell);
-        self.slots[member].life = Some(Living { actor, id, stop, paused_until: None });
+        self.world.state().lives.insert(id, who);
+        let living = Living { actor, id, stop, paused_until: None, unaware_until: None };
+        self.slots[member].life = Some(living);
     }
 
     fn wake(&mut self, member: usize) {

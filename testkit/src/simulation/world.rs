@@ -12,7 +12,7 @@ use jobstream::record::Timestamp;
 use tokio::time::Instant;
 
 use super::history::{Entry, What, Who};
-use crate::broker::{DEFAULT_WALL_CLOCK_MS, Moment, Operation, Witness};
+use crate::broker::{DEFAULT_WALL_CLOCK_MS, MemberId, Moment, Operation, Witness};
 use crate::random::Random;
 
 /// What an effect is called: `publish`, `commit`, `smtp MAIL`, or what a job sink calls its own.
@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) entries: Vec<Entry>,
     pub(super) spawned: Vec<BoxFuture<'static, ()>>,
     pub(super) clock_jumps_ms: i64,
+    /// The lives of members, by their names at the broker.
+    pub(super) lives: BTreeMap<MemberId, Who>,
 }
 
 impl World {
@@ -60,6 +62,7 @@ impl World {
             entries: Vec::new(),
             spawned: Vec::new(),
             clock_jumps_ms: 0,
+            lives: BTreeMap::new(),
         };
         let shared = Shared { seed, started: Instant::now(), state: Mutex::new(state) };
         Self { shared: Arc::new(shared) }
@@ -138,6 +141,11 @@ impl World {
 impl Witness for World {
     fn on(&self, operation: Operation, moment: Moment) {
         self.tell(effect_of(operation), moment);
+    }
+
+    fn on_session_ended(&self, member: MemberId) {
+        let who = self.state().lives.get(&member).copied();
+        self.note(who, What::SessionEnded);
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jobstream::record::TopicPartition;
 use jobstream::sinks::JobErrorKind;
-use jobstream_testkit::simulation::{Entry, History, Place, What, Who};
+use jobstream_testkit::simulation::{Entry, History, Place, What, Who, Zombies};
 use jobstream_testkit::smtp::SmtpServer;
 
 use crate::invariants::{header, results};
@@ -37,11 +37,16 @@ struct Doubts<'a> {
     /// Until when each is known not to have been sent.
     held: BTreeMap<(Who, &'a Place), Duration>,
     in_doubt: BTreeSet<&'a Place>,
+    zombies: Zombies,
 }
 
 impl<'a> Doubts<'a> {
     fn follow(&mut self, who: Who, entry: &'a Entry) {
+        self.zombies.follow(who, entry);
         match &entry.what {
+            What::SessionEnded => self.cut_off(who, entry.at, |_| true),
+            // None of its intents is taken any more.
+            _ if self.zombies.contains(who) => {}
             What::Fetched(place) | What::Began(place) => {
                 self.held.insert((who, place), Duration::ZERO);
             }

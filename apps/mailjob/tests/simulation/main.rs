@@ -17,3 +17,4 @@ mod outside;
 mod promises;
 mod regressions;
 mod search;
+mod zombies;

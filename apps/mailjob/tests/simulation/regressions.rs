@@ -71,7 +71,8 @@ fn a_release_that_a_newer_assignment_overtakes_strands_nobody() {
         [
             when(0, "execute", 3, Moment::Before).then(hang),
             when(0, "execute", 3, Moment::Before).then(away),
-            when(0, "release", 1, Moment::Before).then(Fault::Expire { member: 0 }),
+            when(0, "release", 1, Moment::Before)
+                .then(Fault::Expire { member: 0, unaware_steps: 0 }),
             when(0, "join", 2, Moment::After).then(back),
         ],
     );
@@ -106,8 +107,10 @@ fn positions_of_an_older_assignment_hold_up_no_newer_ones() {
             delivery,
             [
                 when(0, "execute", 2, Moment::After).then(hang),
-                when(0, "commit", 1, Moment::Before).then(Fault::Expire { member: 0 }),
-                when(0, "commit", 3, Moment::Before).then(Fault::Expire { member: 0 }),
+                when(0, "commit", 1, Moment::Before)
+                    .then(Fault::Expire { member: 0, unaware_steps: 0 }),
+                when(0, "commit", 3, Moment::Before)
+                    .then(Fault::Expire { member: 0, unaware_steps: 0 }),
             ],
         );
         let refused =
@@ -126,7 +129,8 @@ fn a_connection_whose_answer_is_outstanding_carries_no_other_mail() {
                 Delivery::AtLeastOnce,
                 [
                     Trigger::Step(0).then(Fault::Outside("Delay(2s) at Dot")),
-                    when(0, at, nth, Moment::After).then(Fault::Expire { member: 0 }),
+                    when(0, at, nth, Moment::After)
+                        .then(Fault::Expire { member: 0, unaware_steps: 0 }),
                 ],
             );
             let dropped = count(&history, |what| matches!(what, What::Cancelled(_)));

@@ -25,8 +25,21 @@ pub(crate) fn search(delivery: Delivery, count: u64) -> Search<SmtpServer> {
 
 /// The same with a ledger.
 pub(crate) fn search_with_ledger(ambiguous: Ambiguous, count: u64) -> Search<SmtpServer> {
+    search_with_ledger_of(Delivery::ExactlyOnce, ambiguous, count)
+}
+
+/// The same with a ledger that nobody is fenced from: its promises do not hold.
+pub(crate) fn search_with_unfenced_ledger(ambiguous: Ambiguous, count: u64) -> Search<SmtpServer> {
+    search_with_ledger_of(Delivery::AtLeastOnce, ambiguous, count)
+}
+
+fn search_with_ledger_of(
+    delivery: Delivery,
+    ambiguous: Ambiguous,
+    count: u64,
+) -> Search<SmtpServer> {
     let executor = move |member: &Member<SmtpServer>| executor_with_ledger(member, ambiguous);
-    let search = search_of(executor, Delivery::ExactlyOnce, count).state(LEDGER);
+    let search = search_of(executor, delivery, count).state(LEDGER);
     match ambiguous {
         Ambiguous::Resend => search.invariant("mails are bounded", mails_are_bounded),
         Ambiguous::Park => search

@@ -18,6 +18,8 @@ mod order;
 mod outputs;
 mod ownership;
 mod positions;
+#[cfg(test)]
+mod told;
 
 use super::history::{GroupHistory, History};
 

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use jobstream::record::TopicPartition;
 
-use crate::simulation::{Entry, GroupHistory, History, Place, What, Who};
+use crate::simulation::{Entry, GroupHistory, History, Place, What, Who, Zombies};
 
 /// Of the records with one key in one partition:
 ///
-/// - first executions are in the order of the offsets, whoever makes them. A zombie, whose partition
-///   was assigned to another member meanwhile, is excepted until it learns of that: an execution
-///   that it was about to begin may be late;
+/// - first executions are in the order of the offsets, whoever makes them, except a zombie: it goes
+///   on until it learns that it has lost the partition, and what it executes counts for nobody else;
 /// - in one assignment all are, one at a time, and the next one begins after the one before has met
 ///   its fate.
 ///
@@ -21,15 +20,13 @@ use crate::simulation::{Entry, GroupHistory, History, Place, What, Who};
 /// Names the first execution out of order.
 pub fn keys_are_in_order(history: &History, group: &GroupHistory) -> Result<(), String> {
     let mut executed = Executed::new();
-    let (mut lanes, mut owners) = (BTreeMap::new(), BTreeMap::new());
+    let (mut lanes, mut zombies) = (BTreeMap::new(), Zombies::default());
     for (who, entry) in history.of(group) {
+        zombies.follow(who, entry);
         match &entry.what {
-            What::Assigned(partition, _) => {
-                owners.insert(partition, who);
-            }
             What::Began(place) => {
                 let Some(key) = key(group, place) else { continue };
-                if owners.get(&place.partition) == Some(&who) {
+                if !zombies.contains(who) {
                     check_first(&mut executed, place, key.clone(), entry)?;
                 }
                 let lane = (who, place.partition.clone(), place.generation, key);
@@ -121,4 +118,38 @@ pub fn nothing_is_executed_twice_in_an_assignment(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::invariants::told::{Told, place};
+    use jobstream::topology::Fate;
+
+    fn executions(of: &[(usize, i64)]) -> Vec<(usize, What)> {
+        let execution = |(who, offset): &(usize, i64)| {
+            let (began, ended) = (place(*offset), place(*offset));
+            let finished = What::Finished(place(*offset), Fate::Succeeded);
+            [What::Began(began), What::Executed(ended, None), finished].map(|what| (*who, what))
+        };
+        of.iter().flat_map(execution).collect()
+    }
+
+    #[test]
+    fn a_zombie_that_is_ahead_puts_nobody_else_out_of_order() {
+        let ahead = [(0, 1), (0, 3)];
+        let behind = [(1, 1), (1, 2), (1, 3)];
+        let live = Told::default().then(&executions(&ahead)).then(&executions(&behind));
+        assert!(live.judged(keys_are_in_order).is_err());
+        let zombie = Told::default().then(&[(0, What::SessionEnded)]);
+        let zombie = zombie.then(&executions(&ahead)).then(&executions(&behind));
+        assert_eq!(zombie.judged(keys_are_in_order), Ok(()));
+    }
+
+    #[test]
+    fn a_zombie_keeps_the_order_of_its_own_assignment() {
+        let zombie = Told::default().then(&[(0, What::SessionEnded)]);
+        let told = zombie.then(&executions(&[(0, 2), (0, 1)]));
+        assert!(told.judged(keys_are_in_order).is_err());
+    }
 }

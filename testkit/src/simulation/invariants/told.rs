@@ -1,0 +1,64 @@
+//! A history as a test tells it, of one group on one partition of records with one key.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jobstream::record::{ConsumerRecord, Headers, TopicPartition};
+use jobstream::topology::Limits;
+
+use super::Holds;
+use crate::simulation::{Delivery, Entry, GroupHistory, History, Place, What, Who};
+
+/// The place of an offset in the first assignment of the partition.
+pub(super) fn place(offset: i64) -> Place {
+    Place { partition: TopicPartition::new("jobs", 0), generation: 1, offset }
+}
+
+fn input(offset: i64) -> ConsumerRecord {
+    ConsumerRecord {
+        partition: place(offset).partition,
+        offset,
+        generation: 0,
+        timestamp: None,
+        key: Some("key".into()),
+        value: None,
+        headers: Headers::new(),
+    }
+}
+
+/// What has happened to which member, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told(Vec<Entry>);
+
+impl Told {
+    pub(super) fn then(mut self, next: &[(usize, What)]) -> Self {
+        for (member, what) in next {
+            let who = Some(Who { member: *member, life: 1 });
+            let step = self.0.len() as u64;
+            self.0.push(Entry { at: Duration::ZERO, step, who, what: what.clone() });
+        }
+        self
+    }
+
+    pub(super) fn judged(self, holds: Holds) -> Result<(), String> {
+        let group = GroupHistory {
+            name: "group".into(),
+            members: 0..3,
+            topics: vec!["jobs".into()],
+            inputs: (0..10).map(input).collect(),
+            state: Vec::new(),
+            delivery: Delivery::AtLeastOnce,
+            limits: Limits::default(),
+            attempts_max: None,
+            identity: |_| None,
+        };
+        let history = History {
+            entries: self.0,
+            groups: vec![group.clone()],
+            outputs: BTreeMap::new(),
+            uncommitted_outputs: BTreeMap::new(),
+            settled: true,
+        };
+        holds(&history, &group)
+    }
+}
