@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jobstream::record::{Topic, TopicPartition};
 
 use super::history::Who;
-use super::scheduler::Life;
+use super::slot::Life;
 
 /// The members and the outside of one run.
 pub(super) trait Cast {

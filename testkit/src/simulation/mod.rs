@@ -75,6 +75,7 @@ mod schedule;
 mod scheduler;
 mod search;
 mod setup;
+mod slot;
 mod stream;
 mod trial;
 mod world;

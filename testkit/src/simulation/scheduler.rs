@@ -12,50 +12,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::future::BoxFuture;
 use jobstream::record::{ConsumerRecord, Topic, TopicPartition};
-use jobstream::topology::{Drained, RunError};
+use jobstream::topology::Drained;
 
 use super::actor::{Actor, Bell};
 use super::cast::Cast;
 use super::commits::Commits;
 use super::fault::{Fault, Planned, Trigger};
 use super::history::{Commit, What, Who};
+use super::slot::{Due, Ended, Slot};
 use super::world::{Effect, World};
 use crate::broker::{Broker, Isolation, MemberId, Moment};
 
-/// How a member's run ends.
-pub(super) type Ended = Result<Drained, RunError>;
-
-/// A life of a member: its future, its name at the broker, and how it is asked to stop.
-pub(super) struct Life {
-    pub(super) run: BoxFuture<'static, Ended>,
-    pub(super) id: MemberId,
-    pub(super) stop: tokio::sync::watch::Sender<bool>,
-}
-
 /// A member that is restarted by itself after its run has broken waits so many steps.
 const RESTART_STEPS: u64 = 20;
-
-/// The place of a member.
-#[derive(Default)]
-struct Slot {
-    life: Option<Living>,
-    lives: u32,
-    polls: u64,
-    /// The moments at which its last poll has left it.
-    reached: Vec<(Effect, Moment)>,
-    restart_at: Option<u64>,
-}
-
-struct Living {
-    actor: Actor<Ended>,
-    id: MemberId,
-    stop: tokio::sync::watch::Sender<bool>,
-    paused_until: Option<u64>,
-    /// Until when it does not learn that its session has ended.
-    unaware_until: Option<u64>,
-}
 
 /// Crashes by the effect at which they came: how many before it, and how many after it.
 pub type Crashes = BTreeMap<Effect, (u64, u64)>;
@@ -94,7 +64,7 @@ impl<'a> Scheduler<'a> {
             broker,
             cast,
             bell: Arc::default(),
-            slots: (0..members).map(|_| Slot { restart_at: Some(0), ..Slot::default() }).collect(),
+            slots: (0..members).map(|_| Slot::new()).collect(),
             outside: Vec::new(),
             planned,
             releases: Vec::new(),
@@ -111,7 +81,7 @@ impl<'a> Scheduler<'a> {
 
     /// The polls of each member so far.
     pub(super) fn polls(&self) -> Vec<u64> {
-        self.slots.iter().map(|slot| slot.polls).collect()
+        self.slots.iter().map(Slot::polls).collect()
     }
 
     /// Polls one of those who can go on; pending, with time going on, if there is none.
@@ -142,9 +112,7 @@ impl<'a> Scheduler<'a> {
     }
 
     fn ready(&self) -> Vec<Turn> {
-        let can_go_on = |living: &Living| living.paused_until.is_none() && living.actor.is_ready();
-        let members = self.slots.iter().enumerate();
-        let members = members.filter(|(_, slot)| slot.life.as_ref().is_some_and(can_go_on));
+        let members = self.slots.iter().enumerate().filter(|(_, slot)| slot.can_go_on());
         let outside = self.outside.iter().enumerate().filter(|(_, actor)| actor.is_ready());
         let members = members.map(|(member, _)| Turn::Member(member));
         members.chain(outside.map(|(index, _)| Turn::Outside(index))).collect()
@@ -164,21 +132,16 @@ impl<'a> Scheduler<'a> {
     }
 
     fn who(&self, member: usize) -> Who {
-        Who { member, life: self.slots[member].lives }
+        Who { member, life: self.slots[member].lives() }
     }
 
     fn poll_member(&mut self, member: usize) {
-        let poll = self.slots[member].polls;
-        self.slots[member].polls += 1;
+        let poll = self.slots[member].count_poll();
         self.strike(|at| at == Trigger::Poll { member, poll });
         let who = self.who(member);
-        if self.slots[member].life.as_ref().is_none_or(|living| living.paused_until.is_some()) {
-            return;
-        }
         self.begin_turn(Some(who));
-        let Some(living) = self.slots[member].life.as_mut() else { return };
-        let ended = living.actor.poll();
-        self.slots[member].reached.clone_from(&self.world.state().reached);
+        let Some(ended) = self.slots[member].poll() else { return };
+        self.slots[member].set_reached(&self.world.state().reached);
         self.note_commits(who);
         if let Poll::Ready(ended) = ended {
             self.end(who, ended);
@@ -188,19 +151,19 @@ impl<'a> Scheduler<'a> {
 
     fn end(&mut self, who: Who, ended: Ended) {
         let slot = &mut self.slots[who.member];
-        slot.life = None;
+        slot.end();
         let what = match ended {
             Ok(Drained { unfinished }) => What::Stopped { unfinished },
             Err(error) => What::Broke(error.to_string()),
         };
-        if slot.restart_at.is_none() && !self.is_ending {
-            slot.restart_at = Some(self.world.state().step + RESTART_STEPS);
+        if !slot.restarts() && !self.is_ending {
+            slot.set_restart(Some(self.world.state().step + RESTART_STEPS));
         }
         self.world.note(Some(who), what);
     }
 
     fn strike_at_effects(&mut self, member: usize) {
-        let reached = self.slots[member].reached.clone();
+        let reached = self.slots[member].reached().clone();
         for (effect, moment) in reached {
             let nth = self.world.state().counts.get(&(member, effect, moment)).copied();
             let nth = nth.unwrap_or_default();
@@ -231,7 +194,7 @@ impl<'a> Scheduler<'a> {
             }
             Fault::Stop { member, restart_after_steps } => {
                 self.ask_to_stop(member);
-                self.slots[member].restart_at = Some(step + restart_after_steps);
+                self.slots[member].set_restart(Some(step + restart_after_steps));
             }
             Fault::Pause { member, steps, unaware_steps } => {
                 self.hide_loss(member, step + steps + unaware_steps);
@@ -300,15 +263,17 @@ impl<'a> Scheduler<'a> {
     }
 
     fn id(&self, member: usize) -> Option<MemberId> {
-        self.slots[member].life.as_ref().map(|living| living.id)
+        self.slots[member].id()
     }
 
     fn crash(&mut self, member: usize, restart_at: u64) {
         let who = self.who(member);
-        let Some(living) = self.slots[member].life.take() else { return };
-        self.slots[member].restart_at = Some(restart_at);
+        if self.id(member).is_none() {
+            return;
+        }
+        self.slots[member].set_restart(Some(restart_at));
         self.world.note(Some(who), What::Crashed);
-        let reached = std::mem::take(&mut self.slots[member].reached);
+        let reached = self.slots[member].reached().clone();
         if reached.is_empty() {
             self.crashes.entry(BETWEEN_EFFECTS).or_default().0 += 1;
         }
@@ -319,37 +284,33 @@ impl<'a> Scheduler<'a> {
                 Moment::After => counts.1 += 1,
             }
         }
-        drop(living);
+        self.slots[member].set_reached(&Vec::new());
+        self.slots[member].end();
     }
 
     fn pause(&mut self, member: usize, until: u64) {
         let who = self.who(member);
-        let Some(living) = self.slots[member].life.as_mut() else { return };
-        living.paused_until = Some(until);
-        self.broker.suspend(living.id);
+        let Some(id) = self.id(member) else { return };
+        self.slots[member].pause(until);
+        self.broker.suspend(id);
         self.world.note(Some(who), What::Paused);
     }
 
     /// Keeps a member from learning that its session has ended, up to a step after this one.
     fn hide_loss(&mut self, member: usize, until: u64) {
-        let step = self.step();
-        let Some(living) = self.slots[member].life.as_mut().filter(|_| until > step) else {
-            return;
-        };
-        living.unaware_until = Some(until);
-        self.broker.hide_loss(living.id);
+        let Some(id) = self.id(member).filter(|_| until > self.step()) else { return };
+        self.slots[member].set_unaware(Some(until));
+        self.broker.hide_loss(id);
     }
 
     fn reveal_loss(&mut self, member: usize) {
-        let Some(living) = self.slots[member].life.as_mut() else { return };
-        living.unaware_until = None;
-        self.broker.reveal_loss(living.id);
+        let Some(id) = self.id(member) else { return };
+        self.slots[member].set_unaware(None);
+        self.broker.reveal_loss(id);
     }
 
     fn ask_to_stop(&self, member: usize) {
-        if let Some(living) = &self.slots[member].life
-            && !living.stop.send_replace(true)
-        {
+        if self.slots[member].ask_to_stop() {
             self.world.note(Some(self.who(member)), What::Stopping);
         }
     }
@@ -358,14 +319,10 @@ impl<'a> Scheduler<'a> {
     fn do_what_is_due(&mut self) {
         let step = self.step();
         for member in 0..self.slots.len() {
-            let slot = &self.slots[member];
-            if slot.life.is_none() && slot.restart_at.is_some_and(|at| at <= step) {
+            let Due { starts, wakes, learns } = self.slots[member].due(step);
+            if starts {
                 self.start(member);
             }
-            let life = self.slots[member].life.as_ref();
-            let is_due = |until: Option<u64>| until.is_some_and(|until| until <= step);
-            let wakes = is_due(life.and_then(|living| living.paused_until));
-            let learns = is_due(life.and_then(|living| living.unaware_until));
             if wakes {
                 self.wake(member);
             }
@@ -390,24 +347,19 @@ impl<'a> Scheduler<'a> {
     }
 
     fn start(&mut self, member: usize) {
-        let slot = &mut self.slots[member];
-        slot.lives += 1;
-        slot.restart_at = None;
-        let who = Who { member, life: slot.lives };
+        let who = Who { member, life: self.slots[member].next_life() };
         let (group, _) = self.cast.groups().swap_remove(self.cast.group_of(member));
         self.world.note(Some(who), What::Started(group));
-        let Life { run, id, stop } = self.cast.start(who);
-        let actor = Actor::new(run, &self.bell);
-        self.world.state().lives.insert(id, who);
-        let living = Living { actor, id, stop, paused_until: None, unaware_until: None };
-        self.slots[member].life = Some(living);
+        let life = self.cast.start(who);
+        self.world.state().lives.insert(life.id, who);
+        self.slots[member].begin(life, &self.bell);
     }
 
     fn wake(&mut self, member: usize) {
         let who = self.who(member);
-        let Some(living) = self.slots[member].life.as_mut() else { return };
-        living.paused_until = None;
-        self.broker.wake(living.id);
+        let Some(id) = self.id(member) else { return };
+        self.slots[member].wake();
+        self.broker.wake(id);
         self.world.note(Some(who), What::Woken);
     }
 
@@ -435,10 +387,11 @@ impl<'a> Scheduler<'a> {
         self.cast.heal();
         for member in 0..self.slots.len() {
             let slot = &mut self.slots[member];
-            if slot.life.is_none() || slot.restart_at.is_some() {
-                slot.restart_at = Some(0);
+            if slot.id().is_none() || slot.restarts() {
+                slot.set_restart(Some(0));
             }
-            if slot.life.as_ref().is_some_and(|living| living.paused_until.is_some()) {
+            slot.set_unaware(None);
+            if slot.is_paused() {
                 self.wake(member);
             }
         }
@@ -448,14 +401,14 @@ impl<'a> Scheduler<'a> {
     pub(super) fn stop_all(&mut self) {
         self.is_ending = true;
         for member in 0..self.slots.len() {
-            self.slots[member].restart_at = None;
+            self.slots[member].set_restart(None);
             self.ask_to_stop(member);
         }
     }
 
     /// Whether no member runs any more.
     pub(super) fn have_all_stopped(&self) -> bool {
-        self.slots.iter().all(|slot| slot.life.is_none() && slot.restart_at.is_none())
+        self.slots.iter().all(Slot::is_over)
     }
 }
 

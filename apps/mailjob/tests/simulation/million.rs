@@ -17,16 +17,29 @@ const CRASH_SCHEDULES_MIN: u64 = 20_000;
 /// How often each effect is crashed at least, before it and after it.
 const CRASHES_MIN: u64 = 100;
 
-const SEARCHES: [fn() -> Search<SmtpServer>; 4] = [
-    || search(Delivery::AtLeastOnce, JOBS),
-    || search(Delivery::ExactlyOnce, JOBS),
-    || search_with_ledger(Ambiguous::Resend, JOBS),
-    || search_with_ledger(Ambiguous::Park, JOBS),
+type NewSearch = fn() -> Search<SmtpServer>;
+
+/// Each with its name.
+const SEARCHES: [(&str, NewSearch); 4] = [
+    ("at least once", || search(Delivery::AtLeastOnce, JOBS)),
+    ("exactly once", || search(Delivery::ExactlyOnce, JOBS)),
+    ("with a ledger that resends", || search_with_ledger(Ambiguous::Resend, JOBS)),
+    ("with a ledger that parks", || search_with_ledger(Ambiguous::Park, JOBS)),
 ];
 
+/// One search after another; a search of hours shows what it finds at once, and ends with the others
+/// all the same.
 fn searched(seeds: &Range<u64>) -> Result<Report, Box<Broken>> {
     let count = seeds.end - seeds.start;
-    SEARCHES.iter().map(|search| search().seed(seeds.start).schedules(count).run()).sum()
+    let searched = SEARCHES.map(|(name, search)| {
+        let searched = search().seed(seeds.start).schedules(count).run();
+        match &searched {
+            Ok(report) => println!("{name}, from seed {} on: {report}", seeds.start),
+            Err(broken) => println!("{name}: {broken}"),
+        }
+        searched
+    });
+    searched.into_iter().sum()
 }
 
 #[test]

@@ -1,0 +1,165 @@
+//! The place of a member: its life, if it has one, and what is to become of it.
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use futures::future::BoxFuture;
+use jobstream::topology::{Drained, RunError};
+use tokio::sync::watch;
+
+use super::actor::{Actor, Bell};
+use super::world::Effect;
+use crate::broker::{MemberId, Moment};
+
+/// How a member's run ends.
+pub(super) type Ended = Result<Drained, RunError>;
+
+/// A life of a member: its future, its name at the broker, and how it is asked to stop.
+pub(super) struct Life {
+    pub(super) run: BoxFuture<'static, Ended>,
+    pub(super) id: MemberId,
+    pub(super) stop: watch::Sender<bool>,
+}
+
+/// The moments at which a poll has left a member.
+pub(super) type Reached = Vec<(Effect, Moment)>;
+
+/// The place of a member. Times are steps of the scheduler.
+pub(super) struct Slot {
+    life: Option<Living>,
+    lives: u32,
+    polls: u64,
+    reached: Reached,
+    restart_at: Option<u64>,
+}
+
+struct Living {
+    actor: Actor<Ended>,
+    id: MemberId,
+    stop: watch::Sender<bool>,
+    paused_until: Option<u64>,
+    /// Until when it does not learn that its session has ended.
+    unaware_until: Option<u64>,
+}
+
+/// What it is time for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) starts: bool,
+    pub(super) wakes: bool,
+    pub(super) learns: bool,
+}
+
+impl Slot {
+    /// One whose member begins its first life at once.
+    pub(super) const fn new() -> Self {
+        Self { life: None, lives: 0, polls: 0, reached: Vec::new(), restart_at: Some(0) }
+    }
+
+    /// How often its member has been started.
+    pub(super) const fn lives(&self) -> u32 {
+        self.lives
+    }
+
+    /// The polls of its member so far, in all its lives.
+    pub(super) const fn polls(&self) -> u64 {
+        self.polls
+    }
+
+    pub(super) fn id(&self) -> Option<MemberId> {
+        self.life.as_ref().map(|living| living.id)
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.life.as_ref().is_some_and(|living| living.paused_until.is_some())
+    }
+
+    /// Whether its member can be polled.
+    pub(super) fn can_go_on(&self) -> bool {
+        let can_go_on = |living: &Living| living.paused_until.is_none() && living.actor.is_ready();
+        self.life.as_ref().is_some_and(can_go_on)
+    }
+
+    /// Whether its member does not run, and is not going to.
+    pub(super) const fn is_over(&self) -> bool {
+        self.life.is_none() && self.restart_at.is_none()
+    }
+
+    pub(super) fn due(&self, step: u64) -> Due {
+        let is_due = |at: Option<u64>| at.is_some_and(|at| at <= step);
+        let Some(living) = &self.life else {
+            return Due { starts: is_due(self.restart_at), ..Due::default() };
+        };
+        Due {
+            starts: false,
+            wakes: is_due(living.paused_until),
+            learns: is_due(living.unaware_until),
+        }
+    }
+
+    /// Counts a poll of its member, and gives the number of those before.
+    pub(super) const fn count_poll(&mut self) -> u64 {
+        self.polls += 1;
+        self.polls - 1
+    }
+
+    /// Polls its member, if it runs and is not paused.
+    pub(super) fn poll(&mut self) -> Option<Poll<Ended>> {
+        let living = self.life.as_mut().filter(|living| living.paused_until.is_none())?;
+        Some(living.actor.poll())
+    }
+
+    /// Where its last poll has left its member.
+    pub(super) fn reached(&self) -> &Reached {
+        &self.reached
+    }
+
+    pub(super) fn set_reached(&mut self, reached: &Reached) {
+        self.reached.clone_from(reached);
+    }
+
+    /// Counts the next life, which is to begin now.
+    pub(super) const fn next_life(&mut self) -> u32 {
+        self.restart_at = None;
+        self.lives += 1;
+        self.lives
+    }
+
+    pub(super) fn begin(&mut self, Life { run, id, stop }: Life, bell: &Arc<Bell>) {
+        let actor = Actor::new(run, bell);
+        self.life = Some(Living { actor, id, stop, paused_until: None, unaware_until: None });
+    }
+
+    /// Ends the life of its member, and says whether it had one.
+    pub(super) fn end(&mut self) -> bool {
+        self.life.take().is_some()
+    }
+
+    /// When its member is started again; never, if nothing else is said.
+    pub(super) const fn set_restart(&mut self, at: Option<u64>) {
+        self.restart_at = at;
+    }
+
+    pub(super) const fn restarts(&self) -> bool {
+        self.restart_at.is_some()
+    }
+
+    /// Its member is not polled until then.
+    pub(super) fn pause(&mut self, until: u64) {
+        self.life.iter_mut().for_each(|living| living.paused_until = Some(until));
+    }
+
+    pub(super) fn wake(&mut self) {
+        self.life.iter_mut().for_each(|living| living.paused_until = None);
+    }
+
+    /// Its member does not learn until then that its session has ended; `None` is now.
+    pub(super) fn set_unaware(&mut self, until: Option<u64>) {
+        self.life.iter_mut().for_each(|living| living.unaware_until = until);
+    }
+
+    /// Asks its member to stop; says whether that is new.
+    pub(super) fn ask_to_stop(&self) -> bool {
+        self.life.as_ref().is_some_and(|living| !living.stop.send_replace(true))
+    }
+}
