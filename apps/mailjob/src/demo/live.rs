@@ -41,11 +41,12 @@ pub(super) async fn run(input: &Input, address: SocketAddr) -> Result<(), DemoEr
         tokio::select! {
             biased;
             ended = async {
-                tokio::try_join!(
-                    async { Ok(playground.run(stopped(&stop)).await?) },
-                    async { page.serve(listener, stopped(&stop)).await.map_err(cannot_show) },
-                )
-            } => ended.map(drop),
+                let served = async {
+                    page.serve(listener, stopped(&stop)).await;
+                    Ok(())
+                };
+                tokio::try_join!(playground.run(stopped(&stop)), served)
+            } => ended.map(drop).map_err(DemoError::from),
             never = submit(&playground, input) => match never {},
         }
     };

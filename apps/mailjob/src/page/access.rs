@@ -9,8 +9,10 @@ use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use jobstream_service::web::Client;
 
 use super::answer::Refusal;
+use super::guesses::Guesses;
 use super::token::Token;
 use super::{assets, enter};
 
@@ -23,6 +25,7 @@ pub(super) const COOKIE_NAME: &str = "mailjob-page";
 pub struct Access {
     is_loopback: bool,
     token: Option<Token>,
+    guesses: Arc<Guesses>,
 }
 
 /// A page that other machines can reach needs a token.
@@ -39,12 +42,44 @@ impl Access {
         let is_loopback = address.ip().is_loopback();
         match token {
             None if !is_loopback => Err(Exposed(address)),
-            token => Ok(Self { is_loopback, token }),
+            token => Ok(Self { is_loopback, token, guesses: Arc::new(Guesses::new()) }),
         }
     }
 
-    pub(super) const fn token(&self) -> Option<&Token> {
-        self.token.as_ref()
+    /// The token, if this client has just given it in the form.
+    ///
+    /// # Errors
+    /// If it has given too many wrong ones.
+    pub(super) fn entered(&self, client: Client, secret: &str) -> Result<Option<&Token>, Refusal> {
+        match &self.token {
+            Some(token) => self.opens(token, client, &[Token::pass_of(secret)]),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether there is a token.
+    pub(super) const fn is_guarded(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// The token, if one of what this client has given opens it; all others count as guesses. While
+    /// it must wait, no token is the right one.
+    fn opens<'a>(
+        &self,
+        token: &'a Token,
+        client: Client,
+        given: &[String],
+    ) -> Result<Option<&'a Token>, Refusal> {
+        if !given.is_empty()
+            && let Some(wait) = self.guesses.wait(client)
+        {
+            return Err(Refusal::Hasty(wait));
+        }
+        if given.iter().any(|pass| token.has_pass(pass)) {
+            return Ok(Some(token));
+        }
+        given.iter().for_each(|pass| self.guesses.count(client, pass));
+        Ok(None)
     }
 
     /// Whether this is no request that another site has caused, and none to a name that somebody
@@ -67,16 +102,17 @@ impl Access {
             _ => Ok(()),
         }
     }
+}
 
-    fn has_token(&self, parts: &Parts) -> bool {
-        let Some(token) = &self.token else { return true };
-        let bearer = header(parts, &AUTHORIZATION).and_then(|it| it.strip_prefix("Bearer "));
-        let cookies = parts.headers.get_all(COOKIE).iter().filter_map(|it| it.to_str().ok());
-        let mut cookies =
-            cookies.flat_map(|all| all.split("; ")).filter_map(|it| it.split_once('='));
-        bearer.is_some_and(|secret| token.is(secret))
-            || cookies.any(|(name, pass)| name == COOKIE_NAME && token.has_pass(pass))
-    }
+/// The passes that a request gives: one in a header and one in a cookie, at most, so that it can't be
+/// many guesses at once.
+fn given(parts: &Parts) -> Vec<String> {
+    let bearer = header(parts, &AUTHORIZATION).and_then(|it| it.strip_prefix("Bearer "));
+    let cookies = parts.headers.get_all(COOKIE).iter().filter_map(|it| it.to_str().ok());
+    let mut cookies = cookies.flat_map(|all| all.split("; ")).filter_map(|it| it.split_once('='));
+    let cookie = cookies.find(|(name, _)| *name == COOKIE_NAME);
+    let cookie = cookie.map(|(_, pass)| pass.to_owned());
+    bearer.map(Token::pass_of).into_iter().chain(cookie).collect()
 }
 
 fn header<'a>(parts: &'a Parts, name: &HeaderName) -> Option<&'a str> {
@@ -95,6 +131,7 @@ fn is_of_this_machine(host: &str) -> bool {
 /// and where the token is given.
 pub(super) async fn guard(
     State(access): State<Arc<Access>>,
+    client: Client,
     request: Request,
     next: Next,
 ) -> Response {
@@ -103,12 +140,18 @@ pub(super) async fn guard(
         return refusal.into_response();
     }
     let path = parts.uri.path();
-    if access.has_token(&parts) || path == "/enter" || path.starts_with("/assets/") {
+    let is_open = path == "/enter" || path.starts_with("/assets/");
+    let Some(token) = access.token.as_ref().filter(|_| !is_open) else {
         return next.run(Request::from_parts(parts, body)).await;
+    };
+    match access.opens(token, client, &given(&parts)) {
+        Ok(Some(_)) => return next.run(Request::from_parts(parts, body)).await,
+        Ok(None) => {}
+        Err(refusal) => return refusal.into_response(),
     }
-    match (path, enter::given(parts.uri.query()), access.token()) {
-        ("/", Some(secret), Some(token)) if token.is(&secret) => enter::let_in(token),
-        ("/", ..) => assets::door(),
+    match (path, enter::given(parts.uri.query())) {
+        ("/", Some(secret)) => enter::knock(&access, client, &secret),
+        ("/", None) => assets::door(),
         _ => Refusal::Token.into_response(),
     }
 }

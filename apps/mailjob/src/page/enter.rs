@@ -6,9 +6,10 @@ use axum::extract::State;
 use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
+use jobstream_service::web::Client;
 use serde::Deserialize;
 
-use super::access::COOKIE_NAME;
+use super::access::{Access, COOKIE_NAME};
 use super::token::Token;
 use super::{Site, assets};
 
@@ -19,11 +20,21 @@ pub(super) struct Given {
 }
 
 /// Lets in who gives the token.
-pub(super) async fn enter(State(site): State<Site>, Form(given): Form<Given>) -> Response {
-    match site.page.access.token() {
-        Some(token) if !token.is(given.token.trim()) => assets::door(),
-        Some(token) => let_in(token),
-        None => (StatusCode::SEE_OTHER, [(LOCATION, "/")]).into_response(),
+pub(super) async fn enter(
+    State(site): State<Site>,
+    client: Client,
+    Form(given): Form<Given>,
+) -> Response {
+    knock(&site.page.access, client, given.token.trim())
+}
+
+/// Lets in a client that gives the token; where there is none, everybody is.
+pub(super) fn knock(access: &Access, client: Client, secret: &str) -> Response {
+    match access.entered(client, secret) {
+        Ok(Some(token)) => let_in(token),
+        Ok(None) if access.is_guarded() => assets::door(),
+        Ok(None) => (StatusCode::SEE_OTHER, [(LOCATION, "/")]).into_response(),
+        Err(refusal) => refusal.into_response(),
     }
 }
 
@@ -34,7 +45,7 @@ pub(super) fn given(query: Option<&str>) -> Option<String> {
 }
 
 /// Sends a browser to the page, with a cookie for as long as it is open.
-pub(super) fn let_in(token: &Token) -> Response {
+fn let_in(token: &Token) -> Response {
     let cookie = format!("{COOKIE_NAME}={}; Path=/; HttpOnly; SameSite=Strict", token.pass());
     (StatusCode::SEE_OTHER, [(LOCATION, "/".to_owned()), (SET_COOKIE, cookie)]).into_response()
 }

@@ -7,6 +7,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt as _;
+use jobstream_service::web::Client;
 use tokio_stream::wrappers::WatchStream;
 
 use super::Site;
@@ -19,8 +20,8 @@ pub(super) async fn snapshot(State(site): State<Site>) -> impl IntoResponse {
 
 /// Server-sent events: what there is to see, at once and again after every change. Who reads slowly
 /// passes over some. The stream ends when the page closes.
-pub(super) async fn stream(State(site): State<Site>) -> Result<Response, Refusal> {
-    let held = site.streams.begin().ok_or(Refusal::Busy)?;
+pub(super) async fn stream(State(site): State<Site>, client: Client) -> Result<Response, Refusal> {
+    let held = site.streams.begin(client).ok_or(Refusal::Busy)?;
     let closed = held.closed();
     let changes = WatchStream::from_changes(site.shown.clone());
     let now = futures::stream::once(futures::future::ready(site.page.frame()));

@@ -22,6 +22,7 @@ mod enter;
 mod events;
 mod fates;
 mod feed;
+mod guesses;
 mod inbox;
 mod jobs;
 mod met;
@@ -36,14 +37,13 @@ mod token;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
-use jobstream_service::web::{self, Streams};
+use jobstream_service::web::{self, Client, Limits, Streams};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -51,7 +51,7 @@ use tokio::time::{MissedTickBehavior, interval};
 pub use access::{Access, Exposed};
 pub use feed::{Content, Feed, MailFeed};
 pub use playground::Playground;
-pub use token::Token;
+pub use token::{ShortToken, Token};
 
 use snapshot::Snapshot;
 
@@ -60,11 +60,14 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
                       connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
 
-/// The largest body of a request, in bytes: some thousand jobs.
-const MAX_BODY_BYTES: usize = 4 << 20;
+/// The largest body of a request, in bytes: a token, a switch.
+const MAX_BODY_BYTES: usize = 16 << 10;
 
-/// How many streams of events are open at once, at most.
-const MAX_STREAMS: usize = 64;
+/// The largest one with jobs, in bytes: some thousand.
+const MAX_JOBS_BYTES: usize = 4 << 20;
+
+/// How many streams of events one client has open at once, at most.
+const MAX_STREAMS_OF_CLIENT: usize = 16;
 
 /// How often browsers are told what has changed.
 const TOLD_EVERY: Duration = Duration::from_millis(100);
@@ -91,25 +94,23 @@ impl Page {
 
     /// Serves browsers until `shutdown` completes. Then streams of events end, requests under way
     /// are answered, and it completes. Dropping it ends it at once.
-    ///
-    /// # Errors
-    /// The listener's.
     pub async fn serve(
         self,
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<()> {
+    ) {
         let (stop, stopped) = watch::channel(false);
         let (frames, shown) = watch::channel(Arc::default());
         let shutdown = async move {
             shutdown.await;
             stop.send_replace(true);
         };
-        let site = Site { page: self.clone(), shown, streams: Streams::new(MAX_STREAMS, stopped) };
-        let served = axum::serve(listener, router(site)).with_graceful_shutdown(shutdown);
+        let limits = Limits::beside_the_work();
+        let streams = Streams::new(limits.streams(), MAX_STREAMS_OF_CLIENT, stopped);
+        let site = Site { page: self.clone(), shown, streams };
         tokio::select! {
             biased;
-            served = async { served.await } => served,
+            () = web::serve(listener, router(site), limits, shutdown) => {}
             never = self.tell(&frames) => match never {},
         }
     }
@@ -153,7 +154,7 @@ type Frame = Arc<str>;
 struct Site {
     page: Page,
     shown: watch::Receiver<Frame>,
-    streams: Streams,
+    streams: Streams<Client>,
 }
 
 fn router(site: Site) -> Router {
@@ -170,7 +171,7 @@ fn router(site: Site) -> Router {
         .route("/mails/{number}", get(inbox::headers))
         .route("/mails/{number}/text", get(inbox::text))
         .route("/mails/{number}/source", get(inbox::source))
-        .route("/jobs", post(jobs::submit))
+        .route("/jobs", post(jobs::submit).layer(DefaultBodyLimit::max(MAX_JOBS_BYTES)))
         .route("/misfortunes/{name}", post(switches::set))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(access, access::guard))

@@ -66,7 +66,7 @@ pub(crate) async fn run(args: &RunArgs) -> Result<(), ServiceError> {
         biased;
         ended = signals.stop_at_next(service.run(stopped.clone()), begin) => ended?,
         broken = metrics::tell(told) => return Err(broken),
-        broken = page::show(page, stopped) => return Err(broken),
+        never = page::show(page, stopped) => match never {},
     }
     info!("Graceful shutdown completed");
     Ok(())

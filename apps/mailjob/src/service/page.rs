@@ -1,5 +1,6 @@
 //! The live page beside the service.
 
+use std::convert::Infallible;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ pub(super) struct Shown {
     pub(super) feed: Arc<Feed>,
     page: Page,
     listener: TcpListener,
-    address: SocketAddr,
 }
 
 /// Opens the page, if it is wanted.
@@ -35,21 +35,19 @@ pub(super) async fn open(
     let listener = listener.map_err(|error| ServiceError::Page(address, error))?;
     let feed = Arc::new(Feed::new(settings.topics.topics.clone(), settings.page.content));
     let page = Page::of_service(feed.clone(), access);
-    Ok(Some(Shown { feed, page, listener, address }))
+    Ok(Some(Shown { feed, page, listener }))
 }
 
 fn no_token(exposed: Exposed) -> ServiceError {
     SettingsError::missing("PAGE_TOKEN", &format!("a secret: {exposed}")).into()
 }
 
-/// Shows the page until the service is to stop. Completes only if that is not possible.
-pub(super) async fn show(shown: Option<Shown>, stopped: watch::Receiver<bool>) -> ServiceError {
-    let Some(Shown { page, listener, address, .. }) = shown else { return pending().await };
+/// Shows the page until the service is to stop. Never completes.
+pub(super) async fn show(shown: Option<Shown>, stopped: watch::Receiver<bool>) -> Infallible {
+    let Some(Shown { page, listener, .. }) = shown else { return pending().await };
     if let Ok(address) = listener.local_addr() {
         info!("The live page is on http://{address}");
     }
-    match page.serve(listener, stop(stopped)).await {
-        Err(error) => ServiceError::Page(address, error),
-        Ok(()) => pending().await,
-    }
+    page.serve(listener, stop(stopped)).await;
+    pending().await
 }

@@ -2,7 +2,7 @@
 
 use jobstream_service::{SettingsError, Variables};
 
-use crate::page::{Content, Token};
+use crate::page::{Content, ShortToken, Token};
 
 /// Who may come to the live page, and what it may show.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,9 +15,13 @@ pub struct PageSettings {
 
 impl PageSettings {
     pub(super) fn read(variables: &Variables<'_>) -> Result<Self, SettingsError> {
+        const NAME: &str = "PAGE_TOKEN";
+        let short = |ShortToken(chars)| {
+            SettingsError::wrong(NAME, format!("{chars} characters"), "a secret of at least 16")
+        };
         let shows = [("true", Content::Shown), ("false", Content::Hidden)];
         Ok(Self {
-            token: variables.secret("PAGE_TOKEN")?.map(Token::new),
+            token: variables.secret(NAME)?.map(Token::new).transpose().map_err(short)?,
             content: variables.choice("PAGE_SHOW_CONTENT", &shows, Content::Hidden)?,
         })
     }

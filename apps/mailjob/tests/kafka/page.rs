@@ -12,7 +12,7 @@ use crate::load::jobs;
 use crate::service::Service;
 use crate::stage::{LIMIT, LOOK_AGAIN_AFTER, Stage, inbox};
 
-const BEARER: (&str, &str) = ("authorization", "Bearer open sesame");
+const BEARER: (&str, &str) = ("authorization", "Bearer open sesame, open");
 
 /// Where the service says that its page is.
 async fn address(service: &mut Service) -> SocketAddr {
@@ -49,7 +49,7 @@ async fn the_page_of_a_service_shows_fates_and_lag_and_no_content_to_who_has_the
     const JOBS: u64 = 30;
     let server = inbox().await;
     let mut stage = Stage::new(server.address()).await;
-    stage.set("PAGE_TOKEN", "open sesame");
+    stage.set("PAGE_TOKEN", "open sesame, open");
     stage.set("KAFKA_STATISTICS_INTERVAL_MS", "200");
     stage.submit(&jobs(JOBS as usize)).await;
     let mut service = stage.start_command("log", &["run", "--page", "127.0.0.1:0"]);

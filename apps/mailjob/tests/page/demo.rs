@@ -15,6 +15,8 @@ use crate::client::{self, Answer};
 pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
+const DEMO: &[&str] = &["demo", "--page", "127.0.0.1:0"];
+
 /// A demo with a page; it is killed with this.
 pub(crate) struct Demo {
     pub(crate) address: SocketAddr,
@@ -29,12 +31,21 @@ impl Demo {
     }
 
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let mut process = command(&["demo", "--page", "127.0.0.1:0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        Self::of(command(DEMO), arguments).await
+    }
+
+    /// One that may have so many file descriptors.
+    pub(crate) async fn with_descriptors(descriptors: &str, arguments: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        let limited = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &limited, env!("CARGO_BIN_EXE_mailjob")]).args(DEMO);
+        shell.env_clear().stdin(Stdio::null());
+        Self::of(shell, arguments).await
+    }
+
+    async fn of(mut demo: Command, arguments: &[&str]) -> Self {
+        let mut process =
+            demo.args(arguments).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         timeout(LIMIT, output.read_line(&mut line)).await.expect("a line in time").unwrap();

@@ -9,6 +9,7 @@ mod contrasts;
 mod demo;
 mod door;
 mod events;
+mod exhaustion;
 mod files;
 mod jobs;
 mod mails;

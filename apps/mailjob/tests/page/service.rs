@@ -33,7 +33,7 @@ pub(crate) struct Service {
     feed: Arc<Feed>,
     broker: Broker,
     stop: watch::Sender<bool>,
-    served: JoinHandle<std::io::Result<()>>,
+    served: JoinHandle<()>,
 }
 
 /// Knows nothing of jobs whose names say so; the others are sent.
@@ -64,7 +64,7 @@ pub(crate) async fn open(token: Option<&str>, shows: Shows) -> Service {
     let address = listener.local_addr().unwrap();
     let everywhere = SocketAddr::from(([0, 0, 0, 0], address.port()));
     let bound = if token.is_some() { everywhere } else { address };
-    let access = Access::new(bound, token.map(Token::new)).unwrap();
+    let access = Access::new(bound, token.map(|token| Token::new(token).unwrap())).unwrap();
     let (stop, mut stopped) = watch::channel(false);
     let page = Page::of_service(feed.clone(), access);
     let served = tokio::spawn(page.serve(listener, async move {
@@ -99,7 +99,7 @@ impl Service {
 
     pub(crate) async fn close(self) {
         self.stop.send_replace(true);
-        self.served.await.unwrap().unwrap();
+        self.served.await.unwrap();
     }
 }
 

@@ -28,7 +28,8 @@ pub(super) async fn show(customer: Customer) -> Response {
 /// Places an order, and sends the browser to its page once the broker has acknowledged it.
 ///
 /// # Errors
-/// If the form is not this session's or no form of ours, or the order was not acknowledged in time.
+/// If the form is not this session's or no form of ours, the customer has ordered too much within a
+/// minute, or the order was not acknowledged in time.
 pub(super) async fn place(
     State(shop): State<Shop>,
     customer: Customer,
@@ -39,6 +40,7 @@ pub(super) async fn place(
     let Some(order) = pizza::order(&customer.name, &questions) else {
         return Ok(form(StatusCode::BAD_REQUEST, &customer, questions));
     };
+    shop.count_order(&customer.name)?;
     let placed = shop.desk.place(order).await?;
     match timeout(shop.surroundings.answer_limit, placed.acknowledged).await {
         Ok(Ok(())) => Ok(Redirect::to(&format!("/orders/{}", placed.id)).into_response()),

@@ -1,7 +1,10 @@
 //! Answers to what can't be done.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{Html, IntoResponse, Response};
 use tracing::error;
 
@@ -31,6 +34,8 @@ pub(super) enum PageError {
     CancellationWaiting(OrderId),
     /// Nothing was stored: too much is waiting.
     Busy,
+    /// Nothing was ordered or cancelled: the customer must wait for so long.
+    Hasty(Duration),
     /// The store is broken.
     Internal,
 }
@@ -55,6 +60,7 @@ impl PageError {
             Self::Waiting(_) | Self::CancellationWaiting(_) | Self::Busy => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::Hasty(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -87,6 +93,11 @@ impl PageError {
             Self::Busy => {
                 ("We are very busy", "Nothing was ordered. Please try again in a minute.")
             }
+            Self::Hasty(_) => (
+                "Not so fast",
+                "That is a lot for one minute. Nothing was ordered or cancelled. Please try again \
+                 in a minute.",
+            ),
             Self::Internal => ("Something went wrong", "We are sorry. Please try again later."),
         };
         (title, message.to_owned())
@@ -100,7 +111,14 @@ impl IntoResponse for PageError {
             Self::TooLate(id) | Self::Waiting(id) | Self::CancellationWaiting(id) => Some(id),
             _ => None,
         };
-        render(self.status(), &ErrorPage { title, message: &message, order })
+        let page = render(self.status(), &ErrorPage { title, message: &message, order });
+        match self {
+            Self::Hasty(wait) => {
+                ([(RETRY_AFTER, wait.as_secs().saturating_add(1).to_string())], page)
+                    .into_response()
+            }
+            _ => page,
+        }
     }
 }
 

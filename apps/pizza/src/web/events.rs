@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures::{StreamExt as _, stream};
 
 use super::error::PageError;
+use super::session::Customer;
 use super::state::Shop;
 use crate::order_id::OrderId;
 use crate::orders::Change;
@@ -33,9 +34,10 @@ impl Frame {
 /// ends when the shop closes, and at an error: a browser then asks again.
 ///
 /// # Errors
-/// If too many streams are open.
+/// If too many streams are open, or too many of this customer.
 pub(super) fn stream<F, Fut>(
     shop: &Shop,
+    customer: &Customer,
     of: Option<OrderId>,
     mut frame: F,
 ) -> Result<Response, PageError>
@@ -43,7 +45,7 @@ where
     F: FnMut() -> Fut + Send + 'static,
     Fut: Future<Output = Result<Frame, PageError>> + Send + 'static,
 {
-    let held = shop.streams.begin().ok_or(PageError::Busy)?;
+    let held = shop.streams.begin(customer.name.clone()).ok_or(PageError::Busy)?;
     let closed = held.closed();
     let concerns = move |change: &Change| match (change, of) {
         (Change::Order(id), Some(order)) => *id == order,

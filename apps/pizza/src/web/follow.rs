@@ -54,7 +54,7 @@ pub(super) async fn events(
     Path(id): Path<String>,
 ) -> Result<Response, PageError> {
     let order = stored(&shop, &customer, &id).await?;
-    events::stream(&shop.clone(), Some(order.id), move || {
+    events::stream(&shop.clone(), &customer.clone(), Some(order.id), move || {
         let (shop, customer, id) = (shop.clone(), customer.clone(), id.clone());
         async move {
             let order = OrderView::of(&stored(&shop, &customer, &id).await?);
@@ -68,8 +68,8 @@ pub(super) async fn events(
 /// has acknowledged it. Which comes first, oven or cancellation, is decided by the topic's order.
 ///
 /// # Errors
-/// If the form is not this session's, the customer has no such order, it is too late, or the broker
-/// has not acknowledged in time.
+/// If the form is not this session's, the customer has no such order or has ordered and cancelled too
+/// much within a minute, it is too late, or the broker has not acknowledged in time.
 pub(super) async fn cancel(
     State(shop): State<Shop>,
     customer: Customer,
@@ -81,6 +81,7 @@ pub(super) async fn cancel(
     if !can_be_cancelled(&order) {
         return Err(PageError::TooLate(order.id));
     }
+    shop.count_order(&customer.name)?;
     let acknowledged = shop.desk.cancel(order.id)?;
     match timeout(shop.surroundings.answer_limit, acknowledged).await {
         Ok(Ok(())) => Ok(Redirect::to(&format!("/orders/{}", order.id)).into_response()),

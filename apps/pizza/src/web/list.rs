@@ -52,7 +52,7 @@ pub(super) async fn events(
     customer: Customer,
 ) -> Result<Response, PageError> {
     let customer_id = customer.name.customer_id();
-    events::stream(&shop.clone(), None, move || {
+    events::stream(&shop.clone(), &customer, None, move || {
         let (shop, customer_id) = (shop.clone(), customer_id.clone());
         async move {
             let orders = orders(&shop, &customer_id).await?;

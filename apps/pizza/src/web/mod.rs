@@ -15,7 +15,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use axum::{Router, middleware};
 use futures::future;
 use jobstream::sinks::{Sink, SinkError};
 use jobstream_service::traces::Traces;
-use jobstream_service::web;
+use jobstream_service::web::{self, Limits};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -106,9 +105,6 @@ impl fmt::Debug for Surroundings {
 /// What ends the web app before it is told to.
 #[derive(Debug, thiserror::Error)]
 pub enum WebError {
-    /// The listener is broken.
-    #[error("the web app can't listen: {0}")]
-    Listen(#[from] io::Error),
     /// The sink is broken: no order can be published.
     #[error("the web app can't publish: {0}")]
     Sink(#[from] SinkError),
@@ -132,13 +128,20 @@ pub async fn serve(
 ) -> Result<(), WebError> {
     let (desk, work) = Desk::open(Arc::clone(&orders), sink, &surroundings);
     let (stop, stopped) = watch::channel(false);
-    let shop = Shop::new(orders, desk, surroundings, stopped);
+    let limits = match surroundings.has_https {
+        true => Limits::for_the_work().behind_a_proxy(),
+        false => Limits::for_the_work(),
+    };
+    let shop = Shop::new(orders, desk, surroundings, limits, stopped);
     let shutdown = async move {
         shutdown.await;
         stop.send_replace(true);
     };
-    let served = axum::serve(listener, router(shop)).with_graceful_shutdown(shutdown);
-    future::try_join(async { served.await.map_err(WebError::from) }, work).await?;
+    let served = async {
+        web::serve(listener, router(shop), limits, shutdown).await;
+        Ok(())
+    };
+    future::try_join(served, work).await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ pub(super) const MAX_CHARS: usize = 40;
 
 /// What a customer is called: 1 to 40 characters, none of them a control character, without white
 /// space around them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name(String);
 
 /// Characters that are no name.

@@ -229,3 +229,24 @@ async fn a_form_that_is_too_large_or_none_at_all_is_refused() {
     let stream = italo.send(&request).await;
     assert_eq!(italo.answer(stream).await.status, 415);
 }
+
+#[tokio::test]
+async fn a_customer_orders_so_often_a_minute_and_others_are_not_touched() {
+    let shop = Shop::open().await;
+    let mut italo = Visitor::named(shop.address, "Italo").await;
+    for _ in 0..20 {
+        let placed = italo.submit("/", "/orders", &PIZZA).await;
+        assert!(placed.location().starts_with("/orders/"));
+    }
+    // Who begins another session is still the same customer.
+    for mut italo in [italo, Visitor::named(shop.address, "Italo").await] {
+        let refused = italo.submit("/", "/orders", &PIZZA).await;
+        assert_eq!(refused.status, 429);
+        assert!(refused.body.contains("Nothing was ordered"), "{}", refused.body);
+        assert!(refused.header("retry-after").is_some_and(|it| it.parse::<u64>().is_ok()));
+    }
+    let mut zoe = Visitor::named(shop.address, "Zoë").await;
+    assert!(zoe.submit("/", "/orders", &PIZZA).await.location().starts_with("/orders/"));
+    assert_eq!(ordered(&shop.broker).len(), 21);
+    shop.close().await.unwrap();
+}

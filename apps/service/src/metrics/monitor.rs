@@ -1,15 +1,15 @@
 //! Answers who scrapes and who probes, over HTTP.
 
 use std::fmt;
-use std::io;
+use std::future::pending;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Router, middleware};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use super::check::{Answer, Check};
 use super::process::Process;
+use crate::web::{self, Limits};
 
 /// OpenMetrics 1.0, which Prometheus reads.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -55,17 +56,16 @@ impl Monitor {
     }
 
     /// Answers `/metrics` in Prometheus's text, and `/healthz` and `/readyz` with 200 or 503 and
-    /// their reasons in JSON. Completes only if the listener is broken; dropped, it listens no more.
-    ///
-    /// # Errors
-    /// The listener's.
-    pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+    /// their reasons in JSON, within the limits of a listener beside the work. Never completes;
+    /// dropped, it listens no more.
+    pub async fn serve(self, listener: TcpListener) {
         let router = Router::new()
             .route("/metrics", get(metrics))
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
+            .layer(middleware::from_fn(web::limit))
             .with_state(Arc::new(self));
-        axum::serve(listener, router).await
+        web::serve(listener, router, Limits::beside_the_work(), pending()).await;
     }
 }
 

@@ -31,7 +31,8 @@ impl Told {
     pub async fn tell(self) -> io::Result<()> {
         let listener = listen(self.address).await?;
         info!("Metrics and health on http://{}", listener.local_addr()?);
-        self.monitor.serve(listener).await
+        self.monitor.serve(listener).await;
+        Ok(())
     }
 }
 
