@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use jobstream_service::traces::current_trace_id;
+use jobstream_service::{is_plain, json_line, one_line};
 use mailjob::settings::LogFormat;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
@@ -53,12 +54,12 @@ impl Line {
         match format {
             LogFormat::Text => {
                 time(out)?;
-                write!(out, " {level:<5} [{thread} {pid}] ")?;
+                write!(out, " {level:<5} [{} {pid}] ", one_line(thread))?;
             }
             LogFormat::Json => {
                 out.write_str("{\"time\":\"")?;
                 time(out)?;
-                let thread = json(thread);
+                let thread = json_line(thread);
                 write!(out, "\",\"level\":\"{level}\",\"thread\":{thread},\"pid\":{pid}")?;
             }
         }
@@ -136,7 +137,7 @@ impl Telling<'_> {
             self.told = match self.format {
                 LogFormat::Text => write!(OneLine(self.out), "{message}"),
                 LogFormat::Json => {
-                    write!(self.out, ",\"message\":{}", json(&message.to_string()))
+                    write!(self.out, ",\"message\":{}", json_line(&message.to_string()))
                 }
             };
         }
@@ -155,7 +156,8 @@ impl Telling<'_> {
     fn text(&mut self, name: &str, value: &str) {
         match self.format {
             LogFormat::Text if is_bare(value) => self.field(name, value),
-            _ => self.field(name, json(value)),
+            LogFormat::Text => self.field(name, one_line(&json(value).to_string())),
+            LogFormat::Json => self.field(name, json_line(value)),
         }
     }
 }
@@ -209,7 +211,7 @@ struct OneLine<'a>(&'a mut dyn fmt::Write);
 
 impl fmt::Write for OneLine<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut pieces = text.split(char::is_control);
+        let mut pieces = text.split(|c| !is_plain(c));
         self.0.write_str(pieces.next().unwrap_or_default())?;
         pieces.try_for_each(|piece| {
             self.0.write_char(' ')?;
@@ -243,6 +245,26 @@ mod tests {
         let expected =
             " INFO  [main 42] Job finished id=\"two\\nlines\" offset=7 environment=test\n";
         assert_eq!(rest, expected);
+    }
+
+    #[test]
+    fn no_character_of_an_id_or_a_message_commands_the_terminal() {
+        let wild = "\u{9b}31m\u{7f}\u{202e}\u{2028}\u{1b}\"\n\u{2067}ö";
+        for (format, escaped) in [
+            (LogFormat::Text, r#"id="\u{9b}31m\u{7f}\u{202e}\u{2028}\u001b\"\n\u{2067}ö""#),
+            (LogFormat::Json, r#""id":"\u009b31m\u007f\u202e\u2028\u001b\"\n\u2067ö""#),
+        ] {
+            let (mut text, head) = (String::new(), Head { level: Level::INFO, thread: wild });
+            let line = Line { format, environment: Some(wild.to_owned()), pid: 42 };
+            line.write(&mut text, &head, |telling| {
+                telling.text("id", wild);
+                telling.message(&wild);
+            })
+            .unwrap();
+            let line = text.strip_suffix('\n').unwrap();
+            assert!(line.contains(escaped), "{line}");
+            assert!(line.chars().all(is_plain), "{line:?}");
+        }
     }
 
     #[test]

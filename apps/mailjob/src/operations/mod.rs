@@ -8,5 +8,6 @@ mod table;
 
 pub(crate) use brokers::Brokers;
 pub(crate) use error::OperationError;
+pub(crate) use jobstream_service::one_line;
 pub(crate) use moment::{Moment, now_ms, rfc3339};
-pub(crate) use table::{Table, one_line, plain};
+pub(crate) use table::{Table, plain};

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::Style;
+use jobstream_service::one_line;
 
 /// A column's title, and its width in characters; what is longer pushes the rest to the right.
 type Column = (&'static str, usize);
@@ -38,19 +39,6 @@ impl<const N: usize> Table<N> {
         line.truncate(line.trim_end().len());
         line
     }
-}
-
-/// A text that a terminal takes for text alone: control characters are escaped.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            line.extend(c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
-    line
 }
 
 /// Bytes as a text for people: `-` where there are none, and U+FFFD for what is no UTF-8.

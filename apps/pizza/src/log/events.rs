@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use jobstream::record::{ConsumerRecord, ProducerRecord};
 use jobstream::sinks::{Batch, Published, RecordMetadata, Sink, SinkError};
 use jobstream::topology::{Event, Observer};
+use jobstream_service::is_plain;
 use jobstream_service::traces::trace_id_of;
 use tracing::field::display;
 use tracing::{debug, info, warn};
@@ -66,7 +67,7 @@ fn produced(record: &ProducerRecord, metadata: RecordMetadata) -> String {
 fn text(bytes: Option<&[u8]>) -> String {
     let Some(bytes) = bytes else { return "None".to_owned() };
     let text = String::from_utf8_lossy(bytes);
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if !is_plain(c) { ' ' } else { c }).collect()
 }
 
 /// Logs what goes wrong in a run of a service.

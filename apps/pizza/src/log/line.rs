@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use jobstream_service::traces::current_trace_id;
+use jobstream_service::{is_plain, one_line};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
@@ -62,6 +63,11 @@ fn time_of_day() -> Result<String, fmt::Error> {
     Ok(time.get(TIME_OF_DAY).unwrap_or_default().to_owned())
 }
 
+/// A message as a terminal may have it: it may have lines, and is plain otherwise.
+fn message(text: &str) -> String {
+    text.chars().map(|c| if c == '\n' || is_plain(c) { c } else { ' ' }).collect()
+}
+
 #[derive(Default)]
 struct Fields {
     service: Option<String>,
@@ -72,17 +78,17 @@ struct Fields {
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
-            "message" => self.message = format!("{value:?}"),
+            "message" => self.message = message(&format!("{value:?}")),
             // A String takes all that is written to it.
-            name => drop(write!(self.rest, " {name}={value:?}")),
+            name => drop(write!(self.rest, " {name}={}", one_line(&format!("{value:?}")))),
         }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "service" => self.service = Some(value.to_owned()),
-            "message" => self.message = value.to_owned(),
-            name => drop(write!(self.rest, " {name}={value:?}")),
+            "message" => self.message = message(value),
+            name => drop(write!(self.rest, " {name}={}", one_line(&format!("{value:?}")))),
         }
     }
 }
@@ -108,6 +114,11 @@ mod tests {
             Line::text(Level::WARN, "21:00:39.604", &fields),
             "(pizza) WARN 21:00:39.604 - Hello port=1"
         );
+    }
+
+    #[test]
+    fn a_message_may_have_lines_and_commands_no_terminal() {
+        assert_eq!(message("a\n - b\u{9b}31m\u{202e}\r\u{2028}ö"), "a\n - b 31m   ö");
     }
 
     #[test]

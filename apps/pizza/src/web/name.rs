@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use jobstream_service::is_plain;
+
 use crate::customer_id::CustomerId;
 
 /// The longest name, in characters.
@@ -33,7 +35,7 @@ impl Name {
         match text.chars().count() {
             0 => Err(NameError::Empty),
             chars if chars > MAX_CHARS => Err(NameError::Long(chars)),
-            _ if text.chars().any(is_control) => Err(NameError::Control),
+            _ if !text.chars().all(is_plain) => Err(NameError::Control),
             _ => Ok(Self(text.to_owned())),
         }
     }
@@ -47,12 +49,6 @@ impl Name {
     pub(super) fn customer_id(&self) -> CustomerId {
         CustomerId::of(&self.0)
     }
-}
-
-/// Whether a character controls its neighbours: the control characters, and those that turn or
-/// split the text around them.
-fn is_control(char: char) -> bool {
-    char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl fmt::Display for Name {
