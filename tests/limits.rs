@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use jobstream::record::{Header, Headers, ProducerRecord};
 use jobstream::topology::{Event, Limits};
 use proptest::prelude::*;
 use support::{
@@ -125,6 +126,25 @@ async fn intake_stops_at_the_limit_of_bytes_and_a_larger_record_still_passes() {
     produce(&broker, Some(&"k".repeat(9_000)), &Task::new(99));
     run_to_the_end(&topology(diary.clone()).with_limits(limits), &broker).await;
     assert_eq!(diary.ended(), [99]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_without_name_and_value_count_for_what_they_take_in_memory() {
+    let (broker, diary) = (broker(1), Diary::new());
+    let headers: Headers = (0..100).map(|_| Header { name: "".into(), value: None }).collect();
+    let bytes = size_of_val(headers.as_slice());
+    for id in 0..50 {
+        let task = Task::new(id).takes(Duration::from_secs(1));
+        let value = serde_json::to_vec(&task).unwrap();
+        let headers = headers.clone();
+        broker
+            .produce(ProducerRecord { headers, ..ProducerRecord::to(JOBS).value(value) })
+            .unwrap();
+    }
+    let limits = Limits { in_flight_bytes: 4 * bytes, ..limits() };
+    run_to_the_end(&topology(diary.clone()).with_limits(limits), &broker).await;
+    assert_eq!(diary.most_concurrent(), 4);
+    assert_eq!(results(&broker).len(), 50);
 }
 
 #[tokio::test(start_paused = true)]

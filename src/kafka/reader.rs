@@ -243,7 +243,7 @@ impl Core {
                 Some(Ok(message)) => {
                     since = Instant::now();
                     let partition = TopicPartition::new(self.topic.clone(), message.partition());
-                    let record = own(&mut block, &message, partition, 0);
+                    let record = own(&mut block, &message, partition, 0, usize::MAX);
                     if take(&mut open, &record) {
                         bytes += record.size_bytes();
                         records.push(record);

@@ -4,7 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::record::{ConsumerRecord, Headers, ProducerRecord, Topic};
+use super::stage::Flow;
+use crate::record::{ConsumerRecord, HEADERS_MAX, Headers, ProducerRecord, Topic};
 
 /// The reason of a dead letter whose value no codec could read.
 pub const UNDECODABLE: &str = "undecodable";
@@ -12,6 +13,8 @@ pub const UNDECODABLE: &str = "undecodable";
 pub const UNENCODABLE: &str = "unencodable";
 /// The reason of a dead letter whose output the broker refuses as too large; it has no value.
 pub const TOO_LARGE: &str = "too-large";
+/// The reason of a dead letter whose record has more headers than [`HEADERS_MAX`]; it has none of them.
+pub const TOO_MANY_HEADERS: &str = "too-many-headers";
 
 /// Where dead letters go, and what goes with them.
 pub(super) struct DeadLetters {
@@ -24,20 +27,26 @@ pub(super) type Beside = Box<dyn Fn(&ConsumerRecord) -> Vec<ProducerRecord> + Se
 
 impl DeadLetters {
     /// The dead letter of a record (its key, value and headers, and the `dead-letter-*` headers)
-    /// and what goes with it.
+    /// and what goes with it. Of too many headers it has none: a copy of them all would take as much
+    /// memory again, and would be refused like the record when it is sent back.
     pub(super) fn of(
         &self,
         record: &ConsumerRecord,
+        group: Option<&str>,
         reason: &'static str,
         cause: String,
     ) -> Vec<ProducerRecord> {
+        let headers = match reason {
+            TOO_MANY_HEADERS => Headers::new(),
+            _ => record.headers.clone(),
+        };
         let mut outputs = vec![ProducerRecord {
             topic: self.topic.clone(),
             partition: None,
             timestamp: None,
             key: record.key.clone(),
             value: record.value.clone(),
-            headers: origin(record.headers.clone(), record, reason, cause),
+            headers: origin(headers, record, group, reason, cause),
         }];
         outputs.extend(self.beside.iter().flat_map(|beside| beside(record)));
         outputs
@@ -50,11 +59,25 @@ impl fmt::Debug for DeadLetters {
     }
 }
 
+/// What becomes of a record that no stage is to see, if it is one. Its source may have kept one header
+/// beyond the limit, and no more of them.
+pub(super) fn beyond_limits<T>(record: &ConsumerRecord) -> Option<Flow<T>> {
+    let cause = || format!("found more than {HEADERS_MAX} headers, expected at most as many");
+    let is_beyond = record.headers.len() > HEADERS_MAX;
+    is_beyond.then(|| Flow::DeadLetter { reason: TOO_MANY_HEADERS, cause: cause() })
+}
+
 /// The dead letter of a record whose output, or whose dead letter, is too large: without its value,
 /// and if even that was refused, without its key and headers.
-pub(super) fn too_large(topic: &Topic, record: &ConsumerRecord, refusals: u8) -> ProducerRecord {
+pub(super) fn too_large(
+    topic: &Topic,
+    group: Option<&str>,
+    record: &ConsumerRecord,
+    refusals: u8,
+) -> ProducerRecord {
     let whole = refusals < 2;
-    let headers = if whole { record.headers.clone() } else { Headers::new() };
+    let has_headers = whole && record.headers.len() <= HEADERS_MAX;
+    let headers = if has_headers { record.headers.clone() } else { Headers::new() };
     let cause = format!("the broker refuses the output of {} bytes of input", record.size_bytes());
     ProducerRecord {
         topic: topic.clone(),
@@ -62,13 +85,14 @@ pub(super) fn too_large(topic: &Topic, record: &ConsumerRecord, refusals: u8) ->
         timestamp: None,
         key: if whole { record.key.clone() } else { None },
         value: None,
-        headers: origin(headers, record, TOO_LARGE, cause),
+        headers: origin(headers, record, group, TOO_LARGE, cause),
     }
 }
 
 fn origin(
     mut headers: Headers,
     record: &ConsumerRecord,
+    group: Option<&str>,
     reason: &'static str,
     cause: String,
 ) -> Headers {
@@ -80,6 +104,11 @@ fn origin(
     headers.remove("dead-letter-timestamp");
     if let Some(timestamp) = record.timestamp {
         headers.set("dead-letter-timestamp", timestamp.to_string());
+    }
+    // Whoever wrote the record may have named a group: it is not for that to say.
+    headers.remove("dead-letter-group");
+    if let Some(group) = group {
+        headers.set("dead-letter-group", group.to_owned());
     }
     headers
 }

@@ -185,7 +185,8 @@ impl Run<'_> {
                     let cause = "the broker refuses the output";
                     let event = Event::DeadLettered { record, reason: TOO_LARGE, cause };
                     context.observers.emit(&event);
-                    let mut letter = too_large(dead_letters, record, refusals);
+                    let mut letter =
+                        too_large(dead_letters, context.group.as_deref(), record, refusals);
                     context.propagation.inject(record, std::slice::from_mut(&mut letter));
                     letter
                 };

@@ -47,7 +47,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use builder::{Builder, Decoding, Executes};
-pub use dead_letter::{TOO_LARGE, UNDECODABLE, UNENCODABLE};
+pub use dead_letter::{TOO_LARGE, TOO_MANY_HEADERS, UNDECODABLE, UNENCODABLE};
 pub use encode::Encode;
 pub use error::RunError;
 pub use event::{Event, Fate, Observer, RunId};
@@ -85,6 +85,8 @@ pub struct Topology {
 struct Context {
     observers: Observers,
     propagation: Propagation,
+    /// The group that it runs in, if it was said.
+    group: Option<Arc<str>>,
     /// Seeds the jitter of the waits.
     seed: u64,
 }
@@ -130,6 +132,14 @@ impl Topology {
     #[must_use]
     pub fn with_propagator(mut self, propagator: Arc<dyn Propagator>) -> Self {
         self.context.propagation = Propagation::by(propagator);
+        self
+    }
+
+    /// The same topology, whose dead letters name this group as theirs in `dead-letter-group`: of two
+    /// executors on one topic each tells its own from the other's.
+    #[must_use]
+    pub fn with_group(mut self, group: impl Into<Arc<str>>) -> Self {
+        self.context.group = Some(group.into());
         self
     }
 
@@ -185,6 +195,7 @@ impl fmt::Debug for Topology {
             .field("limits", &self.limits)
             .field("observers", &self.context.observers)
             .field("propagation", &self.context.propagation)
+            .field("group", &self.context.group)
             .field("seed", &self.context.seed)
             .finish_non_exhaustive()
     }

@@ -3,7 +3,7 @@
 use futures::future::BoxFuture;
 
 use super::Context;
-use super::dead_letter::{DeadLetters, UNDECODABLE, UNENCODABLE};
+use super::dead_letter::{DeadLetters, UNDECODABLE, UNENCODABLE, beyond_limits};
 use super::encode::Encode;
 use super::event::{Event, Fate};
 use super::execute::{Executed, Execution, Executor};
@@ -82,6 +82,9 @@ impl<C, S> Front<C, S> {
         C: Codec<T>,
         S: Stage<T>,
     {
+        if let Some(flow) = beyond_limits(record) {
+            return pass(&self.dead_letters, context, record, flow);
+        }
         let decoded = context.observers.timed(
             || self.codec.decode(record.value.as_ref()),
             |took| Event::Decoded { record, took },
@@ -132,7 +135,7 @@ fn dead_letter(
     cause: String,
 ) -> (Vec<ProducerRecord>, Fate) {
     context.observers.emit(&Event::DeadLettered { record, reason, cause: &cause });
-    let mut outputs = dead_letters.of(record, reason, cause);
+    let mut outputs = dead_letters.of(record, context.group.as_deref(), reason, cause);
     context.propagation.inject(record, &mut outputs);
     (outputs, Fate::DeadLettered(reason))
 }

@@ -19,12 +19,13 @@ pub(super) fn has_unreadable_header(record: &ConsumerRecord) -> bool {
     record.headers.iter().any(is_unreadable)
 }
 
-/// Copies a record; a small one shares a block with others.
+/// Copies a record, with so many of its headers at most; a small one shares a block with others.
 pub(crate) fn own(
     block: &mut Block,
     message: &BorrowedMessage<'_>,
     partition: TopicPartition,
     generation: Generation,
+    headers_max: usize,
 ) -> ConsumerRecord {
     let parts = [message.key().unwrap_or_default(), message.payload().unwrap_or_default()];
     let mut copied = block.concat(&parts);
@@ -37,11 +38,11 @@ pub(crate) fn own(
         timestamp: message.timestamp().to_millis(),
         key,
         value,
-        headers: message.headers().map(headers).unwrap_or_default(),
+        headers: message.headers().map(|all| headers(all, headers_max)).unwrap_or_default(),
     }
 }
 
-fn headers(headers: &BorrowedHeaders) -> Headers {
+fn headers(headers: &BorrowedHeaders, max: usize) -> Headers {
     // rdkafka panics on a name that is no UTF-8; a record must not end the source.
     let header = |index| match catch_unwind(AssertUnwindSafe(|| headers.get(index))) {
         Ok(header) => Header {
@@ -50,5 +51,5 @@ fn headers(headers: &BorrowedHeaders) -> Headers {
         },
         Err(_) => Header { name: Cow::Borrowed(NAME_UNREADABLE), value: None },
     };
-    (0..headers.count()).map(header).collect()
+    (0..headers.count().min(max)).map(header).collect()
 }

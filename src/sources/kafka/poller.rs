@@ -28,11 +28,15 @@ use super::own::{has_unreadable_header, own};
 use super::polled::{Polled, Stretch};
 use super::shared::Shared;
 use crate::kafka::{ConfigError, KafkaEvent};
-use crate::record::{Block, Topic, TopicPartition};
+use crate::record::{Block, HEADERS_MAX, Topic, TopicPartition};
 use crate::sources::SourceError;
 
 /// Records that are polled before they are handed to the stream.
 const POLL_RECORDS: usize = 512;
+/// Bytes that are polled before they are handed to the stream; one record can exceed it.
+const POLL_BYTES: usize = 1 << 20;
+/// Headers of a record that are read: so many that a topology sees that there are too many.
+const HEADERS_READ: usize = HEADERS_MAX + 1;
 
 /// The longest wait for a wake-up: librdkafka's wake-up for a queue that fills is not relied on.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
@@ -128,13 +132,14 @@ impl Poller {
         }
     }
 
-    /// Hands what can be polled at once, up to a limit, to the stream; says how much it was.
+    /// Hands what can be polled at once, up to a limit, to the stream; says how much it was, the most
+    /// that it can be where the limit of bytes was reached.
     fn poll(&mut self) -> Result<usize, SourceError> {
         use rdkafka::Message as _;
         let mut polled = Polled::default();
-        let mut events = 0;
+        let (mut events, mut bytes) = (0, 0);
         let mut fenced = None;
-        while events < POLL_RECORDS {
+        while events < POLL_RECORDS && bytes < POLL_BYTES {
             events += 1;
             match self.client.poll(Duration::ZERO) {
                 None if self.client.context().was_called() => {}
@@ -152,7 +157,14 @@ impl Poller {
                     let Some(Stretch { partition, generation, records }) = stretch else {
                         continue;
                     };
-                    let record = own(&mut self.block, &message, partition.clone(), *generation);
+                    let record = own(
+                        &mut self.block,
+                        &message,
+                        partition.clone(),
+                        *generation,
+                        HEADERS_READ,
+                    );
+                    bytes += record.size_bytes();
                     if has_unreadable_header(&record) {
                         let event =
                             KafkaEvent::UnreadableHeader { partition, offset: record.offset };
@@ -171,7 +183,7 @@ impl Poller {
         if let Some(reason) = fenced {
             self.start_anew(&reason)?;
         }
-        Ok(events)
+        Ok(if bytes < POLL_BYTES { events } else { POLL_RECORDS })
     }
 
     /// Errors that pass are told by the context; others end the source, unless the member was fenced

@@ -191,8 +191,10 @@ impl Stage {
             ambiguous: Ambiguous::Resend,
         };
         let fates = Arc::new(Fates::new());
-        let topology =
-            topology(&topics, Arc::new(sink), retry).with_seed(SEED).with_observer(fates.clone());
+        let topology = topology(&topics, Arc::new(sink), retry)
+            .with_seed(SEED)
+            .with_group(GROUP)
+            .with_observer(fates.clone());
         Ok(Self { topics, broker, server, topology, fates })
     }
 

@@ -120,6 +120,7 @@ impl Service {
         let mut topology = stages(&settings, mail_sink.clone(), ledger_observers)
             .with_limits(job.limits)
             .with_seed(random_id())
+            .with_group(settings.topics.group.clone())
             .with_observer(Arc::new(JobLog::new(kafka_log.clone(), ledger_log, traces.clone())));
         if let Some(traces) = traces {
             topology = traces.of(topology);

@@ -41,7 +41,7 @@ impl Service {
         consumes: &'static [&'static str],
         topology: Topology,
     ) -> Self {
-        let topology = topology.with_observer(Arc::new(ServiceLog::new(name)));
+        let topology = topology.with_group(group).with_observer(Arc::new(ServiceLog::new(name)));
         let delivery = Delivery::ExactlyOnce;
         Self { name, group, consumes, delivery, remembers: None, topology }
     }

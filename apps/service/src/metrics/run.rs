@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobstream::sinks::{JobErrorKind, SinkError};
-use jobstream::topology::{Event, Fate, Observer, TOO_LARGE, UNDECODABLE, UNENCODABLE};
+use jobstream::topology::{
+    Event, Fate, Observer, TOO_LARGE, TOO_MANY_HEADERS, UNDECODABLE, UNENCODABLE,
+};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
@@ -99,7 +101,7 @@ impl RunMetrics {
 
     /// Counts from zero what is known beforehand: a first dead letter is then an increase.
     fn begin_at_zero(&self) {
-        let dead = [UNDECODABLE, UNENCODABLE, TOO_LARGE].map(Fate::DeadLettered);
+        let dead = [UNDECODABLE, UNENCODABLE, TOO_MANY_HEADERS, TOO_LARGE].map(Fate::DeadLettered);
         let fates = FAILURES.map(Fate::Failed).into_iter().chain(dead);
         for fate in fates.chain([Fate::Succeeded]) {
             begin_at_zero(&self.records, labels(fate));

@@ -184,7 +184,7 @@ impl Member {
             ..Limits::default()
         };
         let topology = topology_with_ledger(self.feed.topics(), ledger, RETRY);
-        Ok(topology.with_limits(limits).with_observer(self.feed.clone()))
+        Ok(topology.with_limits(limits).with_group(GROUP).with_observer(self.feed.clone()))
     }
 }
 
