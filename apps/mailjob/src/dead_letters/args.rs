@@ -22,7 +22,8 @@ A job that fails again becomes a dead letter again; dead-letter-redrives counts 
 Examples:
   mailjob dead-letters redrive --reason undecodable --dry-run
   mailjob dead-letters redrive --reason undecodable --run monday --limit 10
-  mailjob dead-letters redrive --run monday";
+  mailjob dead-letters redrive --run monday
+  mailjob dead-letters redrive --group webhooks --to-topic topic-webhook-run --dry-run";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadLettersCommand {
@@ -31,7 +32,7 @@ pub(crate) enum DeadLettersCommand {
     List(ListArgs),
     /// Show one dead letter with its headers and its value
     Show(ShowArgs),
-    /// Send dead letters back to the topics that they came from
+    /// Send dead letters back to TOPIC_JOB_RUN, or to another topic that is named
     #[command(after_help = REDRIVE_EXAMPLES)]
     Redrive(RedriveArgs),
 }
@@ -58,6 +59,11 @@ pub(crate) struct Filter {
     /// Only those with this key
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
+
+    /// Only those of this consumer group (may be repeated); without it 'list' shows those of all,
+    /// and 'redrive' sends those of the service's own and those that name none
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +99,11 @@ pub(crate) struct RedriveArgs {
     /// The run's name, to go on with it later; made up if there is none
     #[arg(long, value_name = "NAME", value_parser = run_name)]
     pub(crate) run: Option<String>,
+
+    /// Send all of them to this topic; without it, those that came from TOPIC_JOB_RUN go back there,
+    /// and nothing goes anywhere else
+    #[arg(long, value_name = "TOPIC", value_parser = topic_name)]
+    pub(crate) to_topic: Option<String>,
 
     /// Show what would be sent, and send nothing
     #[arg(long)]
@@ -132,11 +143,17 @@ impl FromStr for At {
 
 /// A name that can be part of a group's.
 fn run_name(text: &str) -> Result<String, &'static str> {
+    name(text, 100).ok_or("expected up to 100 of A-Z, a-z, 0-9, '.', '_' and '-'")
+}
+
+fn topic_name(text: &str) -> Result<String, &'static str> {
+    name(text, 249).ok_or("expected a topic's name: up to 249 of A-Z, a-z, 0-9, '.', '_' and '-'")
+}
+
+fn name(text: &str, max_chars: usize) -> Option<String> {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if text.is_empty() || text.len() > 100 || !text.chars().all(is_legal) {
-        return Err("expected up to 100 of A-Z, a-z, 0-9, '.', '_' and '-'");
-    }
-    Ok(text.to_owned())
+    let is_name = !text.is_empty() && text.len() <= max_chars && text.chars().all(is_legal);
+    is_name.then(|| text.to_owned())
 }
 
 #[cfg(test)]

@@ -3,20 +3,21 @@
 use std::fmt;
 
 use bytes::Bytes;
-use jobstream::record::{ConsumerRecord, Headers, ProducerRecord, TopicPartition};
+use jobstream::record::{ConsumerRecord, Headers, ProducerRecord, Topic, TopicPartition};
 use jobstream::topology::TOO_LARGE;
 
 /// The header that counts how often a record has been sent back.
 pub(crate) const REDRIVES: &str = "dead-letter-redrives";
 
 /// The headers that are ours.
-const OURS: [&str; 7] = [
+const OURS: [&str; 8] = [
     "dead-letter-reason",
     "dead-letter-cause",
     "dead-letter-topic",
     "dead-letter-partition",
     "dead-letter-offset",
     "dead-letter-timestamp",
+    "dead-letter-group",
     REDRIVES,
 ];
 
@@ -61,6 +62,11 @@ impl<'a> Letter<'a> {
         self.text("dead-letter-cause").unwrap_or_default()
     }
 
+    /// The group that it is of, if it says so.
+    pub(super) fn group(self) -> Option<&'a str> {
+        self.text("dead-letter-group")
+    }
+
     /// How often it has been sent back.
     pub(super) fn redrives(self) -> u64 {
         self.number(REDRIVES).unwrap_or(0)
@@ -85,14 +91,14 @@ impl<'a> Letter<'a> {
         timestamp == found.timestamp
     }
 
-    /// The record that it was, on its way back: key, value and headers of `bytes`, without our
+    /// The record that it was, on its way to a topic: key, value and headers of `bytes`, without our
     /// headers, and with the round counted. The caller places it.
-    pub(super) fn redriven(self, origin: &Origin, bytes: &ConsumerRecord) -> ProducerRecord {
+    pub(super) fn redriven(self, topic: &Topic, bytes: &ConsumerRecord) -> ProducerRecord {
         let mut headers: Headers = bytes.headers.clone();
         OURS.iter().for_each(|name| headers.remove(name));
         headers.set(REDRIVES, Bytes::from(self.redrives().saturating_add(1).to_string()));
         ProducerRecord {
-            topic: origin.partition.topic.clone(),
+            topic: topic.clone(),
             partition: None,
             timestamp: None,
             key: bytes.key.clone(),
@@ -123,7 +129,7 @@ pub(super) mod tests {
         }
     }
 
-    const ALL: [(&str, &str); 8] = [
+    const ALL: [(&str, &str); 9] = [
         ("mine", "1"),
         ("dead-letter-note", "mine, too"),
         ("dead-letter-reason", "undecodable"),
@@ -132,6 +138,7 @@ pub(super) mod tests {
         ("dead-letter-partition", "3"),
         ("dead-letter-offset", "9"),
         ("dead-letter-timestamp", "5"),
+        ("dead-letter-group", "mailers"),
     ];
 
     #[test]
@@ -140,7 +147,8 @@ pub(super) mod tests {
         let found = Letter(&record);
         let origin = found.origin().unwrap();
         assert_eq!(origin.to_string(), "jobs[3]@9");
-        let back = found.redriven(&origin, &record);
+        assert_eq!(found.group(), Some("mailers"));
+        let back = found.redriven(&"jobs".into(), &record);
         assert_eq!(
             (&*back.topic, back.key, back.value),
             ("jobs", record.key.clone(), record.value.clone())
@@ -156,7 +164,7 @@ pub(super) mod tests {
         headers.push((REDRIVES, "41"));
         let record = letter(&headers);
         let found = Letter(&record);
-        let back = found.redriven(&found.origin().unwrap(), &record);
+        let back = found.redriven(&"jobs".into(), &record);
         assert_eq!(back.headers.get(REDRIVES).unwrap(), "42");
     }
 

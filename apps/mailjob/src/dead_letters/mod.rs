@@ -1,8 +1,8 @@
-//! Dead letters: looked at, and sent back to where they came from.
+//! Dead letters: looked at, and sent back to where they came from, or to a topic that is named.
 //!
 //! ```text
 //!  dead letters ─▶ selection ─▶ list · show
-//!                      └──────▶ redrive ─▶ (records, position of the run) ─▶ their topics
+//!                      └──────▶ redrive ─▶ (records, position of the run) ─▶ topic
 //! ```
 
 mod args;

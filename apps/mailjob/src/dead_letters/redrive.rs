@@ -15,11 +15,12 @@ use crate::operations::{Brokers, OperationError, now_ms};
 pub(super) async fn run(brokers: &Brokers, args: &RedriveArgs) -> Result<(), OperationError> {
     let reader = brokers.reader(&brokers.settings.topics.dead_letters)?;
     let (run, redrive) = begin(brokers, args, &reader).await?;
+    let origins = Origins::new(brokers, run.to_topic.as_deref(), run.selection.names_groups());
     let mut courier = Courier {
         run,
         redrive,
         reader,
-        origins: Origins::new(brokers),
+        origins,
         report: Report::new(args),
         batch_records: args.batch.get(),
         left: args.limit.map_or(usize::MAX, std::num::NonZeroUsize::get),
@@ -43,17 +44,25 @@ async fn begin(
     let selection = Selection::new(&args.filter, now_ms());
     let name = args.run.clone().unwrap_or_else(Run::made_up_name);
     // Before anything waits for a topic that is not there.
-    brokers.existing(&brokers.settings.topics.dead_letters).await?;
+    let dead_letters = &brokers.settings.topics.dead_letters;
+    brokers.existing(dead_letters).await?;
+    if let Some(topic) = &args.to_topic {
+        if **topic == **dead_letters {
+            let text = format!("--to-topic: found the dead letters' own topic '{topic}'");
+            return Err(OperationError::Usage(text));
+        }
+        brokers.existing(topic).await?;
+    }
     let group = Run::group(brokers, &name);
     let redrive = match args.dry_run {
         true => None,
         // Whoever had the run is fenced before it is looked where it is.
         false => Some(Redrive::new(&brokers.config, &group).await.map_err(|e| failed(&name, e))?),
     };
-    if let Some(run) = Run::find(brokers, &name, &selection).await? {
+    if let Some(run) = Run::find(brokers, &name, (&selection, args.to_topic.as_deref())).await? {
         return Ok((run, redrive));
     }
-    let run = Run::begin(brokers, reader, &name, selection).await?;
+    let run = Run::begin(brokers, reader, &name, selection, args.to_topic.clone()).await?;
     if let Some(redrive) = &redrive {
         let begun = redrive.publish(&[], &run.positions()).await;
         begun.map_err(|error| failed(&name, error))?;

@@ -145,6 +145,7 @@ mod tests {
         RedriveArgs {
             filter: super::super::args::Filter::default(),
             run: None,
+            to_topic: None,
             dry_run: true,
             limit: None,
             batch: std::num::NonZeroUsize::MIN,

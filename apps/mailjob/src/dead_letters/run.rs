@@ -18,6 +18,9 @@ struct Note {
     /// The offset after the last one that the run covers.
     end: i64,
     selection: Selection,
+    /// Where all of them go, if not to where they came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to_topic: Option<String>,
 }
 
 /// A run of the redrive.
@@ -25,6 +28,8 @@ struct Note {
 pub(super) struct Run {
     pub(super) name: String,
     pub(super) selection: Selection,
+    /// Where all of them go, if not to where they came from.
+    pub(super) to_topic: Option<String>,
     /// What is left of each partition.
     pub(super) left: Vec<PartitionRange>,
     topic: Topic,
@@ -47,11 +52,12 @@ impl Run {
         reader: &TopicReader,
         name: &str,
         selection: Selection,
+        to_topic: Option<String>,
     ) -> Result<Self, OperationError> {
         let topic = brokers.settings.topics.dead_letters.clone();
         let partitions = brokers.existing(&topic).await?;
         let left = selection.ranges(reader, partitions).await?;
-        let run = Self { name: name.to_owned(), selection, left, topic };
+        let run = Self { name: name.to_owned(), selection, to_topic, left, topic };
         let longest = run.positions().iter().map(|position| position.note.len()).max();
         if longest.is_some_and(|bytes| bytes > NOTE_LIMIT_BYTES) {
             let text = "the filters are too long to be kept with a run: expected fewer or shorter";
@@ -64,7 +70,7 @@ impl Run {
     pub(super) async fn find(
         brokers: &Brokers,
         name: &str,
-        asked: &Selection,
+        asked: (&Selection, Option<&str>),
     ) -> Result<Option<Self>, OperationError> {
         let topic = brokers.settings.topics.dead_letters.clone();
         let count = brokers.existing(&topic).await?;
@@ -80,7 +86,7 @@ impl Run {
         name: &str,
         topic: &Topic,
         positions: &[RunPosition],
-        asked: &Selection,
+        (asked, to_topic): (&Selection, Option<&str>),
     ) -> Result<Option<Self>, OperationError> {
         let mut run: Option<Self> = None;
         for position in positions {
@@ -96,6 +102,7 @@ impl Run {
             let run = run.get_or_insert_with(|| Self {
                 name: name.to_owned(),
                 selection: note.selection,
+                to_topic: note.to_topic,
                 left: Vec::new(),
                 topic: topic.clone(),
             });
@@ -105,6 +112,17 @@ impl Run {
             Some(run) if !asked.is_empty() && *asked != run.selection => {
                 let text = format!(
                     "run '{name}' has begun with other filters: expected the same, or none"
+                );
+                Err(OperationError::Usage(text))
+            }
+            // It is asked for again: the group is not to choose a topic by its note.
+            Some(run) if to_topic != run.to_topic.as_deref() => {
+                let text = format!(
+                    "run '{name}' has begun with {}: expected the same",
+                    run.to_topic.as_ref().map_or_else(
+                        || "no --to-topic".to_owned(),
+                        |topic| format!("--to-topic {topic}")
+                    )
                 );
                 Err(OperationError::Usage(text))
             }
@@ -118,7 +136,8 @@ impl Run {
     }
 
     fn position(&self, range: &PartitionRange) -> RunPosition {
-        let note = Note { end: range.end, selection: self.selection.clone() };
+        let (selection, to_topic) = (self.selection.clone(), self.to_topic.clone());
+        let note = Note { end: range.end, selection, to_topic };
         RunPosition {
             partition: TopicPartition::new(self.topic.clone(), range.partition),
             offset: range.start,
@@ -152,6 +171,7 @@ mod tests {
         Run {
             name: "a".into(),
             selection: selection.clone(),
+            to_topic: Some("other".into()),
             left: vec![PartitionRange { partition: 4, start: 2, end: 9 }],
             topic: "dead".into(),
         }
@@ -163,17 +183,23 @@ mod tests {
         let selection = Selection::new(&filter, 0);
         let mut begun = run(&selection);
         let position = begun.advance(0, 5);
-        let found = |asked: &Selection| {
-            Run::of("a", &"dead".into(), std::slice::from_ref(&position), asked)
+        let found = |asked: &Selection, to_topic: Option<&str>| {
+            let positions = std::slice::from_ref(&position);
+            Run::of("a", &"dead".into(), positions, (asked, to_topic))
         };
         for asked in [Selection::default(), selection.clone()] {
-            let found = found(&asked).unwrap().unwrap();
+            let found = found(&asked, Some("other")).unwrap().unwrap();
+            assert_eq!(found.to_topic.as_deref(), Some("other"));
             assert_eq!(found.selection, selection);
             assert_eq!(found.left, [PartitionRange { partition: 4, start: 5, end: 9 }]);
             assert!(!found.is_complete());
         }
         let other = Filter { key: Some("l".into()), ..Filter::default() };
-        let refused = found(&Selection::new(&other, 0)).unwrap_err();
+        for to_topic in [None, Some("jobs")] {
+            let refused = found(&selection, to_topic).unwrap_err();
+            assert!(refused.to_string().contains("begun with --to-topic other"), "{refused}");
+        }
+        let refused = found(&Selection::new(&other, 0), Some("other")).unwrap_err();
         assert!(refused.to_string().contains("other filters"), "{refused}");
         assert_eq!(refused.exit_code(), 2);
     }
@@ -182,8 +208,9 @@ mod tests {
     fn a_group_that_is_no_runs_is_not_taken_for_one() {
         let mut position = run(&Selection::default()).advance(0, 3);
         position.note = String::new();
-        let found = Run::of("a", &"dead".into(), &[position], &Selection::default());
+        let none = (&Selection::default(), None);
+        let found = Run::of("a", &"dead".into(), &[position], none);
         assert!(found.unwrap_err().to_string().contains("no note"));
-        assert!(Run::of("a", &"dead".into(), &[], &Selection::default()).unwrap().is_none());
+        assert!(Run::of("a", &"dead".into(), &[], none).unwrap().is_none());
     }
 }

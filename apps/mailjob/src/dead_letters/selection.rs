@@ -22,6 +22,8 @@ pub(super) struct Selection {
     partitions: Vec<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<String>,
 }
 
 impl Selection {
@@ -32,7 +34,13 @@ impl Selection {
             to: filter.to.map(|moment| moment.timestamp(now_ms)),
             partitions: filter.partition.clone(),
             key: filter.key.clone(),
+            groups: filter.group.clone(),
         }
+    }
+
+    /// Whether it says of which groups.
+    pub(super) fn names_groups(&self) -> bool {
+        !self.groups.is_empty()
     }
 
     /// Whether it selects everything.
@@ -43,11 +51,13 @@ impl Selection {
     /// Whether a dead letter is one of them. One without a timestamp is of no time.
     pub(super) fn has(&self, record: &ConsumerRecord) -> bool {
         let at = |is_in: &dyn Fn(Timestamp) -> bool| record.timestamp.is_some_and(is_in);
-        let reason = Letter(record).reason();
+        let (reason, group) = (Letter(record).reason(), Letter(record).group());
+        let is_of = |wanted: &String| Some(wanted.as_str()) == group;
         (self.reasons.is_empty() || self.reasons.iter().any(|wanted| wanted == reason))
             && (self.partitions.is_empty() || self.partitions.contains(&record.partition.partition))
             && self.from.is_none_or(|from| at(&|timestamp| timestamp >= from))
             && self.to.is_none_or(|to| at(&|timestamp| timestamp < to))
+            && (self.groups.is_empty() || self.groups.iter().any(is_of))
             && self.key.as_ref().is_none_or(|key| record.key.as_deref() == Some(key.as_bytes()))
     }
 
@@ -85,7 +95,8 @@ mod tests {
 
     #[test]
     fn every_filter_must_hold() {
-        let record = letter(&[("dead-letter-reason", "undecodable")]);
+        let headers = [("dead-letter-reason", "undecodable"), ("dead-letter-group", "mailers")];
+        let record = letter(&headers);
         let none = Filter::default();
         let filters = [
             (true, none.clone()),
@@ -98,6 +109,8 @@ mod tests {
             (false, Filter { to: Some(Moment::Ago(1)), ..none.clone() }),
             (true, Filter { partition: vec![0, 2], ..none.clone() }),
             (false, Filter { partition: vec![0], ..none.clone() }),
+            (true, Filter { group: vec!["a".into(), "mailers".into()], ..none.clone() }),
+            (false, Filter { group: vec!["mailer".into()], ..none.clone() }),
             (true, Filter { key: Some("key".into()), ..none.clone() }),
             (false, Filter { key: Some("kez".into()), ..none }),
         ];
@@ -107,11 +120,12 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_without_key_or_time_is_of_no_key_and_no_time() {
+    fn a_letter_without_key_time_or_group_is_of_none() {
         let mut record = letter(&[]);
         (record.key, record.timestamp) = (None, None);
         assert!(Selection::default().has(&record));
         assert!(!Selection { key: Some(String::new()), ..Selection::default() }.has(&record));
         assert!(!Selection { from: Some(0), ..Selection::default() }.has(&record));
+        assert!(!Selection { groups: vec![String::new()], ..Selection::default() }.has(&record));
     }
 }

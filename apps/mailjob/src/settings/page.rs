@@ -17,7 +17,8 @@ impl PageSettings {
     pub(super) fn read(variables: &Variables<'_>) -> Result<Self, SettingsError> {
         const NAME: &str = "PAGE_TOKEN";
         let short = |ShortToken(chars)| {
-            SettingsError::wrong(NAME, format!("{chars} characters"), "a secret of at least 16")
+            let expected = "a secret of at least 16 characters";
+            SettingsError::wrong(NAME, format!("{chars} characters"), expected)
         };
         let shows = [("true", Content::Shown), ("false", Content::Hidden)];
         Ok(Self {

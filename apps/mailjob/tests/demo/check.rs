@@ -54,10 +54,11 @@ fn check_dead_letters(lines: Vec<&[u8]>, records: &[Record]) {
     for Record { topic, key, headers, .. } in records {
         assert_eq!((&**topic, key), ("topic-job-run-dead-letter", &Value::Null));
         let names: Vec<_> = headers.keys().map(String::as_str).collect();
-        let all = ["cause", "offset", "partition", "reason", "timestamp", "topic"];
+        let all = ["cause", "group", "offset", "partition", "reason", "timestamp", "topic"];
         assert_eq!(names, all.map(|name| format!("dead-letter-{name}")));
         assert_eq!(headers["dead-letter-topic"], "topic-job-run");
         assert_eq!(headers["dead-letter-timestamp"], "1704067200000");
+        assert_eq!(headers["dead-letter-group"], "topic-job-run-consumer-emailexecutor");
         assert!(
             !headers["dead-letter-reason"].is_empty() && !headers["dead-letter-cause"].is_empty()
         );

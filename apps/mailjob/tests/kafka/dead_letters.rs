@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use jobstream::kafka::KafkaConfig;
 use jobstream::record::ProducerRecord;
 use jobstream::sinks::kafka::KafkaSink;
@@ -228,16 +229,70 @@ async fn a_too_large_letter_is_read_at_its_origin_or_passed_over_with_a_line() {
     assert_eq!(counts, BTreeMap::from([(large.into_bytes(), 1)]));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_forged_letter_is_sent_nowhere_but_where_the_operator_says() {
+    let stage = stage_with(&[b"no job".to_vec()]).await;
+    stage.create("payments", 2, &[]).await;
+    let ours = &stage.records("dead-letters").await[0];
+    assert_eq!(ours.header("dead-letter-group"), Some(stage.topic("group")));
+    let pay = ("undecodable", "payments", "0");
+    forge(&stage, pay, None, Some("pay")).await;
+    // Its value would be read with the operator's rights, too.
+    forge(&stage, ("too-large", "payments", "0"), None, None).await;
+    forge(&stage, ("undecodable", "jobs", "0"), Some("webhooks"), Some("theirs")).await;
+
+    let (said, _) = ended(&stage, &["dead-letters", "redrive", "--run", "a"]).await;
+    let (jobs, payments) = (stage.topic("jobs"), stage.topic("payments"));
+    let elsewhere = format!("it came from '{payments}', not '{jobs}'; see --to-topic\n");
+    assert_eq!(said.matches(&elsewhere).count(), 2, "{said}");
+    assert!(said.contains("it is of the group 'webhooks'"), "{said}");
+    assert!(said.contains("'a': 1 sent, 3 passed over; the run is complete"), "{said}");
+    assert_eq!(stage.records("jobs").await.len(), 2);
+    assert_eq!(stage.records("payments").await.len(), 0);
+
+    let own = ["dead-letters", "redrive", "--to-topic", &stage.topic("dead-letters")];
+    assert_eq!(stage.ended(&own).await.status.code(), Some(2));
+    let named = ["dead-letters", "redrive", "--run", "b", "--to-topic", &payments, "--dry-run"];
+    let named = [&named[..], &["--group", "webhooks"]].concat();
+    let (said, _) = ended(&stage, &named).await;
+    assert!(said.contains("1 would be sent, 0 passed over"), "{said}");
+    let (said, _) = ended(&stage, &named[..named.len() - 3]).await;
+    assert!(said.contains("can't be read any more at its origin"), "{said}");
+    assert!(said.contains("'b': 2 sent, 2 passed over"), "{said}");
+    let mut paid: Vec<_> =
+        stage.records("payments").await.into_iter().filter_map(|record| record.value).collect();
+    paid.sort_unstable();
+    assert_eq!(paid, [b"no job".to_vec(), b"pay".to_vec()]);
+    let listed = ended(&stage, &["dead-letters", "list", "--json", "--group", "webhooks"]).await.0;
+    assert_eq!(json_lines(&listed).len(), 1);
+}
+
 /// A too-large dead letter whose origin is not there any more.
 async fn gone(stage: &Stage) {
+    forge(stage, ("too-large", "jobs", "999"), None, None).await;
+}
+
+/// Produces what says of itself that it is a dead letter of a topic's partition 0, with this reason and
+/// offset.
+async fn forge(
+    stage: &Stage,
+    (reason, topic, offset): (&'static str, &str, &'static str),
+    group: Option<&'static str>,
+    value: Option<&'static str>,
+) {
     let mut letter = ProducerRecord::to(stage.topic("dead-letters"));
+    letter.value = value.map(Bytes::from);
     for (name, value) in [
-        ("dead-letter-reason", "too-large".to_owned()),
-        ("dead-letter-topic", stage.topic("jobs")),
+        ("dead-letter-reason", reason.to_owned()),
+        ("dead-letter-topic", stage.topic(topic)),
         ("dead-letter-partition", "0".to_owned()),
-        ("dead-letter-offset", "999".to_owned()),
+        ("dead-letter-offset", offset.to_owned()),
     ] {
         letter.headers.set(name, value);
+    }
+    if let Some(group) = group {
+        letter.headers.set("dead-letter-group", group);
     }
     let sink = KafkaSink::new(&KafkaConfig::new(&stage.broker.bootstrap)).unwrap();
     sink.publish(&Batch { outputs: vec![letter], positions: Vec::new() }).await.unwrap();

@@ -1,5 +1,6 @@
 //! Events that nobody expects.
 
+use jobstream::record::ConsumerRecord;
 use pizza::order_id::OrderId;
 use pizza::status::Status;
 use pizza::topics;
@@ -53,6 +54,10 @@ async fn what_no_service_can_read_is_a_dead_letter_and_its_order_has_failed() {
         assert_eq!(dead_letters[0].value.as_deref(), value.map(str::as_bytes), "{topic}");
         let origin = dead_letters[0].headers.get("dead-letter-topic").unwrap();
         assert_eq!(&origin[..], topic.as_bytes());
+        let group = |letter: &ConsumerRecord| letter.headers.get("dead-letter-group").cloned();
+        let mut groups: Vec<_> = dead_letters.iter().map(|letter| group(letter).unwrap()).collect();
+        groups.dedup();
+        assert_eq!(groups.len(), expected, "each service names its own: {groups:?}");
     }
 }
 
