@@ -16,6 +16,14 @@ const QUESTION_LIMIT: Duration = Duration::from_millis(500);
 
 type Refusal = (ErrorKind, String);
 
+/// What the brokers say of a topic.
+pub(super) struct Found {
+    /// How many brokers the cluster has.
+    pub(super) brokers: usize,
+    /// How many replicas each partition has, if there is such a topic.
+    pub(super) partitions: Option<Vec<usize>>,
+}
+
 /// A consumer without a group: librdkafka tells the errors of other clients to nobody who asks.
 pub(super) struct Asking(BaseConsumer<AskingContext>);
 
@@ -48,17 +56,13 @@ impl Asking {
         BaseConsumer::from_config_and_context(config, context).map(Self)
     }
 
-    /// How many partitions a topic has, if there is such a topic. Blocks up to the limit; credentials
-    /// or a certificate that are refused end it at once.
-    pub(super) fn partitions(
-        &self,
-        topic: &str,
-        limit: Duration,
-    ) -> Result<Option<usize>, Refusal> {
+    /// What the brokers say of a topic. Blocks up to the limit; credentials or a certificate that are
+    /// refused end it at once.
+    pub(super) fn topic(&self, topic: &str, limit: Duration) -> Result<Found, Refusal> {
         let until = Instant::now() + limit;
         loop {
             let error = match self.ask(topic) {
-                Ok(partitions) => return Ok(partitions),
+                Ok(found) => return Ok(found),
                 Err(error) => error,
             };
             if let Some(refusal) = self.heard() {
@@ -71,13 +75,17 @@ impl Asking {
         }
     }
 
-    fn ask(&self, topic: &str) -> KafkaResult<Option<usize>> {
+    fn ask(&self, topic: &str) -> KafkaResult<Found> {
         let metadata = self.0.fetch_metadata(Some(topic), QUESTION_LIMIT)?;
+        let none = Found { brokers: metadata.brokers().len(), partitions: None };
         let found = metadata.topics().iter().find(|found| found.name() == topic);
-        let Some(found) = found else { return Ok(None) };
+        let Some(found) = found else { return Ok(none) };
         match found.error().map(RDKafkaErrorCode::from) {
-            None => Ok(Some(found.partitions().len())),
-            Some(code) if ErrorKind::of(Some(code)) == ErrorKind::UnknownTopic => Ok(None),
+            None => {
+                let replicas = found.partitions().iter().map(|it| it.replicas().len());
+                Ok(Found { partitions: Some(replicas.collect()), ..none })
+            }
+            Some(code) if ErrorKind::of(Some(code)) == ErrorKind::UnknownTopic => Ok(none),
             Some(code) => Err(KafkaError::MetadataFetch(code)),
         }
     }

@@ -28,7 +28,7 @@ pub(crate) use observer::Told;
 pub use observer::{ErrorKind, KafkaEvent, KafkaObserver, LogLevel};
 pub use reader::{PartitionRange, TopicReader};
 pub use redrive::{Redrive, RedriveError, RunPosition};
-pub use topics::{NewTopic, TopicError, TopicState, Topics};
+pub use topics::{NewTopic, Spread, TopicError, TopicState, Topics};
 pub(crate) use transactions::Transactions;
 
 /// The version of librdkafka that is beneath, such as `2.12.1`.

@@ -10,7 +10,7 @@ use rdkafka::admin::{
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::asking::Asking;
+use super::asking::{Asking, Found};
 use super::observer::{ErrorKind, Told};
 use super::{Calls, ConfigError, KafkaConfig};
 use crate::record::Topic;
@@ -41,6 +41,24 @@ impl NewTopic {
         let settings = vec![("cleanup.policy".to_owned(), "compact".to_owned())];
         Self { name: name.into(), partitions, replicas, settings }
     }
+
+    /// The same topic, where a record is acknowledged once so many replicas have it, and refused where
+    /// fewer are in sync: Kafka's `min.insync.replicas`. Without it, that of the brokers holds.
+    #[must_use]
+    pub fn min_insync_replicas(mut self, replicas: i32) -> Self {
+        self.settings.push(("min.insync.replicas".to_owned(), replicas.to_string()));
+        self
+    }
+}
+
+/// How a topic is spread over its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// The brokers of the cluster.
+    pub brokers: usize,
+    /// The replicas of the partition that has the fewest; `None` if there is no such topic, or none
+    /// of whose partitions the brokers tell yet.
+    pub replicas: Option<usize>,
 }
 
 /// What was found or done about a topic.
@@ -97,8 +115,21 @@ impl Topics {
     /// # Errors
     /// If the brokers can't be asked, or refuse to tell.
     pub async fn partitions(&self, topic: &str) -> Result<Option<usize>, TopicError> {
+        Ok(self.ask(topic).await?.partitions.map(|partitions| partitions.len()))
+    }
+
+    /// How a topic is spread over its cluster. Takes up to 10 s.
+    ///
+    /// # Errors
+    /// If the brokers can't be asked, or refuse to tell.
+    pub async fn spread(&self, topic: &str) -> Result<Spread, TopicError> {
+        let Found { brokers, partitions } = self.ask(topic).await?;
+        Ok(Spread { brokers, replicas: partitions.and_then(|all| all.into_iter().min()) })
+    }
+
+    async fn ask(&self, topic: &str) -> Result<Found, TopicError> {
         let (clients, name) = (self.clients().clone(), topic.to_owned());
-        let asked = self.calls.call(move || clients.asking.partitions(&name, ANSWER_LIMIT)).await;
+        let asked = self.calls.call(move || clients.asking.topic(&name, ANSWER_LIMIT)).await;
         let panicked = (ErrorKind::Fatal, "the question has panicked".to_owned());
         asked.unwrap_or(Err(panicked)).map_err(|(kind, reason)| {
             let reason = format!("topic {topic}: {reason}");

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use jobstream::kafka::NewTopic;
 use mailjob::settings::{Settings, SettingsError};
 
 const DOCUMENT: &str = include_str!("../../../docs/operations.md");
@@ -22,7 +23,7 @@ const NONSENSE: &str = "? ?";
 type Holds = fn(&Settings) -> bool;
 
 /// What the document tells in words, and how it is seen.
-const TOLD: [(&str, &str, Holds); 18] = [
+const TOLD: [(&str, &str, Holds); 20] = [
     ("EMAIL_DOMAIN", "none", |s| s.mail.allowed_from_domains.is_empty()),
     ("EMAIL_SERVICE_PORT", "none", |s| s.metrics_address.is_none()),
     ("METRICS_ADDRESS", "none", |s| s.metrics_address.is_none()),
@@ -31,6 +32,12 @@ const TOLD: [(&str, &str, Holds); 18] = [
     ("JOB_IN_FLIGHT", "8192, of which 1024 execute or wait", |s| {
         let limits = s.job.limits;
         (limits.in_flight_records, limits.executing_records) == (8192, 1024)
+    }),
+    ("TOPIC_JOB_RUN_RESULT_CREATE_MIN_INSYNC_REPLICAS", "that of the brokers", |s| {
+        s.topics.outputs.iter().all(|topic| topic.settings.is_empty())
+    }),
+    ("TOPIC_JOB_RUN_LEDGER_CREATE_MIN_INSYNC_REPLICAS", "that of the brokers", |s| {
+        s.topics.ledger.settings == NewTopic::compacted("any", 1, 1).settings
     }),
     ("MAIL_RATE", "none", |s| s.mail.mails_per_second_max.is_none()),
     ("MAIL_TLS_CA_FILE", "none", |s| s.mail.tls_ca_pem.is_none()),
@@ -184,6 +191,9 @@ fn environment_of(name: &str) -> &'static [(&'static str, &'static str)] {
         // As it is, and with a path besides, an endpoint is the same for gRPC alone.
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" => &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
         _ if name.starts_with("OTEL_") => &[("OTEL_TRACES_EXPORTER", "otlp")],
+        _ if name.ends_with("_MIN_INSYNC_REPLICAS") => {
+            &[("TOPIC_JOB_RUN_RESULT_CREATE_REPLICAS", "9")]
+        }
         _ => &[],
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use jobstream::kafka::NewTopic;
 use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::TlsMode;
 use jobstream::topology::{Ambiguous, Limits, Retry};
@@ -243,6 +244,35 @@ fn dead_letters_get_as_many_replicas_as_results() {
     let [results, dead_letters] = with(&more).unwrap().topics.outputs;
     assert_eq!((results.partitions, results.replicas), (6, 3));
     assert_eq!((dead_letters.partitions, dead_letters.replicas), (2, 3));
+}
+
+#[test]
+fn as_many_replicas_must_be_in_sync_as_is_set_and_never_more_than_there_are() {
+    let in_sync = |more: &[(&str, &str)]| -> Vec<_> {
+        let topics = with(more).unwrap().topics;
+        let [results, dead_letters] = topics.outputs;
+        let of = |topic: &NewTopic| {
+            let found = topic.settings.iter().find(|(name, _)| name == "min.insync.replicas");
+            found.map(|(_, value)| value.clone())
+        };
+        [results, dead_letters, topics.ledger].iter().map(of).collect()
+    };
+    let (two, one) = (Some("2".to_owned()), Some("1".to_owned()));
+    let three = ("TOPIC_JOB_RUN_RESULT_CREATE_REPLICAS", "3");
+    let results = ("TOPIC_JOB_RUN_RESULT_CREATE_MIN_INSYNC_REPLICAS", "2");
+    assert_eq!(in_sync(&[three]), [None, None, None]);
+    assert_eq!(in_sync(&[three, results]), [two.clone(), two.clone(), None]);
+    let fewer = ("TOPIC_JOB_RUN_DEAD_LETTER_CREATE_REPLICAS", "1");
+    assert_eq!(in_sync(&[three, results, fewer]), [two.clone(), one, None]);
+    let ledger = [
+        ("TOPIC_JOB_RUN_LEDGER_CREATE_REPLICAS", "3"),
+        ("TOPIC_JOB_RUN_LEDGER_CREATE_MIN_INSYNC_REPLICAS", "2"),
+    ];
+    assert_eq!(in_sync(&ledger), [None, None, two]);
+    let text = refusal(&[results]);
+    let expected = "TOPIC_JOB_RUN_RESULT_CREATE_MIN_INSYNC_REPLICAS: found \"2\", expected at most \
+                    TOPIC_JOB_RUN_RESULT_CREATE_REPLICAS, which is 1";
+    assert_eq!(text, expected);
 }
 
 /// The environment of the service that this replaces, and one setting more.

@@ -90,4 +90,9 @@ pub(crate) struct KafkaArgs {
     /// The replicas of topics that are created
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(i32).range(1..))]
     pub(crate) replicas: i32,
+
+    /// How many of these must have a record before it is acknowledged; that of the brokers unless it is
+    /// set
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    pub(crate) min_insync_replicas: Option<i32>,
 }

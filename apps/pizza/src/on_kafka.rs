@@ -37,11 +37,17 @@ pub enum KafkaError {
 pub async fn create_topics(
     config: &KafkaConfig,
     replicas: i32,
+    min_insync_replicas: Option<i32>,
     log: &KafkaLog,
 ) -> Result<(), KafkaError> {
     let client = Topics::new(config)?;
     for topic in topics::ALL {
-        let state = ensure_topic(&client, &new_topic(topic, replicas), true, log).await?;
+        let new = new_topic(topic, replicas);
+        let new = match min_insync_replicas {
+            Some(replicas) => new.min_insync_replicas(replicas),
+            None => new,
+        };
+        let state = ensure_topic(&client, &new, true, log).await?;
         if let TopicState::Existed { partitions: found } = state
             && found != topics::PARTITIONS as usize
         {

@@ -106,7 +106,7 @@ pub(crate) async fn open(
         true => Some(Arc::new(SqliteOrders::open(&args.orders)?)),
         false => None,
     };
-    on_kafka::create_topics(&kafka, args.replicas, &kafka_log).await?;
+    on_kafka::create_topics(&kafka, args.replicas, args.min_insync_replicas, &kafka_log).await?;
     let mut shop = Shop::default();
     for service in parts.iter().filter_map(|part| service(*part, args, orders.as_ref())) {
         let service = match traces.get(service.name) {
@@ -224,6 +224,7 @@ impl Settings {
 /// # Errors
 /// If one is wrong or missing, or a file can't be read.
 pub(crate) fn settings(parts: &[Part], args: &KafkaArgs) -> Result<Settings, CommandError> {
+    check_in_sync(args)?;
     let variables = with_properties_of(args.config.as_deref())?;
     let variables = Variables::read(&variables, &environment::read_file)?;
     let kafka = KafkaSettings::read(&variables, "nothing: each service has its own")?;
@@ -256,6 +257,17 @@ pub(crate) fn settings(parts: &[Part], args: &KafkaArgs) -> Result<Settings, Com
     let traces = parts.iter().filter_map(traces).collect::<Result<_, _>>()?;
     let (level, environment) = (log_level(&variables)?, variables.text("ENVIRONMENT"));
     Ok(Settings { kafka, unknown, instance, traces, level, metrics_address, environment })
+}
+
+/// Topics whose records need more replicas than there are would refuse every record.
+fn check_in_sync(args: &KafkaArgs) -> Result<(), SettingsError> {
+    match (args.min_insync_replicas, args.replicas) {
+        (Some(found), replicas) if found > replicas => {
+            let expected = format!("at most --replicas, which is {replicas}");
+            Err(SettingsError::invalid("--min-insync-replicas", &found.to_string(), expected))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn metrics_address(variables: &Variables<'_>) -> Result<Option<SocketAddr>, SettingsError> {

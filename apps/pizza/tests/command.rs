@@ -102,6 +102,17 @@ fn what_is_wrong_is_said_in_one_line_before_anything_starts() {
 }
 
 #[test]
+fn more_replicas_in_sync_than_there_are_end_the_start() {
+    let more = ["bake", "--replicas", "2", "--min-insync-replicas", "3"];
+    let ended = pizza(&more).output().unwrap();
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(2), "{error}");
+    let expected =
+        "pizza: --min-insync-replicas: found \"3\", expected at most --replicas, which is 2\n";
+    assert_eq!(error, expected);
+}
+
+#[test]
 fn the_level_of_the_log_is_a_setting() {
     let folder = tempfile::tempdir().unwrap();
     let bake = |level: &str| {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use jobstream::kafka::{ErrorKind, NewTopic, TopicError, TopicState, Topics};
+use jobstream::kafka::{ErrorKind, NewTopic, Spread, TopicError, TopicState, Topics};
 use jobstream::record::Topic;
 use tokio::time::sleep;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::kafka_log::KafkaLog;
 
@@ -49,6 +49,16 @@ pub async fn ensure_topic(
     match state {
         TopicState::Created => info!("Topic '{}' created successfully.", topic.name),
         TopicState::Existed { .. } => info!("Topic '{}' already exists.", topic.name),
+    }
+    // Where the brokers do not say, there is nothing to warn of.
+    if let Ok(Spread { brokers, replicas }) = topics.spread(&topic.name).await {
+        let asked_for = usize::try_from(topic.replicas).ok();
+        if brokers > 1 && replicas.or(asked_for) == Some(1) {
+            let name = &topic.name;
+            warn!(
+                "Topic '{name}' has 1 replica on a cluster of {brokers} brokers: it is lost with one"
+            );
+        }
     }
     Ok(state)
 }

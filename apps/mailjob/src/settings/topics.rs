@@ -47,14 +47,21 @@ impl TopicSettings {
             }
         }
         let results = new_topic(variables, "TOPIC_JOB_RUN_RESULT", &topics.results, (1, 1))?;
-        let defaults = (results.partitions, results.replicas);
-        let dead_letters =
-            new_topic(variables, "TOPIC_JOB_RUN_DEAD_LETTER", &topics.dead_letters, defaults)?;
+        let dead_letters = new_topic(
+            variables,
+            "TOPIC_JOB_RUN_DEAD_LETTER",
+            &topics.dead_letters,
+            (results.partitions, results.replicas),
+        )?;
+        let in_sync = in_sync(variables, "TOPIC_JOB_RUN_RESULT", &results, None)?;
+        let of_dead_letters =
+            self::in_sync(variables, "TOPIC_JOB_RUN_DEAD_LETTER", &dead_letters, in_sync)?;
+        let outputs = [set(results, in_sync), set(dead_letters, of_dead_letters)];
         let group = "topic-job-run-consumer-emailexecutor";
         Ok(Self {
             group: variables.text_or("TOPIC_JOB_RUN_CONSUMER_GROUP_ID", group),
             create: variables.boolean("TOPIC_CREATE", true)?,
-            outputs: [results, dead_letters],
+            outputs,
             ledger: ledger(variables, &topics)?,
             topics,
         })
@@ -68,7 +75,35 @@ fn ledger(variables: &Variables<'_>, topics: &Topics) -> Result<NewTopic, Settin
         return Err(SettingsError::invalid(name, &ledger, "a topic that is used for nothing else"));
     }
     let replicas = variables.number(&format!("{name}_CREATE_REPLICAS"), 1..=REPLICAS_MAX, 1)?;
-    Ok(NewTopic::compacted(ledger, 1, replicas))
+    let ledger = NewTopic::compacted(ledger, 1, replicas);
+    let in_sync = in_sync(variables, name, &ledger, None)?;
+    Ok(set(ledger, in_sync))
+}
+
+/// `min.insync.replicas` of a topic that is created; more than it has replicas would refuse every record.
+fn in_sync(
+    variables: &Variables<'_>,
+    name: &str,
+    topic: &NewTopic,
+    default: Option<i32>,
+) -> Result<Option<i32>, SettingsError> {
+    let setting = format!("{name}_CREATE_MIN_INSYNC_REPLICAS");
+    let replicas = topic.replicas;
+    match variables.number_if_any(&setting, 1..=REPLICAS_MAX)? {
+        Some(found) if found > replicas => {
+            let expected = format!("at most {name}_CREATE_REPLICAS, which is {replicas}");
+            Err(SettingsError::invalid(&setting, &found.to_string(), expected))
+        }
+        Some(found) => Ok(Some(found)),
+        None => Ok(default.map(|default| default.min(replicas))),
+    }
+}
+
+fn set(topic: NewTopic, in_sync: Option<i32>) -> NewTopic {
+    match in_sync {
+        Some(replicas) => topic.min_insync_replicas(replicas),
+        None => topic,
+    }
 }
 
 fn topic(variables: &Variables<'_>, name: &str, default: &str) -> Result<Topic, SettingsError> {

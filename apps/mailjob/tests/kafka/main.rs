@@ -16,6 +16,7 @@ mod broker_faults;
 #[expect(clippy::unwrap_used, reason = "a test that waits for the page")]
 mod client;
 mod dead_letters;
+mod hostile_writers;
 #[path = "../../../../tests/kafka_broker/mod.rs"]
 mod kafka_broker;
 mod kill;
@@ -36,6 +37,7 @@ mod parked;
 mod postfix;
 mod refusals;
 mod relay;
+mod replicas;
 mod sample;
 #[path = "../scrape/mod.rs"]
 mod scrape;
