@@ -1,7 +1,5 @@
 //! Topics that are created, and what a cluster of several brokers makes of them.
 
-#![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
-
 use std::sync::Arc;
 
 use jobstream::kafka::{KafkaConfig, Topics};
