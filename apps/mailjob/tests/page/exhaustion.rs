@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpSocket;
+use tokio::time::timeout;
 
-use crate::demo::Demo;
+use crate::demo::{Demo, LIMIT};
 
 /// File descriptors that the demo may have: two a mail connection, and what else it needs.
 const DESCRIPTORS: &str = "128";
@@ -27,7 +28,7 @@ async fn however_many_connect_to_the_page_descriptors_are_left_for_the_work() {
         }
         others.push(other);
     }
-    demo.submit("through", 200).await;
+    timeout(LIMIT, demo.submit("through", 200)).await.expect("an answer");
     demo.balanced(200).await;
     drop(others);
     let (code, words) = demo.interrupt().await;
