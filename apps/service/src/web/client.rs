@@ -24,7 +24,7 @@ impl Client {
     }
 }
 
-/// The client of a request that [`serve`](super::serve) has taken; one without a connection is that
+/// The client of a request that [`serve`](fn@super::serve) has taken; one without a connection is that
 /// of the unspecified address.
 impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = Infallible;

@@ -9,7 +9,7 @@ const USUAL_DESCRIPTORS: usize = 1024;
 /// How long a connection may stand still.
 const STANDSTILL: Duration = Duration::from_secs(30);
 
-/// What a listener may take: see [`serve`](super::serve).
+/// What a listener may take: see [`serve`](fn@super::serve).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at once, at most.

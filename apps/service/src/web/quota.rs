@@ -14,7 +14,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 const MAX_VISITORS: usize = 4_096;
 
 /// So many a visitor within a minute, which begins with the first. What is known of a visitor is
-/// forgotten with its minute, and before if more than [`MAX_VISITORS`] have begun one since.
+/// forgotten with its minute, and before if more than 4,096 others have begun one since.
 pub struct Quota<V> {
     in_a_minute: u32,
     done: Mutex<BTreeMap<V, Done>>,
