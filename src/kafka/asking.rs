@@ -1,40 +1,66 @@
 //! A client that asks for metadata, and hears why it gets no answer.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use rdkafka::{ClientConfig, ClientContext};
 use tokio::time::Instant;
 
+use super::failures::Failures;
 use super::observer::{ErrorKind, Told};
 
 /// How long one question waits, until it is seen why there is no answer.
 const QUESTION_LIMIT: Duration = Duration::from_millis(500);
 
+/// How long a connection may take to be set up, in ms. A broker that takes it and says nothing, as
+/// one that hangs does, is named only then.
+const SETUP_LIMIT_MS: &str = "4000";
+
+/// A name that no group has: who asks brokers for one gets an answer of each.
+const NO_GROUP: &str = "jobstream-asks-whether-brokers-answer";
+
 type Refusal = (ErrorKind, String);
 
 /// A consumer without a group: librdkafka tells the errors of other clients to nobody who asks.
-pub(super) struct Asking(BaseConsumer<AskingContext>);
+pub(super) struct Asking {
+    client: BaseConsumer<AskingContext>,
+    /// Those that it was told, as they were told.
+    brokers: String,
+}
 
-/// Keeps the last refusal, which no time mends.
+/// Keeps what is heard of the brokers while they are asked.
 struct AskingContext {
     told: Told,
-    refusal: Mutex<Option<Refusal>>,
+    heard: Mutex<Heard>,
+}
+
+#[derive(Default)]
+struct Heard {
+    /// The last refusal, which no time mends.
+    refusal: Option<Refusal>,
+    failures: Failures,
+}
+
+impl AskingContext {
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ClientContext for AskingContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.heard().failures.hear(facility, line);
         self.told.log(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         let kind = ErrorKind::of(error.rdkafka_error_code());
         if matches!(kind, ErrorKind::Authentication | ErrorKind::Tls) {
-            let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
-            *refusal = Some((kind, reason.to_owned()));
+            self.heard().refusal = Some((kind, reason.to_owned()));
         }
         self.told.error(&error, reason);
     }
@@ -44,8 +70,12 @@ impl ConsumerContext for AskingContext {}
 
 impl Asking {
     pub(super) fn new(config: &ClientConfig, told: Told) -> KafkaResult<Self> {
-        let context = AskingContext { told, refusal: Mutex::default() };
-        BaseConsumer::from_config_and_context(config, context).map(Self)
+        let mut config = config.clone();
+        config.set("socket.connection.setup.timeout.ms", SETUP_LIMIT_MS);
+        let brokers = config.get("bootstrap.servers").unwrap_or_default().to_owned();
+        let context = AskingContext { told, heard: Mutex::default() };
+        let client = BaseConsumer::from_config_and_context(&config, context)?;
+        Ok(Self { client, brokers })
     }
 
     /// How many partitions a topic has, if there is such a topic. Blocks up to the limit; credentials
@@ -55,36 +85,87 @@ impl Asking {
         topic: &str,
         limit: Duration,
     ) -> Result<Option<usize>, Refusal> {
+        self.until(Instant::now() + limit, || partitions(&self.metadata(topic)?, topic))
+    }
+
+    /// Has every broker of the cluster answer, at the address that it is known by in the cluster,
+    /// and says how many there are. Blocks up to the limit.
+    pub(super) fn reach(&self, topic: &str, limit: Duration) -> Result<usize, Refusal> {
         let until = Instant::now() + limit;
+        let names = self.until(until, || Ok(named_brokers(&self.metadata(topic)?)))?;
         loop {
-            let error = match self.ask(topic) {
-                Ok(partitions) => return Ok(partitions),
-                Err(error) => error,
+            let left = until.saturating_duration_since(Instant::now());
+            let asked = self.client.fetch_group_list(Some(NO_GROUP), left.min(QUESTION_LIMIT));
+            let code = asked.err().and_then(|error| error.rdkafka_error_code());
+            self.listen()?;
+            if !code.is_some_and(is_silence) {
+                self.client.context().heard().failures.clear();
+                return Ok(names.len());
+            }
+            if left.is_zero() {
+                let failures = self.client.context().heard().failures.of_named_brokers();
+                return Err((ErrorKind::Unreachable, unreached(&failures, &names.join(", "))));
+            }
+        }
+    }
+
+    fn metadata(&self, topic: &str) -> KafkaResult<Metadata> {
+        self.client.fetch_metadata(Some(topic), QUESTION_LIMIT)
+    }
+
+    /// Asks until there is an answer, or a refusal that no time mends, or for so long.
+    fn until<T>(&self, until: Instant, ask: impl Fn() -> KafkaResult<T>) -> Result<T, Refusal> {
+        loop {
+            let code = match ask() {
+                Ok(answer) => {
+                    self.client.context().heard().failures.clear();
+                    return Ok(answer);
+                }
+                Err(error) => error.rdkafka_error_code(),
             };
-            if let Some(refusal) = self.heard() {
-                return Err(refusal);
+            self.listen()?;
+            let kind = ErrorKind::of(code);
+            if kind == ErrorKind::Unreachable && Instant::now() < until {
+                continue;
             }
-            let kind = ErrorKind::of(error.rdkafka_error_code());
-            if kind != ErrorKind::Unreachable || Instant::now() >= until {
-                return Err((kind, error.to_string()));
-            }
+            let reason = match code {
+                Some(code) if kind != ErrorKind::Unreachable => code.to_string(),
+                _ => unreached(&self.client.context().heard().failures, &self.brokers),
+            };
+            return Err((kind, reason));
         }
     }
 
-    fn ask(&self, topic: &str) -> KafkaResult<Option<usize>> {
-        let metadata = self.0.fetch_metadata(Some(topic), QUESTION_LIMIT)?;
-        let found = metadata.topics().iter().find(|found| found.name() == topic);
-        let Some(found) = found else { return Ok(None) };
-        match found.error().map(RDKafkaErrorCode::from) {
-            None => Ok(Some(found.partitions().len())),
-            Some(code) if ErrorKind::of(Some(code)) == ErrorKind::UnknownTopic => Ok(None),
-            Some(code) => Err(KafkaError::MetadataFetch(code)),
-        }
+    /// Hears what the client was told meanwhile; what is final ends the question.
+    fn listen(&self) -> Result<(), Refusal> {
+        while self.client.poll(Duration::ZERO).is_some() {}
+        self.client.context().heard().refusal.take().map_or(Ok(()), Err)
     }
+}
 
-    /// What the client was told meanwhile, if that is final.
-    fn heard(&self) -> Option<Refusal> {
-        while self.0.poll(Duration::ZERO).is_some() {}
-        self.0.context().refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
+/// How many partitions a topic has, if it is there.
+fn partitions(metadata: &Metadata, topic: &str) -> KafkaResult<Option<usize>> {
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    let Some(found) = found else { return Ok(None) };
+    match found.error().map(RDKafkaErrorCode::from) {
+        None => Ok(Some(found.partitions().len())),
+        Some(code) if ErrorKind::of(Some(code)) == ErrorKind::UnknownTopic => Ok(None),
+        Some(code) => Err(KafkaError::MetadataFetch(code)),
     }
+}
+
+/// The brokers of the cluster, as `host:port/number`.
+fn named_brokers(metadata: &Metadata) -> Vec<String> {
+    let brokers = metadata.brokers().iter();
+    brokers.map(|it| format!("{}:{}/{}", it.host(), it.port(), it.id())).collect()
+}
+
+/// Whether some broker has not answered; a refusal is an answer.
+fn is_silence(code: RDKafkaErrorCode) -> bool {
+    code == RDKafkaErrorCode::Partial || ErrorKind::of(Some(code)) == ErrorKind::Unreachable
+}
+
+/// Which brokers were tried, and why that failed, as far as anything is known.
+fn unreached(failures: &Failures, tried: &str) -> String {
+    if failures.is_empty() { format!("no answer from {tried}") } else { failures.to_string() }
 }

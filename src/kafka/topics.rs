@@ -18,6 +18,9 @@ use crate::record::Topic;
 /// The longest that the brokers may take for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
+/// The longest that all brokers together may take for an answer each.
+const REACH_LIMIT: Duration = Duration::from_secs(8);
+
 /// What a record of a topic that is created may take, in bytes: as much as the producer sends.
 const MAX_MESSAGE_BYTES: &str = "2097152";
 
@@ -104,6 +107,20 @@ impl Topics {
             let reason = format!("topic {topic}: {reason}");
             TopicError { kind, reason }
         })
+    }
+
+    /// Has every broker of the cluster answer at the address by which the cluster knows it
+    /// (`advertised.listeners`), and says how many brokers there are: those that were told first may
+    /// answer where the others can't be reached. `topic` is one that may be described. Takes up to
+    /// 8 s.
+    ///
+    /// # Errors
+    /// If a broker can't be reached, which is named.
+    pub async fn reach(&self, topic: &str) -> Result<usize, TopicError> {
+        let (clients, topic) = (self.clients().clone(), topic.to_owned());
+        let asked = self.calls.call(move || clients.asking.reach(&topic, REACH_LIMIT)).await;
+        let panicked = (ErrorKind::Fatal, "the question has panicked".to_owned());
+        asked.unwrap_or(Err(panicked)).map_err(|(kind, reason)| TopicError { kind, reason })
     }
 
     /// Creates a topic if it is missing; takes records of 2 MiB then. One that exists is accepted
