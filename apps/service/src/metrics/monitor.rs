@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
@@ -16,10 +16,8 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use super::check::{Answer, Check};
+use super::exposition::Exposition;
 use super::process::Process;
-
-/// OpenMetrics 1.0, which Prometheus reads.
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What is measured, and the questions of probes.
 #[derive(Default)]
@@ -54,7 +52,7 @@ impl Monitor {
         Self { registry, health: Vec::new(), readiness: Vec::new() }
     }
 
-    /// Answers `/metrics` in Prometheus's text, and `/healthz` and `/readyz` with 200 or 503 and
+    /// Answers `/metrics` in OpenMetrics or in Prometheus's text, as `Accept` has it, and `/healthz` and `/readyz` with 200 or 503 and
     /// their reasons in JSON. Completes only if the listener is broken; dropped, it listens no more.
     ///
     /// # Errors
@@ -69,10 +67,14 @@ impl Monitor {
     }
 }
 
-async fn metrics(State(monitor): State<Arc<Monitor>>) -> Response {
+async fn metrics(State(monitor): State<Arc<Monitor>>, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let form = Exposition::preferred(&accept.collect::<Vec<_>>());
     let mut text = String::new();
     match encode(&mut text, &monitor.registry) {
-        Ok(()) => ([(CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+        Ok(()) => {
+            ([(CONTENT_TYPE, form.content_type()), (VARY, "accept")], form.of(text)).into_response()
+        }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
