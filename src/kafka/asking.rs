@@ -40,9 +40,18 @@ struct AskingContext {
 
 #[derive(Default)]
 struct Heard {
+    /// How often something was heard.
+    count: u64,
     /// The last refusal, which no time mends.
     refusal: Option<Refusal>,
     failures: Failures,
+}
+
+impl Heard {
+    fn hear(&mut self, hear: impl FnOnce(&mut Self)) {
+        self.count = self.count.wrapping_add(1);
+        hear(self);
+    }
 }
 
 impl AskingContext {
@@ -53,16 +62,22 @@ impl AskingContext {
 
 impl ClientContext for AskingContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.heard().failures.hear(facility, line);
+        self.heard().hear(|heard| heard.failures.hear(level, facility, line));
         self.told.log(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         let kind = ErrorKind::of(error.rdkafka_error_code());
-        if matches!(kind, ErrorKind::Authentication | ErrorKind::Tls) {
-            self.heard().refusal = Some((kind, reason.to_owned()));
-        }
+        self.heard().hear(|heard| {
+            if matches!(kind, ErrorKind::Authentication | ErrorKind::Tls) {
+                heard.refusal = Some((kind, reason.to_owned()));
+            }
+        });
         self.told.error(&error, reason);
+    }
+
+    fn stats_raw(&self, _: &[u8]) {
+        self.heard().hear(|_| {});
     }
 }
 
@@ -99,12 +114,12 @@ impl Asking {
             let code = asked.err().and_then(|error| error.rdkafka_error_code());
             self.listen()?;
             if !code.is_some_and(is_silence) {
-                self.client.context().heard().failures.clear();
                 return Ok(names.len());
             }
             if left.is_zero() {
-                let failures = self.client.context().heard().failures.of_named_brokers();
-                return Err((ErrorKind::Unreachable, unreached(&failures, &names.join(", "))));
+                let failures = self.client.context().heard().failures.told_of_named_brokers();
+                let reason = failures.unwrap_or_else(|| no_answer(&names.join(", ")));
+                return Err((ErrorKind::Unreachable, reason));
             }
         }
     }
@@ -117,10 +132,7 @@ impl Asking {
     fn until<T>(&self, until: Instant, ask: impl Fn() -> KafkaResult<T>) -> Result<T, Refusal> {
         loop {
             let code = match ask() {
-                Ok(answer) => {
-                    self.client.context().heard().failures.clear();
-                    return Ok(answer);
-                }
+                Ok(answer) => return Ok(answer),
                 Err(error) => error.rdkafka_error_code(),
             };
             self.listen()?;
@@ -130,16 +142,26 @@ impl Asking {
             }
             let reason = match code {
                 Some(code) if kind != ErrorKind::Unreachable => code.to_string(),
-                _ => unreached(&self.client.context().heard().failures, &self.brokers),
+                _ => {
+                    let failures = self.client.context().heard().failures.told();
+                    failures.unwrap_or_else(|| no_answer(&self.brokers))
+                }
             };
             return Err((kind, reason));
         }
     }
 
-    /// Hears what the client was told meanwhile; what is final ends the question.
+    /// Hears all that the client was told meanwhile; what is final ends the question. A poll hears
+    /// one thing at most, and yields nothing for it.
     fn listen(&self) -> Result<(), Refusal> {
-        while self.client.poll(Duration::ZERO).is_some() {}
-        self.client.context().heard().refusal.take().map_or(Ok(()), Err)
+        loop {
+            let before = self.client.context().heard().count;
+            let is_quiet = self.client.poll(Duration::ZERO).is_none();
+            let mut heard = self.client.context().heard();
+            if is_quiet && heard.count == before {
+                return heard.refusal.take().map_or(Ok(()), Err);
+            }
+        }
     }
 }
 
@@ -165,7 +187,7 @@ fn is_silence(code: RDKafkaErrorCode) -> bool {
     code == RDKafkaErrorCode::Partial || ErrorKind::of(Some(code)) == ErrorKind::Unreachable
 }
 
-/// Which brokers were tried, and why that failed, as far as anything is known.
-fn unreached(failures: &Failures, tried: &str) -> String {
-    if failures.is_empty() { format!("no answer from {tried}") } else { failures.to_string() }
+/// Where nothing is known but who was asked.
+fn no_answer(asked: &str) -> String {
+    format!("no answer from {asked}")
 }

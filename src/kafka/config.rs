@@ -185,6 +185,8 @@ impl KafkaConfig {
             // Until then nobody learns that a topic is not there (any more). Its records are sent
             // again in any case.
             ("topic.metadata.propagation.max.ms", "3000"),
+            // Whoever sends nothing learns all the same whether brokers answer.
+            ("topic.metadata.refresh.interval.ms", "5000"),
         ];
         match transactional_id {
             Some(_) => defaults.extend([
@@ -193,11 +195,7 @@ impl KafkaConfig {
                 // when any connection opens or closes, and never else (librdkafka #5511, #5456).
                 ("connections.max.idle.ms", "4000"),
             ]),
-            None => defaults.extend([
-                ("message.timeout.ms", "0"),
-                // Whoever sends nothing learns all the same whether brokers answer.
-                ("topic.metadata.refresh.interval.ms", "5000"),
-            ]),
+            None => defaults.push(("message.timeout.ms", "0")),
         }
         let mut config = self.client(&defaults);
         config.set("enable.idempotence", "true").set("acks", "all");
