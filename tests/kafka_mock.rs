@@ -257,7 +257,7 @@ async fn an_output_is_published_although_its_topic_comes_later() {
     });
     let waits = async {
         while told.0.lock().unwrap().is_empty() {
-            sleep(LOOK_AGAIN_AFTER).await
+            sleep(LOOK_AGAIN_AFTER).await;
         }
     };
     timeout(LIMIT, waits).await.expect("a word");

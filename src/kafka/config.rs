@@ -158,10 +158,7 @@ impl KafkaConfig {
             // A topic that is created later is found within seconds.
             ("topic.metadata.refresh.interval.ms", "5000"),
         ];
-        if !self.is_consumer_protocol() {
-            defaults.push(("partition.assignment.strategy", "cooperative-sticky"));
-            defaults.push(("session.timeout.ms", "10000"));
-        }
+        defaults.extend(self.member());
         let mut config = self.client(&defaults);
         config
             .set("group.id", group)
@@ -205,9 +202,21 @@ impl KafkaConfig {
         config
     }
 
-    /// The properties of a client that neither consumes nor produces.
+    /// The properties of a client that neither consumes nor produces. librdkafka judges those of a
+    /// member with them, whoever it is.
     pub(crate) fn admin(&self) -> ClientConfig {
-        self.client(&[])
+        self.client(&self.member())
+    }
+
+    /// The defaults of a member of a group.
+    fn member(&self) -> Vec<(&'static str, &'static str)> {
+        if self.is_consumer_protocol() {
+            return Vec::new();
+        }
+        vec![
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("session.timeout.ms", "10000"),
+        ]
     }
 
     fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
@@ -389,6 +398,16 @@ mod tests {
             matches!(&value, ConfigError::Property { name, .. } if name == "linger.ms"),
             "{value:?}"
         );
+    }
+
+    #[test]
+    fn who_only_asks_is_refused_nothing_that_a_member_may_have() {
+        use crate::kafka::Topics;
+        use crate::sources::kafka::KafkaSource;
+        // Less than librdkafka's own session timeout, and more than ours.
+        let config = KafkaConfig::new("a:1").property("max.poll.interval.ms", "25000").unwrap();
+        assert!(KafkaSource::new(&config, "group", ["jobs"]).is_ok());
+        assert!(Topics::new(&config).is_ok());
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! What is told of brokers that do not answer, and of a topic that is not there any more.
 
-#![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
