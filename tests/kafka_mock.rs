@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
-use jobstream::kafka::{ErrorKind, KafkaConfig, KafkaEvent, KafkaObserver, TopicReader};
+use jobstream::kafka::{KafkaConfig, KafkaEvent, KafkaObserver};
 use jobstream::position::{PartitionPosition, Position};
 use jobstream::record::ProducerRecord;
 use jobstream::record::TopicPartition;
@@ -405,18 +405,6 @@ async fn metadata_of_another_client_is_told_and_taken_as_an_empty_set() {
     assert_eq!(assigned[0].position, Some(Position::at(3)));
     let told = told.0.lock().unwrap().clone();
     assert!(told.len() == 1 && told[0].contains("consumer-7@host"), "found {told:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_is_asked_for_more_partitions_than_there_are_says_so() {
-    let mock = Mock::start();
-    mock.create_topic("jobs", 2).await;
-    let reader = TopicReader::new(&KafkaConfig::new(mock.bootstrap()), "jobs").unwrap();
-    let ranges = timeout(LIMIT, reader.ranges(2)).await.unwrap();
-    assert_eq!(ranges.map(|ranges| ranges.len()), Ok(2));
-    let error = timeout(LIMIT, reader.ranges(3)).await.unwrap().unwrap_err();
-    assert_eq!(error.kind, ErrorKind::UnknownTopic);
-    assert_eq!(error.reason, "topic jobs: found no partition 2, expected 3 partitions");
 }
 
 /// Keeps what is told of foreign metadata, and of outputs that wait.

@@ -97,12 +97,8 @@ impl TopicReader {
     /// If the brokers do not tell.
     pub async fn ranges(&self, partitions: usize) -> Result<Vec<PartitionRange>, TopicError> {
         self.call(move |core| {
-            let missing = |partition, error: TopicError| match error.kind {
-                ErrorKind::UnknownTopic => core.missing(partition, partitions),
-                _ => error,
-            };
-            let numbers = (0_i32..).take(partitions);
-            numbers.map(|number| core.range(number).map_err(|e| missing(number, e))).collect()
+            let partitions = (0_i32..).take(partitions);
+            partitions.map(|partition| core.range(partition)).collect()
         })
         .await
     }
@@ -308,15 +304,6 @@ impl Core {
     fn error(&self, error: &KafkaError) -> TopicError {
         let kind = ErrorKind::of(error.rdkafka_error_code());
         TopicError { kind, reason: format!("topic {}: {error}", self.topic) }
-    }
-
-    /// There are fewer partitions than somebody thinks.
-    fn missing(&self, partition: i32, partitions: usize) -> TopicError {
-        let topic = &self.topic;
-        let reason = format!(
-            "topic {topic}: found no partition {partition}, expected {partitions} partitions"
-        );
-        TopicError { kind: ErrorKind::UnknownTopic, reason }
     }
 
     fn silence(&self) -> TopicError {

@@ -85,7 +85,7 @@ pub(crate) async fn run(args: &SubmitArgs) -> Result<(), SubmitError> {
     let mut produced = 0;
     for outputs in records.chunks(BATCH_RECORDS) {
         let batch = Batch { outputs: outputs.to_vec(), positions: Vec::new() };
-        let published = waits.say(sink.publish(&batch)).await;
+        let published = waits.awaited(sink.publish(&batch), say).await;
         published.map_err(|error| SubmitError::Sink { produced, all, error })?;
         produced += outputs.len();
     }
@@ -111,9 +111,9 @@ impl KafkaObserver for Waits {
 }
 
 impl Waits {
-    /// Awaits what is published. While that takes long, standard error says what it waits for: a
-    /// line a change.
-    async fn say<T>(&self, published: impl Future<Output = T>) -> T {
+    /// Awaits what is published. While that takes long, says what it waits for, each time that this
+    /// has changed.
+    async fn awaited<T>(&self, published: impl Future<Output = T>, mut say: impl FnMut(&str)) -> T {
         let mut published = pin!(published);
         let mut said = None;
         loop {
@@ -125,12 +125,16 @@ impl Waits {
             let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let reason = last.unwrap_or_else(|| "no answer yet".to_owned());
             if said.as_ref() != Some(&reason) {
-                // Where standard error can't be written, there is nobody to read it.
-                drop(writeln!(anstream::stderr(), "mailjob: waiting for Kafka: {reason}"));
+                say(&reason);
                 said = Some(reason);
             }
         }
     }
+}
+
+fn say(reason: &str) {
+    // Where standard error can't be written, there is nobody to read it.
+    drop(writeln!(anstream::stderr(), "mailjob: waiting for Kafka: {reason}"));
 }
 
 /// The topic is there, and every broker answers: a producer would wait for both, and not say so.
@@ -193,6 +197,8 @@ fn no_object(value: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use jobstream::kafka::ErrorKind;
+
     use super::*;
 
     fn of(text: &'static str) -> Result<Vec<ProducerRecord>, (usize, String)> {
@@ -208,6 +214,22 @@ mod tests {
             found[1].value.as_deref(),
             Some(&b"{ \"Id\" : \"b\\u0063\",\n \"x\": 1.0 }"[..])
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_long_says_once_what_it_waits_for() {
+        let (waits, mut said) = (Waits::default(), Vec::new());
+        let soon = waits.awaited(sleep(SILENCE_LIMIT / 2), |reason| said.push(reason.to_owned()));
+        soon.await;
+        assert_eq!(said, [""; 0]);
+        let late = async {
+            sleep(SILENCE_LIMIT * 3 / 2).await;
+            let (kind, reason) = (ErrorKind::Unreachable, "b:1/1: Connection refused");
+            waits.on_event(&KafkaEvent::Error { kind, reason });
+            sleep(SILENCE_LIMIT * 4).await;
+        };
+        waits.awaited(late, |reason| said.push(reason.to_owned())).await;
+        assert_eq!(said, ["no answer yet", "b:1/1: Connection refused"]);
     }
 
     #[test]
