@@ -126,6 +126,8 @@ async fn a_header_that_cannot_be_read_costs_nothing_else() {
 const BROKER: i32 = 1;
 /// How long anything may take: much, since other programs may want the machine, too.
 const LIMIT: Duration = Duration::from_secs(120);
+/// The wait before a condition is looked at again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 fn record(topic: &str, value: &str) -> ProducerRecord {
     ProducerRecord { partition: Some(0), ..ProducerRecord::to(topic).value(value.to_owned()) }
@@ -250,14 +252,22 @@ async fn an_output_is_published_although_its_topic_comes_later() {
         cluster.topic_error("results", missing).unwrap();
     })
     .await;
-    let config = KafkaConfig::new(mock.bootstrap());
+    let told = Arc::new(Told::default());
+    let config = KafkaConfig::new(mock.bootstrap()).observer(told.clone());
     let config = config.property("topic.metadata.propagation.max.ms", "100").unwrap();
     let sink = Arc::new(KafkaSink::new(&config).unwrap());
     let publishing = tokio::spawn({
         let sink = sink.clone();
         async move { sink.publish(&batch(vec![record("results", "0")])).await }
     });
-    sleep(Duration::from_secs(1)).await;
+    let waits = async {
+        while told.0.lock().unwrap().is_empty() {
+            sleep(LOOK_AGAIN_AFTER).await;
+        }
+    };
+    timeout(LIMIT, waits).await.expect("a word");
+    let expected = "topic results does not exist: its outputs wait until it is created";
+    assert_eq!(told.0.lock().unwrap()[0], expected);
     assert!(!publishing.is_finished(), "published to nowhere");
     let none = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
     mock.order(move |cluster| cluster.topic_error("results", none).unwrap()).await;
@@ -392,7 +402,7 @@ async fn metadata_of_another_client_is_told_and_taken_as_an_empty_set() {
     })
     .await
     .unwrap();
-    let told = Arc::new(Foreign::default());
+    let told = Arc::new(Told::default());
     let config = KafkaConfig::new(mock.bootstrap()).observer(told.clone());
     let source = KafkaSource::new(&config, "group", ["jobs"]).unwrap();
     let first = timeout(LIMIT, source.events().next()).await.unwrap();
@@ -402,13 +412,15 @@ async fn metadata_of_another_client_is_told_and_taken_as_an_empty_set() {
     assert!(told.len() == 1 && told[0].contains("consumer-7@host"), "found {told:?}");
 }
 
-/// Keeps what is told of foreign metadata.
+/// Keeps what is told of foreign metadata, and of outputs that wait.
 #[derive(Debug, Default)]
-struct Foreign(Mutex<Vec<String>>);
+struct Told(Mutex<Vec<String>>);
 
-impl KafkaObserver for Foreign {
+impl KafkaObserver for Told {
     fn on_event(&self, event: &KafkaEvent<'_>) {
-        if let KafkaEvent::ForeignMetadata { reason, .. } = event {
+        if let KafkaEvent::ForeignMetadata { reason, .. }
+        | KafkaEvent::PublishRetried { reason, .. } = event
+        {
             self.0.lock().unwrap().push((*reason).to_owned());
         }
     }

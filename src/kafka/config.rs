@@ -23,6 +23,26 @@ const RESERVED: [&str; 8] = [
     "transactional.id",
 ];
 
+/// The values of `auto.offset.reset` with which a partition goes on, and whether it does so behind
+/// the records that are there. With librdkafka's `error` it would stand still for ever.
+const RESETS: [(&str, bool); 6] = [
+    ("smallest", false),
+    ("earliest", false),
+    ("beginning", false),
+    ("largest", true),
+    ("latest", true),
+    ("end", true),
+];
+
+/// The levels of librdkafka's log at which its warnings are told: it tells of an offset that was
+/// reset by nothing else.
+const LOG_LEVELS: [(&str, RDKafkaLogLevel); 4] = [
+    ("4", RDKafkaLogLevel::Warning),
+    ("5", RDKafkaLogLevel::Notice),
+    ("6", RDKafkaLogLevel::Info),
+    ("7", RDKafkaLogLevel::Debug),
+];
+
 /// What a close may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -50,18 +70,35 @@ impl KafkaConfig {
     /// # Errors
     /// If the promises rest on the property: `acks`, `enable.auto.commit`,
     /// `enable.auto.offset.store`, `enable.idempotence`, `group.id`, `group.instance.id`,
-    /// `isolation.level` and `transactional.id`. Whether it exists is found when a client is made.
+    /// `isolation.level` and `transactional.id`; on the value of `auto.offset.reset` that lets a
+    /// partition stand still (`error`), and of `log_level` that hides librdkafka's warnings (below
+    /// 4). Whether any other property exists is found when a client is made.
     pub fn property(
         mut self,
         name: impl Into<String>,
         value: impl Into<String>,
     ) -> Result<Self, ConfigError> {
-        let name = name.into();
+        let (name, value) = (name.into(), value.into());
         if RESERVED.contains(&name.as_str()) {
             return Err(ConfigError::Reserved { name });
         }
-        self.properties.insert(name, value.into());
-        Ok(self)
+        let expected = match &*name {
+            "auto.offset.reset" if reset(&value).is_none() => "earliest, or latest",
+            "log_level" if log_level(&value).is_none() => {
+                "a whole number from 4 to 7: below, it is not told that an offset was reset"
+            }
+            _ => {
+                self.properties.insert(name, value);
+                return Ok(self);
+            }
+        };
+        Err(ConfigError::Property { name, reason: format!("found {value:?}, expected {expected}") })
+    }
+
+    /// Whether a partition without a position, or whose position is not there any more, goes on
+    /// behind the records that are there, which are then never read (`auto.offset.reset=latest`).
+    pub fn starts_at_the_end(&self) -> bool {
+        self.properties.get("auto.offset.reset").and_then(|value| reset(value)) == Some(true)
     }
 
     /// Makes the member static in the classic protocol (`group.instance.id`, KIP-345): a restart
@@ -121,10 +158,7 @@ impl KafkaConfig {
             // A topic that is created later is found within seconds.
             ("topic.metadata.refresh.interval.ms", "5000"),
         ];
-        if !self.is_consumer_protocol() {
-            defaults.push(("partition.assignment.strategy", "cooperative-sticky"));
-            defaults.push(("session.timeout.ms", "10000"));
-        }
+        defaults.extend(self.member());
         let mut config = self.client(&defaults);
         config
             .set("group.id", group)
@@ -145,6 +179,11 @@ impl KafkaConfig {
             ("message.max.bytes", "2097152"),
             ("partitioner", "consistent_random"),
             ("queue.buffering.max.kbytes", "16384"),
+            // Until then nobody learns that a topic is not there (any more). Its records are sent
+            // again in any case.
+            ("topic.metadata.propagation.max.ms", "3000"),
+            // Whoever sends nothing learns all the same whether brokers answer.
+            ("topic.metadata.refresh.interval.ms", "5000"),
         ];
         match transactional_id {
             Some(_) => defaults.extend([
@@ -163,9 +202,21 @@ impl KafkaConfig {
         config
     }
 
-    /// The properties of a client that neither consumes nor produces.
+    /// The properties of a client that neither consumes nor produces. librdkafka judges those of a
+    /// member with them, whoever it is.
     pub(crate) fn admin(&self) -> ClientConfig {
-        self.client(&[])
+        self.client(&self.member())
+    }
+
+    /// The defaults of a member of a group.
+    fn member(&self) -> Vec<(&'static str, &'static str)> {
+        if self.is_consumer_protocol() {
+            return Vec::new();
+        }
+        vec![
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("session.timeout.ms", "10000"),
+        ]
     }
 
     fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
@@ -173,8 +224,7 @@ impl KafkaConfig {
         // of clients that nobody waits for may still use it.
         openssl_sys::init();
         let mut config = ClientConfig::new();
-        let debug = self.properties.contains_key("debug");
-        config.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
+        config.set_log_level(self.log_level());
         config
             .set("client.id", "jobstream")
             .set("log.connection.close", "false")
@@ -186,10 +236,30 @@ impl KafkaConfig {
         config
     }
 
+    /// What librdkafka logs: it is set on a client that is there, in place of the property.
+    fn log_level(&self) -> RDKafkaLogLevel {
+        let set = self.properties.get("log_level").and_then(|value| log_level(value));
+        match set {
+            Some(level) => level,
+            None if self.properties.contains_key("debug") => RDKafkaLogLevel::Debug,
+            None => RDKafkaLogLevel::Info,
+        }
+    }
+
     /// Whether the group is of KIP-848.
     fn is_consumer_protocol(&self) -> bool {
         self.properties.get("group.protocol").is_some_and(|name| name == "consumer")
     }
+}
+
+/// Whether this value of `auto.offset.reset` means the end; none if it is not to be set.
+fn reset(value: &str) -> Option<bool> {
+    RESETS.iter().find(|(name, _)| *name == value).map(|(_, is_end)| *is_end)
+}
+
+/// The level that a value of `log_level` means, unless it hides warnings.
+fn log_level(value: &str) -> Option<RDKafkaLogLevel> {
+    LOG_LEVELS.iter().find(|(number, _)| *number == value).map(|(_, level)| *level)
 }
 
 fn sorted(config: &ClientConfig) -> BTreeMap<String, String> {
@@ -265,6 +335,48 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_that_has_lost_its_position_goes_on_somewhere() {
+        let reset = |value: &str| KafkaConfig::new("a:1").property("auto.offset.reset", value);
+        for value in ["error", "none", "", "Latest"] {
+            let refused = reset(value).unwrap_err().to_string();
+            let expected = format!("found {value:?}, expected earliest, or latest");
+            assert!(refused.contains(&expected), "{refused}");
+        }
+        for (value, is_end) in RESETS {
+            assert_eq!(reset(value).unwrap().starts_at_the_end(), is_end, "{value}");
+            use crate::sources::kafka::KafkaSource;
+            let taken = KafkaSource::new(&reset(value).unwrap(), "group", ["jobs"]);
+            assert!(taken.is_ok(), "{value}: {taken:?}");
+        }
+        assert!(!KafkaConfig::new("a:1").starts_at_the_end());
+    }
+
+    #[test]
+    fn no_setting_hides_the_warning_that_an_offset_was_reset() {
+        let with = |pairs: &[(&str, &str)]| {
+            let config = KafkaConfig::new("a:1");
+            pairs.iter().try_fold(config, |config, (name, value)| config.property(*name, *value))
+        };
+        for value in ["0", "3", "8", "-1", "warning", ""] {
+            let refused = with(&[("log_level", value)]).unwrap_err();
+            assert!(refused.to_string().contains("log_level is refused"), "{refused}");
+        }
+        for properties in [
+            &[][..],
+            &[("log_level", "4")],
+            &[("log_level", "6"), ("debug", "all")],
+            &[("debug", "consumer")],
+            &[("log.queue", "false"), ("log.thread.name", "false")],
+        ] {
+            let config = with(properties).unwrap();
+            for client in [config.consumer("group"), config.producer(None), config.admin()] {
+                let level = client.log_level as i32;
+                assert!(level >= RDKafkaLogLevel::Warning as i32, "{properties:?}: {level}");
+            }
+        }
+    }
+
+    #[test]
     fn a_property_replaces_a_default_but_no_promise() {
         let config = KafkaConfig::new("a:1").property("linger.ms", "50").unwrap();
         let producer = config.producer(None);
@@ -286,6 +398,16 @@ mod tests {
             matches!(&value, ConfigError::Property { name, .. } if name == "linger.ms"),
             "{value:?}"
         );
+    }
+
+    #[test]
+    fn who_only_asks_is_refused_nothing_that_a_member_may_have() {
+        use crate::kafka::Topics;
+        use crate::sources::kafka::KafkaSource;
+        // Less than librdkafka's own session timeout, and more than ours.
+        let config = KafkaConfig::new("a:1").property("max.poll.interval.ms", "25000").unwrap();
+        assert!(KafkaSource::new(&config, "group", ["jobs"]).is_ok());
+        assert!(Topics::new(&config).is_ok());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod calls;
 mod config;
 mod error;
 mod exactly_once;
+mod failures;
 mod observer;
 mod reader;
 mod redrive;

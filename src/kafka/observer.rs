@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::statistics::{ConsumerGroup, Partition, Statistics};
+use rdkafka::statistics::{Broker, ConsumerGroup, Partition, Statistics};
 
+use super::failures;
 use crate::record::TopicPartition;
 
 /// Hears what happens on the way to Kafka. Called on librdkafka's threads, the source's and that of
@@ -63,11 +65,15 @@ pub enum KafkaEvent<'a> {
         /// librdkafka's words.
         reason: &'a str,
     },
-    /// A publish is tried again, since not all records were acknowledged.
+    /// A publish is tried again, since not all records were acknowledged: until they are.
     PublishRetried {
         /// How many were not.
         records: usize,
-        /// Why, for the first of them.
+        /// The topic of the first of them.
+        topic: &'a str,
+        /// What kept that one back; [`ErrorKind::UnknownTopic`] until the topic is there.
+        kind: ErrorKind,
+        /// The same in words that name the topic.
         reason: &'a str,
     },
     /// A record has a header whose name is no UTF-8. The record arrives; that header has the name
@@ -91,15 +97,23 @@ pub enum KafkaEvent<'a> {
     /// A client's connections to brokers: told every `statistics.interval.ms`, if that property is
     /// set.
     Brokers {
-        /// Connections that are up.
+        /// Connections that librdkafka takes as up: one to a broker that hangs is so for minutes.
         up: usize,
+        /// How long ago one of the brokers has last answered, if one has. A client that has nothing
+        /// else to ask asks for metadata every `topic.metadata.refresh.interval.ms` (5 s).
+        answered: Option<Duration>,
     },
     /// A source is a member of its group, and no rebalance is under way: told every
     /// `statistics.interval.ms`, if that property is set.
     Member {
         /// Its partitions; none if the group has more members than the topics have partitions.
         partitions: usize,
+        /// How long ago the group's coordinator has last answered.
+        answered: Duration,
     },
+    /// A source is no member of its group, as far as it knows: it joins, or its session has ended.
+    /// Told every `statistics.interval.ms`, if that property is set.
+    NoMember,
     /// A transaction has ended. One that a fenced producer has left open is not told.
     Transaction {
         /// Whether it was committed, and not aborted.
@@ -150,7 +164,8 @@ impl ErrorKind {
                 Code::AllBrokersDown
                 | Code::BrokerTransportFailure
                 | Code::Resolve
-                | Code::OperationTimedOut,
+                | Code::OperationTimedOut
+                | Code::TimedOutQueue,
             ) => Self::Unreachable,
             Some(
                 Code::Authentication
@@ -198,6 +213,9 @@ pub enum LogLevel {
     Debug,
 }
 
+/// librdkafka's name for the connection to a group's coordinator.
+const COORDINATOR: &str = "GroupCoordinator";
+
 /// The observer, as contexts of clients tell it.
 #[derive(Clone)]
 pub(crate) struct Told(Arc<dyn KafkaObserver>);
@@ -219,22 +237,32 @@ impl Told {
     /// What the statistics of any client say of brokers.
     pub(crate) fn brokers(&self, statistics: &Statistics) {
         let up = statistics.brokers.values().filter(|broker| broker.state == "UP").count();
-        self.event(&KafkaEvent::Brokers { up });
+        let answered = statistics.brokers.values().filter_map(answered).min();
+        self.event(&KafkaEvent::Brokers { up, answered });
     }
 
     /// What the statistics of a consumer say of brokers, and of the partitions it reads.
     pub(crate) fn statistics(&self, statistics: &Statistics) {
         self.brokers(statistics);
-        if let Some(group) = statistics.cgrp.as_ref().filter(|group| is_settled(group)) {
-            let partitions = usize::try_from(group.assignment_size).unwrap_or_default();
-            self.event(&KafkaEvent::Member { partitions });
-        }
+        self.member(statistics);
         for topic in statistics.topics.values() {
             for found in topic.partitions.values().filter(|found| is_read(found)) {
                 let partition = &TopicPartition::new(&*topic.topic, found.partition);
                 let (low, high) = (found.lo_offset.max(0), found.ls_offset);
                 self.event(&KafkaEvent::Watermarks { partition, low, high });
             }
+        }
+    }
+
+    fn member(&self, statistics: &Statistics) {
+        let Some(group) = &statistics.cgrp else { return };
+        if !is_settled(group) {
+            return self.event(&KafkaEvent::NoMember);
+        }
+        let mut coordinators = statistics.brokers.values().filter(|it| it.name == COORDINATOR);
+        let partitions = usize::try_from(group.assignment_size).unwrap_or_default();
+        if let Some(answered) = coordinators.find_map(answered) {
+            self.event(&KafkaEvent::Member { partitions, answered });
         }
     }
 
@@ -249,8 +277,18 @@ impl Told {
             RDKafkaLogLevel::Warning => LogLevel::Warning,
             _ => LogLevel::Error,
         };
+        // A connection that is not set up in time is no error to librdkafka.
+        if facility == failures::FACILITY && level == LogLevel::Warning {
+            let (kind, reason) = (ErrorKind::Unreachable, failures::without_thread(line));
+            self.event(&KafkaEvent::Error { kind, reason });
+        }
         self.event(&KafkaEvent::Log { level, facility, line });
     }
+}
+
+/// How long ago a broker has last answered on the connection that is there.
+fn answered(broker: &Broker) -> Option<Duration> {
+    u64::try_from(broker.rxidle).ok().map(Duration::from_micros)
 }
 
 /// Whether a member knows its coordinator, and its assignment stands.
@@ -282,7 +320,67 @@ impl rdkafka::ClientContext for Told {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, PoisonError};
+
     use super::*;
+
+    /// Keeps what is told of a group and of brokers.
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<String>>);
+
+    impl KafkaObserver for Kept {
+        fn on_event(&self, event: &KafkaEvent<'_>) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{event:?}"));
+        }
+    }
+
+    /// What is told of a member whose brokers have answered so many microseconds ago (-1: never).
+    fn told(join_state: &str, brokers: &[(&str, i64)]) -> Vec<String> {
+        let group = ConsumerGroup {
+            state: "up".to_owned(),
+            join_state: join_state.to_owned(),
+            ..ConsumerGroup::default()
+        };
+        let broker = |(name, rxidle): &(&str, i64)| {
+            let (name, state) = ((*name).to_owned(), "UP".to_owned());
+            (name.clone(), Broker { name, state, rxidle: *rxidle, ..Broker::default() })
+        };
+        let brokers = brokers.iter().map(broker).collect();
+        let statistics = Statistics { cgrp: Some(group), brokers, ..Statistics::default() };
+        let kept = Arc::new(Kept::default());
+        Told::new(kept.clone()).statistics(&statistics);
+        std::mem::take(&mut *kept.0.lock().unwrap())
+    }
+
+    #[test]
+    fn a_connection_that_is_up_is_no_answer() {
+        assert_eq!(told("steady", &[("b:1/1", -1)]), ["Brokers { up: 1, answered: None }"]);
+        let hung = told("steady", &[("b:1/1", 40_000_000), ("GroupCoordinator", 31_000_000)]);
+        let expected =
+            ["Brokers { up: 2, answered: Some(31s) }", "Member { partitions: 0, answered: 31s }"];
+        assert_eq!(hung, expected);
+    }
+
+    #[test]
+    fn a_connection_that_is_not_set_up_in_time_is_told_as_an_error() {
+        let kept = Arc::new(Kept::default());
+        let line = "[thrd:b:1/1]: b:1/1: Connection setup timed out in state CONNECT";
+        for level in [RDKafkaLogLevel::Warning, RDKafkaLogLevel::Error] {
+            Told::new(kept.clone()).log(level, "FAIL", line);
+        }
+        let kept = kept.0.lock().unwrap();
+        let errors: Vec<_> = kept.iter().filter(|it| it.starts_with("Error")).collect();
+        let reason = "b:1/1: Connection setup timed out in state CONNECT";
+        assert_eq!(errors, [&format!("Error {{ kind: Unreachable, reason: {reason:?} }}")]);
+    }
+
+    #[test]
+    fn who_joins_its_group_is_no_member() {
+        for state in ["init", "wait-join", "wait-sync", "wait-assign-call"] {
+            let told = told(state, &[("GroupCoordinator", 0)]);
+            assert_eq!(told.last().map(String::as_str), Some("NoMember"), "{state}");
+        }
+    }
 
     #[test]
     fn what_librdkafka_asks_again_is_told_from_what_a_person_should_see() {

@@ -18,6 +18,9 @@ use crate::record::Topic;
 /// The longest that the brokers may take for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
+/// The longest that all brokers together may take for an answer each.
+const REACH_LIMIT: Duration = Duration::from_secs(6);
+
 /// What a record of a topic that is created may take, in bytes: as much as the producer sends.
 const MAX_MESSAGE_BYTES: &str = "2097152";
 
@@ -137,8 +140,22 @@ impl Topics {
         })
     }
 
+    /// Has every broker of the cluster answer at the address by which the cluster knows it
+    /// (`advertised.listeners`), and says how many brokers there are: those that were told first may
+    /// answer where the others can't be reached. `topic` is one that may be described. Takes up to
+    /// 6 s.
+    ///
+    /// # Errors
+    /// If a broker can't be reached, which is named.
+    pub async fn reach(&self, topic: &str) -> Result<usize, TopicError> {
+        let (clients, topic) = (self.clients().clone(), topic.to_owned());
+        let asked = self.calls.call(move || clients.asking.reach(&topic, REACH_LIMIT)).await;
+        let panicked = (ErrorKind::Fatal, "the question has panicked".to_owned());
+        asked.unwrap_or(Err(panicked)).map_err(|(kind, reason)| TopicError { kind, reason })
+    }
+
     /// Creates a topic if it is missing; takes records of 2 MiB then. One that exists is accepted
-    /// as it is. Takes up to 20 s.
+    /// as it is. Takes up to 30 s.
     ///
     /// # Errors
     /// If the brokers can't be asked, or refuse.
@@ -153,15 +170,12 @@ impl Topics {
                 let partitions = self.partitions(&topic.name).await?.unwrap_or_default();
                 Ok(TopicState::Existed { partitions })
             }
-            Err(code) => Err(TopicError {
-                kind: ErrorKind::of(Some(code)),
-                reason: format!("topic {} could not be created: {code}", topic.name),
-            }),
+            Err(code) => Err(self.refused(&topic.name, "could not be created", code).await),
         }
     }
 
     /// A setting of a topic that exists, such as `cleanup.policy`; `None` if the brokers do not know
-    /// a setting of this name. Takes up to 10 s.
+    /// a setting of this name. Takes up to 20 s.
     ///
     /// # Errors
     /// If the brokers can't be asked, or refuse to tell.
@@ -169,14 +183,25 @@ impl Topics {
         let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
         let asked = [ResourceSpecifier::Topic(topic)];
         let described = self.clients().admin.describe_configs(&asked, &options).await;
-        let refused = |code: RDKafkaErrorCode| TopicError {
-            kind: ErrorKind::of(Some(code)),
-            reason: format!("topic {topic}: its settings can't be read: {code}"),
+        let found = described.map_err(|error| code_of(&error)).and_then(|described| {
+            described.into_iter().next().unwrap_or(Err(RDKafkaErrorCode::Unknown))
+        });
+        match found {
+            Ok(config) => Ok(config.get(name).and_then(|entry| entry.value.clone())),
+            Err(code) => Err(self.refused(topic, "its settings can't be read", code).await),
+        }
+    }
+
+    /// What a code means that names no broker: where it says only that there was no answer, the
+    /// brokers are asked which of them gives none, and why.
+    async fn refused(&self, topic: &str, what: &str, code: RDKafkaErrorCode) -> TopicError {
+        let kind = ErrorKind::of(Some(code));
+        let reason = match kind {
+            ErrorKind::Unreachable => self.reach(topic).await.err().map(|error| error.reason),
+            _ => None,
         };
-        let described = described.map_err(|error| refused(code_of(&error)))?;
-        let found = described.into_iter().next().ok_or(RDKafkaErrorCode::Unknown);
-        let config = found.and_then(|found| found).map_err(refused)?;
-        Ok(config.get(name).and_then(|entry| entry.value.clone()))
+        let reason = reason.unwrap_or_else(|| code.to_string());
+        TopicError { kind, reason: format!("topic {topic}: {what}: {reason}") }
     }
 
     async fn create(&self, topic: &NewTopic) -> Result<(), RDKafkaErrorCode> {

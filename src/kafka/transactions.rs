@@ -235,7 +235,7 @@ impl Core {
         let ended = if !too_large.is_empty() {
             Err(Failure::TooLarge(too_large))
         } else if let Some(refusal) = refusals.first() {
-            Err(self.refused(&producer, *refusal))
+            Err(self.refused(&producer, refusal))
         } else {
             self.commit(&producer, positions)
         };
@@ -351,11 +351,11 @@ impl Core {
     }
 
     /// What a record that was not acknowledged means for its transaction.
-    fn refused(&self, producer: &Producer, refusal: Refusal) -> Failure {
+    fn refused(&self, producer: &Producer, refusal: &Refusal) -> Failure {
         match producer.client().client().fatal_error() {
             Some((code, reason)) if is_fenced(code) => Failure::Fenced(reason),
             Some((_, reason)) => Failure::Broken(reason),
-            None => Failure::Aborted(format!("output {}: {}", refusal.index, refusal.code)),
+            None => Failure::Aborted(refusal.to_string()),
         }
     }
 }

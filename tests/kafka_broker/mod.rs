@@ -61,6 +61,26 @@ impl Broker {
         self.folder.as_ref().unwrap().join(name).to_string_lossy().into_owned()
     }
 
+    /// Sends its only node a signal: `STOP` lets it hang, with its connections up, and `CONT` go on.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(self.file("node-0.pid")).unwrap();
+        let sent = Command::new("kill").args([&format!("-{name}"), pid.trim()]).status().unwrap();
+        assert!(sent.success(), "kill -{name} {pid}");
+    }
+
+    /// Starts its only node again, with another value of a setting.
+    pub(crate) fn restart_with(&self, setting: &str, value: &str) {
+        self.node("kill");
+        let path = self.file("server-0.properties");
+        let settings = std::fs::read_to_string(&path).unwrap();
+        let replaced = settings.lines().map(|line| match line.split_once('=') {
+            Some((name, _)) if name == setting => format!("{name}={value}\n"),
+            _ => format!("{line}\n"),
+        });
+        std::fs::write(&path, replaced.collect::<String>()).unwrap();
+        self.node("resume");
+    }
+
     /// Kills its only node, or starts it again.
     pub(crate) fn node(&self, verb: &str) {
         self.one_node(verb, 0);

@@ -9,7 +9,7 @@ use jobstream_service::environment;
 use mailjob::settings::{Settings, TopicSettings};
 
 use crate::log::MailLog;
-use crate::service::{Accepted, Fitness, ServiceError, accept, mail_sink, named};
+use crate::service::{Accepted, Fitness, ServiceError, accept, mail_sink, named, unreached};
 
 /// Checks everything, and prints a line for each thing checked.
 ///
@@ -17,12 +17,9 @@ use crate::service::{Accepted, Fitness, ServiceError, accept, mail_sink, named};
 /// If a setting is wrong, or a check has failed.
 pub(crate) async fn run() -> Result<(), ServiceError> {
     let settings = Settings::read(&environment::variables(), &environment::read_file)?;
-    let Accepted { config, unknown } = accept(&settings.kafka)?;
-    for warning in &settings.warnings {
+    let Accepted { config, warnings } = accept(&settings.kafka)?;
+    for warning in settings.warnings.iter().chain(&warnings) {
         say("warning", warning);
-    }
-    for name in unknown {
-        say("warning", &format!("{name}: unknown setting, and no property of librdkafka"));
     }
     say("ok", "settings");
     let mut failed = 0;
@@ -66,7 +63,12 @@ async fn kafka(config: &KafkaConfig, settings: &Settings) -> Vec<Checked> {
         // The others could not be asked either.
         Err(error) => return vec![Err(format!("Kafka: {}", named(&error)))],
     };
-    let mut all = vec![Ok("Kafka".to_owned()), topic(jobs, input, false)];
+    let reached = match topics.reach(jobs).await {
+        Ok(1) => Ok("Kafka: 1 broker".to_owned()),
+        Ok(brokers) => Ok(format!("Kafka: {brokers} brokers")),
+        Err(error) => Err(format!("Kafka: {}", unreached(&error))),
+    };
+    let mut all = vec![reached, topic(jobs, input, false)];
     for output in &settings.outputs {
         all.push(match topics.partitions(&output.name).await {
             Ok(found) => topic(&output.name, found, settings.create),

@@ -3,28 +3,37 @@
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use jobstream::kafka::{KafkaConfig, Topics};
+use jobstream::kafka::{KafkaConfig, KafkaEvent, KafkaObserver, Topics};
 use jobstream::record::{ProducerRecord, Topic};
 use jobstream::sinks::kafka::KafkaSink;
 use jobstream::sinks::{Batch, Sink as _, SinkError};
-use jobstream_service::{EXIT_FAILURE, EXIT_USAGE, environment};
+use jobstream_service::{EXIT_FAILURE, EXIT_USAGE, environment, foreign_encoding};
 use mailjob::settings::{ProducerSettings, SettingsError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::select;
+use tokio::time::sleep;
 
 use crate::cli::SubmitArgs;
-use crate::service::{Accepted, ServiceError, accept, named};
+use crate::service::{Accepted, ServiceError, accept, named, unreached};
 
 /// Records that are produced at once.
 const BATCH_RECORDS: usize = 1_000;
+/// The longest that nothing is said while brokers take no records.
+const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why jobs were not produced.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SubmitError {
     #[error("{0}: {1}")]
     Read(String, io::Error),
+    #[error("{0}: found {1}, expected JSON in UTF-8 without it; nothing was produced")]
+    Encoding(String, &'static str),
     #[error("{file}: value {number}: {reason}; nothing was produced")]
     Job { file: String, number: usize, reason: String },
     #[error(transparent)]
@@ -43,7 +52,7 @@ impl SubmitError {
     /// The exit code that says it.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::Read(..) | Self::Job { .. } => EXIT_USAGE,
+            Self::Read(..) | Self::Encoding(..) | Self::Job { .. } => EXIT_USAGE,
             Self::Service(error) => error.exit_code(),
             Self::Sink { .. } => EXIT_FAILURE,
         }
@@ -58,6 +67,9 @@ pub(crate) async fn run(args: &SubmitArgs) -> Result<(), SubmitError> {
     let settings = ProducerSettings::read(&environment::variables(), &environment::read_file)?;
     let file = args.jobs.display().to_string();
     let text = read(&args.jobs).map_err(|error| SubmitError::Read(file.clone(), error))?;
+    if let Some(found) = foreign_encoding(&text) {
+        return Err(SubmitError::Encoding(file, found));
+    }
     let topic = &settings.topics.topics.jobs;
     let records = records(topic, &text.into()).map_err(|(number, reason)| SubmitError::Job {
         file,
@@ -67,11 +79,13 @@ pub(crate) async fn run(args: &SubmitArgs) -> Result<(), SubmitError> {
     let Accepted { config, .. } = accept(&settings.kafka).map_err(ServiceError::from)?;
     find(&config, topic).await?;
     let all = records.len();
-    let sink = KafkaSink::new(&config).map_err(|error| ServiceError::Kafka(error.to_string()))?;
+    let waits = Arc::new(Waits::default());
+    let sink = KafkaSink::new(&config.observer(waits.clone()));
+    let sink = sink.map_err(|error| ServiceError::Kafka(error.to_string()))?;
     let mut produced = 0;
     for outputs in records.chunks(BATCH_RECORDS) {
         let batch = Batch { outputs: outputs.to_vec(), positions: Vec::new() };
-        let published = sink.publish(&batch).await;
+        let published = waits.awaited(sink.publish(&batch), say).await;
         published.map_err(|error| SubmitError::Sink { produced, all, error })?;
         produced += outputs.len();
     }
@@ -82,11 +96,55 @@ pub(crate) async fn run(args: &SubmitArgs) -> Result<(), SubmitError> {
     Ok(())
 }
 
-/// The topic is there: a producer would wait for it, and not say so.
+/// Keeps why records are not taken, as the producer has last told.
+#[derive(Debug, Default)]
+struct Waits(Mutex<Option<String>>);
+
+impl KafkaObserver for Waits {
+    fn on_event(&self, event: &KafkaEvent<'_>) {
+        if let KafkaEvent::Error { reason, .. } | KafkaEvent::PublishRetried { reason, .. } = event
+        {
+            let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = Some((*reason).to_owned());
+        }
+    }
+}
+
+impl Waits {
+    /// Awaits what is published. While that takes long, says what it waits for, each time that this
+    /// has changed.
+    async fn awaited<T>(&self, published: impl Future<Output = T>, mut say: impl FnMut(&str)) -> T {
+        let mut published = pin!(published);
+        let mut said = None;
+        loop {
+            select! {
+                biased;
+                published = &mut published => return published,
+                () = sleep(SILENCE_LIMIT) => {}
+            }
+            let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let reason = last.unwrap_or_else(|| "no answer yet".to_owned());
+            if said.as_ref() != Some(&reason) {
+                say(&reason);
+                said = Some(reason);
+            }
+        }
+    }
+}
+
+fn say(reason: &str) {
+    // Where standard error can't be written, there is nobody to read it.
+    drop(writeln!(anstream::stderr(), "mailjob: waiting for Kafka: {reason}"));
+}
+
+/// The topic is there, and every broker answers: a producer would wait for both, and not say so.
 async fn find(config: &KafkaConfig, topic: &Topic) -> Result<(), ServiceError> {
     let topics = Topics::new(config).map_err(|error| ServiceError::Kafka(error.to_string()))?;
     match topics.partitions(topic).await {
-        Ok(Some(_)) => Ok(()),
+        Ok(Some(_)) => match topics.reach(topic).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ServiceError::Kafka(unreached(&error))),
+        },
         Ok(None) => Err(ServiceError::Kafka(format!("the topic '{topic}' does not exist"))),
         Err(error) => Err(ServiceError::Kafka(named(&error))),
     }
@@ -114,6 +172,10 @@ fn records(topic: &Topic, text: &Bytes) -> Result<Vec<ProducerRecord>, (usize, S
     let record = |(number, value): (usize, serde_json::Result<&RawValue>)| {
         let wrong = |error: serde_json::Error| (number, error.to_string());
         let value = value.map_err(wrong)?.get();
+        if let Some(found) = no_object(value) {
+            let expected = "an object: jobs stand one after another, with nothing around them";
+            return Err((number, format!("found {found}, expected {expected}")));
+        }
         let key = serde_json::from_str(value).map(|Identified { id }| id).map_err(wrong)?;
         let value = text.slice_ref(value.as_bytes());
         Ok(ProducerRecord::to(topic.clone()).key(key).value(value))
@@ -121,8 +183,22 @@ fn records(topic: &Topic, text: &Bytes) -> Result<Vec<ProducerRecord>, (usize, S
     numbered.map(record).collect()
 }
 
+/// What a value is that is no object.
+fn no_object(value: &str) -> Option<&'static str> {
+    match value.as_bytes().first() {
+        Some(b'{') => None,
+        Some(b'[') => Some("an array"),
+        Some(b'"') => Some("a string"),
+        Some(b't' | b'f') => Some("a boolean"),
+        Some(b'n') => Some("null"),
+        _ => Some("a number"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use jobstream::kafka::ErrorKind;
+
     use super::*;
 
     fn of(text: &'static str) -> Result<Vec<ProducerRecord>, (usize, String)> {
@@ -138,6 +214,37 @@ mod tests {
             found[1].value.as_deref(),
             Some(&b"{ \"Id\" : \"b\\u0063\",\n \"x\": 1.0 }"[..])
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_long_says_once_what_it_waits_for() {
+        let (waits, mut said) = (Waits::default(), Vec::new());
+        let soon = waits.awaited(sleep(SILENCE_LIMIT / 2), |reason| said.push(reason.to_owned()));
+        soon.await;
+        assert_eq!(said, [""; 0]);
+        let late = async {
+            sleep(SILENCE_LIMIT * 3 / 2).await;
+            let (kind, reason) = (ErrorKind::Unreachable, "b:1/1: Connection refused");
+            waits.on_event(&KafkaEvent::Error { kind, reason });
+            sleep(SILENCE_LIMIT * 4).await;
+        };
+        waits.awaited(late, |reason| said.push(reason.to_owned())).await;
+        assert_eq!(said, ["no answer yet", "b:1/1: Connection refused"]);
+    }
+
+    #[test]
+    fn a_value_that_is_no_object_is_named() {
+        for (text, found) in [
+            ("[{\"Id\":\"a\"}]", "an array"),
+            ("\"{}\"", "a string"),
+            ("null", "null"),
+            ("true", "a boolean"),
+            ("-1", "a number"),
+        ] {
+            let (number, reason) = of(text).unwrap_err();
+            assert_eq!(number, 1, "{text}");
+            assert!(reason.starts_with(&format!("found {found}, expected an object")), "{reason}");
+        }
     }
 
     #[test]

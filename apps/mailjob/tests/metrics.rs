@@ -19,7 +19,7 @@ use jobstream_testkit::broker::{Broker, TopicOptions};
 use jobstream_testkit::smtp::{Misfortune, Moment, SmtpServer};
 use mailjob::metrics::Metrics;
 use mailjob::topology::{Topics, topology};
-use scrape::{Scrape, probe};
+use scrape::{Scrape, answer, probe};
 use tokio::net::TcpListener;
 use tokio::time::{advance, pause, resume, sleep, timeout};
 
@@ -179,26 +179,110 @@ async fn before_the_run_the_process_is_well_and_not_ready_until_it_is_a_spare_me
 
         let reason = "RCPT: 421 busy <a@b.example>".to_owned();
         metrics.mail.circuit(&CircuitChange::Opened { reason });
-        metrics.kafka.on_event(&KafkaEvent::Brokers { up: 0 });
+        // A connection is up, and nobody has answered on it.
+        metrics.kafka.on_event(&KafkaEvent::Brokers { up: 1, answered: None });
         let (_, reasons) = probe(address, "/readyz").await;
         assert_eq!(reasons["broker"], "never a broker answered");
         assert_eq!(reasons["mail_server"], "RCPT: 421 busy [address]");
         assert_eq!(Scrape::of(address).await.sum("mailjob_smtp_circuit_open", &[]), Some(1.0));
 
-        metrics.kafka.on_event(&KafkaEvent::Brokers { up: 1 });
+        let answered = Duration::from_secs(2);
+        metrics.kafka.on_event(&KafkaEvent::Brokers { up: 1, answered: Some(answered) });
         metrics.mail.circuit(&CircuitChange::Closed);
         let (ok, reasons) = probe(address, "/readyz").await;
         assert!(!ok, "{reasons:?}");
         assert!(reasons["broker"].starts_with("a broker answered "), "{reasons:?}");
         assert_eq!(reasons["mail_server"], "it could be used when it was last asked");
 
-        metrics.kafka.on_event(&KafkaEvent::Member { partitions: 0 });
+        metrics.kafka.on_event(&KafkaEvent::Member { partitions: 0, answered });
         let (ok, reasons) = probe(address, "/readyz").await;
         assert!(ok && reasons["partitions"].starts_with("spare: "), "{reasons:?}");
     };
     tokio::select! {
         biased;
         () = probed => {}
+        ended = monitor.serve(listener) => panic!("{ended:?}"),
+    }
+}
+
+/// What a probe of readiness is answered after these events, and where it is not ready, why.
+async fn readiness(events: &[KafkaEvent<'_>]) -> Vec<String> {
+    let (metrics, monitor) = Metrics::new(GROUP, None);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    metrics.mail.circuit(&CircuitChange::Closed);
+    events.iter().for_each(|event| metrics.kafka.on_event(event));
+    tokio::select! {
+        biased;
+        (ok, reasons) = probe(address, "/readyz") => {
+            let bad = ["no partition", "expected at most 30 s", "never"];
+            let is_bad = |reason: &String| bad.iter().any(|bad| reason.contains(bad));
+            let reasons: Vec<_> = reasons.into_values().filter(is_bad).collect();
+            assert_eq!(ok, reasons.is_empty(), "{reasons:?}");
+            reasons
+        }
+        ended = monitor.serve(listener) => panic!("{ended:?}"),
+    }
+}
+
+#[tokio::test]
+async fn who_is_answered_no_more_is_not_ready_although_its_connections_are_up() {
+    let answered = |seconds| Some(Duration::from_secs(seconds));
+    let spare = KafkaEvent::Member { partitions: 0, answered: Duration::ZERO };
+    let up = |answered| KafkaEvent::Brokers { up: 3, answered };
+    assert_eq!(readiness(&[spare, up(answered(29))]).await, [""; 0]);
+    // Another client has been answered.
+    assert_eq!(readiness(&[spare, up(answered(2)), up(answered(90))]).await, [""; 0]);
+    for silent in [answered(31), None] {
+        let found = readiness(&[spare, up(silent)]).await;
+        assert!(matches!(&*found, [reason] if reason.contains("broker answered")), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_no_member_any_more_is_no_spare() {
+    let up = KafkaEvent::Brokers { up: 1, answered: Some(Duration::ZERO) };
+    let member = |partitions, seconds| {
+        let answered = Duration::from_secs(seconds);
+        KafkaEvent::Member { partitions, answered }
+    };
+    assert_eq!(readiness(&[up, member(0, 1)]).await, [""; 0]);
+    for events in [
+        &[up, member(0, 1), KafkaEvent::NoMember][..],
+        // Its coordinator is silent; another broker answers.
+        &[up, member(0, 31)],
+        // It has been a spare, then an owner, and now it is neither.
+        &[up, member(0, 1), member(2, 1)],
+    ] {
+        let found = readiness(events).await;
+        assert_eq!(found, ["no partition is assigned"], "{events:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_scrape_is_answered_in_the_form_that_it_accepts() {
+    let (_metrics, monitor) = Metrics::new(GROUP, None);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let scraped = async {
+        for (accept, content_type, counter) in [
+            ("", "text/plain; version=0.0.4; charset=utf-8", "jobstream_records_total counter"),
+            (
+                "application/openmetrics-text; version=1.0.0",
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                "jobstream_records counter",
+            ),
+        ] {
+            let headers = format!("Accept: {accept}\r\n");
+            let (head, body) = answer(address, "/metrics", &headers).await;
+            assert!(head.contains(&format!("content-type: {content_type}\r\n")), "{head}");
+            assert!(body.contains(&format!("# TYPE {counter}\n")), "{body}");
+            assert_eq!(body.ends_with("\n# EOF\n"), !accept.is_empty(), "{body}");
+        }
+    };
+    tokio::select! {
+        biased;
+        () = scraped => {}
         ended = monitor.serve(listener) => panic!("{ended:?}"),
     }
 }
@@ -245,7 +329,8 @@ async fn what_clients_of_kafka_tell_is_counted_and_a_foreign_partition_is_not_sh
     metrics.kafka.on_event(&KafkaEvent::Watermarks { partition, low: 0, high: 9 });
     let (kind, reason) = (ErrorKind::Unreachable, "away");
     metrics.kafka.on_event(&KafkaEvent::Error { kind, reason });
-    metrics.kafka.on_event(&KafkaEvent::PublishRetried { records: 3, reason });
+    let topic = "results";
+    metrics.kafka.on_event(&KafkaEvent::PublishRetried { records: 3, topic, kind, reason });
     metrics.kafka.on_event(&KafkaEvent::Transaction { committed: true });
     metrics.kafka.on_event(&KafkaEvent::Transaction { committed: false });
     let scraped = async {

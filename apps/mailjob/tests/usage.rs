@@ -18,7 +18,11 @@ fn wrong_settings_end_run_and_check_and_submit_with_one_line() {
     let wrong = [
         ("KAFKA_BROKERS", "KAFKA_BROKERS", ""),
         ("MAIL_FROM", "MAIL_FROM", "nobody"),
+        ("KAFKA_BROKERS", "KAFKA_BROKERS", "kafka:99999"),
+        ("MAIL_SERVER_HOST", "MAIL_SERVER_HOST", "smtp://mail"),
         ("KAFKA_ACKS", "KAFKA_ACKS", "1"),
+        ("KAFKA_AUTO_OFFSET_RESET", "KAFKA_AUTO_OFFSET_RESET", "none"),
+        ("KAFKA_LOG_LEVEL", "KAFKA_LOG_LEVEL", "3"),
         ("KAFKA_COMPRESSION_TYPE", "KAFKA_COMPRESSION_TYPE", "fast"),
         ("KAFKA_SSL_CA_LOCATION", "KAFKA_SECURITY_PROTOCOL", "ssl"),
         ("TOPICS_FILE", "TOPICS_FILE", "none"),
@@ -50,6 +54,28 @@ fn jobs_that_cannot_be_read_are_not_produced() {
     assert_eq!(ended.status.code(), Some(2));
     let errors = String::from_utf8(ended.stderr).unwrap();
     assert!(errors.starts_with("mailjob: no/such/file: "), "{errors}");
+}
+
+#[test]
+fn jobs_in_another_encoding_or_in_an_array_are_not_produced_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let utf_16: Vec<u8> = "{\"Id\":\"a\"}".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let marked_utf_16 = [&[0xfe, 0xff], &*utf_16].concat();
+    for (jobs, expected) in [
+        (b"\xef\xbb\xbf{\"Id\":\"a\"}".to_vec(), "found a byte order mark (U+FEFF)"),
+        (utf_16, "found UTF-16"),
+        (marked_utf_16, "found UTF-16 with a byte order mark"),
+        (b"[{\"Id\":\"a\"}]".to_vec(), "value 1: found an array, expected an object"),
+    ] {
+        let file = folder.path().join("jobs");
+        std::fs::write(&file, jobs).unwrap();
+        let ended =
+            mailjob(&["submit", file.to_str().unwrap()], &[("KAFKA_BROKERS", "127.0.0.1:1")]);
+        let errors = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{errors}");
+        assert!(errors.contains(expected) && errors.lines().count() == 1, "{errors}");
+        assert!(errors.trim_end().ends_with("nothing was produced"), "{errors}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jobstream::kafka::{KafkaEvent, KafkaObserver};
 use jobstream_service::metrics::{Check, KafkaMetrics, KafkaObservers, Monitor, RunMetrics, Seen};
 
-/// The longest that brokers may go without a sign.
+/// The longest that brokers may go without an answer.
 const BROKER_LIMIT: Duration = Duration::from_secs(30);
 
 /// The observers that count and measure.
@@ -52,8 +52,8 @@ struct Broker(Seen);
 
 impl KafkaObserver for Broker {
     fn on_event(&self, event: &KafkaEvent<'_>) {
-        if matches!(event, KafkaEvent::Brokers { up: 1.. }) {
-            self.0.now();
+        if let KafkaEvent::Brokers { answered: Some(ago), .. } = event {
+            self.0.ago(*ago);
         }
     }
 }

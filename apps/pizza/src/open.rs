@@ -86,9 +86,9 @@ pub(crate) async fn open(
     metrics: Option<Metrics>,
     traces: PartTraces,
 ) -> Result<Shop, CommandError> {
-    let Settings { kafka, unknown, instance, .. } = settings;
-    for name in unknown {
-        warn!("{name}: unknown setting, and no property of librdkafka");
+    let Settings { kafka, warnings, instance, .. } = settings;
+    for warning in warnings {
+        warn!("{warning}");
     }
     let kafka_log = Arc::new(KafkaLog::default());
     let mut observers = KafkaObservers(vec![kafka_log.clone()]);
@@ -181,7 +181,7 @@ pub(crate) fn surroundings(
 pub(crate) struct Settings {
     kafka: KafkaConfig,
     /// Variables that set no property.
-    unknown: Vec<String>,
+    warnings: Vec<String>,
     /// Names this process among live ones.
     instance: String,
     /// Where the traces of each part go, if they do.
@@ -238,7 +238,7 @@ pub(crate) fn settings(parts: &[Part], args: &KafkaArgs) -> Result<Settings, Com
         }
     }
     let metrics_address = metrics_address(&variables)?;
-    let Accepted { config, unknown } = accept(&kafka)?;
+    let Accepted { config, warnings } = accept(&kafka)?;
     let config = match metrics_address {
         Some(_) => tell_statistics(config, &kafka),
         None => config,
@@ -256,7 +256,7 @@ pub(crate) fn settings(parts: &[Part], args: &KafkaArgs) -> Result<Settings, Com
     };
     let traces = parts.iter().filter_map(traces).collect::<Result<_, _>>()?;
     let (level, environment) = (log_level(&variables)?, variables.text("ENVIRONMENT"));
-    Ok(Settings { kafka, unknown, instance, traces, level, metrics_address, environment })
+    Ok(Settings { kafka, warnings, instance, traces, level, metrics_address, environment })
 }
 
 /// Topics whose records need more replicas than there are would refuse every record.

@@ -1,5 +1,6 @@
 //! Files of settings: a `NAME=VALUE` a line.
 
+use crate::encoding::BYTE_ORDER_MARK;
 use crate::error::SettingsError;
 
 /// The settings of a file, in its order.
@@ -11,7 +12,7 @@ use crate::error::SettingsError;
 /// # Errors
 /// If a line is none of these; the error has its number.
 pub(crate) fn parse(path: &str, text: &str) -> Result<Vec<(String, String)>, SettingsError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     lines

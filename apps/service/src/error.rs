@@ -25,6 +25,14 @@ pub enum SettingsError {
         /// What is expected.
         expected: String,
     },
+    /// A property of librdkafka has a value that it can't have.
+    #[error("{name}: {reason}")]
+    Property {
+        /// The variable.
+        name: String,
+        /// What was found, and expected.
+        reason: String,
+    },
     /// A secret is given as a value and as a file.
     #[error("{name}: found both {name} and {name}_FILE, expected one of them")]
     Both {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use jobstream::kafka::{ConfigError, KafkaConfig};
 
+use crate::address::{Address, is_ipv6};
 use crate::error::SettingsError;
 use crate::names::{self, KAFKA_PREFIX};
 use crate::variables::Variables;
@@ -36,12 +37,7 @@ impl KafkaSettings {
     /// # Errors
     /// If one is wrong or missing, or a file can't be read.
     pub fn read(variables: &Variables<'_>, group: &'static str) -> Result<Self, SettingsError> {
-        let expected = "the brokers as host:port, separated by commas";
-        let brokers = variables.required("KAFKA_BROKERS", expected)?;
-        let all: Vec<_> = brokers.split(',').map(str::trim).collect();
-        if all.iter().any(|broker| broker.is_empty() || broker.contains(char::is_whitespace)) {
-            return Err(SettingsError::invalid("KAFKA_BROKERS", &brokers, expected));
-        }
+        let brokers = brokers(variables)?;
         let mut properties = BTreeMap::new();
         for name in property_names(variables) {
             let Some(property) = names::property(&name) else { continue };
@@ -50,10 +46,10 @@ impl KafkaSettings {
                 false => variables.text(&name),
             };
             let Some(value) = value else { continue };
-            check(&name, &property, group)?;
+            check(&name, &property, &value, group)?;
             properties.insert(property, value);
         }
-        Ok(Self { brokers: all.join(","), properties })
+        Ok(Self { brokers, properties })
     }
 
     /// The names of the properties that are set, at librdkafka.
@@ -113,15 +109,44 @@ fn property_names(variables: &Variables<'_>) -> Vec<String> {
     names
 }
 
-/// A property that something else sets ends the start.
-fn check(name: &str, property: &str, group: &'static str) -> Result<(), SettingsError> {
+/// The brokers, separated by commas. librdkafka passes over what it can't read, and takes another
+/// port where a number is too large.
+fn brokers(variables: &Variables<'_>) -> Result<String, SettingsError> {
+    const NAME: &str = "KAFKA_BROKERS";
+    const EXPECTED: &str = "the brokers as host:port, separated by commas";
+    let text = variables.required(NAME, EXPECTED)?;
+    let brokers: Vec<_> = text.split(',').map(str::trim).collect();
+    for broker in &brokers {
+        let fault = match Address::parse(broker) {
+            Ok(_) if is_ipv6(broker) => "an IPv6 address stands in brackets".to_owned(),
+            Ok(_) => continue,
+            Err(fault) => fault,
+        };
+        let found = if broker.is_empty() { &text } else { *broker };
+        return Err(SettingsError::invalid(NAME, found, format!("{EXPECTED}: {fault}")));
+    }
+    Ok(brokers.join(","))
+}
+
+/// A property that something else sets, or with a value that it can't have, ends the start.
+fn check(
+    name: &str,
+    property: &str,
+    value: &str,
+    group: &'static str,
+) -> Result<(), SettingsError> {
     const PROMISE: &str = "nothing: the delivery promises rest on its value";
     let otherwise = SET_OTHERWISE.iter().find(|(name, _)| *name == property);
     let expected = match otherwise {
         Some((_, expected)) => *expected,
         None if property == "group.id" => group,
-        None if KafkaConfig::new("").property(property, "").is_err() => PROMISE,
-        None => return Ok(()),
+        None => match KafkaConfig::new("").property(property, value) {
+            Ok(_) => return Ok(()),
+            Err(ConfigError::Property { reason, .. }) => {
+                return Err(SettingsError::Property { name: name.to_owned(), reason });
+            }
+            Err(_) => PROMISE,
+        },
     };
     Err(SettingsError::wrong(name, format!("the property {property}"), expected))
 }

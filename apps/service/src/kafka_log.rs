@@ -1,5 +1,6 @@
 //! The lines of Kafka: one a change, and librdkafka's own.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,9 @@ pub struct KafkaLog {
 
 #[derive(Debug, Default)]
 struct Told {
-    last: Vec<(ErrorKind, Instant)>,
+    last: BTreeMap<ErrorKind, Instant>,
+    /// When outputs of a topic were last said to wait, and for what.
+    waiting: BTreeMap<String, (ErrorKind, Instant)>,
     /// It was logged that no broker can be reached, and not yet that one can.
     is_away: bool,
 }
@@ -65,13 +68,22 @@ impl Told {
         if kind == ErrorKind::Unreachable && self.is_away {
             return false;
         }
-        let now = Instant::now();
-        match self.last.iter_mut().find(|(known, _)| *known == kind) {
-            Some((_, at)) if now.duration_since(*at) < REPEAT_AFTER => return false,
-            Some((_, at)) => *at = now,
-            None => self.last.push((kind, now)),
+        if self.last.get(&kind).is_some_and(|at| at.elapsed() < REPEAT_AFTER) {
+            return false;
         }
+        self.last.insert(kind, Instant::now());
         self.is_away |= kind == ErrorKind::Unreachable;
+        true
+    }
+
+    /// Whether it is to be logged that outputs of a topic wait for this, by now.
+    fn is_news_of(&mut self, topic: &str, kind: ErrorKind) -> bool {
+        let is_known =
+            |(known, at): &(ErrorKind, Instant)| *known == kind && at.elapsed() < REPEAT_AFTER;
+        if self.waiting.get(topic).is_some_and(is_known) {
+            return false;
+        }
+        self.waiting.insert(topic.to_owned(), (kind, Instant::now()));
         true
     }
 }
@@ -104,8 +116,12 @@ impl KafkaObserver for KafkaLog {
                 let (topic, partition) = (&*partition.topic, partition.partition);
                 warn!(topic, partition, offset, "A header's name is no UTF-8: its value is lost");
             }
-            KafkaEvent::PublishRetried { records, reason } => {
-                warn!(records, "Outputs are published again: {reason}");
+            KafkaEvent::PublishRetried { records, topic, kind, reason } => {
+                if self.told().is_news_of(topic, *kind) {
+                    warn!(records, "Outputs are published again: {reason}");
+                } else {
+                    debug!(records, "Outputs are published again: {reason}");
+                }
             }
             KafkaEvent::Fenced { reason } => warn!("The producer was fenced: {reason}"),
             KafkaEvent::FencedByItself { reason } => {
@@ -128,6 +144,18 @@ mod tests {
         assert!(told.is_news(ErrorKind::UnknownTopic));
         tokio::time::advance(REPEAT_AFTER).await;
         assert!(told.is_news(ErrorKind::Authorization));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn outputs_that_wait_are_news_once_a_minute_for_each_topic_and_cause() {
+        let mut told = Told::default();
+        assert!(told.is_news_of("results", ErrorKind::UnknownTopic));
+        assert!(!told.is_news_of("results", ErrorKind::UnknownTopic));
+        assert!(told.is_news_of("dead-letters", ErrorKind::UnknownTopic));
+        assert!(told.is_news_of("results", ErrorKind::Authorization));
+        assert!(!told.is_news_of("results", ErrorKind::Authorization));
+        tokio::time::advance(REPEAT_AFTER).await;
+        assert!(told.is_news_of("results", ErrorKind::Authorization));
     }
 
     #[tokio::test(start_paused = true)]

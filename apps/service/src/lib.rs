@@ -8,7 +8,9 @@
 //!  TOPICS_FILE ─┘
 //! ```
 
+mod address;
 mod dotenv;
+mod encoding;
 pub mod environment;
 mod error;
 mod exit;
@@ -27,6 +29,8 @@ pub mod traces;
 mod variables;
 pub mod web;
 
+pub use address::Address;
+pub use encoding::foreign_encoding;
 pub use error::SettingsError;
 pub use exit::{EXIT_ABORTED, EXIT_FAILURE, EXIT_USAGE, fail};
 pub use ids::random_id;

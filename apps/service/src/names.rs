@@ -24,10 +24,14 @@ const SECRET_PROPERTIES: [&str; 8] = [
     "ssl.keystore.password",
 ];
 
+/// The one property with an underscore in its name that a value can be given.
+const LOG_LEVEL: &str = "log_level";
+
 /// The property that a name sets: `KAFKA_SECURITY_PROTOCOL` sets `security.protocol`.
 pub(crate) fn property(name: &str) -> Option<String> {
     let property = name.strip_prefix(KAFKA_PREFIX).filter(|rest| !rest.is_empty())?;
-    Some(property.to_ascii_lowercase().replace('_', "."))
+    let property = property.to_ascii_lowercase();
+    Some(if property == LOG_LEVEL { property } else { property.replace('_', ".") })
 }
 
 /// The name that sets a property.
@@ -54,6 +58,8 @@ mod tests {
         assert_eq!(property("KAFKA_SECURITY_PROTOCOL").as_deref(), Some("security.protocol"));
         assert_eq!(of_property("security.protocol"), "KAFKA_SECURITY_PROTOCOL");
         assert_eq!(property("KAFKA_"), None);
+        assert_eq!(property("KAFKA_LOG_LEVEL").as_deref(), Some("log_level"));
+        assert_eq!(of_property("log_level"), "KAFKA_LOG_LEVEL");
         assert!(is_secret("KAFKA_SASL_PASSWORD") && is_secret("SMTP_PASSWORD"));
         assert!(!is_secret("KAFKA_BROKERS") && !is_secret("SMTP_PASSWORD_FILE"));
     }

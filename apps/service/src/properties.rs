@@ -10,8 +10,9 @@ use jobstream::kafka::{ConfigError, KafkaConfig, Topics};
 pub struct Accepted {
     /// The settings.
     pub config: KafkaConfig,
-    /// The variables that set no property, such as `KAFKA_PORT`, which Kubernetes injects.
-    pub unknown: Vec<String>,
+    /// What is odd and ends nothing, for people: variables that set no property, such as
+    /// `KAFKA_PORT`, which Kubernetes injects, and a setting that gives a promise up.
+    pub warnings: Vec<String>,
 }
 
 /// librdkafka refuses a property, or all of them together.
@@ -34,8 +35,8 @@ pub fn accept(settings: &KafkaSettings) -> Result<Accepted, PropertyError> {
         let config = settings.without(&unknown);
         match Topics::new(&config) {
             Ok(_) => {
-                let unknown = unknown.iter().map(|name| KafkaSettings::name(name)).collect();
-                return Ok(Accepted { config, unknown });
+                let warnings = warnings(&config, &unknown);
+                return Ok(Accepted { config, warnings });
             }
             Err(ConfigError::UnknownProperty { name }) if !unknown.contains(&name) => {
                 unknown.insert(name);
@@ -46,4 +47,19 @@ pub fn accept(settings: &KafkaSettings) -> Result<Accepted, PropertyError> {
             }
         }
     }
+}
+
+fn warnings(config: &KafkaConfig, unknown: &BTreeSet<String>) -> Vec<String> {
+    let unknown = unknown.iter().map(|name| {
+        format!("{}: unknown setting, and no property of librdkafka", KafkaSettings::name(name))
+    });
+    let reset = config.starts_at_the_end().then(|| {
+        let name = KafkaSettings::name("auto.offset.reset");
+        format!(
+            "{name}: records can be lost with it: a new group, a new partition and one whose \
+             position is gone begin behind all that stands in the topic, and what is passed over \
+             gets neither a result nor a line; with earliest nothing is lost"
+        )
+    });
+    reset.into_iter().chain(unknown).collect()
 }

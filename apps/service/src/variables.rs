@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::dotenv;
+use crate::encoding::foreign_encoding;
 use crate::error::SettingsError;
 use crate::names::is_secret;
 
@@ -101,18 +102,23 @@ impl<'a> Variables<'a> {
     }
 
     /// A secret: the variable's value, or that of the file that `NAME_FILE` names, without the line
-    /// end after it.
+    /// end after it. An editor's byte order mark would be a part of it, and is refused.
     pub fn secret(&self, name: &str) -> Result<Option<String>, SettingsError> {
         let file_name = format!("{name}_FILE");
-        match (self.text(name), self.text(&file_name)) {
-            (Some(_), Some(_)) => Err(SettingsError::Both { name: name.to_owned() }),
-            (value, None) => Ok(value),
+        let (name, secret) = match (self.text(name), self.text(&file_name)) {
+            (Some(_), Some(_)) => return Err(SettingsError::Both { name: name.to_owned() }),
+            (None, None) => return Ok(None),
+            (Some(value), None) => (name, value),
             (None, Some(path)) => {
                 let text = self.file(&file_name, &path)?;
                 let text = text.strip_suffix('\n').unwrap_or(&text);
                 let text = text.strip_suffix('\r').unwrap_or(text);
-                Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+                (&*file_name, text.to_owned())
             }
+        };
+        match foreign_encoding(secret.as_bytes()) {
+            Some(found) => Err(SettingsError::wrong(name, found, "the secret alone, in UTF-8")),
+            None => Ok(Some(secret).filter(|secret| !secret.is_empty())),
         }
     }
 
@@ -198,8 +204,11 @@ impl<'a> Variables<'a> {
 }
 
 fn utf8(name: &str, path: &str, read: io::Result<Vec<u8>>) -> Result<String, SettingsError> {
-    let is_text = |bytes| String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"));
-    read.and_then(is_text).map_err(|error| SettingsError::File {
+    let text = |bytes: Vec<u8>| {
+        let foreign = foreign_encoding(&bytes).unwrap_or("not UTF-8");
+        String::from_utf8(bytes).map_err(|_| io::Error::other(foreign))
+    };
+    read.and_then(text).map_err(|error| SettingsError::File {
         name: name.to_owned(),
         path: path.into(),
         error,

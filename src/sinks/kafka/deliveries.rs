@@ -16,11 +16,11 @@ const NOWHERE: RecordMetadata = RecordMetadata { partition: -1, offset: -1 };
 
 /// A record that was not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(super) struct Refusal {
     /// Its index in the batch.
-    pub(crate) index: usize,
+    pub(super) index: usize,
     /// Why.
-    pub(crate) code: RDKafkaErrorCode,
+    pub(super) code: RDKafkaErrorCode,
 }
 
 /// The reports of the batches under way.

@@ -20,8 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{sleep, timeout};
 
-pub(crate) use self::deliveries::Refusal;
-pub(crate) use self::producer::{Producer, Sent};
+pub(crate) use self::producer::{Producer, Refusal, Sent};
 use super::{Batch, Published, RecordMetadata, Sink, SinkError};
 use crate::kafka::{Calls, ConfigError, KafkaConfig, KafkaEvent, Told};
 
@@ -90,12 +89,12 @@ impl Sink for KafkaSink {
             refusals.append(&mut again);
             refusals.sort_by_key(|refusal| refusal.index);
             let Some(first) = refusals.first() else { break };
-            let reason = first.code.to_string();
             if let Some(fatal) = producer.fatal_error() {
                 return Err(SinkError::Broken(fatal));
             }
-            let records = refusals.len();
-            self.told.event(&KafkaEvent::PublishRetried { records, reason: &reason });
+            let (records, reason) = (refusals.len(), &first.to_string());
+            let (topic, kind) = (&*first.topic, first.kind());
+            self.told.event(&KafkaEvent::PublishRetried { records, topic, kind, reason });
             todo = refusals.iter().map(|refusal| refusal.index).collect();
             sleep(backoff).await;
             backoff = (backoff * 2).min(RETRY_BACKOFF_MAX);

@@ -1,5 +1,6 @@
 //! A producer on librdkafka: sends, and takes the reports that it awaits.
 
+use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use tokio::select;
 use tokio::sync::{Mutex, RwLock};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::deliveries::{Deliveries, Delivery, Refusal};
+use super::deliveries::{self, Deliveries, Delivery};
 use super::listener::Listener;
-use crate::kafka::{ConfigError, KafkaConfig, Told};
-use crate::record::ProducerRecord;
+use crate::kafka::{ConfigError, ErrorKind, KafkaConfig, Told};
+use crate::record::{ProducerRecord, Topic};
 use crate::sinks::RecordMetadata;
 
 /// The longest wait for a report when the queue is full: what fills it may be of a batch that was
@@ -43,6 +44,36 @@ pub(crate) enum Sent {
     /// Each after the report of the one before, with no record of another batch in flight: a client
     /// joins what it has of a partition, and a broker refuses that as one.
     Alone,
+}
+
+/// An output that was not published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// Its index in the batch.
+    pub(crate) index: usize,
+    /// Its topic.
+    pub(crate) topic: Topic,
+    /// Why.
+    pub(crate) code: RDKafkaErrorCode,
+}
+
+impl Refusal {
+    pub(crate) fn kind(&self) -> ErrorKind {
+        ErrorKind::of(Some(self.code))
+    }
+}
+
+/// Names the topic, and what is waited for where that is known.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, code, .. } = self;
+        match self.kind() {
+            ErrorKind::UnknownTopic => {
+                write!(f, "topic {topic} does not exist: its outputs wait until it is created")
+            }
+            _ => write!(f, "topic {topic}: {code}"),
+        }
+    }
 }
 
 /// The context of a producer: counts its reports.
@@ -168,7 +199,7 @@ impl Sending<'_> {
             _ if indices.is_empty() => Vec::new(),
             Sent::Together => {
                 let _shared = self.producer.queue.read().await;
-                self.send_together(indices).await
+                self.refused(self.send_together(indices).await)
             }
             Sent::Alone => {
                 let _alone = self.producer.queue.write().await;
@@ -176,12 +207,21 @@ impl Sending<'_> {
                 for index in indices {
                     refusals.extend(self.send_together(&[*index]).await);
                 }
-                refusals
+                self.refused(refusals)
             }
         }
     }
 
-    async fn send_together(&self, indices: &[usize]) -> Vec<Refusal> {
+    /// The same with the topics.
+    fn refused(&self, refusals: Vec<deliveries::Refusal>) -> Vec<Refusal> {
+        let topic = |index: usize| self.outputs[index].topic.clone();
+        let refusals = refusals.into_iter();
+        refusals
+            .map(|deliveries::Refusal { index, code }| Refusal { index, topic: topic(index), code })
+            .collect()
+    }
+
+    async fn send_together(&self, indices: &[usize]) -> Vec<deliveries::Refusal> {
         let send = async {
             let _turn = self.producer.turn.lock().await;
             for turn in indices.chunks(SEND_RECORDS) {

@@ -6,7 +6,7 @@ use jobstream_service::environment;
 use mailjob::settings::{ProducerSettings, TopicSettings};
 
 use super::OperationError;
-use crate::service::{Accepted, ServiceError, accept};
+use crate::service::{Accepted, ServiceError, accept, unreached};
 
 /// Where Kafka is, and the names of the topics and the group.
 pub(crate) struct Brokers {
@@ -32,10 +32,14 @@ impl Brokers {
         Ok(self.topics.partitions(topic).await?)
     }
 
-    /// How many partitions a topic has that must be there.
+    /// How many partitions a topic has that must be there, and whose records are to be read: every
+    /// broker answers, or is named.
     pub(crate) async fn existing(&self, topic: &str) -> Result<usize, OperationError> {
         let missing = || OperationError::Missing(format!("the topic '{topic}' does not exist"));
-        self.partitions(topic).await?.ok_or_else(missing)
+        let partitions = self.partitions(topic).await?.ok_or_else(missing)?;
+        let reached = self.topics.reach(topic).await;
+        reached.map_err(|error| ServiceError::Kafka(unreached(&error)))?;
+        Ok(partitions)
     }
 
     pub(crate) fn reader(&self, topic: &Topic) -> Result<TopicReader, OperationError> {

@@ -36,7 +36,7 @@ use crate::log::{self, JobLog, KafkaLog, LedgerLog, MailLog};
 pub(crate) use error::ServiceError;
 pub(crate) use jobstream_service::{Accepted, accept};
 pub(crate) use ledger::Fitness;
-pub(crate) use topics::named;
+pub(crate) use topics::{named, unreached};
 
 /// Attempts of which the intent is written, for each connection to the mail server: enough that none
 /// waits for intents, and no more, since they are in doubt after a crash.
@@ -91,10 +91,8 @@ impl Service {
         traces: Option<Traces>,
     ) -> Result<Self, ServiceError> {
         let kafka_log = Arc::new(KafkaLog::default());
-        let Accepted { config, unknown } = accept(&settings.kafka)?;
-        for name in unknown {
-            warn!("{name}: unknown setting, and no property of librdkafka");
-        }
+        let Accepted { config, warnings } = accept(&settings.kafka)?;
+        warnings.iter().for_each(|warning| warn!("{warning}"));
         let mail_log = Arc::new(MailLog::default());
         let mut mail_observers = MailObservers(vec![mail_log.clone()]);
         let mut kafka_observers = KafkaObservers(vec![kafka_log.clone()]);

@@ -77,3 +77,14 @@ pub(crate) fn named(error: &TopicError) -> String {
     };
     format!("{}; see {see}", error.reason)
 }
+
+/// The error of who asks every broker, after one has named them all.
+pub(crate) fn unreached(error: &TopicError) -> String {
+    match error.kind {
+        ErrorKind::Unreachable => {
+            let reason = &error.reason;
+            format!("{reason}; see advertised.listeners of the brokers, who name this address")
+        }
+        _ => named(error),
+    }
+}

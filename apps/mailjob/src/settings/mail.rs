@@ -3,8 +3,10 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use jobstream::sinks::smtp::{ConfigError, Login, MailConfig, MailSink, TlsMode};
-use jobstream_service::{SettingsError, Variables};
+use jobstream_service::{Address, SettingsError, Variables};
 
+const HOST: &str = "MAIL_SERVER_HOST";
+const HOST_EXPECTED: &str = "a host's name or an IP address, with a port as host:port or without";
 const PORT: u16 = 25;
 const CONNECTIONS: usize = 8;
 const CONNECTIONS_MAX: usize = 10_000;
@@ -18,11 +20,11 @@ pub(super) fn read(
     variables: &Variables<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<MailConfig, SettingsError> {
-    let host = variables.required("MAIL_SERVER_HOST", "the mail server's name or IP address")?;
+    let Address { host, port } = server(variables)?;
     let domain = variables.text("EMAIL_DOMAIN");
     let user = variables.secret("SMTP_USER")?;
     let config = MailConfig {
-        port: variables.number("MAIL_SERVER_PORT", 1..=u16::MAX, PORT)?,
+        port: port.unwrap_or(PORT),
         tls: variables.choice("MAIL_TLS", &TLS_MODES, TlsMode::Opportunistic)?,
         tls_ca_pem: ca_pem(variables)?,
         login: login(variables, user.as_deref(), domain.as_deref(), warnings)?,
@@ -43,6 +45,20 @@ pub(super) fn read(
         Ok(_) => Ok(config),
         Err(error) => Err(refused(variables, &error)),
     }
+}
+
+/// The mail server, with the port of either setting; both at once would contradict each other.
+fn server(variables: &Variables<'_>) -> Result<Address, SettingsError> {
+    let port = variables.number_if_any("MAIL_SERVER_PORT", 1..=u16::MAX)?;
+    let text = variables.required(HOST, HOST_EXPECTED)?;
+    let address = Address::parse(&text).map_err(|fault| {
+        SettingsError::invalid(HOST, &text, format!("{HOST_EXPECTED}: {fault}"))
+    })?;
+    if address.port.is_some() && port.is_some() {
+        let found = format!("{text:?} beside MAIL_SERVER_PORT");
+        return Err(SettingsError::wrong(HOST, found, "the port in one of them"));
+    }
+    Ok(Address { port: address.port.or(port), ..address })
 }
 
 const TLS_MODES: [(&str, TlsMode); 4] = [
@@ -121,9 +137,7 @@ fn allowed_from_domains(variables: &Variables<'_>, domain: Option<&str>) -> Vec<
 /// The same refusal with the names of variables.
 fn refused(variables: &Variables<'_>, error: &ConfigError) -> SettingsError {
     match error {
-        ConfigError::Host { found } => {
-            SettingsError::invalid("MAIL_SERVER_HOST", found, "a host's name or an IP address")
-        }
+        ConfigError::Host { found } => SettingsError::invalid(HOST, found, HOST_EXPECTED),
         ConfigError::MailFrom { found, error } => {
             SettingsError::invalid("MAIL_FROM", found, format!("an address: {error}"))
         }

@@ -8,6 +8,7 @@
 //! ```
 
 mod account;
+mod answers;
 mod arrivals;
 mod backlog;
 mod broker_faults;

@@ -15,7 +15,7 @@ use crate::service::Service;
 use crate::stage::{DELIVERIES, LIMIT, LOOK_AGAIN_AFTER, Stage, inbox};
 
 /// Where the service says that it tells metrics.
-async fn address(service: &mut Service) -> SocketAddr {
+pub(crate) async fn address(service: &mut Service) -> SocketAddr {
     const WORDS: &str = "Metrics and health on http://";
     service.said(WORDS, 1).await;
     let log = service.log();
@@ -37,7 +37,7 @@ async fn shows(address: SocketAddr, name: &str, labels: &[(&str, &str)], expecte
 }
 
 /// Completes when the service is ready, or is not.
-async fn is_ready(address: SocketAddr, expected: bool) {
+pub(crate) async fn is_ready(address: SocketAddr, expected: bool) {
     let ready = async {
         while probe(address, "/readyz").await.0 != expected {
             sleep(LOOK_AGAIN_AFTER).await;

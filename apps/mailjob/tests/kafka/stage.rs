@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 use jobstream::kafka::{KafkaConfig, NewTopic, Topics};
 use jobstream_testkit::smtp::SmtpServer;
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
@@ -96,6 +98,22 @@ impl Stage {
             }
         };
         timeout(LIMIT, made).await.expect("a new topic");
+    }
+
+    /// Deletes a topic; completes when the brokers do not know it any more.
+    pub(crate) async fn delete(&self, name: &str) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.broker.bootstrap).extend(self.properties());
+        let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
+        let name = self.topic(name);
+        admin.delete_topics(&[&name], &AdminOptions::new()).await.unwrap();
+        let topics = Topics::new(&self.config()).unwrap();
+        let gone = async {
+            while topics.partitions(&name).await != Ok(None) {
+                sleep(LOOK_AGAIN_AFTER).await;
+            }
+        };
+        timeout(LIMIT, gone).await.expect("an end of the topic");
     }
 
     /// Kafka as the service is told to reach it.

@@ -10,13 +10,21 @@ use tokio::net::TcpStream;
 
 /// The status and the body of an answer over HTTP.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let (head, body) = answer(address, path, "Accept: application/openmetrics-text\r\n").await;
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+}
+
+/// The head, with a line end after each line, and the body of an answer over HTTP to a request with
+/// these headers besides.
+pub(crate) async fn answer(address: SocketAddr, path: &str, headers: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    (format!("{head}\r\n"), body.to_owned())
 }
 
 /// What a probe is answered: whether all is well, and the reason of each check.

@@ -83,14 +83,15 @@ impl KafkaMetrics {
 impl KafkaObserver for KafkaMetrics {
     fn on_event(&self, event: &KafkaEvent<'_>) {
         match event {
-            KafkaEvent::Brokers { up: 1.. } => self.run.broker.now(),
+            KafkaEvent::Brokers { answered: Some(ago), .. } => self.run.broker.ago(*ago),
             KafkaEvent::Watermarks { partition, low, high } => {
                 self.run.partitions.ends(partition, *low, *high);
             }
             KafkaEvent::Error { kind, .. } => {
                 self.errors.get_or_create(&[("kind", kind_name(*kind))]).inc();
             }
-            KafkaEvent::Member { .. } => self.run.member.now(),
+            KafkaEvent::Member { partitions: 0, answered } => self.run.spare.ago(*answered),
+            KafkaEvent::Member { .. } | KafkaEvent::NoMember => self.run.spare.forget(),
             KafkaEvent::Transaction { committed } => {
                 let outcome = outcome_name(*committed);
                 self.transactions.get_or_create(&[("outcome", outcome)]).inc();

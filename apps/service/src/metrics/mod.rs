@@ -13,6 +13,7 @@
 //! bounded variety, never a key or what is in a record.
 
 mod check;
+mod exposition;
 mod kafka;
 mod ledger;
 mod messaging;

@@ -5,8 +5,8 @@ use std::future::pending;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Router, middleware};
@@ -16,11 +16,9 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use super::check::{Answer, Check};
+use super::exposition::Exposition;
 use super::process::Process;
 use crate::web::{self, Limits};
-
-/// OpenMetrics 1.0, which Prometheus reads.
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What is measured, and the questions of probes.
 #[derive(Default)]
@@ -55,9 +53,9 @@ impl Monitor {
         Self { registry, health: Vec::new(), readiness: Vec::new() }
     }
 
-    /// Answers `/metrics` in Prometheus's text, and `/healthz` and `/readyz` with 200 or 503 and
-    /// their reasons in JSON, within the limits of a listener beside the work. Never completes;
-    /// dropped, it listens no more.
+    /// Answers `/metrics` in OpenMetrics or in Prometheus's text, as `Accept` has it, and `/healthz`
+    /// and `/readyz` with 200 or 503 and their reasons in JSON, within the limits of a listener
+    /// beside the work. Never completes; dropped, it listens no more.
     pub async fn serve(self, listener: TcpListener) {
         let router = Router::new()
             .route("/metrics", get(metrics))
@@ -69,10 +67,14 @@ impl Monitor {
     }
 }
 
-async fn metrics(State(monitor): State<Arc<Monitor>>) -> Response {
+async fn metrics(State(monitor): State<Arc<Monitor>>, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let form = Exposition::preferred(&accept.collect::<Vec<_>>());
     let mut text = String::new();
     match encode(&mut text, &monitor.registry) {
-        Ok(()) => ([(CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+        Ok(()) => {
+            ([(CONTENT_TYPE, form.content_type()), (VARY, "accept")], form.of(text)).into_response()
+        }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

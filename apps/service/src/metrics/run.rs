@@ -18,7 +18,7 @@ use super::{Check, Counters, Monitor, Seen, Words, begin_at_zero, seconds};
 
 /// The longest that a loop may go without a turn: it turns at every commit interval.
 const TURN_LIMIT: Duration = Duration::from_secs(30);
-/// The longest that brokers, and a group, may go without a sign.
+/// The longest that brokers, and a group's coordinator, may go without an answer.
 const BROKER_LIMIT: Duration = Duration::from_secs(30);
 /// How jobs fail: a sink that is unavailable fails none.
 const FAILURES: [JobErrorKind; 3] =
@@ -37,8 +37,10 @@ pub struct RunMetrics {
     commits: Histogram,
     pub(super) partitions: Arc<Partitions>,
     turns: Arc<Turns>,
+    /// When a broker last answered.
     pub(super) broker: Arc<Seen>,
-    pub(super) member: Arc<Seen>,
+    /// When the coordinator last answered a member to which its group assigns no partition.
+    pub(super) spare: Arc<Seen>,
 }
 
 /// What is counted without labels.
@@ -73,7 +75,7 @@ impl RunMetrics {
             partitions: Arc::default(),
             turns: Arc::default(),
             broker: Arc::default(),
-            member: Arc::default(),
+            spare: Arc::default(),
         });
         metrics.begin_at_zero();
         metrics.register_own(&mut monitor.registry);
@@ -120,9 +122,9 @@ impl RunMetrics {
     fn register_checks(&self, monitor: &mut Monitor) {
         let turns = self.turns.clone();
         monitor.health.push(Check::new("run", move || turns.within(TURN_LIMIT)));
-        let (partitions, member) = (self.partitions.clone(), self.member.clone());
+        let (partitions, spare) = (self.partitions.clone(), self.spare.clone());
         monitor.readiness.push(Check::new("partitions", move || match partitions.count() {
-            0 if member.within(BROKER_LIMIT, "").is_ok() => {
+            0 if spare.within(BROKER_LIMIT, "").is_ok() => {
                 Ok("spare: a member of the group, to which it assigns none".to_owned())
             }
             0 => Err("no partition is assigned".to_owned()),
@@ -147,6 +149,8 @@ impl RunMetrics {
             }
             Event::Lost(partition) => {
                 self.partitions.remove(partition);
+                // Whatever it was before: who loses partitions is no member at that moment.
+                self.spare.forget();
                 lost
             }
             _ => return,

@@ -17,6 +17,19 @@ impl Seen {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
+    /// It worked so long ago, if nothing younger is known.
+    pub fn ago(&self, ago: Duration) {
+        // A machine may have started since.
+        let Some(at) = Instant::now().checked_sub(ago) else { return };
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = Some(seen.map_or(at, |known| known.max(at)));
+    }
+
+    /// What was seen does not count any more.
+    pub fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// How long ago that was, if it ever was.
     pub fn age(&self) -> Option<Duration> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
@@ -49,5 +62,11 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         let expected = "turned 31.0 s ago, expected at most 30 s".to_owned();
         assert_eq!(seen.within(limit, "turned"), Err(expected));
+        seen.ago(Duration::from_secs(7));
+        assert_eq!(seen.within(limit, "turned"), Ok("turned 7.0 s ago".to_owned()));
+        seen.ago(Duration::from_secs(9));
+        assert_eq!(seen.age(), Some(Duration::from_secs(7)), "an older sign is no news");
+        seen.forget();
+        assert_eq!(seen.within(limit, "turned"), Err("never turned".to_owned()));
     }
 }
