@@ -27,10 +27,10 @@ pub(crate) async fn run() -> Result<(), ServiceError> {
     }
     say("ok", "settings");
     let mut failed = 0;
-    for checked in kafka(&config, &settings).await {
+    let (kafka, mail) = tokio::join!(kafka(&config, &settings), mail(&settings.mail));
+    for checked in kafka.into_iter().chain([mail]) {
         failed += tell(checked);
     }
-    failed += tell(mail(&settings.mail).await);
     if failed > 0 { Err(ServiceError::Checks(failed)) } else { Ok(()) }
 }
 
@@ -108,9 +108,9 @@ fn topic(name: &str, partitions: Option<usize>, create: bool) -> Checked {
 
 /// How long the mail server may be silent. `run` waits for minutes, as RFC 5321 asks for; whoever
 /// looks on wants an answer.
-const SILENCE_LIMIT: Duration = Duration::from_secs(12);
+const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the mail server may take in all.
-const MAIL_LIMIT: Duration = Duration::from_secs(14);
+const MAIL_LIMIT: Duration = Duration::from_secs(12);
 
 async fn mail(config: &MailConfig) -> Checked {
     let mut config = config.clone();

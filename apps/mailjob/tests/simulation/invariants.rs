@@ -165,7 +165,8 @@ pub(crate) fn no_job_fails_for_its_connection(
 }
 
 /// Where the server hangs up on one job and on no other, the first time does not count, and each
-/// further one does if a mail has gone out meanwhile.
+/// further one does if a mail has gone out meanwhile. With a ledger an execution may succeed without
+/// a mail, and nobody can tell.
 pub(crate) fn hang_ups_count_as_they_should(
     history: &History,
     server: &SmtpServer,
@@ -174,17 +175,22 @@ pub(crate) fn hang_ups_count_as_they_should(
     if has_paused || !are_hang_ups_alone(server) {
         return Ok(());
     }
-    let mut hung_up: BTreeMap<_, HungUp<'_>> = BTreeMap::new();
+    // Whoever has the job: a life of a member has one sink, whatever it is assigned.
+    let mut lives: BTreeMap<Who, HungUp<'_>> = BTreeMap::new();
     for entry in &history.entries {
         let Some(who) = entry.who else { continue };
+        let life = lives.entry(who).or_default();
         match &entry.what {
             What::Executed(place, error) if is_hung_up(history, place) => {
-                hung_up.entry((who, place)).or_default().ends(*error).map_err(|found| {
+                life.ends(*error).map_err(|found| {
                     format!("step {}: {who} hung up on, {place}: {found}", entry.step)
                 })?;
             }
-            What::Began(place) => of(&mut hung_up, who).for_each(|it| it.another_begins(place)),
-            What::Executed(place, None) => of(&mut hung_up, who).for_each(|it| it.is_sent(place)),
+            What::Cancelled(place) if is_hung_up(history, place) => life.ended(),
+            What::Began(place) => {
+                life.since.insert(place);
+            }
+            What::Executed(place, None) => life.another_was_sent |= life.since.contains(place),
             _ => {}
         }
     }
@@ -195,44 +201,32 @@ fn is_hung_up(history: &History, place: &Place) -> bool {
     history.input(&place.partition, place.offset).and_then(number) == Some(HUNG_UP)
 }
 
-fn of<'m, 'p>(
-    hung_up: &'m mut BTreeMap<(Who, &Place), HungUp<'p>>,
-    who: Who,
-) -> impl Iterator<Item = &'m mut HungUp<'p>> {
-    hung_up.iter_mut().filter(move |((of, _), _)| *of == who).map(|(_, it)| it)
-}
-
-/// A job on which the server hangs up, under one assignment.
+/// The job on which the server hangs up, as one life of a member has tried it.
 #[derive(Default)]
 struct HungUp<'a> {
-    ends: u32,
+    has_ended: bool,
     /// The jobs whose execution has begun since its last end.
     since: BTreeSet<&'a Place>,
     /// Whether one of these was sent.
     another_was_sent: bool,
 }
 
-impl<'a> HungUp<'a> {
-    fn another_begins(&mut self, place: &'a Place) {
-        self.since.insert(place);
-    }
-
-    fn is_sent(&mut self, place: &Place) {
-        self.another_was_sent |= self.since.contains(place);
-    }
-
-    fn ends(&mut self, error: Option<JobErrorKind>) -> Result<(), String> {
+impl HungUp<'_> {
+    fn ends(&mut self, error: Option<JobErrorKind>) -> Result<(), &'static str> {
         match error {
-            Some(JobErrorKind::Transient) if self.ends == 0 => {
-                return Err("the first time counts".to_owned());
+            Some(JobErrorKind::Transient) if !self.has_ended => Err("the first time counts"),
+            Some(JobErrorKind::Unavailable) if self.has_ended && self.another_was_sent => {
+                Err("it does not count, though another mail was sent meanwhile")
             }
-            Some(JobErrorKind::Unavailable) if self.another_was_sent => {
-                return Err("another mail was sent meanwhile, and it does not count".to_owned());
+            _ => {
+                self.ended();
+                Ok(())
             }
-            _ => {}
         }
-        *self = Self { ends: self.ends + 1, ..Self::default() };
-        Ok(())
+    }
+
+    fn ended(&mut self) {
+        *self = Self { has_ended: true, ..Self::default() };
     }
 }
 

@@ -22,6 +22,7 @@ const LEDGER: &str = "topic-job-run-ledger";
 /// Schedules with so many jobs each, and every misfortune that there is.
 pub(crate) fn search(delivery: Delivery, count: u64) -> Search<SmtpServer> {
     search_of(executor, delivery, count)
+        .invariant("hang-ups count as they should", hang_ups_count_as_they_should)
 }
 
 /// The same with a ledger.
@@ -56,7 +57,6 @@ fn search_of(
         .invariant("results are true", results_are_true)
         .invariant("mails are repeatable", mails_are_repeatable)
         .invariant("no job fails for its connection", no_job_fails_for_its_connection)
-        .invariant("hang-ups count as they should", hang_ups_count_as_they_should)
         .seed(first_seed());
     with_misfortunes(search)
 }
