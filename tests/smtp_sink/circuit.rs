@@ -58,13 +58,17 @@ async fn dropping_who_waits_for_the_circuit_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_probe_asks_an_idle_connection_by_noop() {
     let server = server();
-    let sink = sink(&server, &with_connections(2));
-    let (one, two) = tokio::join!(send(&sink, "1", OTHER), send(&sink, "2", OTHER));
-    assert!(one.is_ok() && two.is_ok());
-    server.misfortunes().push(Misfortune::at(Moment::Rcpt).times(1).reply(421, "later"));
-    assert_eq!(kind_of(&sink, "3", OTHER).await, Some(JobErrorKind::Unavailable));
+    let sink = sink(&server, &with_connections(3));
+    let mails = ["1", "2", "3"].map(|id| send(&sink, id, OTHER));
+    assert!(futures::future::join_all(mails).await.iter().all(Result::is_ok));
+    // Each is asked once more on a fresh connection.
+    server.misfortunes().push(Misfortune::at(Moment::Rcpt).times(4).reply(421, "later"));
+    assert_eq!(kind_of(&sink, "4", OTHER).await, Some(JobErrorKind::Unavailable));
+    assert_eq!(sink.unavailable_reason(), None, "it was taking mails until now");
+    assert_eq!(kind_of(&sink, "5", OTHER).await, Some(JobErrorKind::Unavailable));
+    assert!(sink.unavailable_reason().is_some());
     sink.ready().await;
-    assert_eq!(server.connections().total, 2);
+    assert_eq!(server.connections().total, 5);
     assert!(server.conversation().iter().any(|exchange| exchange.moment == Moment::Noop));
 }
 

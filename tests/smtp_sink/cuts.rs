@@ -108,6 +108,6 @@ async fn every_kind_of_fate_is_met_by_some_cut() {
         kinds.push(kind_of(&sink, "first", TO).await);
     }
     kinds.dedup();
-    use JobErrorKind::{Ambiguous, Transient, Unavailable};
-    assert_eq!(kinds, [Some(Unavailable), Some(Transient), Some(Ambiguous), None]);
+    use JobErrorKind::{Ambiguous, Unavailable};
+    assert_eq!(kinds, [Some(Unavailable), Some(Ambiguous), None]);
 }

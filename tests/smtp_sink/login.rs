@@ -101,6 +101,47 @@ async fn a_certificate_must_hold_unless_it_need_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_certificate_that_the_server_has_made_for_itself_is_trusted_if_it_is_the_one_named() {
+    for (names, common_name) in [(&["localhost"][..], "whoever"), (&[], "localhost")] {
+        let builder = || SmtpServer::builder().tls(Tls::Implicit).tls_names(names.iter().copied());
+        let server = started(builder().self_made_certificate(common_name));
+        let named = MailConfig { login: None, ..with_login(TlsMode::Implicit, &server) };
+        assert!(send(&sink(&server, &named), "1", OTHER).await.is_ok(), "{names:?}");
+
+        let other_host = MailConfig { host: "mail.example.org".into(), ..named.clone() };
+        let stranger = started(builder().self_made_certificate(common_name));
+        let other = with_login(TlsMode::Implicit, &stranger).tls_ca_pem;
+        let other = MailConfig { tls_ca_pem: other, ..named.clone() };
+        let nobody = MailConfig { tls_ca_pem: None, ..named };
+        for (config, advice) in [
+            (other_host, "MAIL_SERVER_HOST"),
+            (other, "MAIL_TLS_CA_FILE"),
+            (nobody, "MAIL_TLS_CA_FILE"),
+        ] {
+            let fault = sink(&server, &config).check().await.unwrap_err();
+            assert_eq!(fault.kind(), ServerFaultKind::Certificate, "{fault}");
+            assert!(fault.to_string().contains(advice), "{fault}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn login_is_tried_where_plain_is_offered_and_then_unknown() {
+    let server = started(SmtpServer::builder().tls(Tls::StartTls).login(USER, PASSWORD));
+    let unknown = Misfortune::at(Moment::Auth).nth(1).reply(504, "unknown mechanism");
+    server.misfortunes().push(unknown);
+    let sink = sink(&server, &with_login(TlsMode::StartTls, &server));
+    assert!(send(&sink, "1", OTHER).await.is_ok());
+    assert_eq!(server.inbox().mails()[0].login.as_deref(), Some(USER));
+
+    let builder = SmtpServer::builder().tls(Tls::StartTls).login(USER, PASSWORD);
+    let server = started(builder.without(Extension::AuthLogin));
+    server.misfortunes().push(Misfortune::at(Moment::Auth).reply(504, "unknown mechanism"));
+    let sink = super::peer::sink(&server, &with_login(TlsMode::StartTls, &server));
+    assert_eq!(sink.check().await.unwrap_err().kind(), ServerFaultKind::Mechanism);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_login_opens_the_circuit_and_shows_no_credential() {
     for lacking in [Extension::AuthPlain, Extension::AuthLogin] {
         let server = started(

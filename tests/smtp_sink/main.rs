@@ -7,6 +7,7 @@ mod cuts;
 mod following;
 mod login;
 mod misfortunes;
+mod neighbours;
 mod outcomes;
 mod peer;
 mod pooled_lettre;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobstream::sinks::smtp::{MailConfig, TimeLimits};
+use jobstream::sinks::smtp::{MailConfig, ServerFaultKind, TimeLimits};
 use jobstream::sinks::{JobErrorKind, JobSink as _};
 use jobstream_testkit::smtp::{Act, Extension, Misfortune, Moment, SmtpServer};
 
@@ -67,8 +67,10 @@ async fn silence_decides_by_its_moment() {
     {
         expect(Moment::Connect, act.clone(), Some(Unavailable)).await;
         expect(Moment::Ehlo, act.clone(), Some(Unavailable)).await;
+        let closes = matches!(act, Act::DisconnectBefore | Act::AcceptThenDisconnect);
         for moment in [Moment::Mail, Moment::Rcpt, Moment::Data] {
-            expect(moment, act.clone(), Some(Transient)).await;
+            let expected = if closes { Unavailable } else { Transient };
+            expect(moment, act.clone(), Some(expected)).await;
         }
         expect(Moment::Dot, act, Some(Ambiguous)).await;
     }
@@ -154,6 +156,26 @@ async fn an_address_that_needs_smtputf8_fails_where_it_is_not_offered_and_only_t
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sender_that_needs_smtputf8_waits_for_a_server_that_offers_it_and_fails_no_job() {
+    for offered in [true, false] {
+        let builder = SmtpServer::builder();
+        let builder = if offered { builder } else { builder.without(Extension::SmtpUtf8) };
+        let server = Arc::new(builder.in_memory().unwrap());
+        let config = MailConfig { mail_from: "jos\u{e9}@example.com".into(), ..config() };
+        let sink = sink(&server, &config);
+        let kind = kind_of(&sink, "first", TO).await;
+        assert_eq!(kind, if offered { None } else { Some(Unavailable) });
+        let checked = sink.check().await.map_err(|fault| fault.kind());
+        assert_eq!(checked.err(), if offered { None } else { Some(ServerFaultKind::Smtputf8) });
+        assert_eq!(sink.unavailable_reason().is_some(), !offered);
+    }
+    let at_a_domain = MailConfig { mail_from: "user@b\u{fc}cher.example".into(), ..config() };
+    let builder = SmtpServer::builder().without(Extension::SmtpUtf8);
+    let server = Arc::new(builder.in_memory().unwrap());
+    assert!(send(&sink(&server, &at_a_domain), "first", TO).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_breaks_off_before_its_last_write_was_certainly_not_sent() {
     let server = server();
     server
@@ -163,7 +185,8 @@ async fn a_message_that_breaks_off_before_its_last_write_was_certainly_not_sent(
     let text = "A line of the message.\n".repeat(20_000);
     let (job, record) = job_with("first", "a@example.com", TO, "", &text);
     let error = sink.execute(&job, &record).await.unwrap_err();
-    assert_eq!(error.kind(), Transient, "{error}");
+    assert_eq!(error.kind(), Unavailable, "{error}");
+    sink.ready().await;
     assert!(sink.execute(&job, &record).await.is_ok());
     assert_eq!(server.inbox().count(), 1);
 }

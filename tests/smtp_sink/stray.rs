@@ -4,11 +4,11 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use jobstream::sinks::JobErrorKind;
 use jobstream::sinks::smtp::{Connect, MailConfig, ServerFaultKind, Stream, TlsMode};
+use jobstream::sinks::{JobErrorKind, JobSink as _};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, duplex};
 
-use super::peer::{OTHER, config, kind_of, send, sink_over};
+use super::peer::{OTHER, config, job_with, kind_of, send, sink_over};
 
 /// What the server says: first its greeting, then one text for each line that it gets. A text for
 /// the final dot comes when the line is a dot.
@@ -60,6 +60,9 @@ impl Connect for Script {
                 }
                 in_message = false;
             }
+            if texts.is_empty() {
+                std::future::pending::<()>().await;
+            }
         });
         Ok(Box::new(client))
     }
@@ -101,8 +104,84 @@ async fn a_stray_reply_never_makes_a_mail_a_sent_one() {
         Script::new(&[GREETING, OK, OK, OK, GO_ON, "250 first\r\n", OK, OK, OK, OK, OK, OK]);
     let sink = sink_over(script.clone(), &config());
     assert!(send(&sink, "1", OTHER).await.is_ok());
-    assert_eq!(kind_of(&sink, "2", OTHER).await, Some(JobErrorKind::Transient));
-    assert_eq!(sink.open_connections(), 0);
+    // Its answers make no sense, so that it is asked again on a connection of its own.
+    assert_eq!(send(&sink, "2", OTHER).await.map(|it| it.reply), Ok("250 first".into()));
+    assert_eq!(script.connections(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_port_is_answered_with_a_hint_at_tls() {
+    let silent = Script::new(&[]);
+    for (tls, hinted) in [(TlsMode::None, true), (TlsMode::Opportunistic, true)] {
+        let sink = sink_over(silent.clone(), &MailConfig { tls, ..config() });
+        let reason = sink.check().await.unwrap_err().to_string();
+        assert_eq!(reason.contains("MAIL_TLS=implicit"), hinted, "{reason}");
+    }
+    let clear = Script::new(&[GREETING]);
+    let sink = sink_over(clear, &MailConfig { tls: TlsMode::Implicit, ..config() });
+    let fault = sink.check().await.unwrap_err();
+    assert_eq!(fault.kind(), ServerFaultKind::Tls);
+    assert!(fault.to_string().contains("another MAIL_TLS"), "{fault}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn helo_is_said_where_ehlo_is_unknown() {
+    let script = Script::new(&[GREETING, "502 unknown\r\n", OK, OK, OK, GO_ON, "250 first\r\n"]);
+    let sink = sink_over(script.clone(), &config());
+    assert!(send(&sink, "1", OTHER).await.is_ok());
+    assert_eq!(
+        script.heard()[..3],
+        ["EHLO example.com", "HELO example.com", "MAIL FROM:<service@example.com>"]
+    );
+    for refusal in ["501 no\r\n", "550 no\r\n", "421 no\r\n"] {
+        let texts: &[_] = vec![GREETING, refusal, OK].leak();
+        let script = Script::new(texts);
+        assert!(sink_over(script.clone(), &config()).check().await.is_err());
+        assert!(!script.heard().iter().any(|line| line.starts_with("HELO")), "{refusal}");
+    }
+}
+
+/// A server that refuses a message before it has taken all of it, and reads no further.
+struct Full(Arc<Mutex<usize>>);
+
+#[async_trait]
+impl Connect for Full {
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        let (client, server) = duplex(256);
+        *self.0.lock().expect("no panic") += 1;
+        tokio::spawn(async move {
+            let mut server = BufReader::with_capacity(64, server);
+            for text in [GREETING, OK, OK, OK, GO_ON] {
+                if server.write_all(text.as_bytes()).await.is_err() {
+                    return;
+                }
+                let mut line = String::new();
+                if !matches!(server.read_line(&mut line).await, Ok(1..)) {
+                    return;
+                }
+            }
+            if server.write_all(b"452 4.3.1 full\r\n").await.is_ok() {
+                std::future::pending::<()>().await;
+            }
+        });
+        Ok(Box::new(client))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_last_write_did_not_complete_is_never_used_again() {
+    let connections = Arc::new(Mutex::new(0));
+    let sink = sink_over(Full(Arc::clone(&connections)), &config());
+    for count in 1..=3 {
+        let (job, record) = job_with("1", "a@example.com", OTHER, "", &"A line.\n".repeat(500));
+        let error = sink.execute(&job, &record).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.reason()),
+            (JobErrorKind::Transient, "message: 452 4.3.1 full")
+        );
+        assert_eq!(*connections.lock().unwrap(), count);
+        assert_eq!(sink.open_connections(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,6 +30,14 @@ pub enum AddressError {
     /// U+0000 to U+001F, U+007F, or a control character beyond ASCII.
     #[error("found a control character, expected none")]
     ControlCharacter,
+    /// A character that is not seen, or turns the direction of those that are: U+200B, U+2060, U+FEFF,
+    /// or one with Unicode's property `Bidi_Control`.
+    #[error("found the invisible character U+{:04X}, expected none", u32::from(*.0))]
+    InvisibleCharacter(char),
+    /// `=?` in the local part of an address that stands in a header: readers would take it for an
+    /// encoded word (RFC 2047).
+    #[error("found `=?` in the local part, expected none in a header")]
+    EncodedWord,
     /// No `@` behind the local part.
     #[error("found no local part and domain, expected `local-part@domain`")]
     MissingParts,
@@ -61,13 +69,13 @@ impl Mailbox {
     /// # Errors
     /// See [`AddressError`].
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        let has_control = if text.is_ascii() {
-            text.bytes().any(|b| b.is_ascii_control())
+        if text.is_ascii() {
+            if text.bytes().any(|b| b.is_ascii_control()) {
+                return Err(AddressError::ControlCharacter);
+            }
         } else {
-            text.chars().any(char::is_control)
-        };
-        if has_control {
-            return Err(AddressError::ControlCharacter);
+            // UTS 46 passes over some of them, so that another domain would be left.
+            text.chars().try_for_each(check_character)?;
         }
         let at = local_part_end(text)?;
         let (local, domain) = (&text[..at], &text[at + 1..]);
@@ -77,6 +85,18 @@ impl Mailbox {
             Cow::Owned(domain) => [local, "@", &domain].concat(),
         };
         Ok(Self { text, at })
+    }
+
+    /// Reads a mailbox that will stand in a header.
+    ///
+    /// # Errors
+    /// See [`AddressError`].
+    pub(super) fn parse_for_header(text: &str) -> Result<Self, AddressError> {
+        let mailbox = Self::parse(text)?;
+        if mailbox.local_part().contains("=?") {
+            return Err(AddressError::EncodedWord);
+        }
+        Ok(mailbox)
     }
 
     /// What stands before the `@`, with its quotes if it has any.
@@ -102,6 +122,17 @@ impl Mailbox {
     /// The same as lettre's commands take it.
     pub(super) fn to_lettre(&self) -> Address {
         Address::new_dangerous(self.local_part(), self.domain())
+    }
+}
+
+fn check_character(c: char) -> Result<(), AddressError> {
+    match c {
+        '\u{200b}' | '\u{2060}' | '\u{feff}' => Err(AddressError::InvisibleCharacter(c)),
+        '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            Err(AddressError::InvisibleCharacter(c))
+        }
+        _ if c.is_control() => Err(AddressError::ControlCharacter),
+        _ => Ok(()),
     }
 }
 
@@ -252,6 +283,38 @@ mod tests {
         ] {
             assert_eq!(Mailbox::parse(text).err(), Some(expected), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_seen_is_refused_anywhere_in_an_address() {
+        let bidi = ['\u{61c}', '\u{200e}', '\u{200f}'];
+        let bidi = bidi.into_iter().chain('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}');
+        for c in ['\u{200b}', '\u{2060}', '\u{feff}'].into_iter().chain(bidi) {
+            for text in [
+                format!("us{c}er@example.com"),
+                format!("{c}user@example.com"),
+                format!("\"us{c}er\"@example.com"),
+                format!("user@exam{c}ple.com"),
+                format!("user@example.com{c}"),
+                format!("jos\u{e9}@b\u{fc}cher{c}.example"),
+            ] {
+                let expected = AddressError::InvisibleCharacter(c);
+                assert_eq!(Mailbox::parse(&text).err(), Some(expected), "{text:?}");
+            }
+        }
+        // Writing systems need these.
+        assert!(Mailbox::parse("a\u{200c}b@example.com").is_ok());
+        assert!(Mailbox::parse("a\u{200d}b@example.com").is_ok());
+    }
+
+    #[test]
+    fn what_looks_like_an_encoded_word_is_refused_in_a_header_only() {
+        for text in ["=?utf-8?q?a?=@example.com", "\"=?utf-8?q?a?=\"@example.com", "a=?b@c.example"]
+        {
+            assert!(Mailbox::parse(text).is_ok());
+            assert_eq!(Mailbox::parse_for_header(text).err(), Some(AddressError::EncodedWord));
+        }
+        assert!(Mailbox::parse_for_header("a=b?c@example.com").is_ok());
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub struct MailConfig {
     pub port: u16,
     /// Whether and how the connection is encrypted.
     pub tls: TlsMode,
-    /// Certificates of further authorities, in PEM, beside those of the system.
+    /// Certificates of further authorities, in PEM, beside those of the system. One that the server
+    /// has made for itself is trusted too, on a server that has exactly this one.
     pub tls_ca_pem: Option<Vec<u8>>,
     /// Whether the server's certificate must hold. Without it anybody can pose as the server.
     pub tls_verify: bool,
@@ -82,7 +83,7 @@ impl MailConfig {
     }
 
     pub(super) fn sender(&self) -> Result<Sender, ConfigError> {
-        let mail_from = Mailbox::parse(&self.mail_from)
+        let mail_from = Mailbox::parse_for_header(&self.mail_from)
             .map_err(|error| ConfigError::MailFrom { found: self.mail_from.clone(), error })?;
         let allowed = |domain: &String| {
             a_labels(domain)
@@ -225,8 +226,8 @@ pub enum ConfigError {
     /// The login holds a NUL, which AUTH PLAIN cannot carry.
     #[error("login: found a NUL, expected none")]
     LoginNul,
-    /// `tls_ca_pem` holds no certificate, or one that is broken.
-    #[error("tls_ca_pem: {0}")]
+    /// `tls_ca_pem` holds no certificate, or one that is broken: what was found.
+    #[error("tls_ca_pem: found {0}, expected certificates in PEM")]
     CaPem(String),
     /// The system has no certificates of authorities that can be read, and none were given.
     #[error("found no certificates of authorities on this system, and none in tls_ca_pem: {0}")]

@@ -33,9 +33,14 @@ pub(super) struct Conversation {
     deadline: Instant,
     /// Whether every command has its reply and nothing is left over, except for who comes next.
     clean: bool,
+    /// Whether the last write has ended well. Until it has, nobody knows where the server's input
+    /// ends, and the connection is never used again.
+    is_written: bool,
     pub(super) extensions: Extensions,
     /// Whether it has carried a mail, or waited for one.
     pub(super) reused: bool,
+    /// The mails for which it was used, refused ones included.
+    pub(super) mails: u32,
     /// Whether the last mail was refused, so that RSET is due before the next.
     pub(super) needs_reset: bool,
     /// Whether the last final dot was answered soon.
@@ -53,7 +58,7 @@ pub(super) enum NoAnswer {
     Closed,
     #[error("the connection was lost: {0}")]
     Lost(io::Error),
-    #[error("no answer within {} s", .0.as_secs_f64())]
+    #[error("no answer within {} s", (.0.as_secs_f64() * 10.0).round() / 10.0)]
     TimedOut(Duration),
     #[error("found no SMTP reply")]
     Garbage,
@@ -76,8 +81,10 @@ impl Conversation {
             outgoing: Vec::with_capacity(512),
             deadline,
             clean: false,
+            is_written: true,
             extensions: Extensions::default(),
             reused: false,
+            mails: 0,
             needs_reset: false,
             answers_soon: false,
             is_ahead: false,
@@ -95,7 +102,7 @@ impl Conversation {
     /// Ends a use: every command has its reply, except those of the next.
     pub(super) fn end(&mut self) {
         let nothing_left = self.received.is_empty() || self.is_ahead;
-        self.clean = nothing_left && self.outgoing.is_empty();
+        self.clean = nothing_left && self.outgoing.is_empty() && self.is_written;
         self.reused = true;
     }
 
@@ -125,12 +132,15 @@ impl Conversation {
 
     /// Writes all of `bytes`.
     pub(super) async fn write(&mut self, bytes: &[u8], limit: Duration) -> Result<(), NoAnswer> {
+        self.is_written = false;
         let deadline = self.deadline;
         within(limit, deadline, async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         })
-        .await
+        .await?;
+        self.is_written = true;
+        Ok(())
     }
 
     /// Reads the next reply.
@@ -138,7 +148,8 @@ impl Conversation {
         if let Some(reply) = self.reply_at_hand()? {
             return Ok(reply);
         }
-        let until = self.deadline.min(after(limit));
+        let limit = remaining(limit, self.deadline);
+        let until = after(limit);
         loop {
             self.received.reserve(READ_BYTES / 4);
             let read = self.stream.read_buf(&mut self.received);
@@ -220,13 +231,19 @@ pub(super) fn after(limit: Duration) -> Instant {
     Instant::now() + limit.min(FAR)
 }
 
+/// What is left of a limit that ends with the deadline at the latest.
+fn remaining(limit: Duration, deadline: Instant) -> Duration {
+    limit.min(deadline.saturating_duration_since(Instant::now()))
+}
+
 /// What `action` gives, unless it takes too long.
 pub(super) async fn within<T>(
     limit: Duration,
     deadline: Instant,
     action: impl Future<Output = io::Result<T>>,
 ) -> Result<T, NoAnswer> {
-    match timeout_at(deadline.min(after(limit)), action).await {
+    let limit = remaining(limit, deadline);
+    match timeout_at(after(limit), action).await {
         Ok(done) => done.map_err(NoAnswer::Lost),
         Err(_) => Err(NoAnswer::TimedOut(limit)),
     }

@@ -28,6 +28,8 @@ pub enum ServerFaultKind {
     Plaintext,
     /// It offers none of the mechanisms PLAIN and LOGIN.
     Mechanism,
+    /// It does not offer SMTPUTF8, which the envelope's sender needs.
+    Smtputf8,
 }
 
 impl ServerFault {

@@ -105,7 +105,7 @@ impl Sender {
 
 fn mailbox(field: &str, text: &str) -> Result<Mailbox, JobError> {
     let refused = |error: AddressError| JobError::permanent(format!("{field}: {error}"));
-    Mailbox::parse(text).map_err(refused)
+    Mailbox::parse_for_header(text).map_err(refused)
 }
 
 fn check_subject(subject: &str) -> Result<(), JobError> {
@@ -277,6 +277,9 @@ mod tests {
     fn what_cannot_be_sent_is_refused_without_showing_it() {
         let cases = [
             mail("secret", "to@example.net", "", ""),
+            mail("=?utf-8?q?secret?=@example.com", "to@example.net", "", ""),
+            mail("a@example.com", "\"=?utf-8?q?secret?=\"@example.net", "", ""),
+            mail("a@example.com", "secret\u{202e}@example.net", "", ""),
             mail("a@example.com", "secret secret@example.com", "", ""),
             mail("a@example.com", "b@example.com", "secret\r\nBcc: x@y", ""),
             mail("a@example.com", "b@example.com", "secret\u{7f}", ""),

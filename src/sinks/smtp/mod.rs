@@ -13,13 +13,19 @@
 //! |---|---|
 //! | 2yz to the final dot | [`Accepted`] |
 //! | 5yz to MAIL, RCPT, DATA or the final dot, but not 530 and 535; or the job's data is none | [`Permanent`](crate::sinks::JobErrorKind::Permanent) |
-//! | 4yz to one of these, but not 421; or the connection was lost before the write that holds the final dot had begun | [`Transient`](crate::sinks::JobErrorKind::Transient) |
+//! | 4yz to one of these, but not 421; or no answer, or one that makes no sense, before the write that holds the final dot had begun | [`Transient`](crate::sinks::JobErrorKind::Transient) |
+//! | 421 to one of these, or the connection was lost before that write had begun, though the server has taken another mail since the job's last attempt | [`Transient`](crate::sinks::JobErrorKind::Transient); the first time [`Unavailable`](crate::sinks::JobErrorKind::Unavailable) |
 //! | no answer after that write had begun: lost, too late, or no SMTP | [`Ambiguous`](crate::sinks::JobErrorKind::Ambiguous) |
-//! | no connection, TLS or login failed, any 4yz or 5yz before MAIL; 421, 530 or 535 to anything | [`Unavailable`](crate::sinks::JobErrorKind::Unavailable), and the circuit opens |
+//! | no connection, TLS or login failed, any 4yz or 5yz before MAIL; 530 or 535 to anything; other 421 and lost connections; no SMTPUTF8 where `mail_from` needs it | [`Unavailable`](crate::sinks::JobErrorKind::Unavailable), and the circuit opens |
 //!
 //! A reply of 421 to the final dot is an answer: the server is going away and did not take the mail.
-//! A connection that was idle and turns out to be closed before its first answer is replaced once,
-//! and the job learns nothing of it.
+//! The first time that the server hangs up on a job opens the circuit only if no mail was taken since
+//! it hung up last, on whichever job.
+//!
+//! Some ends do not count until the mail was asked again, once, on a fresh connection, and the job
+//! learns nothing of it: a connection out of the pool that turns out to be closed, or answers out of
+//! step; 4yz on a connection that had carried another mail; any refusal of commands that followed
+//! another mail, or silence of 2 s.
 //!
 //! # Connections
 //!
@@ -34,7 +40,11 @@
 //! connection, those of the next one stand in the same write as the message before it, behind its
 //! final dot: a mail then takes one round trip instead of two. It follows only on a connection that
 //! has answered the last final dot within 500 ms, and waits for at most 2 s: then it takes its turn
-//! on another connection, and for a minute no mail follows another.
+//! on another connection, and for a minute no mail follows another. The same holds if its commands
+//! are refused there, and not on a fresh connection.
+//!
+//! Where a 4yz does not come again on a fresh connection, the number of mails that the other one had
+//! carried is the server's limit: for ten minutes no connection carries more, unless one has of late.
 //!
 //! # The circuit
 //!
@@ -51,7 +61,15 @@
 //! is in the job, with every line end as CRLF and perhaps one more at the end. A subject has at most
 //! [`SUBJECT_LIMIT_BYTES`].
 //!
+//! # TLS
+//!
+//! The server's certificate must be of its host, and an authority must vouch for it: one of the
+//! system's, or one in [`MailConfig::tls_ca_pem`]. A certificate in there is trusted itself, too, if
+//! it is the server's own, as `openssl req -x509` makes them.
+//!
 //! # Logins
+//!
+//! AUTH PLAIN where it is offered, else LOGIN; also LOGIN if the server answers 504 to PLAIN.
 //!
 //! The user is sent as it is, which is what Amazon SES wants (its users have no `@`):
 //!
@@ -76,9 +94,11 @@ mod config;
 mod connect;
 mod conversation;
 mod date;
+mod end;
 mod extensions;
 mod fault;
 mod gauge;
+mod hang_ups;
 mod message;
 mod observer;
 mod open;
@@ -86,6 +106,7 @@ mod pool;
 mod rate;
 mod reply;
 mod secret;
+mod session_limit;
 mod sink;
 mod subject;
 mod tls;

@@ -20,7 +20,11 @@ use super::fault::{ServerFault, ServerFaultKind};
 use super::gauge::Gauge;
 use super::observer::{Observer, Phase};
 use super::reply::Reply;
-use super::tls::{Tls, is_certificate_error};
+use super::tls::{Tls, certificate_fault};
+
+/// A server that waits for a handshake greets nobody.
+const TLS_IS_SILENT: &str = "where TLS begins with the first byte, usually on port 465, expected \
+                             MAIL_TLS=implicit";
 
 /// What it takes to open a connection.
 pub(super) struct Opener {
@@ -32,6 +36,8 @@ pub(super) struct Opener {
     pub(super) login: Mutex<Option<Login>>,
     pub(super) allow_plaintext_auth: bool,
     pub(super) ehlo_name: String,
+    /// Whether every mail needs SMTPUTF8, since the envelope's sender does.
+    pub(super) needs_smtputf8: bool,
     pub(super) limits: TimeLimits,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) gauge: Arc<Gauge>,
@@ -60,6 +66,7 @@ impl Opener {
             encrypted = true;
             self.timed(Phase::Ehlo, self.introduced(&mut conversation)).await?;
         }
+        self.check_smtputf8(conversation.extensions)?;
         if let Some(login) = self.login() {
             self.check_login_may_travel(encrypted)?;
             let logged_in = auth::log_in(&mut conversation, &login, self.limits.auth);
@@ -89,15 +96,38 @@ impl Opener {
 
     async fn greeted(&self, conversation: &mut Conversation) -> Result<(), ServerFault> {
         let reply = conversation.reply(self.limits.greeting).await;
+        if let Err(no_answer @ (NoAnswer::TimedOut(_) | NoAnswer::Closed)) = &reply
+            && self.mode != TlsMode::Implicit
+        {
+            let reason = format!("{no_answer}; {TLS_IS_SILENT}");
+            return Err(ServerFault::new(Phase::Greeting, ServerFaultKind::Unreachable, reason));
+        }
         positive(Phase::Greeting, "", reply).map(|_| ())
     }
 
     async fn introduced(&self, conversation: &mut Conversation) -> Result<(), ServerFault> {
         let ehlo = Ehlo::new(ClientId::Domain(self.ehlo_name.clone()));
         let reply = conversation.command(ehlo, self.limits.ehlo).await;
+        if matches!(&reply, Ok(Reply { code: 500 | 502, .. })) {
+            // RFC 5321 section 3.2: it knows no extensions.
+            let helo = format!("HELO {}\r\n", self.ehlo_name);
+            let reply = conversation.command(helo, self.limits.ehlo).await;
+            conversation.extensions = Extensions::default();
+            return positive(Phase::Ehlo, "HELO: ", reply).map(|_| ());
+        }
         let reply = positive(Phase::Ehlo, "EHLO: ", reply)?;
         conversation.extensions = Extensions::from_reply(&reply);
         Ok(())
+    }
+
+    /// No mail can go without it, whoever gets it.
+    fn check_smtputf8(&self, extensions: Extensions) -> Result<(), ServerFault> {
+        if extensions.smtputf8 || !self.needs_smtputf8 {
+            return Ok(());
+        }
+        let reason = "the server does not offer SMTPUTF8, and MAIL_FROM has a local part beyond \
+                      ASCII, which needs it";
+        Err(ServerFault::new(Phase::Ehlo, ServerFaultKind::Smtputf8, reason))
     }
 
     fn wants_starttls(&self, extensions: Extensions) -> Result<bool, ServerFault> {
@@ -127,14 +157,23 @@ impl Opener {
         let tls = self.tls.as_ref().unwrap_or_else(|| unreachable!("made for every TLS mode"));
         let handshake = |stream| tls.handshake(stream);
         conversation.over(self.limits.tls, handshake).await.map_err(|no_answer| match no_answer {
-            NoAnswer::Lost(error) if is_certificate_error(&error) => {
-                ServerFault::new(Phase::Tls, ServerFaultKind::Certificate, error.to_string())
-            }
-            NoAnswer::Lost(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                ServerFault::new(Phase::Tls, ServerFaultKind::Tls, error.to_string())
-            }
+            NoAnswer::Lost(error) => match certificate_fault(&error) {
+                Some(reason) => ServerFault::new(Phase::Tls, ServerFaultKind::Certificate, reason),
+                None if error.kind() == std::io::ErrorKind::InvalidData => {
+                    let reason = format!("{error}{}", self.clear_text_hint());
+                    ServerFault::new(Phase::Tls, ServerFaultKind::Tls, reason)
+                }
+                None => silent(Phase::Tls, "", &NoAnswer::Lost(error)),
+            },
             no_answer => silent(Phase::Tls, "", &no_answer),
         })
+    }
+
+    const fn clear_text_hint(&self) -> &'static str {
+        match self.mode {
+            TlsMode::Implicit => "; a server that begins in clear needs another MAIL_TLS",
+            _ => "",
+        }
     }
 
     /// Credentials never travel in clear unless that is allowed; whoever strips STARTTLS from the

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::conversation::Conversation;
 use super::gauge::Gauge;
 use super::message::Mail;
+use super::session_limit::SessionLimit;
 
 /// How long a slot that the server did not want is left out, in seconds.
 const WITHHELD_SECONDS: u64 = 60;
@@ -26,6 +27,7 @@ pub(super) struct Pool {
     queue: Mutex<Queue>,
     idle: Mutex<Vec<Conversation>>,
     idle_limit: Duration,
+    session_limit: SessionLimit,
     gauge: Arc<Gauge>,
 }
 
@@ -79,7 +81,8 @@ impl Pool {
             one_back_at: None,
             alone_until: None,
         };
-        Arc::new(Self { queue: Mutex::new(queue), idle: Mutex::default(), idle_limit, gauge })
+        let (idle, session_limit) = Default::default();
+        Arc::new(Self { queue: Mutex::new(queue), idle, idle_limit, session_limit, gauge })
     }
 
     /// Completes when there is a slot, for those who wait in the order in which they came. Who
@@ -156,6 +159,11 @@ impl Pool {
         idle.into_iter().for_each(Conversation::leave);
     }
 
+    /// How many mails the server takes on one connection.
+    pub(super) const fn session_limit(&self) -> &SessionLimit {
+        &self.session_limit
+    }
+
     /// How long a connection may be idle.
     pub(super) const fn idle_limit(&self) -> Duration {
         self.idle_limit
@@ -212,7 +220,9 @@ impl Slot {
         self.pool.retire();
         loop {
             let mut conversation = self.pool.idle().pop()?;
-            if conversation.is_quiet().await {
+            if !self.pool.session_limit.allows(conversation.mails) {
+                conversation.leave();
+            } else if conversation.is_quiet().await {
                 return Some(conversation);
             }
         }
@@ -231,11 +241,16 @@ impl Slot {
         self.withheld = true;
     }
 
-    /// Keeps a connection whose conversation has ended cleanly, and gives back the slot.
+    /// Keeps a connection whose conversation has ended cleanly, unless it has carried as many mails
+    /// as the server takes on one; gives back the slot.
     pub(super) fn put_back(self, mut conversation: Conversation) {
-        conversation.idle_since = Instant::now();
-        conversation.reused = true;
-        self.pool.idle().push(conversation);
+        if self.pool.session_limit.allows(conversation.mails) {
+            conversation.idle_since = Instant::now();
+            conversation.reused = true;
+            self.pool.idle().push(conversation);
+        } else {
+            conversation.leave();
+        }
         self.pool.restore_one();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lettre::Address;
@@ -10,21 +11,26 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::job::Job;
 use crate::record::ConsumerRecord;
-use crate::sinks::{JobError, JobSink};
+use crate::sinks::{JobError, JobErrorKind, JobSink};
 
 use super::circuit::Circuit;
 use super::config::{ConfigError, Login, MailConfig, TimeLimits, TlsMode};
 use super::connect::{Connect, TcpConnect};
 use super::conversation::{NoAnswer, after};
+use super::end::{Again, End, is_servers_fault};
 use super::fault::{ServerFault, ServerFaultKind};
 use super::gauge::Gauge;
+use super::hang_ups::{Fault, HangUps};
 use super::message::{Mail, Sender};
 use super::observer::{Observer, Phase};
 use super::open::{Opened, Opener};
 use super::pool::{Pool, Slot, Turn};
 use super::rate::Rate;
 use super::tls::Tls;
-use super::transaction::{End, Sent, Transaction, is_servers_fault};
+use super::transaction::{Sent, Transaction};
+
+/// How long a connection that is given up is waited for, once QUIT was said.
+const QUIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Sends the mails of jobs to one SMTP server. See the [module](super) for what is promised.
 pub struct MailSink {
@@ -35,6 +41,7 @@ pub struct MailSink {
     pool: Arc<Pool>,
     rate: Option<Rate>,
     circuit: Circuit,
+    hang_ups: HangUps,
     limits: TimeLimits,
     gauge: Arc<Gauge>,
     observer: Arc<dyn Observer>,
@@ -98,6 +105,7 @@ impl MailSink {
             login: Mutex::new(config.login.clone()),
             allow_plaintext_auth: config.allow_plaintext_auth,
             ehlo_name: config.ehlo_name(&sender.mail_from)?,
+            needs_smtputf8: sender.mail_from.needs_smtputf8(),
             limits: config.limits,
             observer: Arc::clone(&observer),
             gauge: Arc::clone(&gauge),
@@ -113,6 +121,7 @@ impl MailSink {
                 config.probe_backoff_max,
                 Arc::clone(&observer),
             ),
+            hang_ups: HangUps::default(),
             limits: config.limits,
             gauge,
             observer,
@@ -192,11 +201,11 @@ impl MailSink {
             Some(conversation) => Some(conversation),
             None => slot.idle().await,
         };
+        let mut first = None;
         if let Some(conversation) = conversation {
             let sent = transaction.send(conversation, mail).await;
-            if !matches!(sent.end, End::Stale) {
-                return self.finish(slot, mail, sent);
-            }
+            let Some(again) = sent.again else { return self.finish(slot, mail, sent) };
+            first = Some((again, self.give_up(sent).await));
         }
         let opened = match self.opener.open().await {
             Ok(opened) => opened,
@@ -208,11 +217,31 @@ impl MailSink {
             }
         };
         let sent = transaction.send(opened.conversation, mail).await;
+        match first {
+            Some((Again::Followed, end)) if !end.is_same_refusal(&sent.end) => {
+                self.pool.let_none_follow();
+            }
+            Some((Again::Spent(mails), _)) if matches!(sent.end, End::Accepted(_)) => {
+                self.pool.session_limit().refused_after(mails);
+            }
+            _ => {}
+        }
         self.finish(slot, mail, sent)
     }
 
+    /// Ends a connection that may be to blame for the end of a mail on it. Where the server is
+    /// known to listen, it has heard of that before the next connection is opened: it may have a
+    /// limit of them. A mail that followed takes its turn elsewhere.
+    async fn give_up(&self, sent: Sent) -> End {
+        let Sent { end, conversation, follower, .. } = sent;
+        if let Some(mut conversation) = conversation.filter(|_| follower.is_none()) {
+            let _ = conversation.command(Quit, self.limits.command.min(QUIT_LIMIT)).await;
+        }
+        end
+    }
+
     fn finish(&self, slot: Slot, mail: &Mail, sent: Sent) -> Result<Accepted, JobError> {
-        let Sent { end, conversation, follower } = sent;
+        let Sent { end, conversation, follower, .. } = sent;
         match (conversation, follower) {
             (Some(conversation), Some(follower)) => follower.follow(slot, conversation),
             (Some(conversation), None) => slot.put_back(conversation),
@@ -224,6 +253,9 @@ impl MailSink {
         match end {
             End::Accepted(reply) => {
                 Ok(Accepted { message_id: mail.message_id.clone(), reply: reply.to_string() })
+            }
+            End::Refused(step, reply) if reply.code == 421 => {
+                Err(self.hung_up(mail, format!("{}: {reply}", step.name())))
             }
             End::Refused(step, reply) if is_servers_fault(&reply) => {
                 Err(self.unavailable(&format!("{}: {reply}", step.name())))
@@ -237,6 +269,9 @@ impl MailSink {
                 "an address has a local part beyond ASCII, which needs SMTPUTF8, and the server \
                  does not offer it",
             )),
+            End::Unsent(step, no_answer) if no_answer.is_lost() => {
+                Err(self.hung_up(mail, format!("{}: {no_answer}", step.name())))
+            }
             End::Unsent(step, no_answer) => {
                 Err(JobError::transient(format!("{}: {no_answer}", step.name())))
             }
@@ -244,6 +279,15 @@ impl MailSink {
             End::Ambiguous(no_answer) => {
                 Err(JobError::ambiguous(format!("after the final dot: {no_answer}")))
             }
+        }
+    }
+
+    /// The server has hung up in the midst of a mail.
+    fn hung_up(&self, mail: &Mail, reason: String) -> JobError {
+        match self.hang_ups.judge(&mail.message_id) {
+            Fault::Job => JobError::transient(reason),
+            Fault::Unknown => JobError::unavailable(reason),
+            Fault::Server => self.unavailable(&reason),
         }
     }
 
@@ -300,7 +344,14 @@ impl JobSink<Job, Accepted> for MailSink {
         {
             return Err(JobError::unavailable(reason));
         }
-        self.deliver(turn, &mail).await
+        let outcome = self.deliver(turn, &mail).await;
+        let job = &mail.message_id;
+        match outcome.as_ref().map_err(JobError::kind) {
+            Ok(_) => self.hang_ups.taken(job),
+            Err(JobErrorKind::Permanent) => self.hang_ups.forget(job),
+            Err(_) => self.hang_ups.tried(job),
+        }
+        outcome
     }
 
     /// Pending while the circuit is open; who waits here probes the server, one at a time.

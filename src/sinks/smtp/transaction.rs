@@ -8,6 +8,9 @@
 //! Nothing is risked by it, since only the message itself makes a mail of these commands. The next
 //! mail is held up by a server that is slow to answer the final dot; so it follows only where the
 //! last answer came soon, and goes back to the queue if this one does not.
+//!
+//! What befell other mails on a connection is not the fault of the next one: some ends do not count
+//! until the mail was asked again on a fresh one (see [`End::again`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +24,7 @@ use tokio::time::Instant;
 use super::circuit::Circuit;
 use super::config::TimeLimits;
 use super::conversation::{Conversation, NoAnswer, after};
+use super::end::{Again, End, Step, is_servers_fault};
 use super::message::Mail;
 use super::observer::{Observer, Phase};
 use super::pool::{Follower, Pool};
@@ -40,61 +44,8 @@ const SOON: Duration = Duration::from_millis(500);
 /// How long a mail that follows another waits for its server before it goes elsewhere.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What became of a mail.
-#[derive(Debug)]
-pub(super) enum End {
-    /// The server has it.
-    Accepted(Reply),
-    /// The server does not want it: 4yz or 5yz.
-    Refused(Step, Reply),
-    /// An address in it needs SMTPUTF8, which the server does not offer.
-    NoSmtputf8,
-    /// No answer, and the final dot was not begun to be written.
-    Unsent(Step, NoAnswer),
-    /// A connection out of the pool was closed before the first answer.
-    Stale,
-    /// No answer after a write that holds the final dot had begun.
-    Ambiguous(NoAnswer),
-}
-
-/// A part of the transaction that is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Rset,
-    Mail,
-    Rcpt,
-    Data,
-    Message,
-}
-
 /// The three commands, with the one that is due after a refused mail.
 const STEPS: [Step; 4] = [Step::Rset, Step::Mail, Step::Rcpt, Step::Data];
-
-impl Step {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Rset => "RSET",
-            Self::Mail => "MAIL",
-            Self::Rcpt => "RCPT",
-            Self::Data => "DATA",
-            Self::Message => "message",
-        }
-    }
-
-    const fn is_accepted_by(self, reply: &Reply) -> bool {
-        match self {
-            Self::Data => reply.code == 354,
-            _ => reply.is_positive(),
-        }
-    }
-
-    const fn limit(self, limits: &TimeLimits) -> Duration {
-        match self {
-            Self::Data => limits.data,
-            _ => limits.command,
-        }
-    }
-}
 
 /// Sends mails of one envelope sender.
 pub(super) struct Transaction<'a> {
@@ -109,6 +60,8 @@ pub(super) struct Transaction<'a> {
 /// What is left of a mail that was sent, or not.
 pub(super) struct Sent {
     pub(super) end: End,
+    /// Why the end does not count yet, if it does not.
+    pub(super) again: Option<Again>,
     /// The connection, if it can go on.
     pub(super) conversation: Option<Conversation>,
     /// Whose commands are written on it.
@@ -121,23 +74,29 @@ impl Transaction<'_> {
     pub(super) async fn send(&self, mut conversation: Conversation, mail: &Mail) -> Sent {
         if mail.needs_smtputf8 && !conversation.extensions.smtputf8 {
             let conversation = Some(conversation);
-            return Sent { end: End::NoSmtputf8, conversation, follower: None };
+            return Sent { end: End::NoSmtputf8, again: None, conversation, follower: None };
         }
         conversation.begin(after(self.limits.whole));
+        let follows = std::mem::take(&mut conversation.is_ahead);
+        let mails_before = conversation.mails;
+        conversation.mails += 1;
         let start = Instant::now();
-        let envelope = self.envelope(&mut conversation, mail).await;
+        let envelope = self.envelope(&mut conversation, mail, follows).await;
         self.observer.phase(Phase::Envelope, start.elapsed(), envelope.is_ok());
         let (end, follower) = match envelope {
             Ok(()) => self.message(&mut conversation, &mail.data).await,
             Err(end) => (end, None),
         };
+        if matches!(end, End::Accepted(_)) {
+            self.pool.session_limit().carried(conversation.mails);
+        }
+        let again = end.again(follows, mails_before);
         let conversation = conversation.if_clean().filter(|c| c.is_ahead == follower.is_some());
-        Sent { end, conversation, follower }
+        Sent { end, again, conversation, follower }
     }
 
     /// MAIL, RCPT and DATA: `Ok` if the server waits for the message.
-    async fn envelope(&self, c: &mut Conversation, mail: &Mail) -> Result<(), End> {
-        let follows = std::mem::take(&mut c.is_ahead);
+    async fn envelope(&self, c: &mut Conversation, mail: &Mail, follows: bool) -> Result<(), End> {
         let steps = if c.needs_reset && !follows { &STEPS[..] } else { &STEPS[1..] };
         let pipelining = c.extensions.pipelining;
         if pipelining && !follows {
@@ -154,7 +113,7 @@ impl Transaction<'_> {
                 flushed.map_err(|error| unsent(c, step, error, i == 0))?;
             }
             let limit = step.limit(self.limits);
-            let limit = if follows && i == 0 { limit.min(PATIENCE) } else { limit };
+            let limit = if follows { limit.min(PATIENCE) } else { limit };
             let reply = match (c.reply(limit).await, refusal) {
                 (Ok(reply), None) => reply,
                 (Ok(reply), Some(refused)) => {
@@ -165,9 +124,9 @@ impl Transaction<'_> {
                     refusal = Some(refused);
                     continue;
                 }
-                (Err(NoAnswer::TimedOut(_)), None) if follows && i == 0 => {
+                (Err(no_answer @ NoAnswer::TimedOut(_)), None) if follows => {
                     self.pool.let_none_follow();
-                    return Err(End::Stale);
+                    return Err(End::Unsent(step, no_answer));
                 }
                 (Err(no_answer), None) => return Err(unsent(c, step, no_answer, i == 0)),
                 (Err(_), Some(refused)) => return Err(refused),
@@ -176,7 +135,12 @@ impl Transaction<'_> {
                 refusal = None;
                 continue;
             }
-            refusal = Some(refused(c, step, reply, i == 0)?);
+            let refused = refused(c, step, reply, i == 0)?;
+            if follows {
+                // The server may have passed over a command: then a reply is missing.
+                return Err(refused);
+            }
+            refusal = Some(refused);
             if !pipelining {
                 break;
             }
@@ -227,7 +191,11 @@ impl Transaction<'_> {
         let start = Instant::now();
         let answer = match written {
             Ok(()) => self.final_reply(c, &mut follower).await,
-            Err(no_answer) => parting_words(c).ok_or(no_answer),
+            Err(no_answer) => {
+                // Without its final dot no mail is taken; that of one with a follower may be there.
+                let can_be = |reply: &Reply| reply.is_negative() || follower.is_some();
+                parting_words(c).filter(can_be).ok_or(no_answer)
+            }
         };
         let elapsed = start.elapsed();
         c.answers_soon = elapsed <= SOON;
@@ -239,6 +207,7 @@ impl Transaction<'_> {
     fn follower(&self, c: &Conversation, data: &[u8]) -> Option<Follower> {
         let may_be_followed = c.extensions.pipelining
             && c.answers_soon
+            && self.pool.session_limit().allows(c.mails)
             && data.len() <= FOLLOWED_LIMIT_BYTES
             && self.circuit.probe_at().is_none();
         let can_follow = |mail: &Mail| !mail.needs_smtputf8 || c.extensions.smtputf8;
@@ -301,17 +270,11 @@ fn final_answer(c: &mut Conversation, answer: Result<Reply, NoAnswer>) -> End {
     }
 }
 
-/// Whether a reply is the server's own fault, not the job's: it is going away (421), or wants a
-/// login (530) or another one (535).
-pub(super) const fn is_servers_fault(reply: &Reply) -> bool {
-    matches!(reply.code, 421 | 530 | 535)
-}
-
 /// What a refusal leads to: `Ok` if the conversation can go on after it.
 fn refused(c: &Conversation, step: Step, reply: Reply, is_first: bool) -> Result<End, End> {
-    // What follows a refused mail goes without RSET, and the server may insist on one.
-    let is_stale = reply.code == 421 || c.needs_reset;
-    if step == Step::Rset || is_first && c.reused && is_stale {
+    // Of a connection that has only waited, 421 says that it has waited for too long.
+    let waited = c.reused && c.mails == 1;
+    if step == Step::Rset || is_first && waited && reply.code == 421 {
         return Err(End::Stale);
     }
     if !reply.is_negative() {

@@ -177,7 +177,7 @@ impl Poller {
         }
         let mut chunks = polled.into_chunks();
         if !chunks.is_empty() {
-            self.look_at(&mut chunks);
+            self.look_at(&mut chunks)?;
             self.shared.push(chunks);
         }
         if let Some(reason) = fenced {

@@ -12,35 +12,66 @@ use super::assigned::Step;
 use super::buffer::Chunk;
 use super::poller::Poller;
 use crate::position::Position;
-use crate::record::{Topic, TopicPartition};
+use crate::record::{Generation, Topic, TopicPartition};
 use crate::sources::{Assignment, Reset, SourceError, SourceEvent};
 
 impl Poller {
     /// Looks at the offsets of what was polled: reports what retention has removed, and lets a
     /// partition begin anew whose offsets have gone back.
-    pub(super) fn look_at(&mut self, chunks: &mut [Chunk]) {
-        let resets = self.client.context().resets.load(Ordering::Acquire);
+    pub(super) fn look_at(&mut self, chunks: &mut [Chunk]) -> Result<(), SourceError> {
         for chunk in chunks {
             let partition = chunk[0].partition.clone();
             let mut index = 0;
             while index < chunk.len() {
                 let offset = chunk[index].offset;
-                let TopicPartition { topic, partition: number } = &partition;
-                let Some(reading) = self.assigned.get(topic, *number) else { break };
-                chunk[index].generation = reading.generation;
-                match reading.step(offset, resets) {
-                    Step::Next => {}
-                    Step::Gap(from) => self.report_truncation(&partition, from, offset),
-                    Step::Back(from) => {
-                        let reset = Reset::OffsetsWentBack { from, to: offset };
-                        self.begin_anew(&partition, Some(Position::at(offset)), reset);
-                        // What came before is of what counts no more; this record is the first.
-                        chunk.drain(..index);
-                        index = 0;
-                        continue;
-                    }
+                let Some(generation) = self.generation_at(&partition, offset)? else {
+                    chunk.clear();
+                    break;
+                };
+                if generation != chunk[0].generation {
+                    // What came before it, under the generation before, counts no more.
+                    chunk.drain(..index);
+                    index = 0;
                 }
+                chunk[index].generation = generation;
                 index += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The generation under which the next record of a partition is read; none if it is not, since
+    /// its topic is read from the start, or its partition has gone.
+    fn generation_at(
+        &mut self,
+        partition: &TopicPartition,
+        offset: i64,
+    ) -> Result<Option<Generation>, SourceError> {
+        let resets = self.client.context().resets.load(Ordering::Acquire);
+        let TopicPartition { topic, partition: number } = partition;
+        let Some(reading) = self.assigned.get(topic, *number) else { return Ok(None) };
+        let generation = reading.generation;
+        match reading.step(offset, resets) {
+            Step::Next => Ok(Some(generation)),
+            Step::Gap(from) => {
+                self.report_truncation(partition, from, offset);
+                Ok(Some(generation))
+            }
+            Step::Back(from) => {
+                // The topic may be another one, whose id is wanted for what is committed next.
+                let recreated = self.facts.learn(&self.client, vec![topic.clone()]);
+                let recreated = recreated.unwrap_or_default();
+                if !recreated.is_empty() {
+                    self.read_anew(recreated)?;
+                    return Ok(None);
+                }
+                let reset = Reset::OffsetsWentBack { from, to: offset };
+                self.begin_anew(partition, Some(Position::at(offset)), reset);
+                let reading = self.assigned.get(topic, *number);
+                Ok(reading.map(|reading| {
+                    reading.step(offset, resets);
+                    reading.generation
+                }))
             }
         }
     }
@@ -68,6 +99,7 @@ impl Poller {
         reset: Reset,
     ) -> bool {
         let topic_id = self.facts.topic_id(&partition.topic);
+        let frontier = position.as_ref().map(Position::frontier);
         let generation = self.shared.change(|buffer| {
             if !buffer.keeps(partition) {
                 return None;
@@ -84,16 +116,18 @@ impl Poller {
             return false;
         };
         let resets = self.client.context().resets.load(Ordering::Acquire);
-        self.assigned.insert(partition.clone(), generation, None, resets);
+        self.assigned.insert(partition.clone(), generation, frontier, resets);
         true
     }
 
     /// Reads topics from their start that were created anew since this was last asked.
     pub(super) fn read_recreated(&mut self) -> Result<(), SourceError> {
         let recreated = self.facts.recreated(&self.client, self.assigned.topics());
-        if recreated.is_empty() {
-            return Ok(());
-        }
+        if recreated.is_empty() { Ok(()) } else { self.read_anew(recreated) }
+    }
+
+    /// Reads topics from their start.
+    fn read_anew(&mut self, recreated: BTreeMap<Topic, Reset>) -> Result<(), SourceError> {
         let mut seek = TopicPartitionList::new();
         let offset = self.reset_offset();
         for (topic, reset) in recreated {

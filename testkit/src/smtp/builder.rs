@@ -61,6 +61,8 @@ pub(super) struct Config {
 pub(super) struct Parts {
     pub(super) config: Config,
     pub(super) tls_names: Vec<String>,
+    /// The `commonName` of a certificate that is its own authority.
+    pub(super) self_made: Option<String>,
     pub(super) misfortunes: Vec<Misfortune>,
     pub(super) seed: u64,
     pub(super) keep: Keep,
@@ -85,6 +87,7 @@ impl SmtpServerBuilder {
         let parts = Parts {
             config,
             tls_names: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec(),
+            self_made: None,
             misfortunes: Vec::new(),
             seed: 0,
             keep: Keep::default(),
@@ -163,6 +166,13 @@ impl SmtpServerBuilder {
     /// The host names and IP addresses in the certificate. Default: `localhost`, `127.0.0.1`, `::1`.
     pub fn tls_names<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.parts.tls_names = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The certificate is its own authority, as `openssl req -x509` makes it, with this `commonName`;
+    /// [`SmtpServer::ca_pem`] is then the certificate itself.
+    pub fn self_made_certificate(mut self, common_name: impl Into<String>) -> Self {
+        self.parts.self_made = Some(common_name.into());
         self
     }
 

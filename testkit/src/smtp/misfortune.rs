@@ -81,9 +81,12 @@ pub enum Act {
     AcceptThenStall,
     /// Sends the reply in single octets, each by a write of its own.
     SplitReply,
+    /// Passes over the command as if it had never come: no effect, no reply, and the conversation
+    /// goes on. A new connection is greeted all the same.
+    Ignore,
 }
 
-/// What the count of [`Occasion::nth`] and [`Occasion::every`] begins anew with.
+/// What the count of [`Occasion::nth`], [`Occasion::every`] and [`Occasion::after`] begins anew with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Per {
     /// Never: it counts all occurrences on the server.
@@ -114,6 +117,8 @@ impl Misfortune {
             message: None,
             nth: None,
             every: None,
+            after: None,
+            behind_dot: false,
             per: Per::Server,
             probability: None,
             times: None,
@@ -125,7 +130,7 @@ impl Misfortune {
 /// of its moment.
 ///
 /// They are judged in this order: addresses, connection and message first; what passes is counted
-/// for `nth` and `every`; then comes chance; then `times`.
+/// for `nth`, `every` and `after`; then comes chance; then `times`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Occasion {
     pub(super) moment: Moment,
@@ -135,6 +140,8 @@ pub struct Occasion {
     pub(super) message: Option<u64>,
     pub(super) nth: Option<u64>,
     pub(super) every: Option<u64>,
+    pub(super) after: Option<u64>,
+    pub(super) behind_dot: bool,
     pub(super) per: Per,
     pub(super) probability: Option<f64>,
     pub(super) times: Option<u64>,
@@ -187,7 +194,22 @@ impl Occasion {
         self
     }
 
-    /// What `nth` and `every` count.
+    /// Not at the first `after` occurrences. With `Moment::Data` and `per(Per::Connection)` the server
+    /// has a limit of mails on one connection.
+    #[must_use]
+    pub fn after(mut self, after: u64) -> Self {
+        self.after = Some(after);
+        self
+    }
+
+    /// Only for commands that were sent behind the final dot of another mail, before its answer.
+    #[must_use]
+    pub fn behind_dot(mut self) -> Self {
+        self.behind_dot = true;
+        self
+    }
+
+    /// What `nth`, `every` and `after` count.
     #[must_use]
     pub fn per(mut self, per: Per) -> Self {
         self.per = per;

@@ -52,6 +52,8 @@ pub(super) struct Scene<'a> {
     pub(super) message: Option<u64>,
     pub(super) sender: Option<&'a str>,
     pub(super) recipients: &'a [String],
+    /// Whether it was sent behind the final dot of another mail, before its answer.
+    pub(super) behind_dot: bool,
 }
 
 /// The occurrences that a conversation counts itself: per connection and per mail.
@@ -75,6 +77,7 @@ pub(super) enum Ending {
     AcceptThenDisconnect,
     Stall,
     AcceptThenStall,
+    Ignore,
 }
 
 /// All that strikes at one moment.
@@ -132,6 +135,12 @@ impl Misfortunes {
     #[must_use]
     pub fn struck(&self, id: MisfortuneId) -> u64 {
         self.list().rules.iter().find(|rule| rule.id == id).map_or(0, |rule| rule.struck)
+    }
+
+    /// The misfortunes in force, and how often each has struck.
+    #[must_use]
+    pub fn strikes(&self) -> Vec<(Misfortune, u64)> {
+        self.list().rules.iter().map(|rule| (rule.misfortune.clone(), rule.struck)).collect()
     }
 
     /// Judges a moment, and counts it.
@@ -222,6 +231,7 @@ impl Rule {
         };
         let strikes = occasion.nth.is_none_or(|nth| nth == count)
             && occasion.every.is_none_or(|every| count % every == 0)
+            && occasion.after.is_none_or(|after| count > after)
             && occasion.probability.is_none_or(|p| draw(seed, self.id.0, self.occurrences) < p)
             && occasion.times.is_none_or(|times| self.struck < times);
         self.struck += u64::from(strikes);
@@ -236,6 +246,7 @@ impl Occasion {
         let from = |pattern: &String| scene.sender.is_some_and(|address| matches(pattern, address));
         self.recipient.as_ref().is_none_or(to)
             && self.sender.as_ref().is_none_or(from)
+            && (scene.behind_dot || !self.behind_dot)
             && self.connection.is_none_or(|number| number == scene.connection)
             && self.message.is_none_or(|number| Some(number) == scene.message)
     }
@@ -272,6 +283,7 @@ impl Verdict {
             Act::AcceptThenDisconnect => Ending::AcceptThenDisconnect,
             Act::Stall => Ending::Stall,
             Act::AcceptThenStall => Ending::AcceptThenStall,
+            Act::Ignore => Ending::Ignore,
         };
         self.ending.get_or_insert(ending);
     }
@@ -316,6 +328,7 @@ mod tests {
             message: Some(1),
             sender: Some("me@a.example"),
             recipients: &[],
+            behind_dot: false,
         }
     }
 
@@ -358,6 +371,19 @@ mod tests {
         tally.begin_mail();
         let second: Vec<_> = (0..3).map(|_| judge(&mut tally)).collect();
         assert_eq!((first, second), (vec![false, true, false], vec![false, true, false]));
+    }
+
+    #[test]
+    fn a_limit_of_a_connection_strikes_after_it() {
+        let rule = Misfortune::at(Moment::Data).after(2).per(Per::Connection).then(Act::Stall);
+        let misfortunes = Misfortunes::new(0, vec![rule]);
+        for _ in 0..2 {
+            let mut tally = Tally::default();
+            let judge = |_| misfortunes.judge(&scene(Moment::Data), &mut tally).ending.is_some();
+            let struck: Vec<_> = (0..4).map(judge).collect();
+            assert_eq!(struck, [false, false, true, true]);
+        }
+        assert_eq!(misfortunes.strikes()[0].1, 4);
     }
 
     #[test]

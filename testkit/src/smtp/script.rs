@@ -9,16 +9,18 @@
 //! body=1000 message=7 disconnect-before
 //! idle=5m reply 421 4.4.2 idle for too long
 //! any connection=2 split-reply
+//! data after=10 per=connection reply 452 4.4.5 too many messages in this session
+//! mail behind=dot reply 554 5.5.0 improper pipelining
 //! ```
 //!
 //! - Moments: `connect`, `ehlo` (HELO too), `starttls`, `auth`, `mail`, `rcpt`, `data`,
 //!   `body=OCTETS`, `dot`, `rset`, `noop`, `vrfy`, `quit`, `idle=DURATION`, `any`.
 //! - Conditions, as in [`Occasion`]: `to=ADDRESS`, `from=ADDRESS`, `connection=N`, `message=N`,
-//!   `nth=N`, `every=N`, `per=server|connection|mail`, `probability=P`, `times=N`. An address is
-//!   `user@host`, or `@host` for all of that host; `from=` is the null sender.
+//!   `nth=N`, `every=N`, `after=N`, `behind=dot`, `per=server|connection|mail`, `probability=P`,
+//!   `times=N`. An address is `user@host`, or `@host` for all of that host; `from=` is the null sender.
 //! - Acts, as in [`Act`]: `reply CODE TEXT`, `disconnect-before`, `disconnect-after`,
-//!   `accept-then-disconnect`, `delay DURATION`, `stall`, `accept-then-stall`, `split-reply`. In the
-//!   text of a reply `\n` begins another line and `\\` is a backslash.
+//!   `accept-then-disconnect`, `delay DURATION`, `stall`, `accept-then-stall`, `split-reply`,
+//!   `ignore`. In the text of a reply `\n` begins another line and `\\` is a backslash.
 //! - Durations are a whole number and a unit: `ns`, `us`, `ms`, `s`, `m`.
 //!
 //! Empty lines and lines that begin with `#` are passed over.
@@ -44,13 +46,14 @@ const MOMENTS: [(&str, Moment); 13] = [
     ("quit", Moment::Quit),
     ("any", Moment::Any),
 ];
-const ACTS: [(&str, Act); 6] = [
+const ACTS: [(&str, Act); 7] = [
     ("disconnect-before", Act::DisconnectBefore),
     ("disconnect-after", Act::DisconnectAfter),
     ("accept-then-disconnect", Act::AcceptThenDisconnect),
     ("stall", Act::Stall),
     ("accept-then-stall", Act::AcceptThenStall),
     ("split-reply", Act::SplitReply),
+    ("ignore", Act::Ignore),
 ];
 const PERS: [(&str, Per); 3] =
     [("server", Per::Server), ("connection", Per::Connection), ("mail", Per::Mail)];
@@ -64,10 +67,10 @@ const UNITS: [(&str, Duration); 5] = [
 
 const A_MOMENT: &str = "a moment: connect, ehlo, starttls, auth, mail, rcpt, data, body=OCTETS, dot, \
                         rset, noop, vrfy, quit, idle=DURATION or any";
-const AN_ACT: &str = "a condition: to=, from=, connection=, message=, nth=, every=, per=, \
-                      probability=, times=; or an act: reply CODE TEXT, disconnect-before, \
+const AN_ACT: &str = "a condition: to=, from=, connection=, message=, nth=, every=, after=, \
+                      behind=dot, per=, probability=, times=; or an act: reply CODE TEXT, disconnect-before, \
                       disconnect-after, accept-then-disconnect, delay DURATION, stall, \
-                      accept-then-stall or split-reply";
+                      accept-then-stall, split-reply or ignore";
 const A_DURATION: &str = "a duration such as 250ms, 5s or 2m";
 const A_COUNT: &str = "a whole number from 1";
 
@@ -155,6 +158,9 @@ fn condition(occasion: Occasion, key: &str, value: &str) -> Result<Occasion, Mis
         "message" => occasion.message(count(value)?),
         "nth" => occasion.nth(count(value)?),
         "every" => occasion.every(count(value)?),
+        "after" => occasion.after(count(value)?),
+        "behind" if value == "dot" => occasion.behind_dot(),
+        "behind" => return Err((value.to_owned(), "dot")),
         "times" => occasion.times(count(value)?),
         "per" => {
             let per = named(&PERS, value);
@@ -244,12 +250,16 @@ impl fmt::Display for Occasion {
             ("message", self.message),
             ("nth", self.nth),
             ("every", self.every),
+            ("after", self.after),
             ("times", self.times),
         ];
         for (key, count) in counts {
             if let Some(count) = count {
                 write!(formatter, " {key}={count}")?;
             }
+        }
+        if self.behind_dot {
+            formatter.write_str(" behind=dot")?;
         }
         if self.per != Per::Server {
             write!(formatter, " per={}", name_of(&PERS, &self.per))?;
@@ -322,18 +332,19 @@ mod tests {
             (100..1_000u16, "[!-~][ -~]{0,9}\\\\?\n?[!-~]")
                 .prop_map(|(code, text)| Act::Reply { code, text }),
         ];
-        let counts = proptest::collection::vec(proptest::option::of(1..u64::MAX), 5);
+        let counts = proptest::collection::vec(proptest::option::of(1..u64::MAX), 6);
         let addresses =
             proptest::collection::vec(proptest::option::of("[a-z=]{0,3}@[a-z]{1,3}"), 2);
         let pers = prop_oneof![Just(Per::Server), Just(Per::Connection), Just(Per::Mail)];
-        let chances = proptest::option::of(0.0..=1.0);
+        let chances = (proptest::option::of(0.0..=1.0), any::<bool>());
         (moments, acts, counts, addresses, pers, chances).prop_map(
-            |(moment, act, counts, addresses, per, probability)| {
+            |(moment, act, counts, addresses, per, (probability, behind_dot))| {
                 let mut occasion = Misfortune::at(moment).per(per);
                 [occasion.recipient, occasion.sender] =
                     [addresses[0].clone(), addresses[1].clone()];
                 (occasion.connection, occasion.message) = (counts[0], counts[1]);
                 (occasion.nth, occasion.every, occasion.times) = (counts[2], counts[3], counts[4]);
+                (occasion.after, occasion.behind_dot) = (counts[5], behind_dot);
                 occasion.probability = probability;
                 occasion.then(act)
             },
@@ -364,6 +375,7 @@ mod tests {
             ("dot probability=2 stall", "line 1: found `2`, expected a number from 0 to 1"),
             ("dot stall now", "line 1: found `now`, expected the end of the line"),
             ("body=x stall", "line 1: found `x`, expected a number of octets"),
+            ("mail behind=mail stall", "line 1: found `mail`, expected dot"),
             ("dot per=day stall", "line 1: found `day`, expected server, connection or mail"),
             ("dot who=me stall", "line 1: found `who=me`, expected a condition: "),
         ] {
@@ -377,6 +389,6 @@ mod tests {
         let docs = include_str!("script.rs").lines().filter_map(|line| line.strip_prefix("//! "));
         let text: Vec<_> = docs.skip_while(|line| !line.starts_with("# MOMENT")).collect();
         let end = text.iter().position(|line| line.starts_with("```")).unwrap();
-        assert_eq!(Misfortune::parse_script(&text[..end].join("\n")).unwrap().len(), 7);
+        assert_eq!(Misfortune::parse_script(&text[..end].join("\n")).unwrap().len(), 9);
     }
 }

@@ -202,7 +202,7 @@ impl SmtpServer {
 impl Shared {
     fn new(parts: Parts) -> Result<Self, StartError> {
         let certificate = match parts.config.tls {
-            Some(_) => Some(Certificate::new(&parts.tls_names)?),
+            Some(_) => Some(Certificate::new(&parts.tls_names, parts.self_made.as_deref())?),
             None => None,
         };
         Ok(Self {
@@ -231,6 +231,7 @@ impl Shared {
             message: None,
             sender: None,
             recipients: &[],
+            behind_dot: false,
         };
         let mut verdict = self.misfortunes.judge(&scene, tally);
         if connection.open > self.config.connections_limit {

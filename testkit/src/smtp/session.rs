@@ -64,6 +64,8 @@ pub(super) struct Session<'a, S> {
     changes: watch::Receiver<u64>,
     /// More had come in when the last command was taken.
     early: bool,
+    /// What comes in has come with the final dot before it.
+    behind_dot: bool,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'a, S> {
@@ -83,6 +85,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'a, S> {
             tally,
             changes: shared.misfortunes.watch(),
             early: false,
+            behind_dot: false,
         }
     }
 
@@ -126,10 +129,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'a, S> {
             Incoming::Idle(verdict) => self.strike(&verdict).await,
             Incoming::Line(line) => {
                 let pipelined = std::mem::replace(&mut self.early, !self.wire.input().is_empty());
+                let behind_dot = self.behind_dot;
+                self.behind_dot &= self.early;
                 let forbidden =
                     pipelined && !self.shared.config.extensions.has(Extension::Pipelining);
                 let refusal = match line {
-                    Ok(line) if !forbidden => return self.answer(&line).await,
+                    Ok(line) if !forbidden => return self.answer(&line, behind_dot).await,
                     Ok(_) => Reply::new(503, "5.5.1", "PIPELINING was not offered"),
                     Err(BadLine::TooLong) => Reply::new(500, "5.5.2", "line too long"),
                     Err(BadLine::Control) => {
@@ -165,7 +170,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'a, S> {
                 },
                 () = idle => {
                     judged = limit;
-                    let verdict = self.judge(Moment::Idle { after: limit.unwrap_or_default() }, None);
+                    let moment = Moment::Idle { after: limit.unwrap_or_default() };
+                    let verdict = self.judge(moment, None, false);
                     if verdict.is_struck() {
                         return Ok(Incoming::Idle(verdict));
                     }
@@ -184,6 +190,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'a, S> {
             return Ok(Flow::Cut);
         }
         match (verdict.ending, &verdict.reply) {
+            (Some(Ending::Ignore), _) => Ok(Flow::Command),
             (Some(Ending::Stall | Ending::AcceptThenStall), _) => {
                 self.wire.stall().await?;
                 Ok(Flow::Cut)
@@ -197,7 +204,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'a, S> {
         }
     }
 
-    async fn answer(&mut self, line: &str) -> io::Result<Flow> {
+    async fn answer(&mut self, line: &str, behind_dot: bool) -> io::Result<Flow> {
         let command = Command::parse(line);
         let moment = moment(command.verb);
         if command.verb == Verb::Mail {
@@ -205,7 +212,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'a, S> {
             self.tally.begin_mail();
         }
         let named = if self.shared.misfortunes.is_empty() { None } else { command.address() };
-        let verdict = self.judge(moment, named.as_ref());
+        let verdict = self.judge(moment, named.as_ref(), behind_dot);
         if let Some(flow) = self.end_before(moment, line, &verdict).await? {
             return Ok(flow);
         }
@@ -282,7 +289,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'a, S> {
 
     async fn end_data(&mut self, decoder: DataDecoder) -> io::Result<Flow> {
         self.early = !self.wire.input().is_empty();
-        let verdict = self.judge(Moment::Dot, None);
+        self.behind_dot = self.early;
+        let verdict = self.judge(Moment::Dot, None, false);
         if let Some(flow) = self.end_before(Moment::Dot, ".", &verdict).await? {
             return Ok(flow);
         }
@@ -315,6 +323,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'a, S> {
                 self.note(moment, line, None);
                 self.wire.stall().await?;
                 return Ok(Some(Flow::Cut));
+            }
+            Some(Ending::Ignore) => {
+                self.note(moment, line, None);
+                if moment == Moment::Dot {
+                    self.protocol.reset();
+                }
+                return Ok(Some(Flow::Command));
             }
             _ => return Ok(None),
         }
@@ -362,14 +377,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'a, S> {
     }
 
     /// `named` is the address in MAIL or RCPT.
-    fn judge(&mut self, moment: Moment, named: Option<&String>) -> Verdict {
+    fn judge(&mut self, moment: Moment, named: Option<&String>, behind_dot: bool) -> Verdict {
         let (sender, recipients) = match moment {
             Moment::Mail => (named.map(String::as_str), &[][..]),
             Moment::Rcpt => (self.protocol.sender(), named.map_or(&[][..], std::slice::from_ref)),
             _ => (self.protocol.sender(), self.protocol.recipients()),
         };
         let (connection, message) = (self.connection, self.message);
-        let scene = Scene { moment, connection, message, sender, recipients };
+        let scene = Scene { moment, connection, message, sender, recipients, behind_dot };
         self.shared.misfortunes.judge(&scene, &mut self.tally)
     }
 
@@ -380,6 +395,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'a, S> {
             message: self.message,
             sender: self.protocol.sender(),
             recipients: self.protocol.recipients(),
+            behind_dot: false,
         };
         self.shared.misfortunes.judge_body(&scene, &mut self.tally)
     }

@@ -25,16 +25,19 @@ pub struct CertificateError {
     reason: String,
 }
 
-/// A certificate of a CA that exists only for this server.
+/// A certificate of a CA that exists only for this server, or one that is its own.
 pub(super) struct Certificate {
     pub(super) acceptor: TlsAcceptor,
     pub(super) ca_pem: String,
 }
 
 impl Certificate {
-    pub(super) fn new(names: &[String]) -> Result<Self, CertificateError> {
-        Self::make(names)
-            .map_err(|error| CertificateError { names: names.to_vec(), reason: error.to_string() })
+    pub(super) fn new(names: &[String], self_made: Option<&str>) -> Result<Self, CertificateError> {
+        let made = match self_made {
+            Some(common_name) => Self::make_itself(names, common_name),
+            None => Self::make(names),
+        };
+        made.map_err(|error| CertificateError { names: names.to_vec(), reason: error.to_string() })
     }
 
     fn make(names: &[String]) -> Result<Self, Box<dyn std::error::Error>> {
@@ -49,6 +52,27 @@ impl Certificate {
         server.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let certificate = server.signed_by(&key, &Issuer::new(ca, ca_key))?;
+        Self::with(&certificate, &key, ca_pem)
+    }
+
+    fn make_itself(
+        names: &[String],
+        common_name: &str,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut params = CertificateParams::new(names.to_vec())?;
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?;
+        let pem = certificate.pem();
+        Self::with(&certificate, &key, pem)
+    }
+
+    fn with(
+        certificate: &rcgen::Certificate,
+        key: &KeyPair,
+        ca_pem: String,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?

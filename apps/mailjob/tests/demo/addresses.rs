@@ -74,6 +74,17 @@ pub(crate) const ADDRESSES: &[(&str, Option<&str>)] = &[
     ("\"a\tb\"@example.org", None),
     ("us\u{7f}er@example.org", None),
     ("us\u{1f}er@b\u{fc}cher.example", None),
+    ("us\u{200b}er@example.org", None),
+    ("user@exam\u{200b}ple.org", None),
+    ("us\u{2060}er@example.org", None),
+    ("user@exam\u{2060}ple.org", None),
+    ("\u{feff}user@example.org", None),
+    ("user@example.org\u{feff}", None),
+    ("\"us\u{202e}er\"@example.org", None),
+    ("us\u{200f}er@b\u{fc}cher.example", None),
+    ("user@\u{2066}example.org", None),
+    ("=?utf-8?q?user?=@example.org", None),
+    ("\"=?utf-8?q?user?=\"@example.org", None),
 ];
 
 #[test]

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jobstream::record::ConsumerRecord;
 use jobstream::sinks::JobErrorKind;
-use jobstream_testkit::simulation::{History, Place, What};
+use jobstream_testkit::simulation::{History, Place, What, Who};
 use jobstream_testkit::smtp::SmtpServer;
 use mailjob::topology::Topics;
 
 use crate::jobs::number;
+use crate::misfortunes::{AS_WANTED, HUNG_UP, are_hang_ups_alone};
+use crate::outside::{SESSION_LIMIT, TOO_EARLY};
 
 /// How often each job's mail has arrived.
 fn mails(server: &SmtpServer) -> BTreeMap<u64, u64> {
@@ -137,6 +139,95 @@ pub(crate) fn results_are_true(history: &History, server: &SmtpServer) -> Result
         }
     }
     Ok(())
+}
+
+/// A job whose recipient is good fails for what befell its own mail, and not for a limit of its
+/// connection, nor for what another mail on it brought about.
+pub(crate) fn no_job_fails_for_its_connection(
+    history: &History,
+    _: &SmtpServer,
+) -> Result<(), String> {
+    for result in results(history) {
+        let job = number(result).unwrap();
+        let (outcome, error) = (header(result, "job-outcome"), header(result, "job-error"));
+        let is_good = !matches!(job % 16, 3 | 7 | 9 | 11);
+        let is_own = match outcome.as_str() {
+            // The schedule's refusals strike whoever comes.
+            "rejected" => !is_good || error.contains(AS_WANTED),
+            "exhausted" => !error.contains(SESSION_LIMIT) && !error.contains(TOO_EARLY),
+            _ => true,
+        };
+        if !is_own {
+            return Err(format!("job {job} is {outcome}: {error:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Where the server hangs up on one job and on no other, the first time does not count, and each
+/// further one does if a mail has gone out meanwhile. With a ledger an execution may succeed without
+/// a mail, and nobody can tell.
+pub(crate) fn hang_ups_count_as_they_should(
+    history: &History,
+    server: &SmtpServer,
+) -> Result<(), String> {
+    let has_paused = history.entries.iter().any(|entry| entry.what == What::Paused);
+    if has_paused || !are_hang_ups_alone(server) {
+        return Ok(());
+    }
+    // Whoever has the job: a life of a member has one sink, whatever it is assigned.
+    let mut lives: BTreeMap<Who, HungUp<'_>> = BTreeMap::new();
+    for entry in &history.entries {
+        let Some(who) = entry.who else { continue };
+        let life = lives.entry(who).or_default();
+        match &entry.what {
+            What::Executed(place, error) if is_hung_up(history, place) => {
+                life.ends(*error).map_err(|found| {
+                    format!("step {}: {who} hung up on, {place}: {found}", entry.step)
+                })?;
+            }
+            What::Cancelled(place) if is_hung_up(history, place) => life.ended(),
+            What::Began(place) => {
+                life.since.insert(place);
+            }
+            What::Executed(place, None) => life.another_was_sent |= life.since.contains(place),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_hung_up(history: &History, place: &Place) -> bool {
+    history.input(&place.partition, place.offset).and_then(number) == Some(HUNG_UP)
+}
+
+/// The job on which the server hangs up, as one life of a member has tried it.
+#[derive(Default)]
+struct HungUp<'a> {
+    has_ended: bool,
+    /// The jobs whose execution has begun since its last end.
+    since: BTreeSet<&'a Place>,
+    /// Whether one of these was sent.
+    another_was_sent: bool,
+}
+
+impl HungUp<'_> {
+    fn ends(&mut self, error: Option<JobErrorKind>) -> Result<(), &'static str> {
+        match error {
+            Some(JobErrorKind::Transient) if !self.has_ended => Err("the first time counts"),
+            Some(JobErrorKind::Unavailable) if self.has_ended && self.another_was_sent => {
+                Err("it does not count, though another mail was sent meanwhile")
+            }
+            _ => {
+                self.ended();
+                Ok(())
+            }
+        }
+    }
+
+    fn ended(&mut self) {
+        *self = Self { has_ended: true, ..Self::default() };
+    }
 }
 
 /// Mails of one job are equal byte for byte, whoever sends them.

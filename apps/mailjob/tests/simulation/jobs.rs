@@ -12,7 +12,7 @@ const IDS: u64 = 12;
 /// A job's number is in its `ScheduleTime` and its subject; its `Id` it shares with others.
 pub(crate) fn job(number: u64) -> ProducerRecord {
     let id = format!("{:024x}", number % IDS);
-    let customer = format!("customer{number}@example.org");
+    let customer = customer(number);
     let (mut status, mut kind, mut to) = (2, "0", customer.as_str());
     match number % 16 {
         3 => to = REFUSED,
@@ -28,6 +28,11 @@ pub(crate) fn job(number: u64) -> ProducerRecord {
         r#"{{"Id":"{id}","ScheduleTime":"2024-01-01T00:00:00.{number:09}Z","Status":{status},"JobType":{kind},"JobData":{{"SourceAddress":"shop@example.com","DestinationAddress":"{to}","Subject":"{number:09}","Message":"message"}}}}"#,
     );
     ProducerRecord::to(Topics::default().jobs).key(id).value(value)
+}
+
+/// To whom the mail of a job goes, unless nobody gets it.
+pub(crate) fn customer(number: u64) -> String {
+    format!("customer{number}@example.org")
 }
 
 /// Jobs of every fate; which stand together is a function of the seed.

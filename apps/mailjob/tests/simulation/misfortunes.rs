@@ -5,6 +5,8 @@ use std::time::Duration;
 use jobstream_testkit::simulation::Search;
 use jobstream_testkit::smtp::{Act, Misfortune, Moment, SmtpServer};
 
+use crate::jobs::customer;
+
 /// The moments of a mail, where everything can happen.
 const OF_MAILS: [Moment; 5] =
     [Moment::Mail, Moment::Rcpt, Moment::Data, Moment::Body { octets: 20 }, Moment::Dot];
@@ -20,13 +22,20 @@ const OF_CONNECTIONS: [Moment; 7] = [
     Moment::Quit,
 ];
 
+/// What a reply says that the schedule wants.
+pub(crate) const AS_WANTED: &str = "as the schedule wants it";
+
+/// The job on whose recipient the server hangs up at times, and on no other's.
+pub(crate) const HUNG_UP: u64 = 31;
+const HANG_UPS: u64 = 8;
+
 /// Some mails are answered by 421. Who has an idle connection besides asks by NOOP whether that is
 /// over.
 const RESTARTS: &str = "the server restarts";
-const REFUSALS: u64 = 6;
+const REFUSALS: u64 = 8;
 
 fn reply(code: u16) -> Act {
-    Act::Reply { code, text: "as the schedule wants it".to_owned() }
+    Act::Reply { code, text: AS_WANTED.to_owned() }
 }
 
 fn few_acts() -> Vec<Act> {
@@ -73,9 +82,27 @@ pub(crate) fn with_misfortunes(mut search: Search<SmtpServer>) -> Search<SmtpSer
             });
         }
     }
+    for (name, act) in
+        [("421 to one recipient", reply(421)), ("closed on one recipient", Act::DisconnectBefore)]
+    {
+        search = search.misfortune(name, move |server: &SmtpServer| {
+            let hang_up = Misfortune::at(Moment::Rcpt).to(customer(HUNG_UP)).times(HANG_UPS);
+            server.misfortunes().push(hang_up.then(act.clone()));
+        });
+    }
     let restarts = |server: &SmtpServer| {
         let refusal = Misfortune::at(Moment::Mail).times(REFUSALS).reply(421, "restarting");
         server.misfortunes().push(refusal);
     };
     search.misfortune(RESTARTS, restarts).brought_about("smtp NOOP", RESTARTS)
+}
+
+/// Whether nothing went wrong in a run but that the server hung up on one recipient, and what it does
+/// in every run of its seed.
+pub(crate) fn are_hang_ups_alone(server: &SmtpServer) -> bool {
+    let recipient = format!("to={}", customer(HUNG_UP));
+    let strikes = server.misfortunes().strikes();
+    let of_the_schedule = strikes.iter().filter(|(it, _)| it.to_string().contains(" times="));
+    let mut struck = of_the_schedule.filter(|(_, struck)| *struck > 0);
+    struck.all(|(misfortune, _)| misfortune.to_string().contains(&recipient))
 }

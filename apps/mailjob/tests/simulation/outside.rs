@@ -14,7 +14,7 @@ use jobstream::sinks::smtp::{
 use jobstream::sinks::{Ambiguous, JobSink};
 use jobstream::topology::{Retry, Topology};
 use jobstream_testkit::simulation::{Member, SmtpStream, World};
-use jobstream_testkit::smtp::{Extension, Misfortune, Moment, SmtpServer, Tls};
+use jobstream_testkit::smtp::{Act, Extension, Misfortune, Moment, Per, SmtpServer, Tls};
 use mailjob::topology::{Topics, ledger, topology, topology_with_ledger};
 
 /// Attempts of a job, at most.
@@ -25,6 +25,11 @@ pub(crate) const REFUSED: &str = "refused@example.org";
 pub(crate) const BUSY: &str = "busy@example.org";
 /// Gets 554 at the final dot, always.
 pub(crate) const UNWANTED: &str = "unwanted@example.org";
+
+/// What a server says that has a limit of mails on one connection, and what one that wants no
+/// commands behind a final dot: no job fails for it.
+pub(crate) const SESSION_LIMIT: &str = "too many mails on this connection";
+pub(crate) const TOO_EARLY: &str = "commands came too early";
 
 /// The user, and the password.
 const LOGIN: [&str; 2] = ["mailjob", "secret"];
@@ -49,6 +54,26 @@ const fn connections(seed: u64) -> NonZeroUsize {
     connections.unwrap()
 }
 
+/// What a mail server of a run does that no job is to notice, if anything: it takes few mails on one
+/// connection, or does not take what stands behind a final dot.
+fn whim(seed: u64) -> Option<Misfortune> {
+    let moment = match seed / 16 % 3 {
+        0 => Moment::Mail,
+        1 => Moment::Rcpt,
+        _ => Moment::Data,
+    };
+    let limit = 1 + seed / 48 % 4;
+    match seed / 4 % 4 {
+        1 => {
+            let spent = Misfortune::at(moment).after(limit).per(Per::Connection);
+            Some(spent.reply(452, SESSION_LIMIT))
+        }
+        2 => Some(Misfortune::at(moment).behind_dot().reply(554, TOO_EARLY)),
+        3 => Some(Misfortune::at(moment).behind_dot().then(Act::Ignore)),
+        _ => None,
+    }
+}
+
 /// A mail server that refuses some addresses. In every other run it has no PIPELINING.
 pub(crate) fn server(world: &World) -> SmtpServer {
     let server = SmtpServer::builder()
@@ -59,6 +84,10 @@ pub(crate) fn server(world: &World) -> SmtpServer {
         .misfortune(Misfortune::at(Moment::Dot).to(UNWANTED).reply(554, "unwanted"));
     let [user, password] = LOGIN;
     let seed = world.seed();
+    let server = match whim(seed) {
+        Some(whim) => server.misfortune(whim),
+        None => server,
+    };
     let server =
         if seed.is_multiple_of(2) { server } else { server.without(Extension::Pipelining) };
     let server =

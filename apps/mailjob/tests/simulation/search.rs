@@ -8,7 +8,8 @@ use mailjob::topology::Topics;
 
 use crate::doubt::what_is_parked_was_in_doubt;
 use crate::invariants::{
-    mails_are_accounted_for, mails_are_bounded, mails_are_repeatable, mails_go_where_they_should,
+    hang_ups_count_as_they_should, mails_are_accounted_for, mails_are_bounded,
+    mails_are_repeatable, mails_go_where_they_should, no_job_fails_for_its_connection,
     no_second_mail, results_are_true,
 };
 use crate::jobs::{identity, jobs};
@@ -21,6 +22,7 @@ const LEDGER: &str = "topic-job-run-ledger";
 /// Schedules with so many jobs each, and every misfortune that there is.
 pub(crate) fn search(delivery: Delivery, count: u64) -> Search<SmtpServer> {
     search_of(executor, delivery, count)
+        .invariant("hang-ups count as they should", hang_ups_count_as_they_should)
 }
 
 /// The same with a ledger.
@@ -67,6 +69,7 @@ fn search_of(
         .invariant("mails are accounted for", mails_are_accounted_for)
         .invariant("results are true", results_are_true)
         .invariant("mails are repeatable", mails_are_repeatable)
+        .invariant("no job fails for its connection", no_job_fails_for_its_connection)
         .seed(first_seed());
     with_misfortunes(search)
 }

@@ -1,0 +1,107 @@
+//! What becomes of a mail on a connection, and whether it counts.
+
+use std::time::Duration;
+
+use super::config::TimeLimits;
+use super::conversation::NoAnswer;
+use super::reply::Reply;
+
+/// What became of a mail.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The server has it.
+    Accepted(Reply),
+    /// The server does not want it: 4yz or 5yz.
+    Refused(Step, Reply),
+    /// An address in it needs SMTPUTF8, which the server does not offer.
+    NoSmtputf8,
+    /// No answer, and the final dot was not begun to be written.
+    Unsent(Step, NoAnswer),
+    /// A connection out of the pool was closed before the first answer, or wants no RSET.
+    Stale,
+    /// No answer after a write that holds the final dot had begun.
+    Ambiguous(NoAnswer),
+}
+
+impl End {
+    /// Whether both are the same refusal: for now, or for good, in answer to the same part.
+    pub(super) fn is_same_refusal(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Refused(step, reply), Self::Refused(other_step, other)) => {
+                step == other_step && reply.code / 100 == other.code / 100
+            }
+            _ => false,
+        }
+    }
+
+    /// Why it does not count, if so, on a connection that had carried so many mails before.
+    pub(super) fn again(&self, follows: bool, mails_before: u32) -> Option<Again> {
+        match self {
+            Self::Accepted(_) | Self::NoSmtputf8 | Self::Ambiguous(_) => None,
+            Self::Stale if follows => Some(Again::Followed),
+            Self::Refused(step, _) | Self::Unsent(step, _) if follows && *step != Step::Message => {
+                Some(Again::Followed)
+            }
+            Self::Refused(_, reply) if mails_before > 0 && reply.code / 100 == 4 => {
+                Some(Again::Spent(mails_before))
+            }
+            Self::Refused(..) | Self::Unsent(_, NoAnswer::TimedOut(_)) => None,
+            Self::Unsent(..) => (mails_before > 0).then_some(Again::Lost),
+            Self::Stale => Some(Again::Lost),
+        }
+    }
+}
+
+/// Why an end does not count yet: the mail was certainly not sent, and what was on its connection
+/// before it may be to blame. It is asked again, once, on a fresh connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// The connection was closed, or its replies were out of step.
+    Lost,
+    /// Its commands stood behind the final dot of another mail.
+    Followed,
+    /// A 4yz where the connection had carried so many mails before: its limit, perhaps.
+    Spent(u32),
+}
+
+/// A part of the transaction that is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Rset,
+    Mail,
+    Rcpt,
+    Data,
+    Message,
+}
+
+impl Step {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Rset => "RSET",
+            Self::Mail => "MAIL",
+            Self::Rcpt => "RCPT",
+            Self::Data => "DATA",
+            Self::Message => "message",
+        }
+    }
+
+    pub(super) const fn is_accepted_by(self, reply: &Reply) -> bool {
+        match self {
+            Self::Data => reply.code == 354,
+            _ => reply.is_positive(),
+        }
+    }
+
+    pub(super) const fn limit(self, limits: &TimeLimits) -> Duration {
+        match self {
+            Self::Data => limits.data,
+            _ => limits.command,
+        }
+    }
+}
+
+/// Whether a reply is the server's own fault, not the job's: it is going away (421), or wants a
+/// login (530) or another one (535).
+pub(super) const fn is_servers_fault(reply: &Reply) -> bool {
+    matches!(reply.code, 421 | 530 | 535)
+}
