@@ -5,11 +5,13 @@
 use std::mem;
 use std::net::SocketAddr;
 
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpSocket;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::arrivals::Arrivals as _;
 use crate::kafka_broker::Broker;
-use crate::load::under_load;
+use crate::load::{jobs, none_lost, under_load};
 use crate::scrape::{Scrape, probe};
 use crate::service::Service;
 use crate::stage::{DELIVERIES, LIMIT, LOOK_AGAIN_AFTER, Stage, inbox};
@@ -128,4 +130,36 @@ async fn a_spare_member_is_ready_and_takes_over_when_the_other_ends() {
     spare.said("Partition assigned", 1).await;
     assert_eq!(probe(address, "/readyz").await.1["partitions"], "1 assigned");
     spare.terminate().await.succeeded();
+}
+
+/// Silent connections and half requests, several times as many as the service may have descriptors.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn whoever_holds_connections_to_the_metrics_stops_no_mail_and_keeps_no_probe_out() {
+    const DESCRIPTORS: usize = 256;
+    const JOBS: usize = 200;
+    let server = inbox().await;
+    let mut stage = Stage::new(server.address()).await;
+    stage.set("METRICS_ADDRESS", "127.0.0.1:0");
+    stage.set("MAIL_CONNECTIONS", "64");
+    let mut service = stage.start_with_descriptors("log", DESCRIPTORS);
+    let address = address(&mut service).await;
+    let mut held = Vec::new();
+    for number in 0..3 * DESCRIPTORS {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 2 + (number % 4) as u8], 0))).unwrap();
+        let mut other = socket.connect(address).await.unwrap();
+        if number % 2 == 0 {
+            // One that there is no room for is closed.
+            let _ = other.write_all(b"GET /metrics HTTP/1.1\r\nhost: ").await;
+        }
+        held.push(other);
+    }
+    stage.submit(&jobs(JOBS)).await;
+    none_lost(&stage.results_of(JOBS).await, JOBS);
+    is_ready(address, true).await;
+    let open = Scrape::of(address).await.sum("process_open_fds", &[]).unwrap();
+    assert!(open < 0.75 * DESCRIPTORS as f64, "{open} descriptors are open");
+    drop(held);
+    service.terminate().await.succeeded();
 }

@@ -190,6 +190,15 @@ impl Stage {
         Service::spawn(command, self.path(name))
     }
 
+    /// A running service that may have so many file descriptors.
+    pub(crate) fn start_with_descriptors(&self, name: &str, descriptors: usize) -> Service {
+        let mut command = Command::new("/bin/sh");
+        let limited = format!("ulimit -n {descriptors}; exec \"$0\" run");
+        command.args(["-c", &limited, MAILJOB]);
+        self.surround(&mut command);
+        Service::spawn(command, self.path(name))
+    }
+
     /// Another command that runs beside the test; what it says goes to a file of that name.
     pub(crate) fn start_command(&self, name: &str, arguments: &[&str]) -> Service {
         Service::spawn(self.mailjob(arguments), self.path(name))
