@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use bytes::Bytes;
+use jobstream::codec::CodecError;
 use jobstream::kafka::{KafkaConfig, Topics};
 use jobstream::record::{ProducerRecord, Topic};
 use jobstream::sinks::kafka::KafkaSink;
@@ -112,7 +113,7 @@ fn records(topic: &Topic, text: &Bytes) -> Result<Vec<ProducerRecord>, (usize, S
     let values = serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>();
     let numbered = values.enumerate().map(|(index, value)| (index + 1, value));
     let record = |(number, value): (usize, serde_json::Result<&RawValue>)| {
-        let wrong = |error: serde_json::Error| (number, error.to_string());
+        let wrong = |error: serde_json::Error| (number, CodecError::from(error).to_string());
         let value = value.map_err(wrong)?.get();
         let key = serde_json::from_str(value).map(|Identified { id }| id).map_err(wrong)?;
         let value = text.slice_ref(value.as_bytes());

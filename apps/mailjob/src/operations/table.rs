@@ -3,8 +3,10 @@
 use std::io::{self, Write};
 
 use anstyle::Style;
+use jobstream::reason::bounded;
 
-/// A column's title, and its width in characters; what is longer pushes the rest to the right.
+/// A column's title, and its width in characters; what is longer pushes the rest to the right, and
+/// is cut where it is longer than a reason may be.
 type Column = (&'static str, usize);
 
 /// Rows below titles, each written at once.
@@ -33,7 +35,7 @@ impl<const N: usize> Table<N> {
     fn line(&self, cells: [&str; N]) -> String {
         let mut line = String::new();
         for ((_, width), cell) in self.columns.iter().zip(cells) {
-            line.push_str(&format!("{:<width$}  ", one_line(cell)));
+            line.push_str(&format!("{:<width$}  ", one_line(&bounded(cell))));
         }
         line.truncate(line.trim_end().len());
         line
