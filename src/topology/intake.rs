@@ -7,7 +7,7 @@ use super::limits::Limits;
 /// What is in flight, and what keeps intake shut.
 pub(super) struct Intake<'a> {
     records: usize,
-    /// Of these, the ones that execute, or wait to.
+    /// Of these, the ones that execute, or wait for their key.
     executing: usize,
     bytes: usize,
     limits: Limits,
@@ -49,7 +49,13 @@ impl Intake<'_> {
             || self.bytes >= self.limits.in_flight_bytes;
     }
 
-    /// A record is executed, or is not going to be.
+    /// Records that waited for an attempt, or for one that did, execute again or wait for their key.
+    pub(super) fn execute_again(&mut self, records: usize) {
+        self.executing += records;
+        self.is_full |= self.executing >= self.limits.executing_records.max(1);
+    }
+
+    /// A record is executed, or is not going to be, or waits for another attempt.
     pub(super) fn executed(&mut self) {
         self.executing -= 1;
         self.make_room();
