@@ -56,10 +56,24 @@ impl State {
             return false;
         }
         self.topics.insert(name.clone(), TopicState::new(name.clone(), options));
-        let groups = self.groups.iter().filter(|(_, group)| group.topics.contains(name));
+        self.rebalance_subscribers(name);
+        true
+    }
+
+    pub(super) fn grow_topic(&mut self, name: &Topic, partitions: i32) -> bool {
+        let Some(topic) = self.topics.get_mut(name) else { return false };
+        if topic.partitions() >= partitions {
+            return false;
+        }
+        topic.logs.resize_with(usize::try_from(partitions).unwrap_or_default(), Log::default);
+        self.rebalance_subscribers(name);
+        true
+    }
+
+    fn rebalance_subscribers(&mut self, topic: &Topic) {
+        let groups = self.groups.iter().filter(|(_, group)| group.topics.contains(topic));
         let groups: Vec<_> = groups.map(|(group, _)| group.clone()).collect();
         groups.iter().for_each(|group| self.rebalance(group));
-        true
     }
 
     /// Whether the record could be appended; its topic if so.
