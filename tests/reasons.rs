@@ -223,7 +223,9 @@ async fn reasons_are_bounded_whoever_has_written_them() {
     for topic in [RESULTS, DEAD_LETTERS] {
         broker.create_topic(topic, TopicOptions::partitions(1).max_message_bytes(4 << 10));
     }
-    (0..3).for_each(|id| drop(support::produce(&broker, None, &Task::new(id))));
+    for id in 0..3 {
+        support::produce(&broker, None, &Task::new(id));
+    }
     let heard = Arc::new(Mutex::new(Vec::new()));
     let hears = heard.clone();
     let observer = Arc::new(move |event: &Event<'_>| match event {

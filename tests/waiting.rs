@@ -24,6 +24,16 @@ use support::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
+fn produce_all(
+    broker: &jobstream_testkit::broker::Broker,
+    key: Option<&str>,
+    tasks: impl Iterator<Item = Task>,
+) {
+    for task in tasks {
+        produce(broker, key, &task);
+    }
+}
+
 fn with_retry(sink: Arc<dyn JobSink<Task, u64>>, retry: Retry) -> Topology {
     Topology::builder(DEAD_LETTERS)
         .decode(Json::<Task>::new())
@@ -36,9 +46,9 @@ fn with_retry(sink: Arc<dyn JobSink<Task, u64>>, retry: Retry) -> Topology {
 async fn as_many_may_wait_as_may_be_in_flight_and_the_others_go_on() {
     let (broker, diary) = (broker(3), Diary::new());
     let (waiting, others) = (0..50, 50..300);
-    waiting.clone().for_each(|id| drop(produce(&broker, None, &Task::new(id).fails(1))));
+    produce_all(&broker, None, waiting.clone().map(|id| Task::new(id).fails(1)));
     let quick = |id| Task::new(id).takes(Duration::from_millis(1));
-    others.clone().for_each(|id| drop(produce(&broker, None, &quick(id))));
+    produce_all(&broker, None, others.clone().map(quick));
     let limits = Limits { executing_records: 5, in_flight_records: 60, ..limits() };
     // The others take 50 ms, a wait 500 at least.
     run_to_the_end(&topology(diary.clone()).with_limits(limits), &broker).await;
@@ -53,10 +63,10 @@ async fn as_many_may_wait_as_may_be_in_flight_and_the_others_go_on() {
 async fn who_is_in_line_behind_one_that_waits_takes_no_place_either() {
     let (broker, diary) = (broker(1), Diary::new());
     produce(&broker, Some("a"), &Task::new(0).fails(1));
-    (1..20).for_each(|id| drop(produce(&broker, Some("a"), &Task::new(id))));
+    produce_all(&broker, Some("a"), (1..20).map(Task::new));
     let quick = |id| Task::new(id).takes(Duration::from_millis(1));
-    (20..120).for_each(|id| drop(produce(&broker, None, &quick(id))));
-    (120..140).for_each(|id| drop(produce(&broker, Some("a"), &Task::new(id))));
+    produce_all(&broker, None, (20..120).map(quick));
+    produce_all(&broker, Some("a"), (120..140).map(Task::new));
     let limits = Limits { executing_records: 5, ..limits() };
     run_to_the_end(&topology(diary.clone()).with_limits(limits), &broker).await;
     let behind = (0..20).chain(120..140);
@@ -76,7 +86,7 @@ impl JobSink<Task, u64> for Greylisted {
 #[tokio::test(start_paused = true)]
 async fn no_more_wait_than_may_be_in_flight() {
     let broker = broker(3);
-    (0..200).for_each(|id| drop(produce(&broker, None, &Task::new(id))));
+    produce_all(&broker, None, (0..200).map(Task::new));
     let fetched = Arc::new(AtomicUsize::new(0));
     let seen = fetched.clone();
     let observer = Arc::new(move |event: &Event<'_>| {
@@ -215,24 +225,23 @@ async fn a_stop_waits_for_no_attempt_that_would_begin_after_its_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_hand_over_waits_for_no_attempt_that_would_begin_after_its_deadline() {
     let (broker, topology, diary) = with_a_long_wait();
-    let first = broker.consumer(GROUP, [JOBS]).build();
-    let second = broker.consumer(GROUP, [JOBS]).build();
-    let (one, other) = (first.member(), second.member());
     let partition = broker.partitions(JOBS)[0].clone();
-    let hand_over = async {
-        sleep(Duration::from_secs(1)).await;
-        let from = broker.assignment(GROUP)[&partition];
-        broker.reassign(GROUP, &partition, if from == one { other } else { one });
-        sleep(Duration::from_secs(6)).await;
-        assert_ne!(broker.assignment(GROUP)[&partition], from, "it was handed over");
-        broker.caught_up(GROUP, JOBS).await;
-    };
-    let producer = broker.producer();
+    let (first, producer) = (broker.consumer(GROUP, [JOBS]).build(), broker.producer());
     let end = || broker.caught_up(GROUP, JOBS);
-    let both =
-        join(topology.run(&first, &producer, end()), topology.run(&second, &producer, end()));
-    let ((one, other), ()) = join(both, hand_over).await;
-    assert_eq!(one.unwrap().unfinished + other.unwrap().unfinished, 2);
+    let second = async {
+        sleep(Duration::from_secs(1)).await;
+        let second = broker.consumer(GROUP, [JOBS]).build();
+        let member = second.member();
+        let hand_over = async {
+            sleep(Duration::from_secs(1)).await;
+            broker.reassign(GROUP, &partition, member);
+        };
+        join(topology.run(&second, &producer, end()), hand_over).await.0
+    };
+    let began = Instant::now();
+    let (one, other) = join(topology.run(&first, &producer, end()), second).await;
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+    assert_eq!((one.unwrap().unfinished, other.unwrap().unfinished), (2, 0));
     assert_eq!(diary.ended().iter().filter(|id| **id == 2).count(), 1);
     assert!(results(&broker).values().all(|times| *times == 1));
 }

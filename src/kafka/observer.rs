@@ -48,6 +48,14 @@ pub enum KafkaEvent<'a> {
         /// What was found, and expected.
         reason: &'a str,
     },
+    /// The part of keyed state of this partition is not restored yet; told when that has taken a
+    /// while, and again in intervals.
+    RestoreWaits {
+        /// The partition of the store's topic.
+        partition: &'a TopicPartition,
+        /// What was found, and what is waited for.
+        reason: &'a str,
+    },
     /// A publish is tried again, since not all records were acknowledged.
     PublishRetried {
         /// How many were not.
@@ -264,6 +272,8 @@ impl rdkafka::ClientContext for Told {
         Self::error(self, &error, reason);
     }
 }
+
+impl rdkafka::consumer::ConsumerContext for Told {}
 
 #[cfg(test)]
 mod tests {

@@ -45,14 +45,20 @@ impl Intake<'_> {
         self.executing += 1;
         self.bytes += bytes;
         self.is_full = self.records >= self.limits.in_flight_records.max(1)
-            || self.executing >= self.limits.executing_records.max(1)
+            || !self.has_place()
             || self.bytes >= self.limits.in_flight_bytes;
+    }
+
+    /// Whether another record may execute. What holds the places comes to its end: who is in line
+    /// behind a job that waits has none.
+    pub(super) fn has_place(&self) -> bool {
+        self.executing < self.limits.executing_records.max(1)
     }
 
     /// Records that waited for an attempt, or for one that did, execute again or wait for their key.
     pub(super) fn execute_again(&mut self, records: usize) {
         self.executing += records;
-        self.is_full |= self.executing >= self.limits.executing_records.max(1);
+        self.is_full |= !self.has_place();
     }
 
     /// A record is executed, or is not going to be, or waits for another attempt.

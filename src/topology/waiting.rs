@@ -76,18 +76,12 @@ impl<'a> Run<'a> {
 
     /// Those that are due go on, before others are taken in, while there are places.
     pub(super) fn go_on_with_what_is_due(&mut self) {
-        while self.has_place()
+        while self.intake.has_place()
             && let Some(work) = self.waiting.next_due(self.now)
         {
             self.waits_no_more(&work);
             self.running.push(work);
         }
-    }
-
-    /// Whether another job may execute. Those in line for their key take no place here: they may
-    /// be behind the one that is due.
-    fn has_place(&self) -> bool {
-        self.running.len() < self.topology.limits.executing_records.max(1)
     }
 
     fn in_line(&self, lane: Option<KeyHash>) -> usize {
@@ -96,7 +90,9 @@ impl<'a> Run<'a> {
 
     /// A job that has been taken out, and the ones in line behind it, have their places again.
     fn waits_no_more(&mut self, work: &Work<'_>) {
-        work.lane.iter().for_each(|lane| drop(self.waiting.lanes.remove(lane)));
+        if let Some(lane) = work.lane {
+            self.waiting.lanes.remove(&lane);
+        }
         self.intake.execute_again(1 + self.in_line(work.lane));
     }
 
@@ -114,7 +110,7 @@ impl<'a> Run<'a> {
     /// When the loop must turn for the next one that is due. Where there is no place for it, it
     /// turns for the end of another one.
     pub(super) fn wait_ends(&self) -> Option<Instant> {
-        self.waiting.due().filter(|_| self.has_place())
+        self.waiting.due().filter(|_| self.intake.has_place())
     }
 
     /// Cuts off the jobs of a drain that wait until after its end, and the ones with their key

@@ -90,6 +90,10 @@ impl KafkaObserver for KafkaLog {
                 let (topic, partition) = (&*partition.topic, partition.partition);
                 warn!(topic, partition, "A commit of another program: {reason}");
             }
+            KafkaEvent::RestoreWaits { partition, reason } => {
+                let (topic, partition) = (&*partition.topic, partition.partition);
+                warn!(topic, partition, "State is not restored yet: {reason}");
+            }
             KafkaEvent::UnreadableHeader { partition, offset } => {
                 let (topic, partition) = (&*partition.topic, partition.partition);
                 warn!(topic, partition, offset, "A header's name is no UTF-8: its value is lost");
