@@ -5,6 +5,9 @@ use std::marker::PhantomData;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use crate::reason::bounded;
 
 /// Reads and writes the values of a topic.
 pub trait Codec<T>: Send + Sync {
@@ -27,10 +30,81 @@ pub trait Codec<T>: Send + Sync {
 pub struct CodecError(String);
 
 impl CodecError {
-    /// An error with its cause in words: the thing, what was found, what was expected.
+    /// An error with its cause in words: the thing, what was found, what was expected, and nothing
+    /// of the value. It is cut at [`REASON_LIMIT_BYTES`](crate::reason::REASON_LIMIT_BYTES).
     pub fn new(cause: impl Into<String>) -> Self {
-        Self(cause.into())
+        Self(bounded(cause))
     }
+}
+
+impl From<serde_json::Error> for CodecError {
+    /// The type that was found, what was expected, and the place. serde's own words repeat the
+    /// value, whole, where it is of another type; a type's own words for what it refuses may do so,
+    /// and are left out.
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(match error.classify() {
+            Category::Data => without_content(&error),
+            Category::Io | Category::Syntax | Category::Eof => error.to_string(),
+        })
+    }
+}
+
+/// What serde writes for what it has found, and the words that say it.
+const FOUND: [(&str, &str); 10] = [
+    ("null", "null"),
+    ("boolean", "a boolean"),
+    ("integer", "an integer"),
+    ("floating point", "a number that is no integer"),
+    ("number", "a number"),
+    ("character", "a string"),
+    ("string", "a string"),
+    ("sequence", "an array"),
+    ("map", "an object"),
+    ("byte array", "bytes"),
+];
+
+/// The message of an error about data, without the data. What is not known to be free of it is left
+/// out.
+fn without_content(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let at = match error.line() {
+        0 => String::new(),
+        line => format!(" at line {line} column {}", error.column()),
+    };
+    let message = message.strip_suffix(&*at).unwrap_or(&message);
+    // The data stand before what was expected, which a type says of itself, if it takes anything.
+    let takes_none = ["there are no variants", "there are no fields"];
+    let expected = message
+        .rsplit_once(", expected ")
+        .filter(|_| !takes_none.iter().any(|none| message.ends_with(none)))
+        .map(|(_, expected)| expected);
+    let found = found(message);
+    match (found, expected) {
+        (Some(found), Some(expected)) => format!("found {found}, expected {expected}{at}"),
+        _ if names_a_field(message) => format!("{message}{at}"),
+        (found, _) => format!("found {}, which is not taken{at}", found.unwrap_or("a value")),
+    }
+}
+
+fn found(message: &str) -> Option<&'static str> {
+    let (kind, found) = message.split_once(' ')?;
+    match (kind, found.split_once(' ')?) {
+        ("invalid", ("type:" | "value:", found)) => {
+            let known = FOUND.iter().find(|(word, _)| found.starts_with(word));
+            Some(known.map_or("a value", |(_, words)| words))
+        }
+        ("invalid", ("length", _)) => Some("another length"),
+        ("unknown", ("variant", _)) => Some("an unknown variant"),
+        ("unknown", ("field", _)) => Some("an unknown field"),
+        _ => None,
+    }
+}
+
+/// Whether it says that a field of the type is missing, or there twice.
+fn names_a_field(message: &str) -> bool {
+    let names = ["missing field `", "duplicate field `"];
+    let named = names.iter().find_map(|words| message.strip_prefix(words)?.strip_suffix('`'));
+    named.is_some_and(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)))
 }
 
 /// One JSON value per record, by `serde`. A null value is an error.
@@ -49,12 +123,11 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json<T> {
         // serde_json passes over invalid UTF-8 in fields that `T` ignores.
         let text = std::str::from_utf8(value)
             .map_err(|error| CodecError::new(format!("found {error}, expected UTF-8")))?;
-        serde_json::from_str(text).map_err(|error| CodecError::new(error.to_string()))
+        Ok(serde_json::from_str(text)?)
     }
 
     fn encode(&self, item: &T) -> Result<Option<Bytes>, CodecError> {
-        let bytes = serde_json::to_vec(item).map_err(|error| CodecError::new(error.to_string()))?;
-        Ok(Some(bytes.into()))
+        Ok(Some(serde_json::to_vec(item)?.into()))
     }
 }
 

@@ -363,12 +363,16 @@ fn once<'a>(field: Field, slot: &mut Option<&'a str>, raw: &'a str) -> Result<()
     }
 }
 
+/// Names the type of what was found, and shows nothing of it.
 fn found(name: &str, raw: &str, expected: &str) -> CodecError {
     let kind = match raw.as_bytes().first() {
-        Some(b'{') => "an object".into(),
-        Some(b'[') => "an array".into(),
-        Some(b'"') => "a string that is none".into(),
-        _ => raw.chars().take(32).collect::<String>(),
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string that is none",
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a boolean",
+        _ if is_integer(raw) => "an integer",
+        _ => "a number that is no integer",
     };
     CodecError::new(format!("{name}: found {kind}, expected {expected}"))
 }
@@ -383,7 +387,7 @@ fn fields<'a>(
     let read = json.deserialize_map(&mut visitor).and_then(|()| json.end());
     match (visitor.refused, read) {
         (Some(error), _) => Err(error),
-        (None, read) => read.map_err(|error| CodecError::new(error.to_string())),
+        (None, read) => Ok(read?),
     }
 }
 

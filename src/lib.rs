@@ -5,6 +5,7 @@ pub mod job;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod position;
+pub mod reason;
 pub mod record;
 pub mod sinks;
 pub mod sources;

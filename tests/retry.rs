@@ -28,7 +28,7 @@ mock! {
 }
 
 const RETRY: Retry = Retry {
-    attempts: 5,
+    attempts: Some(5),
     deadline: Duration::from_secs(3600),
     first_delay: Duration::from_secs(1),
     max_delay: Duration::from_secs(10),
@@ -183,7 +183,7 @@ async fn while_the_job_sink_is_away_intake_pauses_and_no_job_fails_for_it() {
             _ => {}
         }
     });
-    let retry = Retry { deadline: Duration::from_secs(1), attempts: 1, ..RETRY };
+    let retry = Retry { deadline: Duration::from_secs(1), attempts: Some(1), ..RETRY };
     let topology = with_retry(sink.clone(), retry).with_observer(observer);
     run_to_the_end(&topology, &broker).await;
     let ids: Vec<_> = support::results(&broker).into_keys().collect();

@@ -9,17 +9,21 @@ const LONGEST_FILE_LINES: usize = 500;
 const ROOMS: &[(&str, &[&str])] = &[
     ("src/record", &[]),
     ("src/position.rs", &["record"]),
-    ("src/codec.rs", &[]),
+    ("src/reason.rs", &[]),
+    ("src/codec.rs", &["reason"]),
     ("src/job.rs", &["record", "codec"]),
     ("src/sources/", &["record", "position", "sources"]),
     ("src/sources/kafka/", &["record", "position", "sources", "kafka"]),
     ("src/state/", &["record", "state"]),
     ("src/state/kafka.rs", &["record", "state", "kafka"]),
-    ("src/sinks/", &["record", "position", "sinks", "state"]),
+    ("src/sinks/", &["record", "position", "reason", "sinks", "state"]),
     ("src/sinks/kafka/", &["record", "position", "sinks", "kafka"]),
     ("src/sinks/smtp/", &["record", "position", "sinks", "job", "codec"]),
     ("src/kafka/", &["record", "position", "sources", "sinks", "kafka"]),
-    ("src/topology/", &["record", "position", "codec", "sources", "sinks", "state", "topology"]),
+    (
+        "src/topology/",
+        &["record", "position", "codec", "reason", "sources", "sinks", "state", "topology"],
+    ),
 ];
 
 struct File {

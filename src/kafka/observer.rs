@@ -65,6 +65,14 @@ pub enum KafkaEvent<'a> {
         /// librdkafka's words.
         reason: &'a str,
     },
+    /// The part of keyed state of this partition is not restored yet; told when that has taken a
+    /// while, and again in intervals.
+    RestoreWaits {
+        /// The partition of the store's topic.
+        partition: &'a TopicPartition,
+        /// What was found, and what is waited for.
+        reason: &'a str,
+    },
     /// A publish is tried again, since not all records were acknowledged: until they are.
     PublishRetried {
         /// How many were not.
@@ -317,6 +325,8 @@ impl rdkafka::ClientContext for Told {
         Self::error(self, &error, reason);
     }
 }
+
+impl rdkafka::consumer::ConsumerContext for Told {}
 
 #[cfg(test)]
 mod tests {

@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 use tokio::time::Instant;
 
-use super::observer::{ErrorKind, Told};
+use super::observer::ErrorKind;
+use super::reading::{Reading, reached};
 use super::{Calls, ConfigError, KafkaConfig, TopicError};
 use crate::record::{Block, ConsumerRecord, Timestamp, Topic, TopicPartition};
 use crate::sources::kafka::own;
@@ -29,9 +30,6 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(50);
 /// How long there may be neither a record nor an end.
 const SILENCE_LIMIT: Duration = Duration::from_secs(30);
-/// How long an end that lies below the expected one must stand still: a new leader may be behind
-/// for a moment, and there may be offsets at which nothing is delivered.
-const END_STANDS_STILL: Duration = Duration::from_secs(1);
 /// The most that one call gives, in bytes of keys, values and headers.
 const NEXT_LIMIT_BYTES: usize = 4 << 20;
 
@@ -55,7 +53,7 @@ pub struct TopicReader {
 }
 
 struct Core {
-    client: BaseConsumer<Told>,
+    client: BaseConsumer<Reading>,
     topic: Topic,
     open: Mutex<Open>,
 }
@@ -65,11 +63,15 @@ type Open = BTreeMap<i32, Unread>;
 
 struct Unread {
     range: PartitionRange,
-    /// Since when the partition's end has been reached, if it has.
-    at_end_since: Option<Instant>,
+    /// Where the partition's end was found at last.
+    end_at: i64,
 }
 
-impl ConsumerContext for Told {}
+impl Unread {
+    const fn of(range: PartitionRange) -> Self {
+        Self { range, end_at: range.start }
+    }
+}
 
 impl TopicReader {
     /// A reader of this topic. No broker need be there yet.
@@ -84,7 +86,8 @@ impl TopicReader {
             .set("auto.offset.reset", "earliest")
             // The end is told by a fetch that finds nothing.
             .set("fetch.wait.max.ms", "10");
-        let client = BaseConsumer::from_config_and_context(&properties, config.told())?;
+        let client =
+            BaseConsumer::from_config_and_context(&properties, Reading::new(config.told()))?;
         let calls = Calls::start("kafka-reader");
         let calls = calls.map_err(|error| ConfigError::Refused(error.to_string()))?;
         Ok(Self { core: Some(Arc::new(Core { client, topic, open: Mutex::default() })), calls })
@@ -94,11 +97,12 @@ impl TopicReader {
     /// lies behind an open transaction is not in it. Takes up to 30 s.
     ///
     /// # Errors
-    /// If the brokers do not tell.
+    /// If the brokers do not tell, or the topic has fewer partitions.
     pub async fn ranges(&self, partitions: usize) -> Result<Vec<PartitionRange>, TopicError> {
         self.call(move |core| {
-            let partitions = (0_i32..).take(partitions);
-            partitions.map(|partition| core.range(partition)).collect()
+            let numbers = (0_i32..).take(partitions);
+            let ranges: Result<_, _> = numbers.map(|partition| core.range(partition)).collect();
+            ranges.map_err(|error| core.of_fewer(partitions, error))
         })
         .await
     }
@@ -128,7 +132,8 @@ impl TopicReader {
     /// it has read is not given again.
     ///
     /// # Errors
-    /// If there has been neither a record nor an end for 30 s.
+    /// If there has been neither a record nor the end of a range for 30 s. A partition that ends
+    /// before its range does is waited for: a new leader may be behind for a while.
     pub async fn next(&self, records_max: usize) -> Result<Vec<ConsumerRecord>, TopicError> {
         self.call(move |core| core.next(records_max)).await
     }
@@ -186,6 +191,28 @@ impl Core {
         Ok(PartitionRange { partition, start, end })
     }
 
+    /// The error of who has asked for so many partitions: where a topic that exists has fewer, it
+    /// says so.
+    fn of_fewer(&self, partitions: usize, error: TopicError) -> TopicError {
+        if error.kind != ErrorKind::UnknownTopic {
+            return error;
+        }
+        let asked = self.ask(|client| client.fetch_metadata(Some(&self.topic), QUESTION_LIMIT));
+        let found = asked.ok().and_then(|metadata| {
+            let topic = metadata.topics().iter().find(|found| found.name() == &*self.topic)?;
+            topic.error().is_none().then(|| topic.partitions().len())
+        });
+        match found {
+            Some(found) if found < partitions => {
+                let topic = &self.topic;
+                let reason =
+                    format!("topic {topic}: found {found} partitions, expected {partitions}");
+                TopicError { kind: ErrorKind::Other, reason }
+            }
+            _ => error,
+        }
+    }
+
     fn since(
         &self,
         ranges: &[PartitionRange],
@@ -223,8 +250,7 @@ impl Core {
         let ranges: Vec<_> = ranges.iter().copied().filter(|r| r.start < r.end).collect();
         let list = self.list(&ranges, |range| range.start)?;
         self.client.assign(&list).map_err(|error| self.error(&error))?;
-        let unread =
-            |range: PartitionRange| (range.partition, Unread { range, at_end_since: None });
+        let unread = |range: PartitionRange| (range.partition, Unread::of(range));
         *self.opened() = ranges.into_iter().map(unread).collect();
         Ok(())
     }
@@ -251,42 +277,32 @@ impl Core {
                     continue;
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    since = Instant::now();
+                    let end_at = reached(&self.client, &self.topic, partition);
                     if let Some(unread) = open.get_mut(&partition) {
-                        unread.at_end_since.get_or_insert(since);
+                        unread.end_at = end_at;
                     }
                 }
                 Some(Err(error)) => last_error = Some(error),
                 None if !records.is_empty() => break,
                 None => {}
             }
-            let stands = |at: Instant| at.elapsed() >= END_STANDS_STILL;
-            open.retain(|_, Unread { range, at_end_since }| {
-                !at_end_since.is_some_and(|at| self.position(range) >= range.end || stands(at))
-            });
+            let before = open.len();
+            open.retain(|_, Unread { range, end_at }| *end_at < range.end);
+            if open.len() < before {
+                since = Instant::now();
+            }
             if since.elapsed() >= SILENCE_LIMIT {
-                return Err(last_error.map_or_else(|| self.silence(), |error| self.error(&error)));
+                let silence = || self.silence(&open);
+                return Err(last_error.map_or_else(silence, |error| self.error(&error)));
             }
         }
         Ok(records)
     }
 
-    /// The offset after the last one that was delivered, markers included.
-    fn position(&self, range: &PartitionRange) -> i64 {
-        let positions = self.client.position().ok();
-        let found = positions.and_then(|positions| {
-            positions.find_partition(&self.topic, range.partition).map(|found| found.offset())
-        });
-        match found {
-            Some(Offset::Offset(offset)) => offset,
-            _ => range.start,
-        }
-    }
-
     /// Asks until there is an answer.
     fn ask<T>(
         &self,
-        question: impl Fn(&BaseConsumer<Told>) -> KafkaResult<T>,
+        question: impl Fn(&BaseConsumer<Reading>) -> KafkaResult<T>,
     ) -> Result<T, TopicError> {
         let since = Instant::now();
         loop {
@@ -306,9 +322,14 @@ impl Core {
         TopicError { kind, reason: format!("topic {}: {error}", self.topic) }
     }
 
-    fn silence(&self) -> TopicError {
-        let seconds = SILENCE_LIMIT.as_secs();
-        let reason = format!("topic {}: found no record and no end in {seconds} s", self.topic);
+    fn silence(&self, open: &Open) -> TopicError {
+        let (topic, seconds) = (&self.topic, SILENCE_LIMIT.as_secs());
+        let waits = open.values().next().map(|Unread { range, end_at }| {
+            let PartitionRange { partition, end, .. } = range;
+            format!("; [{partition}] was read to {end_at}, expected to {end}")
+        });
+        let waits = waits.unwrap_or_default();
+        let reason = format!("topic {topic}: found no record in {seconds} s{waits}");
         TopicError { kind: ErrorKind::Unreachable, reason }
     }
 }
@@ -316,8 +337,7 @@ impl Core {
 /// Whether a record is one of the open ranges; what is read is open no longer.
 fn take(open: &mut Open, record: &ConsumerRecord) -> bool {
     let partition = record.partition.partition;
-    let Some(unread) = open.get_mut(&partition) else { return false };
-    unread.at_end_since = None;
+    let Some(unread) = open.get(&partition) else { return false };
     let PartitionRange { start, end, .. } = unread.range;
     if record.offset + 1 >= end {
         open.remove(&partition);
@@ -345,7 +365,7 @@ mod tests {
     #[test]
     fn a_record_beyond_the_end_ends_its_partition_and_is_not_taken() {
         let range = PartitionRange { partition: 1, start: 5, end: 8 };
-        let mut open = Open::from([(1, Unread { range, at_end_since: None })]);
+        let mut open = Open::from([(1, Unread::of(range))]);
         assert!(!take(&mut open, &record(0, 5)), "another partition");
         assert!(!take(&mut open, &record(1, 4)), "before the start");
         assert!(take(&mut open, &record(1, 5)));
@@ -356,7 +376,7 @@ mod tests {
     #[test]
     fn the_last_record_of_a_range_ends_its_partition() {
         let range = PartitionRange { partition: 0, start: 0, end: 1 };
-        let mut open = Open::from([(0, Unread { range, at_end_since: None })]);
+        let mut open = Open::from([(0, Unread::of(range))]);
         assert!(take(&mut open, &record(0, 0)));
         assert!(open.is_empty());
     }

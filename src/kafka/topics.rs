@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::admin::{
-    AdminClient, AdminOptions, NewTopic as Creation, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, NewPartitions, NewTopic as Creation, ResourceSpecifier,
+    TopicReplication,
 };
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -171,6 +172,36 @@ impl Topics {
                 Ok(TopicState::Existed { partitions })
             }
             Err(code) => Err(self.refused(&topic.name, "could not be created", code).await),
+        }
+    }
+
+    /// Gives a topic that exists partitions, so that it has this many; one that has as many, or more,
+    /// stays as it is. Takes up to 20 s.
+    ///
+    /// # Errors
+    /// If the brokers can't be asked, or refuse.
+    pub async fn grow(&self, topic: &str, partitions: usize) -> Result<(), TopicError> {
+        if self.partitions(topic).await?.is_some_and(|found| found >= partitions) {
+            return Ok(());
+        }
+        let options = AdminOptions::new()
+            .request_timeout(Some(ANSWER_LIMIT))
+            .operation_timeout(Some(ANSWER_LIMIT));
+        let asked = [&NewPartitions::new(topic, partitions)];
+        let grown = self.clients().admin.create_partitions(asked, &options).await;
+        let grown = grown.map_err(|error| code_of(&error)).and_then(|grown| {
+            grown.into_iter().try_for_each(|topic| topic.map(drop).map_err(|(_, code)| code))
+        });
+        match grown {
+            Ok(()) => Ok(()),
+            // Somebody else was faster.
+            Err(_) if self.partitions(topic).await?.is_some_and(|found| found >= partitions) => {
+                Ok(())
+            }
+            Err(code) => Err(TopicError {
+                kind: ErrorKind::of(Some(code)),
+                reason: format!("topic {topic} could not be given {partitions} partitions: {code}"),
+            }),
         }
     }
 

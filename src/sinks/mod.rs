@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 
 use crate::position::PartitionPosition;
+use crate::reason::bounded;
 use crate::record::{ConsumerRecord, ProducerRecord};
 use crate::state::State;
 
@@ -102,9 +103,11 @@ pub enum Ambiguous {
 }
 
 impl JobError {
-    /// An error of the given kind; `reason` is for people.
+    /// An error of the given kind; `reason` is for people. It goes into headers and logs, so it names
+    /// type and place and shows nothing of the job; it is cut at
+    /// [`REASON_LIMIT_BYTES`](crate::reason::REASON_LIMIT_BYTES).
     pub fn new(kind: JobErrorKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), is_settled: false }
+        Self { kind, reason: bounded(reason), is_settled: false }
     }
 
     /// The job can never succeed.

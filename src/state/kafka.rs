@@ -6,6 +6,10 @@
 //!  3. read as read_committed until the end is reached        the last value of each key
 //! ```
 //!
+//! The end is the one that was read first: a part that ends before it is short, also where a fetch
+//! finds nothing more for a while. Where the partition's own end goes back, the log has lost records,
+//! and the restore starts over. What takes long is told.
+//!
 //! It reads by assignment and belongs to no group (librdkafka wants a `group.id` all the same: the
 //! topic's name). It shares nothing with source and sink; the changes are published by the sink.
 
@@ -16,15 +20,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::{ClientConfig, ClientContext, Message as _, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use tokio::time::Instant;
 
 use super::{Entry, Key, Store, StoreError, Value};
-use crate::kafka::{Calls, ConfigError, ErrorKind, KafkaConfig, Told};
-use crate::record::Topic;
+use crate::kafka::{Calls, ConfigError, ErrorKind, KafkaConfig, KafkaEvent, Reading, reached};
+use crate::record::{Topic, TopicPartition};
 
 /// How long a question, or the wait for a record, takes before it is asked again.
 const QUERY_LIMIT: Duration = Duration::from_secs(1);
@@ -32,9 +36,9 @@ const QUERY_LIMIT: Duration = Duration::from_secs(1);
 const RETRY_BACKOFF: Duration = Duration::from_millis(50);
 /// How long a topic may be unknown: brokers learn of a new one with a delay.
 const UNKNOWN_LIMIT: Duration = Duration::from_secs(10);
-/// How long an end that lies below the expected one must stand still. Compaction can leave offsets
-/// at the end of which nothing is delivered, and a new leader may be behind for a moment.
-const END_STANDS_STILL: Duration = Duration::from_secs(1);
+/// How long a restore waits for something until it is told, and it is looked whether the log has lost
+/// records; and how long until that is done again.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
 
 /// State on a topic with `cleanup.policy=compact` (and not `delete`, which would forget by age).
 pub struct KafkaStore {
@@ -61,7 +65,7 @@ impl KafkaStore {
             // The end is told by a fetch that finds nothing.
             .set("fetch.wait.max.ms", "10")
             .set("isolation.level", isolation);
-        Consumer::from_config_and_context(&config, Reading(self.config.told()))
+        Consumer::from_config_and_context(&config, Reading::new(self.config.told()))
     }
 }
 
@@ -73,22 +77,23 @@ impl Store for KafkaStore {
 
     /// Reads on a thread of its own, which ends soon after the future is dropped.
     async fn restore(&self, partition: i32) -> Result<Vec<Entry>, StoreError> {
-        let told = |reason: String| StoreError(format!("{}[{partition}]: {reason}", self.topic));
+        let partition = TopicPartition::new(self.topic.clone(), partition);
+        let broken = |reason: String| StoreError::Broken(format!("{partition}: {reason}"));
         let clients = self.consumer("read_uncommitted").and_then(|uncommitted| {
             self.consumer("read_committed").map(|committed| (uncommitted, committed))
         });
-        let (uncommitted, committed) = clients.map_err(|error| told(error.to_string()))?;
-        let calls = Calls::start("kafka-restore").map_err(|error| told(error.to_string()))?;
+        let (uncommitted, committed) = clients.map_err(|error| broken(error.to_string()))?;
+        let calls = Calls::start("kafka-restore").map_err(|error| broken(error.to_string()))?;
         let unwanted = Arc::new(AtomicBool::new(false));
         let _guard = Unwanted(unwanted.clone());
-        let part =
-            Reader { uncommitted, committed, topic: self.topic.clone(), partition, unwanted };
-        let part = Arc::new(part);
+        let partition = partition.clone();
+        let part = Arc::new(Reader { uncommitted, committed, partition, unwanted });
         let reader = part.clone();
         let restored = calls.call(move || reader.restore()).await;
         // Closing may take its time: nobody waits for it.
         calls.tell(move || drop(part));
-        restored.unwrap_or_else(|| Err("the restore has panicked".to_owned())).map_err(told)
+        let panicked = || Err(StoreError::Broken("the restore has panicked".to_owned()));
+        restored.unwrap_or_else(panicked)
     }
 }
 
@@ -99,21 +104,6 @@ impl fmt::Debug for KafkaStore {
 }
 
 type Consumer = BaseConsumer<Reading>;
-
-/// Tells what happens to a reader.
-struct Reading(Told);
-
-impl ClientContext for Reading {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.0.log(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.error(&error, reason);
-    }
-}
-
-impl ConsumerContext for Reading {}
 
 /// Says, dropped, that nobody waits for the restore any more.
 struct Unwanted(Arc<AtomicBool>);
@@ -128,52 +118,79 @@ impl Drop for Unwanted {
 struct Reader {
     uncommitted: Consumer,
     committed: Consumer,
-    topic: Topic,
-    partition: i32,
+    partition: TopicPartition,
     unwanted: Arc<AtomicBool>,
 }
 
+/// What was waited for has come, or never will: the log has lost records.
+enum Waited<T> {
+    Came(T),
+    LogLost,
+}
+
 impl Reader {
-    fn restore(&self) -> Result<Vec<Entry>, String> {
-        let (start, end) = self.until(&self.uncommitted, |_| true)?;
-        if start >= end {
-            return Ok(Vec::new());
+    fn restore(&self) -> Result<Vec<Entry>, StoreError> {
+        loop {
+            let (start, end) = self.watermarks(&self.uncommitted)?;
+            if start >= end {
+                return Ok(Vec::new());
+            }
+            if let Waited::Came(()) = self.until_stable(end)?
+                && let Waited::Came(entries) = self.read(end)?
+            {
+                return Ok(entries);
+            }
         }
-        self.until(&self.committed, |stable| stable >= end)?;
-        self.read(end)
     }
 
-    /// Asks for the first offset and the end, until the end is as wanted.
-    fn until(
-        &self,
-        client: &Consumer,
-        is_wanted: impl Fn(i64) -> bool,
-    ) -> Result<(i64, i64), String> {
+    /// Asks for the first offset and the end, until there is an answer. A leader that may be behind
+    /// gives none (KIP-207).
+    fn watermarks(&self, client: &Consumer) -> Result<(i64, i64), StoreError> {
+        let TopicPartition { topic, partition } = &self.partition;
         let since = Instant::now();
         loop {
-            match client.fetch_watermarks(&self.topic, self.partition, QUERY_LIMIT) {
-                Ok((start, end)) if is_wanted(end) => return Ok((start, end)),
-                Ok(_) => {}
-                Err(error) => self.check(client, &error, since)?,
-            }
+            let error = match client.fetch_watermarks(topic, *partition, QUERY_LIMIT) {
+                Ok(watermarks) => return Ok(watermarks),
+                Err(error) => error,
+            };
+            self.check(client, &error, since)?;
             self.check_wanted()?;
             // Nothing is assigned yet: it waits, and hears of errors, which the context tells.
             drop(client.poll(RETRY_BACKOFF));
         }
     }
 
-    fn read(&self, end: i64) -> Result<Vec<Entry>, String> {
+    /// Waits until no transaction is open below the end.
+    fn until_stable(&self, end: i64) -> Result<Waited<()>, StoreError> {
+        let mut look_at = Instant::now() + LOOK_AFTER;
+        loop {
+            let (_, stable) = self.watermarks(&self.committed)?;
+            if stable >= end {
+                return Ok(Waited::Came(()));
+            }
+            let found = format!("found a transaction that is open at offset {stable}");
+            if self.has_lost(&mut look_at, end, &found)? {
+                return Ok(Waited::LogLost);
+            }
+            self.check_wanted()?;
+            drop(self.committed.poll(RETRY_BACKOFF));
+        }
+    }
+
+    fn read(&self, end: i64) -> Result<Waited<Vec<Entry>>, StoreError> {
+        let TopicPartition { topic, partition } = &self.partition;
         let mut list = TopicPartitionList::new();
         let assigned = list
-            .add_partition_offset(&self.topic, self.partition, Offset::Beginning)
+            .add_partition_offset(topic, *partition, Offset::Beginning)
             .and_then(|()| self.committed.assign(&list));
-        assigned.map_err(|error| error.to_string())?;
+        assigned.map_err(|error| self.broken(&error.to_string()))?;
         let mut entries: BTreeMap<Key, Value> = BTreeMap::new();
-        let (since, mut stands_since) = (Instant::now(), None);
+        let (since, mut read_to) = (Instant::now(), 0);
+        let mut look_at = since + LOOK_AFTER;
         loop {
             match self.committed.poll(RETRY_BACKOFF) {
                 Some(Ok(message)) => {
-                    stands_since = None;
+                    look_at = Instant::now() + LOOK_AFTER;
                     let Some(key) = message.key().map(Key::from_slice) else { continue };
                     match message.payload() {
                         Some(value) => drop(entries.insert(key, Value::from_slice(value))),
@@ -182,50 +199,75 @@ impl Reader {
                     continue;
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
-                    stands_since.get_or_insert_with(Instant::now);
+                    read_to = reached(&self.committed, topic, *partition);
                 }
                 Some(Err(error)) => self.check(&self.committed, &error, since)?,
                 None => {}
             }
             self.check_wanted()?;
-            let stands = |since: Instant| since.elapsed() >= END_STANDS_STILL;
-            if stands_since.is_some_and(|at| self.position() >= end || stands(at)) {
+            if read_to >= end {
                 let entry = |(key, value)| Entry { key, value };
-                return Ok(entries.into_iter().map(entry).collect());
+                return Ok(Waited::Came(entries.into_iter().map(entry).collect()));
+            }
+            let found = format!("found the end at offset {read_to}, for now");
+            if self.has_lost(&mut look_at, end, &found)? {
+                return Ok(Waited::LogLost);
             }
         }
     }
 
-    /// The offset after the last one that was delivered, markers included.
-    fn position(&self) -> i64 {
-        let positions = self.committed.position();
-        let found = positions.ok().and_then(|positions| {
-            positions.find_partition(&self.topic, self.partition).map(|p| p.offset())
-        });
-        match found {
-            Some(Offset::Offset(offset)) => offset,
-            _ => 0,
+    /// Once a while, tells what is waited for, and says whether the log has lost what was before the
+    /// end: then that will never come.
+    fn has_lost(&self, look_at: &mut Instant, end: i64, found: &str) -> Result<bool, StoreError> {
+        if Instant::now() < *look_at {
+            return Ok(false);
         }
+        let (_, now) = self.watermarks(&self.uncommitted)?;
+        let reason = match now < end {
+            true => format!("{found}, and the log has lost what was before {end}: it starts over"),
+            false => format!("{found}, waits for all before offset {end}"),
+        };
+        let event = KafkaEvent::RestoreWaits { partition: &self.partition, reason: &reason };
+        self.committed.context().told().event(&event);
+        *look_at = Instant::now() + LOOK_AFTER;
+        Ok(now < end)
     }
 
     /// Errors that pass are told; others end the restore.
-    fn check(&self, client: &Consumer, error: &KafkaError, since: Instant) -> Result<(), String> {
-        client.context().0.error(error, &format!("{}[{}]", self.topic, self.partition));
-        let reason = match client.client().fatal_error() {
-            Some((_, reason)) => reason,
-            None => error.to_string(),
-        };
-        match ErrorKind::of(error.rdkafka_error_code()) {
-            ErrorKind::Fatal => Err(reason),
-            ErrorKind::UnknownTopic if since.elapsed() >= UNKNOWN_LIMIT => Err(reason),
-            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Err(reason),
-            _ => Ok(()),
+    fn check(
+        &self,
+        client: &Consumer,
+        error: &KafkaError,
+        since: Instant,
+    ) -> Result<(), StoreError> {
+        let kind = ErrorKind::of(error.rdkafka_error_code());
+        if kind == ErrorKind::UnknownTopic {
+            // A new one is known to the brokers one after another.
+            if since.elapsed() < UNKNOWN_LIMIT {
+                return Ok(());
+            }
+            let TopicPartition { topic, partition } = &self.partition;
+            let expected = format!("expected topic '{topic}' to have a partition {partition}");
+            return Err(StoreError::Missing(format!("found none, {expected}")));
+        }
+        client.context().told().error(error, &format!("{}: {error}", self.partition));
+        match client.client().fatal_error() {
+            Some((_, reason)) => Err(self.broken(&reason)),
+            None if kind == ErrorKind::Fatal => Err(self.broken(&error.to_string())),
+            None if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
+                Err(self.broken(&error.to_string()))
+            }
+            None => Ok(()),
         }
     }
 
-    fn check_wanted(&self) -> Result<(), String> {
+    fn broken(&self, reason: &str) -> StoreError {
+        StoreError::Broken(format!("{}: {reason}", self.partition))
+    }
+
+    fn check_wanted(&self) -> Result<(), StoreError> {
         match self.unwanted.load(Ordering::Acquire) {
-            true => Err("nobody waits for it any more".to_owned()),
+            true => Err(self.broken("nobody waits for it any more")),
             false => Ok(()),
         }
     }

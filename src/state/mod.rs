@@ -69,11 +69,18 @@ pub trait Store: Send + Sync {
     /// without limit. Dropping the future changes nothing.
     ///
     /// # Errors
-    /// If the part can never be read.
+    /// See [`StoreError`].
     async fn restore(&self, partition: i32) -> Result<Vec<Entry>, StoreError>;
 }
 
-/// A store that is broken for good.
+/// Why a part could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the state store is broken: {0}")]
-pub struct StoreError(pub String);
+pub enum StoreError {
+    /// The store is broken for good.
+    #[error("the state store is broken: {0}")]
+    Broken(String),
+    /// The topic has no partition of this number, for now: found and expected, in words. Whoever
+    /// asked may ask again.
+    #[error("{0}")]
+    Missing(String),
+}

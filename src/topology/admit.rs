@@ -9,6 +9,7 @@
 use std::future::ready;
 use std::pin::Pin;
 use std::task::{self, Poll};
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::StreamExt;
@@ -20,7 +21,7 @@ use super::lanes::KeyHash;
 use super::leftovers::Unpublished;
 use super::outbox::Done;
 use super::partition::Partition;
-use super::pipeline::{Admitted, Finished};
+use super::pipeline::{Admitted, Finished, Step};
 use super::run::{Run, TURN_EVENTS};
 use crate::record::{ConsumerRecord, Generation, TopicPartition};
 use crate::sources::SourceError;
@@ -31,15 +32,28 @@ pub(super) struct Work<'a> {
     pub(super) generation: Generation,
     pub(super) size_bytes: usize,
     pub(super) lane: Option<KeyHash>,
-    future: BoxFuture<'a, Finished>,
+    future: BoxFuture<'a, Step<'a>>,
 }
 
-impl Future for Work<'_> {
-    type Output = (Option<KeyHash>, Finished);
+/// How far a job has come.
+pub(super) enum Worked<'a> {
+    Finished(Option<KeyHash>, Finished),
+    /// It waits so long, and is to go on then.
+    Waits(Duration, Work<'a>),
+}
+
+impl<'a> Future for Work<'a> {
+    type Output = Worked<'a>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let finished = task::ready!(self.future.poll_unpin(cx));
-        Poll::Ready((self.lane, finished))
+        Poll::Ready(match task::ready!(self.future.poll_unpin(cx)) {
+            Step::Finished(finished) => Worked::Finished(self.lane, finished),
+            Step::Waits(delay, future) => {
+                let &mut Self { generation, size_bytes, lane, ref partition, .. } = &mut *self;
+                let partition = partition.clone();
+                Worked::Waits(delay, Self { partition, generation, size_bytes, lane, future })
+            }
+        })
     }
 }
 
@@ -104,7 +118,7 @@ impl<'a> Run<'a> {
         let (partition, generation) = (record.partition.clone(), record.generation);
         let Unpublished { finished, lane } = executed;
         let changes = self.moved(finished.changes, &record);
-        let future = Box::pin(ready(Finished { record, changes, ..finished }));
+        let future = Box::pin(ready(Step::Finished(Finished { record, changes, ..finished })));
         self.begin(Work { partition, generation, size_bytes, lane, future });
     }
 
@@ -113,24 +127,37 @@ impl<'a> Run<'a> {
         if let Some(lane) = work.lane {
             match self.lanes.enter(lane, work) {
                 Some(first) => work = first,
-                None => return,
+                None => {
+                    // Behind a job that waits it takes no place.
+                    if self.waiting.holds(Some(lane)) {
+                        self.intake.executed();
+                    }
+                    return;
+                }
             }
         }
         // A job that is done at once never becomes one of the running.
         match (&mut work).now_or_never() {
-            Some((lane, finished)) => self.outgoing(finished, lane),
+            Some(worked) => self.worked(worked),
             None => self.running.push(work),
         }
     }
 
-    /// Collects the job that is done, and those that are done with it.
-    pub(super) fn collect(&mut self, lane: Option<KeyHash>, finished: Finished) {
-        self.outgoing(finished, lane);
+    /// Collects the job that is done, or waits, and those that are with it.
+    pub(super) fn collect(&mut self, worked: Worked<'a>) {
+        self.worked(worked);
         for _ in 1..TURN_EVENTS {
             match self.running.next().now_or_never() {
-                Some(Some((lane, finished))) => self.outgoing(finished, lane),
+                Some(Some(worked)) => self.worked(worked),
                 _ => break,
             }
+        }
+    }
+
+    fn worked(&mut self, worked: Worked<'a>) {
+        match worked {
+            Worked::Finished(lane, finished) => self.outgoing(finished, lane),
+            Worked::Waits(delay, work) => self.wait(delay, work),
         }
     }
 

@@ -102,9 +102,11 @@ impl Run<'_> {
 
     fn drain(&mut self, partition: &TopicPartition, until: Instant, flush_until: Instant) {
         self.punctuate_no_more(partition);
-        let Some(partition) = self.partitions.get_mut(partition) else { return };
-        partition.held = None;
-        partition.drain.get_or_insert(Drain { until, cut: false, flush_until, revoked: false });
+        let Some(drained) = self.partitions.get_mut(partition) else { return };
+        drained.held = None;
+        drained.drain.get_or_insert(Drain { until, cut: false, flush_until, revoked: false });
+        let generation = drained.generation;
+        self.cut_off_what_waits_for_too_long(partition, generation);
     }
 
     /// Takes out everything that belongs to a partition, published or not.
@@ -130,19 +132,17 @@ impl Run<'_> {
     /// Drops the jobs of a partition that have not been executed; says how many.
     fn cancel(&mut self, partition: &TopicPartition, generation: Generation) -> usize {
         let of_it = |work: &Work<'_>| work.generation == generation && work.partition == *partition;
+        let waiting = self.take_out_waiting(|_, work| of_it(work));
         let in_line = self.lanes.cancel(of_it);
-        for work in &in_line {
-            self.intake.executed();
-            self.intake.remove(work.size_bytes);
-        }
+        in_line.iter().for_each(|work| self.cancelled_in_line(work));
         let (running, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.running).into_iter().partition(of_it);
         self.running.extend(kept);
-        for work in &running {
+        for work in running.iter().chain(&waiting) {
             self.intake.executed();
             self.let_go(work.size_bytes, work.lane);
         }
-        in_line.len() + running.len()
+        in_line.len() + waiting.len() + running.len()
     }
 
     /// Cuts off the drains whose time is over.

@@ -63,6 +63,15 @@ pub enum Event<'a> {
         /// How long it took since the assignment.
         took: Duration,
     },
+    /// The store has no place for the part of the keyed state that the partitions of this number
+    /// share: they take in no record until it has, and the others go on. Told each time that it is
+    /// found so.
+    PartMissing {
+        /// The partition number.
+        partition: i32,
+        /// What was found and what was expected, for people.
+        reason: &'a str,
+    },
     /// A record was taken in.
     Fetched(&'a ConsumerRecord),
     /// A record was taken in that a former owner of the partition had finished; it is passed over.

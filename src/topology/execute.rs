@@ -60,6 +60,25 @@ impl<In: Sync, Out> Executor<In, Out> {
     }
 }
 
+/// A job on its way through its attempts.
+pub(super) struct Job<In> {
+    pub(super) record: ConsumerRecord,
+    pub(super) input: In,
+    /// There if the job sink has state.
+    pub(super) state: Option<Box<State>>,
+    spent: Spent,
+}
+
+impl<In> Job<In> {
+    pub(super) fn new(record: ConsumerRecord, input: In, state: Option<Box<State>>) -> Self {
+        Self { record, input, state, spent: Spent::default() }
+    }
+
+    fn forget_changes(&self) {
+        self.state.iter().for_each(|state| state.forget());
+    }
+}
+
 /// What is spent of a job's attempts.
 #[derive(Default)]
 struct Spent {
@@ -69,27 +88,31 @@ struct Spent {
     outage: Duration,
 }
 
+/// What attempts have come to.
+pub(super) enum Attempted<Out> {
+    /// The job is settled: its outcome, and the number of attempts.
+    Settled(Result<Out, JobError>, u32),
+    /// Another attempt may follow after this time.
+    Waits(Duration),
+}
+
 impl<In: Send + Sync, Out: Send> Execution<In, Out> {
-    /// Executes a job until it is settled; gives its outcome and the number of attempts.
-    pub(super) async fn run(
-        &self,
-        context: &Context,
-        record: &ConsumerRecord,
-        input: &In,
-        state: Option<&State>,
-    ) -> (Result<Out, JobError>, u32) {
-        let mut spent = Spent::default();
+    /// Executes a job until it is settled, or is to wait for another attempt.
+    pub(super) async fn run(&self, context: &Context, job: &mut Job<In>) -> Attempted<Out> {
         loop {
-            let attempt = spent.failures + 1;
-            let outcome = self.attempt(context, record, input, state, attempt).await;
-            let error = match outcome {
-                Ok(out) => return (Ok(out), attempt),
+            let attempt = job.spent.failures + 1;
+            let error = match self.attempt(context, job, attempt).await {
+                Ok(out) => return Attempted::Settled(Ok(out), attempt),
                 Err(error) => error,
             };
-            // In a box, since few jobs wait and each is as large as what it could wait for.
-            match Box::pin(self.wait(context, record, &error, &mut spent)).await {
-                Wait::Over => state.into_iter().for_each(State::forget),
-                Wait::Final => return (Err(error), attempt),
+            // In a box, since few jobs fail and each is as large as what it could wait for.
+            match Box::pin(self.follow(context, job, &error)).await {
+                Next::Now => job.forget_changes(),
+                Next::After(delay) => {
+                    job.forget_changes();
+                    return Attempted::Waits(delay);
+                }
+                Next::Nothing => return Attempted::Settled(Err(error), attempt),
             }
         }
     }
@@ -97,12 +120,11 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
     async fn attempt(
         &self,
         context: &Context,
-        record: &ConsumerRecord,
-        input: &In,
-        state: Option<&State>,
+        job: &Job<In>,
         attempt: u32,
     ) -> Result<Out, JobError> {
-        let execution = self.executor.execute(input, record, state);
+        let Job { record, input, state, .. } = job;
+        let execution = self.executor.execute(input, record, state.as_deref());
         let execution = context.propagation.within(record, execution);
         if context.observers.is_empty() {
             return execution.await;
@@ -120,35 +142,22 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
         outcome
     }
 
-    /// Waits until another attempt may begin, if one may.
-    async fn wait(
-        &self,
-        context: &Context,
-        record: &ConsumerRecord,
-        error: &JobError,
-        spent: &mut Spent,
-    ) -> Wait {
+    /// What follows an attempt that has failed. It waits here for a job sink that is unavailable.
+    async fn follow(&self, context: &Context, job: &mut Job<In>, error: &JobError) -> Next {
         match error.kind() {
-            _ if error.is_settled() => Wait::Final,
-            JobErrorKind::Permanent => Wait::Final,
-            JobErrorKind::Ambiguous if self.retry.ambiguous == Ambiguous::Park => Wait::Final,
+            _ if error.is_settled() => Next::Nothing,
+            JobErrorKind::Permanent => Next::Nothing,
+            JobErrorKind::Ambiguous if self.retry.ambiguous == Ambiguous::Park => Next::Nothing,
             JobErrorKind::Unavailable => {
-                self.wait_for_the_sink(context, record, error, spent).await;
-                Wait::Over
+                self.wait_for_the_sink(context, job, error).await;
+                Next::Now
             }
-            JobErrorKind::Transient | JobErrorKind::Ambiguous => {
-                self.back_off(context, record, error, spent).await
-            }
+            JobErrorKind::Transient | JobErrorKind::Ambiguous => self.back_off(context, job, error),
         }
     }
 
-    async fn wait_for_the_sink(
-        &self,
-        context: &Context,
-        record: &ConsumerRecord,
-        error: &JobError,
-        spent: &mut Spent,
-    ) {
+    async fn wait_for_the_sink(&self, context: &Context, job: &mut Job<In>, error: &JobError) {
+        let Job { record, spent, .. } = job;
         let started = Instant::now();
         spent.outages += 1;
         context.observers.emit(&Event::Suspended { record, error });
@@ -157,13 +166,8 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
         spent.outage += started.elapsed();
     }
 
-    async fn back_off(
-        &self,
-        context: &Context,
-        record: &ConsumerRecord,
-        error: &JobError,
-        spent: &mut Spent,
-    ) -> Wait {
+    fn back_off(&self, context: &Context, job: &mut Job<In>, error: &JobError) -> Next {
+        let Job { record, spent, .. } = job;
         let now = Instant::now();
         let since = *spent.since.get_or_insert_with(|| {
             spent.outage = Duration::ZERO;
@@ -174,16 +178,19 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
         let attempt = spent.failures;
         let delay = self.retry.delay(attempt, jitter(context.seed, record, attempt));
         let counted = (now - since).saturating_sub(spent.outage);
-        if attempt >= self.retry.attempts || counted + delay > self.retry.deadline {
-            return Wait::Final;
+        if self.retry.is_exhausted_by(attempt) || counted + delay > self.retry.deadline {
+            return Next::Nothing;
         }
         context.observers.emit(&Event::Retried { record, attempt, delay, error });
-        sleep(delay).await;
-        Wait::Over
+        Next::After(delay)
     }
 }
 
-enum Wait {
-    Over,
-    Final,
+/// What follows an attempt that has failed.
+enum Next {
+    /// Another attempt.
+    Now,
+    /// Another attempt, after this time.
+    After(Duration),
+    Nothing,
 }

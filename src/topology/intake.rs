@@ -7,7 +7,7 @@ use super::limits::Limits;
 /// What is in flight, and what keeps intake shut.
 pub(super) struct Intake<'a> {
     records: usize,
-    /// Of these, the ones that execute, or wait to.
+    /// Of these, the ones that execute, or wait for their key.
     executing: usize,
     bytes: usize,
     limits: Limits,
@@ -45,11 +45,23 @@ impl Intake<'_> {
         self.executing += 1;
         self.bytes += bytes;
         self.is_full = self.records >= self.limits.in_flight_records.max(1)
-            || self.executing >= self.limits.executing_records.max(1)
+            || !self.has_place()
             || self.bytes >= self.limits.in_flight_bytes;
     }
 
-    /// A record is executed, or is not going to be.
+    /// Whether another record may execute. What holds the places comes to its end: who is in line
+    /// behind a job that waits has none.
+    pub(super) fn has_place(&self) -> bool {
+        self.executing < self.limits.executing_records.max(1)
+    }
+
+    /// Records that waited for an attempt, or for one that did, execute again or wait for their key.
+    pub(super) fn execute_again(&mut self, records: usize) {
+        self.executing += records;
+        self.is_full |= !self.has_place();
+    }
+
+    /// A record is executed, or is not going to be, or waits for another attempt.
     pub(super) fn executed(&mut self) {
         self.executing -= 1;
         self.make_room();

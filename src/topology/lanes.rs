@@ -53,6 +53,11 @@ impl<W> Lanes<W> {
         }
     }
 
+    /// How many wait in line for this lane.
+    pub(super) fn in_line(&self, key: KeyHash) -> usize {
+        self.lanes.get(&key).and_then(Option::as_ref).map_or(0, |line| line.len())
+    }
+
     /// Hands the lane to the next in line, which may start now, or frees it.
     pub(super) fn leave(&mut self, key: KeyHash) -> Option<W> {
         let Entry::Occupied(mut lane) = self.lanes.entry(key) else { return None };
@@ -61,6 +66,18 @@ impl<W> Lanes<W> {
             lane.remove();
         }
         next
+    }
+
+    /// Takes the jobs for which `condition` holds out of the line of one lane.
+    pub(super) fn cancel_behind(
+        &mut self,
+        key: KeyHash,
+        condition: impl Fn(&W) -> bool,
+    ) -> VecDeque<W> {
+        let Some(Some(line)) = self.lanes.get_mut(&key) else { return VecDeque::new() };
+        let (out, stay) = line.drain(..).partition(&condition);
+        **line = stay;
+        out
     }
 
     /// Takes the jobs for which `condition` holds out of all lines.
@@ -86,7 +103,11 @@ mod tests {
         assert_eq!(lanes.enter(1, 'b'), None);
         assert_eq!(lanes.enter(1, 'c'), None);
         assert_eq!(lanes.enter(2, 'x'), Some('x'));
+        assert_eq!((lanes.in_line(1), lanes.in_line(2), lanes.in_line(3)), (2, 0, 0));
         assert_eq!(lanes.cancel(|work| *work == 'b'), ['b']);
+        assert!(lanes.cancel_behind(2, |_| true).is_empty());
+        assert_eq!(lanes.enter(1, 'z'), None);
+        assert_eq!(lanes.cancel_behind(1, |work| *work == 'z'), ['z']);
         assert_eq!(lanes.leave(1), Some('c'));
         assert_eq!(lanes.leave(1), None);
         assert_eq!(lanes.enter(1, 'd'), Some('d'));

@@ -9,8 +9,9 @@ pub struct Limits {
     /// an attempt or wait to be published. At least 1. As many again may be kept, executed and not
     /// published, of partitions that were lost and may come back.
     pub in_flight_records: usize,
-    /// Of these, the ones that execute, wait for their key or wait for an attempt, at most: what a
-    /// drain waits for. At least 1.
+    /// Of these, the ones that execute or wait for their key, at most: what a drain waits for. Those
+    /// that wait for another attempt, or for the key of one that does, are none of them; when an
+    /// attempt is due it has precedence over new records. At least 1.
     pub executing_records: usize,
     /// Bytes of these records' keys, values and headers: at this many, intake stops. One record can
     /// exceed it, so that a record larger than the limit is worked on too. As many again, with the

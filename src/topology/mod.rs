@@ -40,6 +40,7 @@ mod retry;
 mod run;
 mod stage;
 mod under_way;
+mod waiting;
 mod workers;
 
 use std::fmt;

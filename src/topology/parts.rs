@@ -2,9 +2,13 @@
 //!
 //! ```text
 //!  Assigned ──▶ restoring ──▶ ready ──▶ gone with the last partition of its number
+//!                 ▲  │
+//!                 │  ▼
+//!                missing
 //! ```
 //!
-//! A partition whose part is restoring is paused and takes no record.
+//! A partition whose part is restoring, or has no place in the store yet, is paused and takes no
+//! record; the others go on.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -15,7 +19,7 @@ use std::time::Duration;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::{BoxFuture, FutureExt, pending};
 use futures::stream::StreamExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::error::RunError;
 use super::event::Event;
@@ -26,30 +30,45 @@ use crate::state::{Changes, Entry, Part, Persist, State, Store, StoreError};
 
 /// Parts that are read from the store at once.
 const RESTORES_AT_ONCE: usize = 8;
+/// The wait before a part that the store has no place for is looked for again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The parts, and what their jobs ask for.
 pub(super) struct Parts<'a> {
     store: Option<&'a dyn Store>,
     parts: BTreeMap<i32, Held<'a>>,
+    /// Restores that were begun: those that wait for their turn have it in this order.
+    restores: u64,
     sender: UnboundedSender<Persist>,
     persists: UnboundedReceiver<Persist>,
 }
 
 enum Held<'a> {
-    Restoring(Instant, BoxFuture<'a, Result<Vec<Entry>, StoreError>>),
+    Restoring {
+        since: Instant,
+        turn: u64,
+        restore: BoxFuture<'a, Restore>,
+    },
+    /// The store has no place for it; it is looked for again when the wait is over.
+    Missing {
+        since: Instant,
+        wait: BoxFuture<'a, ()>,
+    },
     Ready(Arc<Part>),
 }
+
+type Restore = Result<Vec<Entry>, StoreError>;
 
 /// What the parts have for the run loop.
 pub(super) enum News {
     Persist(Persist),
-    Restored { number: i32, took: Duration, result: Result<Vec<Entry>, StoreError> },
+    Restored { number: i32, since: Instant, result: Restore },
 }
 
 impl<'a> Parts<'a> {
     pub(super) fn new(store: Option<&'a dyn Store>) -> Self {
         let (sender, persists) = unbounded();
-        Self { store, parts: BTreeMap::new(), sender, persists }
+        Self { store, parts: BTreeMap::new(), restores: 0, sender, persists }
     }
 
     /// Takes the part on, if it is not there; says whether it is ready. A restore under way begins
@@ -59,13 +78,27 @@ impl<'a> Parts<'a> {
         if is_ready {
             return true;
         }
-        let held = match self.store {
-            Some(store) => Held::Restoring(now, store.restore(number)),
-            None => Held::Ready(Arc::new(Part::new(number, None, Vec::new()))),
-        };
-        let is_ready = matches!(held, Held::Ready(_));
-        self.parts.insert(number, held);
-        is_ready
+        if self.store.is_some() {
+            self.restore(number, now);
+            return false;
+        }
+        let part = Arc::new(Part::new(number, None, Vec::new()));
+        self.parts.insert(number, Held::Ready(part));
+        true
+    }
+
+    /// Begins a restore.
+    fn restore(&mut self, number: i32, since: Instant) {
+        let Some(store) = self.store else { return };
+        let (turn, restore) = (self.restores, store.restore(number));
+        self.restores += 1;
+        self.parts.insert(number, Held::Restoring { since, turn, restore });
+    }
+
+    /// Looks for a part again in a while.
+    fn is_missing(&mut self, number: i32, since: Instant) {
+        let wait = Box::pin(sleep(LOOK_AGAIN_AFTER));
+        self.parts.insert(number, Held::Missing { since, wait });
     }
 
     /// Drops the part, or its restore.
@@ -96,16 +129,33 @@ impl<'a> Parts<'a> {
         if let Poll::Ready(Some(persist)) = self.persists.poll_next_unpin(cx) {
             return Poll::Ready(News::Persist(persist));
         }
+        self.look_again(cx);
         let restoring = self.parts.iter_mut().filter_map(|(number, held)| match held {
-            Held::Restoring(since, restore) => Some((*number, *since, restore)),
-            Held::Ready(_) => None,
+            Held::Restoring { since, turn, restore } => Some((*turn, *number, *since, restore)),
+            Held::Missing { .. } | Held::Ready(_) => None,
         });
-        for (number, since, restore) in restoring.take(RESTORES_AT_ONCE) {
+        let mut restoring: Vec<_> = restoring.collect();
+        restoring.sort_unstable_by_key(|(turn, ..)| *turn);
+        for (_, number, since, restore) in restoring.into_iter().take(RESTORES_AT_ONCE) {
             if let Poll::Ready(result) = restore.poll_unpin(cx) {
-                return Poll::Ready(News::Restored { number, took: since.elapsed(), result });
+                return Poll::Ready(News::Restored { number, since, result });
             }
         }
         Poll::Pending
+    }
+
+    /// Begins the restores of missing parts whose wait is over.
+    fn look_again(&mut self, cx: &mut TaskContext<'_>) {
+        let missing = self.parts.iter_mut().filter_map(|(number, held)| match held {
+            Held::Missing { since, wait } => Some((*number, *since, wait)),
+            Held::Restoring { .. } | Held::Ready(_) => None,
+        });
+        let over = missing.filter_map(|(number, since, wait)| {
+            wait.poll_unpin(cx).is_ready().then_some((number, since))
+        });
+        for (number, since) in over.collect::<Vec<_>>() {
+            self.restore(number, since);
+        }
     }
 }
 
@@ -152,10 +202,17 @@ impl Run<'_> {
                 self.collect_persists();
                 Ok(())
             }
-            News::Restored { number, took, result } => {
-                self.restored(number, took, result.map_err(RunError::Store)?);
-                Ok(())
-            }
+            News::Restored { number, since, result } => match result {
+                Ok(entries) => {
+                    self.restored(number, self.now - since, entries);
+                    Ok(())
+                }
+                Err(StoreError::Missing(reason)) => {
+                    self.part_is_missing(number, since, &reason);
+                    Ok(())
+                }
+                Err(error @ StoreError::Broken(_)) => Err(RunError::Store(error)),
+            },
         }
     }
 
@@ -167,6 +224,14 @@ impl Run<'_> {
                 Some(Some(persist)) => self.outbox.push_persist(persist),
                 _ => break,
             }
+        }
+    }
+
+    /// The partitions of this number wait until the store has a place for their part.
+    fn part_is_missing(&mut self, number: i32, since: Instant, reason: &str) {
+        self.context.observers.emit(&Event::PartMissing { partition: number, reason });
+        if let Some(parts) = &mut self.parts {
+            parts.is_missing(number, since);
         }
     }
 

@@ -1,15 +1,18 @@
 //! A topology's stages put together: what a run drives without knowing their types.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 
 use super::Context;
 use super::dead_letter::{DeadLetters, UNDECODABLE, UNENCODABLE, beyond_limits};
 use super::encode::Encode;
 use super::event::{Event, Fate};
-use super::execute::{Executed, Execution, Executor};
+use super::execute::{Attempted, Executed, Execution, Executor, Job};
 use super::lanes::KeyHash;
 use super::stage::{Flow, Stage};
 use crate::codec::Codec;
+use crate::reason::bounded;
 use crate::record::{ConsumerRecord, ProducerRecord, Topic};
 use crate::state::{Changes, State};
 
@@ -43,7 +46,15 @@ pub(super) enum Admitted<'a> {
     /// It needed no execution.
     Finished(Finished),
     /// It is to be executed, one at a time with those of the same key.
-    Execute(Option<KeyHash>, BoxFuture<'a, Finished>),
+    Execute(Option<KeyHash>, BoxFuture<'a, Step<'a>>),
+}
+
+/// How far a record has come that is executed.
+pub(super) enum Step<'a> {
+    /// To the end.
+    Finished(Finished),
+    /// It waits so long for another attempt, and goes on then.
+    Waits(Duration, BoxFuture<'a, Step<'a>>),
 }
 
 /// A record that has passed all stages; with its outputs published, it has met its fate.
@@ -134,6 +145,7 @@ fn dead_letter(
     reason: &'static str,
     cause: String,
 ) -> (Vec<ProducerRecord>, Fate) {
+    let cause = bounded(cause);
     context.observers.emit(&Event::DeadLettered { record, reason, cause: &cause });
     let mut outputs = dead_letters.of(record, context.group.as_deref(), reason, cause);
     context.propagation.inject(record, &mut outputs);
@@ -244,19 +256,7 @@ where
             }
         };
         let key = (self.key)(&record, &input);
-        let future: BoxFuture<'a, Finished> = match state {
-            None => Box::pin(async move {
-                let (outcome, attempts) = self.execution.run(context, &record, &input, None).await;
-                self.finish(context, record, Executed { input, outcome, attempts })
-            }),
-            Some(state) => Box::pin(async move {
-                let run = self.execution.run(context, &record, &input, Some(&state));
-                let (outcome, attempts) = run.await;
-                let finished = self.finish(context, record, Executed { input, outcome, attempts });
-                finished.with_changes(state.into_changes())
-            }),
-        };
-        Admitted::Execute(key, future)
+        Admitted::Execute(key, self.execute(context, Job::new(record, input, state)))
     }
 
     fn is_stateful(&self) -> bool {
@@ -279,9 +279,30 @@ where
 
 impl<T, C, S, In, Out, B, E> Executing<T, C, S, In, Out, B, E>
 where
-    B: Stage<Executed<In, Out>>,
-    E: Encode<B::Out>,
+    T: 'static,
+    C: Codec<T> + 'static,
+    S: Stage<T, Out = In> + 'static,
+    In: Send + Sync + 'static,
+    Out: Send + 'static,
+    B: Stage<Executed<In, Out>> + 'static,
+    E: Encode<B::Out> + 'static,
 {
+    /// Takes a job to its end, or to its next wait.
+    fn execute<'a>(&'a self, context: &'a Context, mut job: Job<In>) -> BoxFuture<'a, Step<'a>> {
+        Box::pin(async move {
+            let (outcome, attempts) = match self.execution.run(context, &mut job).await {
+                Attempted::Settled(outcome, attempts) => (outcome, attempts),
+                Attempted::Waits(delay) => return Step::Waits(delay, self.execute(context, job)),
+            };
+            let Job { record, input, state, .. } = job;
+            let finished = self.finish(context, record, Executed { input, outcome, attempts });
+            Step::Finished(match state {
+                Some(state) => finished.with_changes(state.into_changes()),
+                None => finished,
+            })
+        })
+    }
+
     fn finish(
         &self,
         context: &Context,

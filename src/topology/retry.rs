@@ -9,10 +9,10 @@ use crate::sinks::Ambiguous;
 /// The limits of a job's attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// Attempts at most, the first included. At least 1.
-    pub attempts: u32,
-    /// No attempt begins later than this after the first one ended. Time in which the job sink was
-    /// unavailable does not count.
+    /// Attempts at most, the first included, at least 1; `None` leaves it to the deadline alone.
+    pub attempts: Option<u32>,
+    /// No wait for an attempt ends later than this after the first one ended. Time in which the job
+    /// sink was unavailable does not count.
     pub deadline: Duration,
     /// The wait before the second attempt; it doubles with each further one.
     pub first_delay: Duration,
@@ -23,19 +23,25 @@ pub struct Retry {
 }
 
 impl Default for Retry {
-    /// 8 attempts within 10 minutes, from 500 ms to 60 s apart; ambiguous jobs are sent again.
+    /// As many attempts as fit into an hour, from 500 ms to 5 minutes apart, so that greylisting is
+    /// survived; ambiguous jobs are sent again.
     fn default() -> Self {
         Self {
-            attempts: 8,
-            deadline: Duration::from_secs(600),
+            attempts: None,
+            deadline: Duration::from_secs(3_600),
             first_delay: Duration::from_millis(500),
-            max_delay: Duration::from_secs(60),
+            max_delay: Duration::from_secs(300),
             ambiguous: Ambiguous::Resend,
         }
     }
 }
 
 impl Retry {
+    /// Whether no attempt may follow so many.
+    pub(super) fn is_exhausted_by(&self, attempts: u32) -> bool {
+        self.attempts.is_some_and(|most| attempts >= most)
+    }
+
     /// The wait after the given failure (from 1): exponential, of which a random part of up to
     /// half is taken off, so that jobs that failed together do not come back together.
     pub(super) fn delay(&self, failures: u32, jitter: f64) -> Duration {

@@ -16,20 +16,20 @@ use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use tokio::select;
 use tokio::time::{Instant, sleep_until};
 
-use super::admit::Work;
+use super::admit::{Work, Worked};
 use super::effect::Effect;
 use super::error::RunError;
 use super::event::{Event, Turning};
 use super::intake::Intake;
-use super::lanes::{KeyHash, Lanes};
+use super::lanes::Lanes;
 use super::leftovers::Leftovers;
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::partition::Partitions;
 use super::parts::{News, Parts, news};
-use super::pipeline::Finished;
 use super::punctuations::{Punctuated, Punctuations, punctuated};
 use super::under_way::UnderWay;
+use super::waiting::Waiting;
 use super::{Context, Topology};
 use crate::sinks::Sink;
 use crate::sources::{Source, SourceError, SourceEvent};
@@ -60,6 +60,7 @@ pub(super) struct Run<'a> {
     pub(super) intake: Intake<'a>,
     pub(super) lanes: Lanes<Work<'a>>,
     pub(super) running: FuturesUnordered<Work<'a>>,
+    pub(super) waiting: Waiting<'a>,
     pub(super) outbox: Outbox,
     /// Since when it has not been empty.
     pub(super) outbox_since: Instant,
@@ -105,6 +106,7 @@ impl<'a> Run<'a> {
             intake: Intake::new(topology.limits),
             lanes: Lanes::new(),
             running: FuturesUnordered::new(),
+            waiting: Waiting::new(),
             outbox: Outbox::default(),
             outbox_since: now,
             spares: Vec::new(),
@@ -144,7 +146,7 @@ impl<'a> Run<'a> {
                 () = &mut shutdown, if self.stop.is_none() => Turn::Shutdown,
                 effect = self.under_way.next() => Turn::Effect(effect),
                 news = news(&mut self.parts) => Turn::News(news),
-                Some((lane, finished)) = self.running.next() => Turn::Done(lane, finished),
+                Some(worked) = self.running.next() => Turn::Done(worked),
                 punctuated = punctuated(&mut self.punctuations) => Turn::Punctuated(punctuated),
                 () = completed(&mut self.intake.gate) => Turn::Due,
                 event = events.next(), if !ended => Turn::Event(event),
@@ -155,7 +157,7 @@ impl<'a> Run<'a> {
                 Turn::Shutdown => self.stop(),
                 Turn::Effect(effect) => self.on_effect(effect)?,
                 Turn::News(news) => self.on_news(news)?,
-                Turn::Done(lane, finished) => self.collect(lane, finished),
+                Turn::Done(worked) => self.collect(worked),
                 Turn::Punctuated(punctuated) => self.on_punctuated(punctuated),
                 Turn::Event(Some(event)) => {
                     self.on_event(event?)?;
@@ -202,6 +204,7 @@ impl<'a> Run<'a> {
 
     /// Starts whatever can start now.
     fn advance(&mut self) -> Result<(), RunError> {
+        self.go_on_with_what_is_due();
         self.check_gate();
         self.take_in_held()?;
         self.pause_or_resume();
@@ -270,16 +273,16 @@ impl<'a> Run<'a> {
         if self.may_commit() {
             wake_at = self.commit_due().into_iter().fold(wake_at, Instant::min);
         }
-        self.drain_deadlines().fold(wake_at, Instant::min)
+        self.wait_ends().into_iter().chain(self.drain_deadlines()).fold(wake_at, Instant::min)
     }
 }
 
 /// What makes the loop turn.
-enum Turn {
+enum Turn<'a> {
     Shutdown,
     Effect(Effect),
     News(News),
-    Done(Option<KeyHash>, Finished),
+    Done(Worked<'a>),
     Punctuated(Punctuated),
     Event(Option<Result<SourceEvent, SourceError>>),
     /// The job sink is ready again, or a time has come.

@@ -25,7 +25,8 @@ pub enum Flow<T> {
     DeadLetter {
         /// A short label of bounded variety, for filters and metrics.
         reason: &'static str,
-        /// What was found and what was expected, for people.
+        /// What was found and what was expected, for people: type and place, and nothing of the
+        /// record. It is cut at [`REASON_LIMIT_BYTES`](crate::reason::REASON_LIMIT_BYTES).
         cause: String,
     },
 }

@@ -123,7 +123,12 @@ pub(crate) fn with_limits(
         .decode(Json::<Task>::new())
         .execute_with_state(Arc::new(ledger))
         .ordered_by(|task: &Task| &task.id)
-        .retry(Retry { first_delay: Duration::from_secs(1), ambiguous, ..Retry::default() })
+        .retry(Retry {
+            attempts: Some(8),
+            first_delay: Duration::from_secs(1),
+            ambiguous,
+            ..Retry::default()
+        })
         .encode(result)
         .with_limits(limits())
 }

@@ -4,6 +4,7 @@
 
 mod changes;
 mod counting;
+mod grown;
 mod owners;
 mod restores;
 #[path = "../support/mod.rs"]

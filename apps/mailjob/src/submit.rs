@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use jobstream::codec::CodecError;
 use jobstream::kafka::{KafkaConfig, KafkaEvent, KafkaObserver, Topics};
 use jobstream::record::{ProducerRecord, Topic};
 use jobstream::sinks::kafka::KafkaSink;
@@ -170,7 +171,7 @@ fn records(topic: &Topic, text: &Bytes) -> Result<Vec<ProducerRecord>, (usize, S
     let values = serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>();
     let numbered = values.enumerate().map(|(index, value)| (index + 1, value));
     let record = |(number, value): (usize, serde_json::Result<&RawValue>)| {
-        let wrong = |error: serde_json::Error| (number, error.to_string());
+        let wrong = |error: serde_json::Error| (number, CodecError::from(error).to_string());
         let value = value.map_err(wrong)?.get();
         if let Some(found) = no_object(value) {
             let expected = "an object: jobs stand one after another, with nothing around them";

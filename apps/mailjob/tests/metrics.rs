@@ -79,7 +79,8 @@ async fn scrape_a_run(jobs: &[String]) -> Scrape {
         broker.produce(ProducerRecord::to(topics.jobs.clone()).value(job.clone())).unwrap();
     }
     let server = smtp_server().await;
-    let retry = Retry { first_delay: Duration::from_millis(1), ..Retry::default() };
+    let retry =
+        Retry { attempts: Some(8), first_delay: Duration::from_millis(1), ..Retry::default() };
     let topology = topology(&topics, Arc::new(mail_sink(&server, &metrics)), retry)
         .with_observer(metrics.run.clone());
     let source = broker.consumer(GROUP, [topics.jobs.clone()]).build();

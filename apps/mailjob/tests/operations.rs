@@ -29,7 +29,7 @@ const TOLD: [(&str, &str, Holds); 20] = [
     ("METRICS_ADDRESS", "none", |s| s.metrics_address.is_none()),
     ("ENVIRONMENT", "none", |s| s.log.environment.is_none()),
     ("INSTANCE_ID", "none", |s| s.job.instance_id.is_none()),
-    ("JOB_IN_FLIGHT", "8192, of which 1024 execute or wait", |s| {
+    ("JOB_IN_FLIGHT", "8192, of which 1024 execute", |s| {
         let limits = s.job.limits;
         (limits.in_flight_records, limits.executing_records) == (8192, 1024)
     }),

@@ -162,3 +162,23 @@ proptest! {
         }
     }
 }
+
+/// The default limit of a topic's record, and of a producer's request, is 1 MiB: what is said of a
+/// job must not take the place of the job.
+#[test]
+fn a_large_job_whose_data_is_encoded_twice_has_its_result_and_a_short_reason() {
+    let data = serde_json::json!({ "Message": "secret ".repeat(80_000) }).to_string();
+    let twice = serde_json::to_string(&serde_json::to_string(&data).unwrap()).unwrap();
+    let value = format!(r#"{{"Id":"1","Status":2,"JobData":{twice}}}"#);
+    assert!((500_000..1_048_576).contains(&value.len()), "{} bytes", value.len());
+    let outcome = block_on(run(vec![job(value.clone())]));
+    assert!(outcome.dead_letters.is_empty());
+    let [result] = &outcome.results[..] else { panic!("expected one result") };
+    assert_eq!(
+        result.value.as_deref(),
+        Some(value.replace("\"Status\":2", "\"Status\":5").as_bytes())
+    );
+    let reason = String::from_utf8(result.headers.get("job-error").unwrap().to_vec()).unwrap();
+    assert!(reason.starts_with("JobData: found a string, expected one JSON object"), "{reason}");
+    assert!(!reason.contains("secret") && reason.len() < 100, "{reason}");
+}

@@ -88,7 +88,8 @@ impl Stage {
     }
 
     fn topology(&self, sink: Arc<dyn JobSink<Job, Accepted>>) -> Topology {
-        let retry = Retry { first_delay: Duration::from_millis(1), ..Retry::default() };
+        let retry =
+            Retry { attempts: Some(8), first_delay: Duration::from_millis(1), ..Retry::default() };
         RunTraces::new(self.traces.clone(), GROUP).of(topology(&self.topics, sink, retry))
     }
 

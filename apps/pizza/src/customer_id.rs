@@ -13,10 +13,10 @@ const CHARS: usize = 32;
 #[serde(try_from = "String", into = "String")]
 pub struct CustomerId(String);
 
-/// Characters that are no customer's id.
+/// Bytes that are no customer's id: so many. They are not shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("found {0:?}, expected a customer's id: 32 hexadecimal characters")]
-pub struct CustomerIdError(String);
+#[error("found {0} bytes, expected a customer's id: 32 hexadecimal characters")]
+pub struct CustomerIdError(usize);
 
 impl CustomerId {
     /// The id of the customer of that name.
@@ -42,7 +42,7 @@ impl TryFrom<String> for CustomerId {
     fn try_from(text: String) -> Result<Self, CustomerIdError> {
         match text.len() == CHARS && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             true => Ok(Self(text)),
-            false => Err(CustomerIdError(text)),
+            false => Err(CustomerIdError(text.len())),
         }
     }
 }

@@ -13,10 +13,10 @@ const CHARS: usize = 5;
 #[serde(try_from = "String", into = "String")]
 pub struct OrderId([u8; CHARS]);
 
-/// Characters that are no order's id.
+/// Bytes that are no order's id: so many. They are not shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("found {0:?}, expected an order's id: five characters of 0-9 and a-f")]
-pub struct OrderIdError(String);
+#[error("found {0} bytes, expected an order's id: five characters of 0-9 and a-f")]
+pub struct OrderIdError(usize);
 
 impl OrderId {
     /// The id that the lowest 20 bits spell; random bits draw a random one.
@@ -46,7 +46,7 @@ impl TryFrom<&[u8]> for OrderId {
         let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         match <[u8; CHARS]>::try_from(bytes) {
             Ok(digits) if digits.iter().all(is_digit) => Ok(Self(digits)),
-            _ => Err(OrderIdError(String::from_utf8_lossy(bytes).into_owned())),
+            _ => Err(OrderIdError(bytes.len())),
         }
     }
 }

@@ -112,6 +112,10 @@ impl KafkaObserver for KafkaLog {
                 "Without topic ids, a topic that is deleted and created again is known only by \
                  offsets that go back: {reason}"
             ),
+            KafkaEvent::RestoreWaits { partition, reason } => {
+                let (topic, partition) = (&*partition.topic, partition.partition);
+                warn!(topic, partition, "State is not restored yet: {reason}");
+            }
             KafkaEvent::UnreadableHeader { partition, offset } => {
                 let (topic, partition) = (&*partition.topic, partition.partition);
                 warn!(topic, partition, offset, "A header's name is no UTF-8: its value is lost");

@@ -82,13 +82,27 @@ impl State {
         if before.is_some_and(|before| before.partitions() == partitions) {
             return;
         }
-        let groups = self.groups.iter().filter(|(_, group)| group.topics.contains(name));
-        let groups: Vec<_> = groups.map(|(group, _)| group.clone()).collect();
-        groups.iter().for_each(|group| self.rebalance(group));
+        self.rebalance_subscribers(name);
     }
 
     pub(super) fn topic_id(&self, topic: &str) -> Option<TopicId> {
         self.topics.get(topic).map(|topic| topic.id)
+    }
+
+    pub(super) fn grow_topic(&mut self, name: &Topic, partitions: i32) -> bool {
+        let Some(topic) = self.topics.get_mut(name) else { return false };
+        if topic.partitions() >= partitions {
+            return false;
+        }
+        topic.logs.resize_with(usize::try_from(partitions).unwrap_or_default(), Log::default);
+        self.rebalance_subscribers(name);
+        true
+    }
+
+    fn rebalance_subscribers(&mut self, topic: &Topic) {
+        let groups = self.groups.iter().filter(|(_, group)| group.topics.contains(topic));
+        let groups: Vec<_> = groups.map(|(group, _)| group.clone()).collect();
+        groups.iter().for_each(|group| self.rebalance(group));
     }
 
     /// Whether the record could be appended; its topic if so.

@@ -42,8 +42,10 @@ impl BrokerStore {
         let apply = |state: &mut State| state.log(partition).map(&read);
         match self.broker.perform_at_last(Operation::Restore, self.member, apply).await {
             Ok(Some(found)) => Ok(found),
-            Ok(None) => Err(StoreError(format!("{partition}: there is no such partition"))),
-            Err(_) => Err(StoreError(format!("{partition}: the reader failed for good"))),
+            Ok(None) => {
+                Err(StoreError::Missing(format!("{partition}: there is no such partition")))
+            }
+            Err(_) => Err(StoreError::Broken(format!("{partition}: the reader failed for good"))),
         }
     }
 

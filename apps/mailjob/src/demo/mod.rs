@@ -184,7 +184,7 @@ impl Stage {
             ..MailConfig::new(address.ip().to_string(), MAIL_FROM)
         })?;
         let retry = Retry {
-            attempts: 4,
+            attempts: Some(4),
             deadline: Duration::from_secs(60),
             first_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(1),

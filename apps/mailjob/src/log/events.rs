@@ -1,6 +1,7 @@
 //! The lines of a run: one a job, and one a change.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jobstream::record::ConsumerRecord;
 use jobstream::topology::{Event, Fate, Observer};
@@ -16,6 +17,8 @@ pub(crate) struct JobLog {
     kafka: Arc<KafkaLog>,
     ledger: Arc<LedgerLog>,
     traces: Option<Arc<RunTraces>>,
+    /// The partition numbers that have no part of the ledger, and were told.
+    missing: Mutex<BTreeSet<i32>>,
 }
 
 impl JobLog {
@@ -26,7 +29,22 @@ impl JobLog {
         ledger: Arc<LedgerLog>,
         traces: Option<Arc<RunTraces>>,
     ) -> Self {
-        Self { kafka, ledger, traces }
+        Self { kafka, ledger, traces, missing: Mutex::default() }
+    }
+
+    /// The line of a partition that has no part of the ledger; once, until it has one.
+    fn part_is_missing(&self, partition: i32, reason: &str) {
+        if self.missing().insert(partition) {
+            warn!(
+                partition,
+                "Ledger has no partition for this one, which waits: {reason}; give the topic \
+                 partitions, or set TOPIC_CREATE=true"
+            );
+        }
+    }
+
+    fn missing(&self) -> MutexGuard<'_, BTreeSet<i32>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn trace_id(&self, record: &ConsumerRecord) -> Option<TraceId> {
@@ -97,9 +115,11 @@ impl Observer for JobLog {
         match event {
             Event::Finished { record, fate } => self.finished(record, *fate),
             Event::Restored { partition, entries, took } => {
+                self.missing().remove(partition);
                 let seconds = took.as_secs_f64();
                 info!(partition, entries, seconds, "Ledger restored");
             }
+            Event::PartMissing { partition, reason } => self.part_is_missing(*partition, reason),
             Event::Assigned(_) | Event::Revoked(_) | Event::Lost(_) | Event::Released(_) => {
                 partition(event);
             }

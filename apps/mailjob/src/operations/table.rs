@@ -3,9 +3,11 @@
 use std::io::{self, Write};
 
 use anstyle::Style;
+use jobstream::reason::bounded;
 use jobstream_service::one_line;
 
-/// A column's title, and its width in characters; what is longer pushes the rest to the right.
+/// A column's title, and its width in characters; what is longer pushes the rest to the right, and
+/// is cut where it is longer than a reason may be.
 type Column = (&'static str, usize);
 
 /// Rows below titles, each written at once.
@@ -34,7 +36,7 @@ impl<const N: usize> Table<N> {
     fn line(&self, cells: [&str; N]) -> String {
         let mut line = String::new();
         for ((_, width), cell) in self.columns.iter().zip(cells) {
-            line.push_str(&format!("{:<width$}  ", one_line(cell)));
+            line.push_str(&format!("{:<width$}  ", one_line(&bounded(cell))));
         }
         line.truncate(line.trim_end().len());
         line

@@ -1,11 +1,17 @@
 //! The topic of the ledger: a partition for each one of the input topic, and compacted alone.
+//!
+//! Where the input topic is given partitions, the ledger's is, too, if topics may be created. If not,
+//! the new partitions wait for theirs, and the others go on.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use jobstream::kafka::{ErrorKind, KafkaConfig, NewTopic, TopicError, TopicState, Topics};
 use jobstream_service::{KafkaLog, ensure_topic};
 use mailjob::settings::{Settings, TopicSettings};
+use tokio::sync::Notify;
 use tokio::time::sleep;
+use tracing::{info, warn};
 
 use super::ServiceError;
 use super::topics::{client, named, refused, say};
@@ -52,8 +58,8 @@ impl Fitness {
     }
 }
 
-/// Completes when the ledger's topic is there, with a partition for each one of the input topic;
-/// waits for that one.
+/// Completes when the ledger's topic is there, and has what partitions it is to have; waits for the
+/// input topic.
 ///
 /// # Errors
 /// If the brokers refuse, or the topic is none for a ledger.
@@ -100,7 +106,19 @@ async fn is_ready(
         TopicState::Existed { partitions } => partitions,
         TopicState::Created => inputs,
     };
-    match Fitness::of(topics, settings, found, inputs).await.map_err(Failure::Asking)? {
+    if found < inputs {
+        if settings.create {
+            grow(topics, settings, inputs).await.map_err(Failure::Asking)?;
+        } else {
+            let (name, jobs) = (&topic.name, &settings.topics.jobs);
+            warn!(
+                "Topic '{name}' has {found} partitions, '{jobs}' has {inputs}: those above wait; \
+                 give '{name}' partitions, or set TOPIC_CREATE=true"
+            );
+        }
+    }
+    // Of the partitions it was said what there is to be said.
+    match Fitness::of(topics, settings, inputs, inputs).await.map_err(Failure::Asking)? {
         Fitness::Fit => {
             say(&topic, state);
             Ok(true)
@@ -108,4 +126,40 @@ async fn is_ready(
         Fitness::Unfit(found) => Err(Failure::Ended(ServiceError::Ledger(found))),
         Fitness::Unknown => Ok(false),
     }
+}
+
+/// Gives the ledger's topic its partitions whenever one is found missing, if topics may be created.
+/// Never completes.
+pub(super) async fn keep_grown(
+    config: &KafkaConfig,
+    settings: &Settings,
+    missing: &Notify,
+) -> Result<Infallible, ServiceError> {
+    loop {
+        missing.notified().await;
+        if settings.topics.create
+            && let Err(error) = grow_again(&client(config)?, &settings.topics).await
+        {
+            warn!("The ledger's topic was not given its partitions: {}", named(&error));
+        }
+        sleep(ASK_AGAIN_AFTER).await;
+    }
+}
+
+async fn grow_again(topics: &Topics, settings: &TopicSettings) -> Result<(), TopicError> {
+    match topics.partitions(&settings.topics.jobs).await? {
+        Some(inputs) => grow(topics, settings, inputs).await,
+        None => Ok(()),
+    }
+}
+
+async fn grow(
+    topics: &Topics,
+    settings: &TopicSettings,
+    partitions: usize,
+) -> Result<(), TopicError> {
+    let name = &settings.ledger.name;
+    topics.grow(name, partitions).await?;
+    info!("Topic '{name}' has {partitions} partitions now.");
+    Ok(())
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use jobstream::kafka::KafkaConfig;
 use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::{self, MailConfig, MailSink, TcpConnect};
-use jobstream::topology::{Drained, Topology, Worker};
+use jobstream::topology::{Drained, Event, Topology, Worker};
 use jobstream_service::metrics::{KafkaObservers, LedgerObservers, tell_statistics};
 use jobstream_service::traces::{RunTraces, Traces};
 use jobstream_service::{Signals, environment, random_id};
@@ -27,7 +27,7 @@ use mailjob::page::{Feed, MailFeed};
 use mailjob::settings::Settings;
 use mailjob::topology::{ledger, topology, topology_with_ledger};
 use mailjob::traces::MailTraces;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 use crate::cli::RunArgs;
@@ -81,6 +81,8 @@ struct Service {
     mail_log: Arc<MailLog>,
     metrics: Option<Metrics>,
     topology: Topology,
+    /// A partition has no part of the ledger.
+    part_missing: Arc<Notify>,
 }
 
 impl Service {
@@ -123,6 +125,13 @@ impl Service {
         if let Some(traces) = traces {
             topology = traces.of(topology);
         }
+        let part_missing = Arc::new(Notify::new());
+        let missing = part_missing.clone();
+        topology = topology.with_observer(Arc::new(move |event: &Event<'_>| {
+            if matches!(event, Event::PartMissing { .. }) {
+                missing.notify_one();
+            }
+        }));
         let mut kafka = config.observer(Arc::new(kafka_observers));
         if let Some(Metrics { run, ledger, .. }) = &metrics {
             topology = topology.with_observer(run.clone()).with_observer(ledger.clone());
@@ -133,7 +142,16 @@ impl Service {
         if metrics.is_some() || feed.is_some() {
             kafka = tell_statistics(kafka, &settings.kafka);
         }
-        Ok(Self { settings, kafka, kafka_log, mail_sink, mail_log, metrics, topology })
+        Ok(Self {
+            settings,
+            kafka,
+            kafka_log,
+            mail_sink,
+            mail_log,
+            metrics,
+            topology,
+            part_missing,
+        })
     }
 
     async fn run(&self, stopped: watch::Receiver<bool>) -> Result<(), ServiceError> {
@@ -146,6 +164,7 @@ impl Service {
             biased;
             drained = self.work(&workers, stopped) => drained?,
             refused = self.mail_is_refused() => return Err(refused),
+            never = ledger::keep_grown(&self.kafka, &self.settings, &self.part_missing) => match never? {},
             () = mail::renewed_login(&self.mail_sink, &self.settings) => return Ok(()),
             () = self.mail_sink.retire_idle() => return Ok(()),
         };

@@ -81,7 +81,7 @@ fn retry(variables: &Variables<'_>) -> Result<Retry, SettingsError> {
     let seconds = |name, least, default| variables.seconds(name, least..=DAY_SECONDS, default);
     let defaults = Retry::default();
     let retry = Retry {
-        attempts: variables.number("JOB_RETRY_ATTEMPTS", 1..=ATTEMPTS_MAX, defaults.attempts)?,
+        attempts: variables.number_if_any("JOB_RETRY_ATTEMPTS", 1..=ATTEMPTS_MAX)?,
         deadline: seconds("JOB_RETRY_DEADLINE", 0.0, defaults.deadline)?,
         first_delay: seconds("JOB_RETRY_DELAY", 0.001, defaults.first_delay)?,
         max_delay: seconds("JOB_RETRY_DELAY_MAX", 0.001, defaults.max_delay)?,

@@ -4,12 +4,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that waits for the service")]
 
+use std::collections::BTreeSet;
+
 use tokio::time::{sleep, timeout};
 
 use crate::account::Account;
 use crate::arrivals::Arrivals;
 use crate::kill::killed;
-use crate::load::{SAMPLE, one_mail_each, under_load};
+use crate::load::{SAMPLE, add, one_mail_each, under_load};
 use crate::postfix::Postfix;
 use crate::relay::Relay;
 use crate::service::Service;
@@ -166,6 +168,7 @@ async fn a_job_that_comes_again_after_a_restart_has_its_result_again_and_no_mail
     second.said("fate=duplicate", 1).await;
     let ended = second.terminate().await;
     ended.succeeded();
+    assert!(!ended.log.contains("reached end of partition"), "{}", ended.log);
     let restored = |line: &&str| line.contains("Ledger restored") && line.contains("entries=1 ");
     assert_eq!(ended.log.lines().filter(restored).count(), 1, "{}", ended.log);
     let results = stage.records("results").await;
@@ -180,7 +183,6 @@ async fn a_job_that_comes_again_after_a_restart_has_its_result_again_and_no_mail
 async fn a_topic_that_can_hold_no_ledger_fails_the_check_and_ends_the_start_with_one_line() {
     let server = inbox().await;
     for (partitions, policy, expected) in [
-        (5, "compact", "found 5 partitions, expected at least the 6 of"),
         (6, "delete", "found cleanup.policy=delete, expected compact alone"),
         (6, "compact,delete", "expected compact alone"),
     ] {
@@ -196,6 +198,73 @@ async fn a_topic_that_can_hold_no_ledger_fails_the_check_and_ends_the_start_with
         let ended = stage.start("log").end().await;
         ended.failed_with("mailjob: the ledger can't be kept: ", expected);
     }
+}
+
+/// The jobs with the numbers from this one on, until each partition has one; gives how many there are.
+async fn add_to_each(stage: &Stage, from: usize, partitions: usize) -> usize {
+    let mut next = from;
+    let has_all = async {
+        loop {
+            add(stage, next..next + 20).await;
+            next += 20;
+            let found = stage.records("jobs").await;
+            let filled: BTreeSet<_> = found.iter().map(|found| found.partition).collect();
+            if filled.len() == partitions {
+                return;
+            }
+        }
+    };
+    timeout(LIMIT, has_all).await.expect("a job in each partition");
+    next
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn where_the_input_grows_the_ledger_grows_with_it_and_nobody_ends() {
+    let server = inbox().await;
+    let mut stage = Stage::new(server.address()).await;
+    with_ledger("resend").iter().for_each(|(name, value)| stage.set(name, value));
+    stage.set("KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS", "1000");
+    let mut service = stage.start("log");
+    service.said("Ledger restored", 6).await;
+    stage.grow("jobs", 9).await;
+    let jobs = add_to_each(&stage, 0, 9).await;
+    stage.results_of(jobs).await;
+    service.said("Ledger restored", 9).await;
+    service.terminate().await.succeeded();
+    assert_eq!(stage.partitions("ledger").await, Some(9));
+    one_mail_each(&server, jobs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_partition_without_its_part_of_the_ledger_waits_and_the_others_go_on() {
+    let server = inbox().await;
+    let mut stage = Stage::new(server.address()).await;
+    with_ledger("resend").iter().for_each(|(name, value)| stage.set(name, value));
+    let mut first = stage.start("first");
+    first.said("Ledger restored", 6).await;
+    first.terminate().await.succeeded();
+    stage.set("TOPIC_CREATE", "false");
+    stage.set("KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS", "1000");
+    let mut service = stage.start("second");
+    service.said("Ledger restored", 6).await;
+    stage.grow("jobs", 7).await;
+    service.said("Ledger has no partition for this one, which waits", 1).await;
+    let jobs = add_to_each(&stage, 0, 7).await;
+    let found = stage.records("jobs").await;
+    let waiting = found.iter().filter(|job| job.partition == 6).count();
+    stage.results_of(jobs - waiting).await;
+    service.terminate().await.succeeded();
+    // Nor does the next one end.
+    let mut service = stage.start("third");
+    service.said("those above wait", 1).await;
+    service.said("Ledger restored", 6).await;
+    service.said("Ledger has no partition for this one, which waits", 1).await;
+    stage.grow("ledger", 7).await;
+    stage.results_of(jobs).await;
+    service.terminate().await.succeeded();
+    one_mail_each(&server, jobs);
 }
 
 #[tokio::test(flavor = "multi_thread")]

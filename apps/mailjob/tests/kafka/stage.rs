@@ -116,6 +116,18 @@ impl Stage {
         timeout(LIMIT, gone).await.expect("an end of the topic");
     }
 
+    /// Gives a topic partitions, so that it has this many.
+    pub(crate) async fn grow(&self, name: &str, partitions: usize) {
+        let topics = Topics::new(&self.config()).unwrap();
+        topics.grow(&self.topic(name), partitions).await.unwrap();
+    }
+
+    /// The partitions that a topic has.
+    pub(crate) async fn partitions(&self, name: &str) -> Option<usize> {
+        let topics = Topics::new(&self.config()).unwrap();
+        topics.partitions(&self.topic(name)).await.unwrap()
+    }
+
     /// Kafka as the service is told to reach it.
     fn config(&self) -> KafkaConfig {
         let config = KafkaConfig::new(&self.broker.bootstrap);

@@ -140,7 +140,7 @@ fn mail_sink(member: &Member<SmtpServer>) -> Arc<dyn JobSink<Job, Accepted>> {
 
 fn retry(ambiguous: Ambiguous) -> Retry {
     Retry {
-        attempts: ATTEMPTS,
+        attempts: Some(ATTEMPTS),
         first_delay: Duration::from_millis(300),
         max_delay: Duration::from_secs(2),
         ambiguous,

@@ -1,5 +1,6 @@
 //! What the services tell each other, as JSON.
 
+use serde::de::Unexpected;
 use serde::{Deserialize, Serialize};
 
 use crate::status::Status;
@@ -43,8 +44,8 @@ fn baking_time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64,
     if seconds <= BAKING_TIME_LIMIT_SECONDS {
         return Ok(seconds);
     }
-    let expected = format!("found {seconds} s, expected at most {BAKING_TIME_LIMIT_SECONDS} s");
-    Err(serde::de::Error::custom(expected))
+    let expected = format!("at most {BAKING_TIME_LIMIT_SECONDS} s");
+    Err(serde::de::Error::invalid_value(Unexpected::Unsigned(seconds), &&*expected))
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl<'a> Memory<'a> {
     /// If it is nothing that a service writes.
     pub(super) fn of(&self, id: OrderId) -> Result<Option<String>, JobError> {
         let Some(value) = self.state.get(id.as_bytes()) else { return Ok(None) };
-        let found = || format!("the memory of {id}: found {:?}", String::from_utf8_lossy(&value));
+        let found = || format!("the memory of {id}: found {} bytes", value.len());
         match read(&value) {
             Some((_, what)) => Ok(Some(what.to_owned())),
             None => Err(JobError::permanent(found() + ", expected a time and what was then")),

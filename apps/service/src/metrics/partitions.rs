@@ -22,6 +22,8 @@ struct Standing {
     owners: usize,
     frontier: Option<Frontier>,
     watermarks: Option<(i64, i64)>,
+    /// It waits for a part of the state that there is no place for.
+    lacks_part: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,22 @@ impl Partitions {
         if standing.owners == 0 {
             all.remove(partition);
         }
+    }
+
+    /// The partitions of this number have no part of the state, or have it now.
+    pub(super) fn lack_part(&self, number: i32, lacks_part: bool) {
+        for (partition, standing) in &mut *self.all() {
+            if partition.partition == number {
+                standing.lacks_part = lacks_part;
+            }
+        }
+    }
+
+    /// A partition that has no part of the state, and waits for it.
+    pub(super) fn lacking_part(&self) -> Option<TopicPartition> {
+        let all = self.all();
+        let lacking = all.iter().find(|(_, standing)| standing.lacks_part);
+        lacking.map(|(partition, _)| partition.clone())
     }
 
     pub(super) fn count(&self) -> usize {
@@ -125,7 +143,7 @@ mod tests {
         let at = |offset| Frontier { offset, in_flight: 0, age: Duration::ZERO };
         let lag = |offset, low, high| {
             let (frontier, watermarks) = (Some(at(offset)), Some((low, high)));
-            Standing { frontier, watermarks, owners: 1 }.lag()
+            Standing { frontier, watermarks, owners: 1, lacks_part: false }.lag()
         };
         assert_eq!(lag(3, 0, 10), Some(7));
         assert_eq!(lag(0, 8, 10), Some(2), "retention has removed the others");

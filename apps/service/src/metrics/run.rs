@@ -128,7 +128,10 @@ impl RunMetrics {
                 Ok("spare: a member of the group, to which it assigns none".to_owned())
             }
             0 => Err("no partition is assigned".to_owned()),
-            count => Ok(format!("{count} assigned")),
+            count => match partitions.lacking_part() {
+                Some(partition) => Err(format!("{partition} waits for its part of the state")),
+                None => Ok(format!("{count} assigned")),
+            },
         }));
         let broker = self.broker.clone();
         let seen = move || broker.within(BROKER_LIMIT, "a broker answered");
@@ -208,6 +211,11 @@ impl Observer for RunMetrics {
                 let (offset, in_flight, age) = (*offset, *in_flight, *age);
                 self.partitions.stands(partition, Frontier { offset, in_flight, age });
             }
+            Event::PartMissing { partition, .. } => self.partitions.lack_part(*partition, true),
+            Event::Restored { partition, entries, .. } => {
+                self.partitions.lack_part(*partition, false);
+                self.totals.restored_entries.inc_by(*entries as u64);
+            }
             Event::Turned(run) => self.turns.turned(*run),
             Event::Ended(run) => self.turns.ended(*run),
             Event::Assigned(_) | Event::Revoked(_) | Event::Released(_) | Event::Lost(_) => {
@@ -251,7 +259,6 @@ impl Totals {
             Event::AlreadyFinished(_) => _ = self.already_finished.inc(),
             Event::Intake { open: false } => _ = self.intake_stops.inc(),
             Event::Reset { .. } => _ = self.resets.inc(),
-            Event::Restored { entries, .. } => _ = self.restored_entries.inc_by(*entries as u64),
             Event::Stuck { .. } => _ = self.stuck.inc(),
             Event::Truncated { from, to, .. } => {
                 self.truncated.inc_by(u64::try_from(to - from).unwrap_or_default());

@@ -27,7 +27,7 @@ const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(4).expect("4 is not 0");
 const ATTEMPTS_PER_CONNECTION: usize = 4;
 /// Quick enough to be watched: a job gives up after some 15 s of refusals.
 const RETRY: Retry = Retry {
-    attempts: 8,
+    attempts: Some(8),
     deadline: Duration::from_secs(60),
     first_delay: Duration::from_millis(250),
     max_delay: Duration::from_secs(4),

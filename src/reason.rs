@@ -1,0 +1,35 @@
+//! Reasons: why something was refused, for people.
+//!
+//! A reason goes into headers, logs and tables. It names type and place and never shows content,
+//! which may be private and of any size; and it is bounded, whoever has written it.
+
+/// The longest reason, in bytes. A longer one is cut, and ends with `…`.
+pub const REASON_LIMIT_BYTES: usize = 1_024;
+
+const CUT: char = '…';
+
+/// The reason, cut at a character where it is longer than [`REASON_LIMIT_BYTES`].
+pub fn bounded(reason: impl Into<String>) -> String {
+    let mut reason = reason.into();
+    if reason.len() > REASON_LIMIT_BYTES {
+        reason.truncate(reason.floor_char_boundary(REASON_LIMIT_BYTES - CUT.len_utf8()));
+        reason.push(CUT);
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_cut_at_a_character_where_it_is_too_long() {
+        for text in ["a", "ä", "€", "🍕"] {
+            let fits = text.repeat(REASON_LIMIT_BYTES / text.len());
+            assert_eq!(bounded(fits.clone()), fits);
+            let cut = bounded(text.repeat(REASON_LIMIT_BYTES + 1));
+            assert!(cut.len() <= REASON_LIMIT_BYTES && cut.len() > REASON_LIMIT_BYTES - 4);
+            assert!(cut.ends_with(CUT) && cut.starts_with(text), "{cut}");
+        }
+    }
+}

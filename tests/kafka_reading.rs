@@ -1,0 +1,93 @@
+//! What reads a topic to its end, on librdkafka's own cluster.
+
+#![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
+
+use std::sync::{Arc, Mutex};
+
+use jobstream::kafka::{ErrorKind, KafkaConfig, KafkaEvent, KafkaObserver, TopicReader};
+use jobstream::record::ProducerRecord;
+use jobstream::sinks::kafka::KafkaSink;
+use jobstream::sinks::{Batch, Sink as _};
+use jobstream::state::kafka::KafkaStore;
+use jobstream::state::{Store as _, StoreError};
+use rdkafka::mocking::MockCluster;
+
+const TOPIC: &str = "entries";
+const PARTITIONS: i32 = 2;
+
+/// The errors that clients tell.
+#[derive(Default)]
+struct Errors(Mutex<Vec<String>>);
+
+impl KafkaObserver for Errors {
+    fn on_event(&self, event: &KafkaEvent<'_>) {
+        if let KafkaEvent::Error { kind, reason } = event {
+            self.0.lock().unwrap().push(format!("{kind:?}: {reason}"));
+        }
+    }
+}
+
+/// A cluster whose topic has ten entries in its first partition, and none in the other.
+async fn cluster(
+    errors: &Arc<Errors>,
+) -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, KafkaConfig) {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic(TOPIC, PARTITIONS, 1).unwrap();
+    let config = KafkaConfig::new(&cluster.bootstrap_servers()).observer(errors.clone());
+    let entry = |number: u8| {
+        let record = ProducerRecord::to(TOPIC).key(vec![number % 5]).value(vec![number]);
+        ProducerRecord { partition: Some(0), ..record }
+    };
+    let sink = KafkaSink::new(&config).unwrap();
+    let outputs = (0..10).map(entry).collect();
+    sink.publish(&Batch { outputs, positions: Vec::new() }).await.unwrap();
+    sink.close().await.unwrap();
+    (cluster, config)
+}
+
+#[tokio::test]
+async fn the_end_of_a_partition_is_reached_and_is_no_error() {
+    let errors = Arc::new(Errors::default());
+    let (_cluster, config) = cluster(&errors).await;
+    let store = KafkaStore::new(&config, TOPIC).unwrap();
+    let entries = store.restore(0).await.unwrap();
+    let values: Vec<_> = entries.iter().map(|entry| entry.value[0]).collect();
+    assert_eq!(values, [5, 6, 7, 8, 9], "the last of each key");
+    assert!(store.restore(1).await.unwrap().is_empty());
+
+    let reader = TopicReader::new(&config, TOPIC).unwrap();
+    let ranges = reader.ranges(2).await.unwrap();
+    reader.open(ranges).await.unwrap();
+    let mut found = 0;
+    loop {
+        match reader.next(4).await.unwrap().len() {
+            0 => break,
+            records => found += records,
+        }
+    }
+    assert_eq!(found, 10);
+    assert!(errors.0.lock().unwrap().is_empty(), "{:?}", errors.0.lock().unwrap());
+}
+
+#[tokio::test]
+async fn who_asks_for_more_partitions_than_there_are_is_told_their_number() {
+    let errors = Arc::new(Errors::default());
+    let (_cluster, config) = cluster(&errors).await;
+    let reader = TopicReader::new(&config, TOPIC).unwrap();
+    let error = reader.ranges(3).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Other);
+    assert_eq!(error.reason, "topic entries: found 2 partitions, expected 3");
+}
+
+#[tokio::test]
+async fn a_part_without_a_partition_is_missing_and_the_store_is_not_broken() {
+    let errors = Arc::new(Errors::default());
+    let (_cluster, config) = cluster(&errors).await;
+    let store = KafkaStore::new(&config, TOPIC).unwrap();
+    let error = store.restore(2).await.unwrap_err();
+    assert!(matches!(error, StoreError::Missing(_)), "{error}");
+    assert!(
+        error.to_string().contains("expected topic 'entries' to have a partition 2"),
+        "{error}"
+    );
+}
