@@ -138,3 +138,13 @@ fn what_an_editor_writes_before_a_secret_is_no_part_of_it() {
     let text = refusal(&[("SMTP_USER", "u@b.example"), ("SMTP_PASSWORD", "\u{feff}s3cret")]);
     assert!(text.starts_with("SMTP_PASSWORD: found a byte order mark"), "{text}");
 }
+
+#[test]
+fn statistics_that_come_too_rarely_for_readiness_are_warned_of() {
+    for (interval, is_warned) in [("200", false), ("10000", false), ("0", true), ("60000", true)] {
+        let settings = with(&[("KAFKA_STATISTICS_INTERVAL_MS", interval)]).unwrap();
+        let warned = jobstream_service::accept(&settings.kafka).unwrap().warnings;
+        let is_named = |it: &String| it.starts_with("KAFKA_STATISTICS_INTERVAL_MS: found ");
+        assert_eq!(warned.iter().any(is_named), is_warned, "{interval}: {warned:?}");
+    }
+}

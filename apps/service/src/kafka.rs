@@ -57,6 +57,11 @@ impl KafkaSettings {
         self.properties.keys().map(String::as_str)
     }
 
+    /// The value of a property, if it is set.
+    pub(crate) fn value(&self, property: &str) -> Option<&str> {
+        self.properties.get(property).map(String::as_str)
+    }
+
     /// Brokers and properties, without some of these.
     pub fn without(&self, left_out: &BTreeSet<String>) -> KafkaConfig {
         let config = KafkaConfig::new(&self.brokers);

@@ -35,7 +35,7 @@ pub fn accept(settings: &KafkaSettings) -> Result<Accepted, PropertyError> {
         let config = settings.without(&unknown);
         match Topics::new(&config) {
             Ok(_) => {
-                let warnings = warnings(&config, &unknown);
+                let warnings = warnings(settings, &config, &unknown);
                 return Ok(Accepted { config, warnings });
             }
             Err(ConfigError::UnknownProperty { name }) if !unknown.contains(&name) => {
@@ -49,7 +49,14 @@ pub fn accept(settings: &KafkaSettings) -> Result<Accepted, PropertyError> {
     }
 }
 
-fn warnings(config: &KafkaConfig, unknown: &BTreeSet<String>) -> Vec<String> {
+/// The longest interval of statistics, in ms, at which readiness sees each 30 s whether brokers answer.
+const STATISTICS_INTERVAL_MAX_MS: u64 = 10_000;
+
+fn warnings(
+    settings: &KafkaSettings,
+    config: &KafkaConfig,
+    unknown: &BTreeSet<String>,
+) -> Vec<String> {
     let unknown = unknown.iter().map(|name| {
         format!("{}: unknown setting, and no property of librdkafka", KafkaSettings::name(name))
     });
@@ -61,5 +68,16 @@ fn warnings(config: &KafkaConfig, unknown: &BTreeSet<String>) -> Vec<String> {
              gets neither a result nor a line; with earliest nothing is lost"
         )
     });
-    reset.into_iter().chain(unknown).collect()
+    let is_rare = |value: &&str| {
+        !value.parse().is_ok_and(|ms| (1..=STATISTICS_INTERVAL_MAX_MS).contains(&ms))
+    };
+    let interval = "statistics.interval.ms";
+    let rare = settings.value(interval).filter(is_rare).map(|value| {
+        let name = KafkaSettings::name(interval);
+        format!(
+            "{name}: found {value:?}, expected 1 to {STATISTICS_INTERVAL_MAX_MS}: /readyz says no \
+             where it has not heard of an answer for 30 s"
+        )
+    });
+    reset.into_iter().chain(rare).chain(unknown).collect()
 }
