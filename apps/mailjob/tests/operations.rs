@@ -22,7 +22,7 @@ const NONSENSE: &str = "? ?";
 type Holds = fn(&Settings) -> bool;
 
 /// What the document tells in words, and how it is seen.
-const TOLD: [(&str, &str, Holds); 18] = [
+const TOLD: [(&str, &str, Holds); 19] = [
     ("EMAIL_DOMAIN", "none", |s| s.mail.allowed_from_domains.is_empty()),
     ("EMAIL_SERVICE_PORT", "none", |s| s.metrics_address.is_none()),
     ("METRICS_ADDRESS", "none", |s| s.metrics_address.is_none()),
@@ -32,6 +32,7 @@ const TOLD: [(&str, &str, Holds); 18] = [
         let limits = s.job.limits;
         (limits.in_flight_records, limits.executing_records) == (8192, 1024)
     }),
+    ("JOB_RETRY_ATTEMPTS", "none", |s| s.job.retry.attempts.is_none()),
     ("MAIL_RATE", "none", |s| s.mail.mails_per_second_max.is_none()),
     ("MAIL_TLS_CA_FILE", "none", |s| s.mail.tls_ca_pem.is_none()),
     ("PAGE_TOKEN", "none", |s| s.page.token.is_none()),
