@@ -1,6 +1,7 @@
 //! What reads a topic to its end, on librdkafka's own cluster.
 
 #![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
+#![expect(clippy::future_not_send, reason = "a mock cluster stays on its thread")]
 
 use std::sync::{Arc, Mutex};
 
@@ -33,7 +34,7 @@ async fn cluster(
 ) -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, KafkaConfig) {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic(TOPIC, PARTITIONS, 1).unwrap();
-    let config = KafkaConfig::new(&cluster.bootstrap_servers()).observer(errors.clone());
+    let config = KafkaConfig::new(cluster.bootstrap_servers()).observer(errors.clone());
     let entry = |number: u8| {
         let record = ProducerRecord::to(TOPIC).key(vec![number % 5]).value(vec![number]);
         ProducerRecord { partition: Some(0), ..record }

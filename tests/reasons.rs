@@ -133,12 +133,12 @@ fn check_order<T: Serialize + serde::de::DeserializeOwned>(
     }
 }
 
-fn check_job(text: String) -> Result<(), TestCaseError> {
-    let job = match JobCodec.decode(Some(&Bytes::from(text.clone()))) {
+fn check_job(text: &str) -> Result<(), TestCaseError> {
+    let job = match JobCodec.decode(Some(&Bytes::from(text.to_owned()))) {
         Ok(job) => job,
-        Err(error) => return check(&error.to_string(), &text),
+        Err(error) => return check(&error.to_string(), text),
     };
-    job.data().map_or_else(|error| check(&error.to_string(), &text), |_| Ok(()))
+    job.data().map_or_else(|error| check(&error.to_string(), text), |_| Ok(()))
 }
 
 proptest! {
@@ -154,10 +154,10 @@ proptest! {
         check_order::<Order>(&order)?;
         check_order::<Vec<Size>>(&order)?;
         check_order::<Never>(&order)?;
-        check_job(job)?;
+        check_job(&job)?;
         let encode = |text: String, _| serde_json::to_string(&text).unwrap();
         let data = (0..depth).fold(data, encode);
-        check_job(format!(r#"{{"Id":"1","Status":2,"JobData":{data}}}"#))?;
+        check_job(&format!(r#"{{"Id":"1","Status":2,"JobData":{data}}}"#))?;
     }
 }
 

@@ -1,8 +1,6 @@
 //! Jobs that wait for another attempt: they keep their key and their place in flight, and nothing
 //! else.
 
-#![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
-
 mod support;
 
 use std::collections::BTreeMap;

@@ -54,7 +54,7 @@ pub(super) enum Step<'a> {
     /// To the end.
     Finished(Finished),
     /// It waits so long for another attempt, and goes on then.
-    Waits(Duration, BoxFuture<'a, Step<'a>>),
+    Waits(Duration, BoxFuture<'a, Self>),
 }
 
 /// A record that has passed all stages; with its outputs published, it has met its fate.

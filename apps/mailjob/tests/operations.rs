@@ -23,7 +23,7 @@ const NONSENSE: &str = "? ?";
 type Holds = fn(&Settings) -> bool;
 
 /// What the document tells in words, and how it is seen.
-const TOLD: [(&str, &str, Holds); 20] = [
+const TOLD: [(&str, &str, Holds); 21] = [
     ("EMAIL_DOMAIN", "none", |s| s.mail.allowed_from_domains.is_empty()),
     ("EMAIL_SERVICE_PORT", "none", |s| s.metrics_address.is_none()),
     ("METRICS_ADDRESS", "none", |s| s.metrics_address.is_none()),
@@ -39,6 +39,7 @@ const TOLD: [(&str, &str, Holds); 20] = [
     ("TOPIC_JOB_RUN_LEDGER_CREATE_MIN_INSYNC_REPLICAS", "that of the brokers", |s| {
         s.topics.ledger.settings == NewTopic::compacted("any", 1, 1).settings
     }),
+    ("JOB_RETRY_ATTEMPTS", "none", |s| s.job.retry.attempts.is_none()),
     ("MAIL_RATE", "none", |s| s.mail.mails_per_second_max.is_none()),
     ("MAIL_TLS_CA_FILE", "none", |s| s.mail.tls_ca_pem.is_none()),
     ("PAGE_TOKEN", "none", |s| s.page.token.is_none()),
