@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
@@ -69,43 +69,34 @@ pub fn topic_ids<C: ClientContext>(
     // SAFETY: all four are alive; librdkafka keeps none of them beyond the call, but a reference of
     // its own to the queue.
     unsafe { sys::rd_kafka_DescribeTopics(client, collection.0, options.0, queue.0) };
-    answer(&queue, limit)
+    answer(&queue, limit_ms)
 }
 
-/// Waits for the answer on the queue.
+/// Waits for the answer on the queue, the only thing that comes there.
 fn answer(
     queue: &Owned<sys::rd_kafka_queue_t>,
-    limit: Duration,
+    limit_ms: i32,
 ) -> KafkaResult<BTreeMap<String, u128>> {
-    let until = Instant::now() + limit;
-    loop {
-        let left = until.saturating_duration_since(Instant::now()).as_millis();
-        // SAFETY: the queue is alive; an event that it gives is ours.
-        let event = unsafe { sys::rd_kafka_queue_poll(queue.0, i32::try_from(left).unwrap_or(0)) };
-        if event.is_null() {
-            if left == 0 {
-                return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
-            }
-            continue;
-        }
-        let event = Owned::new(event, sys::rd_kafka_event_destroy);
-        // SAFETY: the event is alive.
-        accepted(unsafe { sys::rd_kafka_event_error(event.0) }.into())?;
-        // SAFETY: the event is alive; what it is asked for is null if it is another event.
-        let result = unsafe { sys::rd_kafka_event_DescribeTopics_result(event.0) };
-        if !result.is_null() {
-            let mut count = 0;
-            // SAFETY: the result lives as long as its event.
-            let topics =
-                unsafe { sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count) };
-            // SAFETY: librdkafka gives an array of that many descriptions, which live as long as the
-            // event.
-            return (0..count).try_fold(BTreeMap::new(), |mut ids, index| unsafe {
-                ids.extend(described(*topics.add(index))?);
-                Ok(ids)
-            });
-        }
+    // SAFETY: the queue is alive; an event that it gives is ours.
+    let event = unsafe { sys::rd_kafka_queue_poll(queue.0, limit_ms) };
+    let timed_out = KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut);
+    if event.is_null() {
+        return Err(timed_out);
     }
+    let event = Owned::new(event, sys::rd_kafka_event_destroy);
+    // SAFETY: the event is alive.
+    accepted(unsafe { sys::rd_kafka_event_error(event.0) }.into())?;
+    // SAFETY: the event is alive; what it is asked for is null if it is another event.
+    let result = unsafe { sys::rd_kafka_event_DescribeTopics_result(event.0) };
+    if result.is_null() {
+        return Err(timed_out);
+    }
+    let mut count = 0;
+    // SAFETY: the result lives as long as its event.
+    let topics = unsafe { sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count) };
+    // SAFETY: librdkafka gives an array of that many descriptions, which live as long as the event.
+    let described = (0..count).map(|index| unsafe { described(*topics.add(index)) });
+    Ok(described.collect::<KafkaResult<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 /// The name and the id of a topic, if it has one.

@@ -72,7 +72,7 @@ impl SourceContext {
 impl ClientContext for SourceContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         self.called.store(true, Ordering::Release);
-        if facility == "OFFSET" {
+        if facility == "OFFSET" && matches!(level, RDKafkaLogLevel::Warning) {
             self.resets.fetch_add(1, Ordering::Release);
         }
         self.told.log(level, facility, line);

@@ -135,7 +135,7 @@ mod tests {
         let ended = (0, What::SessionEnded);
         let live = handed_over(&[], &[]);
         let zombie_since_then = handed_over(&[], std::slice::from_ref(&ended));
-        let joined_again = handed_over(&[ended.clone()], &[(0, joined)]);
+        let joined_again = handed_over(std::slice::from_ref(&ended), &[(0, joined)]);
         let another_zombie = handed_over(&[(2, What::SessionEnded)], &[]);
         for told in [live, zombie_since_then, joined_again, another_zombie] {
             assert!(told.judged(hand_overs_repeat_nothing).is_err());
