@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataBroker};
 use rdkafka::{ClientConfig, ClientContext};
 use tokio::time::Instant;
 
@@ -105,6 +105,13 @@ impl Asking {
     /// refused end it at once.
     pub(super) fn topic(&self, topic: &str, limit: Duration) -> Result<Found, Refusal> {
         self.until(Instant::now() + limit, || found(&self.metadata(topic)?, topic))
+    }
+
+    /// The number of a broker of the cluster, if it has any. Blocks up to the limit.
+    pub(super) fn broker(&self, topic: &str, limit: Duration) -> Result<Option<i32>, Refusal> {
+        self.until(Instant::now() + limit, || {
+            Ok(self.metadata(topic)?.brokers().first().map(MetadataBroker::id))
+        })
     }
 
     /// Has every broker of the cluster answer, at the address that it is known by in the cluster,

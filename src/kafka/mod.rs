@@ -31,6 +31,7 @@ pub use observer::{ErrorKind, KafkaEvent, KafkaObserver, LogLevel};
 pub use reader::{PartitionRange, TopicReader};
 pub(crate) use reading::{Reading, reached};
 pub use redrive::{Redrive, RedriveError, RunPosition};
+pub(crate) use topics::metadata_max_bytes;
 pub use topics::{NewTopic, Spread, TopicError, TopicState, Topics};
 pub(crate) use transactions::Transactions;
 

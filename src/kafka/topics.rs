@@ -223,6 +223,14 @@ impl Topics {
         }
     }
 
+    /// The most metadata that a commit may have (`offset.metadata.max.bytes`), in bytes, if the brokers
+    /// say so. `topic` is one that may be described. Takes up to 20 s.
+    pub async fn metadata_max_bytes(&self, topic: &str) -> Option<usize> {
+        let (clients, topic) = (self.clients().clone(), topic.to_owned());
+        let asked = self.calls.call(move || clients.asking.broker(&topic, ANSWER_LIMIT)).await;
+        metadata_max_bytes(&self.clients().admin, asked?.ok()??, ANSWER_LIMIT).await
+    }
+
     /// What a code means that names no broker: where it says only that there was no answer, the
     /// brokers are asked which of them gives none, and why.
     async fn refused(&self, topic: &str, what: &str, code: RDKafkaErrorCode) -> TopicError {
@@ -253,6 +261,19 @@ impl Topics {
     fn clients(&self) -> &Arc<Clients> {
         self.clients.as_ref().expect("taken by the drop only")
     }
+}
+
+/// `offset.metadata.max.bytes` of a broker, if it says so within the limit.
+pub(crate) async fn metadata_max_bytes(
+    admin: &AdminClient<Told>,
+    broker: i32,
+    limit: Duration,
+) -> Option<usize> {
+    let options = AdminOptions::new().request_timeout(Some(limit));
+    let asked = [ResourceSpecifier::Broker(broker)];
+    let described = admin.describe_configs(&asked, &options).await.ok()?;
+    let config = described.into_iter().next()?.ok()?;
+    config.get("offset.metadata.max.bytes")?.value.as_ref()?.parse().ok()
 }
 
 fn code_of(error: &KafkaError) -> RDKafkaErrorCode {

@@ -68,16 +68,15 @@ impl Broker {
         assert!(sent.success(), "kill -{name} {pid}");
     }
 
-    /// Starts its only node again, with another value of a setting.
+    /// Starts its only node again, with this value of a setting.
     pub(crate) fn restart_with(&self, setting: &str, value: &str) {
         self.node("kill");
         let path = self.file("server-0.properties");
         let settings = std::fs::read_to_string(&path).unwrap();
-        let replaced = settings.lines().map(|line| match line.split_once('=') {
-            Some((name, _)) if name == setting => format!("{name}={value}\n"),
-            _ => format!("{line}\n"),
-        });
-        std::fs::write(&path, replaced.collect::<String>()).unwrap();
+        let is_another = |line: &&str| line.split_once('=').is_none_or(|(name, _)| name != setting);
+        let others = settings.lines().filter(is_another).map(|line| format!("{line}\n"));
+        let settings = others.collect::<String>() + &format!("{setting}={value}\n");
+        std::fs::write(&path, settings).unwrap();
         self.node("resume");
     }
 

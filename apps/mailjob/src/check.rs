@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobstream::kafka::{KafkaConfig, TopicError, Topics};
+use jobstream::position::Position;
 use jobstream::sinks::smtp::{MailConfig, ServerReport, TimeLimits};
 use jobstream_service::environment;
 use mailjob::settings::{Settings, TopicSettings};
@@ -79,6 +80,19 @@ async fn kafka(config: &KafkaConfig, settings: &Settings) -> Vec<Checked> {
     if job.ledger.is_some() {
         let checked = ledger(&topics, settings, input).await;
         all.push(checked.unwrap_or_else(|error| Err(named(&error))));
+    }
+    if let Some(bytes) = topics.metadata_max_bytes(jobs).await {
+        let window = Position::window_offsets(bytes);
+        if window < Position::WINDOW_OFFSETS {
+            say(
+                "warning",
+                &format!(
+                    "Kafka: a commit takes {bytes} bytes of metadata (offset.metadata.max.bytes, \
+                     4096 by default): jobs are taken in only {window} offsets above one that is \
+                     not done"
+                ),
+            );
+        }
     }
     all
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jobstream_kafka_ids::topic_ids;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::admin::AdminClient;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::QUERY_LIMIT;
 use super::context::Client;
-use crate::kafka::{Calls, ErrorKind, KafkaEvent, Told};
+use crate::kafka::{Calls, ErrorKind, KafkaEvent, Told, metadata_max_bytes};
 use crate::record::{Topic, TopicId};
 use crate::sources::Reset;
 
@@ -185,15 +185,10 @@ impl BrokerFacts {
     }
 }
 
-/// `offset.metadata.max.bytes` of a broker, if it says so.
 fn metadata_limit(config: &ClientConfig, told: Told, broker: i32) -> Option<usize> {
     let admin = AdminClient::from_config_and_context(config, told).ok()?;
-    let options = AdminOptions::new().request_timeout(Some(QUERY_LIMIT));
-    let asked = [ResourceSpecifier::Broker(broker)];
     let waiting = tokio::runtime::Builder::new_current_thread().build().ok()?;
-    let described = waiting.block_on(admin.describe_configs(&asked, &options)).ok()?;
-    let config = described.into_iter().next()?.ok()?;
-    config.get("offset.metadata.max.bytes")?.value.as_ref()?.parse().ok()
+    waiting.block_on(metadata_max_bytes(&admin, broker, QUERY_LIMIT))
 }
 
 fn is_unreachable(error: &KafkaError) -> bool {

@@ -39,6 +39,7 @@ mod postfix;
 mod refusals;
 mod relay;
 mod replicas;
+mod resets;
 mod sample;
 #[path = "../scrape/mod.rs"]
 mod scrape;

@@ -1,0 +1,161 @@
+//! Commits of other programs, topics that are created anew, and brokers that take little metadata.
+
+#![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jobstream_testkit::smtp::{Misfortune, Moment, SmtpServer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::time::{sleep, timeout};
+
+use crate::kafka_broker::Broker;
+use crate::load::{SAMPLE, SAMPLE_ID, add, job_id, none_lost, none_twice, one_mail_each};
+use crate::stage::{DELIVERIES, LIMIT, LOOK_AGAIN_AFTER, Stage, inbox, mails, output_text};
+use crate::topics::produce;
+
+/// Commits for the stage's group as another client does, while it has no member.
+async fn commit(stage: &Stage, offset: i64, metadata: &str) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &stage.broker.bootstrap).set("group.id", stage.topic("group"));
+    let mut list = TopicPartitionList::new();
+    {
+        let mut element = list.add_partition(&stage.topic("jobs"), 0);
+        element.set_offset(Offset::Offset(offset)).unwrap();
+        element.set_metadata(metadata);
+    }
+    let commit = move || {
+        let consumer: BaseConsumer = config.create().unwrap();
+        consumer.commit(&list, CommitMode::Sync).unwrap();
+    };
+    tokio::task::spawn_blocking(commit).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn no_commit_of_another_program_hides_a_job() {
+    for (delivery, metadata) in DELIVERIES.into_iter().zip(["AgAAAaDEUGwA", "metadata"]) {
+        let server = inbox().await;
+        let mut stage = Stage::with(Broker::shared(), server.address(), 1).await;
+        stage.set("JOB_DELIVERY", delivery);
+        add(&stage, 0..60).await;
+        commit(&stage, 0, metadata).await;
+        let service = stage.start("log");
+        none_lost(&stage.results_of(60).await, 60);
+        let ended = service.terminate().await;
+        ended.succeeded();
+        one_mail_each(&server, 60);
+        assert_eq!(ended.log.matches("A commit of another program").count(), 1, "{}", ended.log);
+        assert!(ended.log.contains(metadata), "{}", ended.log);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_commit_beyond_the_end_is_worked_off_once() {
+    for delivery in DELIVERIES {
+        let server = inbox().await;
+        let mut stage = Stage::with(Broker::shared(), server.address(), 1).await;
+        stage.set("JOB_DELIVERY", delivery);
+        add(&stage, 0..5).await;
+        commit(&stage, 100_000, "IA==").await;
+        for start in ["first", "second"] {
+            let service = stage.start(start);
+            none_lost(&stage.results_of(5).await, 5);
+            let ended = service.terminate().await;
+            ended.succeeded();
+            let resets = usize::from(start == "first");
+            let line = "Partition begins anew";
+            assert_eq!(ended.log.matches(line).count(), resets, "{}", ended.log);
+        }
+        one_mail_each(&server, 5);
+        none_twice(&stage.records("results").await);
+    }
+}
+
+/// The mails of the job with this recipient are put off.
+async fn greylisting(recipient: &str) -> SmtpServer {
+    let puts_off = Misfortune::at(Moment::Rcpt).to(recipient).reply(451, "4.7.1 later");
+    SmtpServer::builder().misfortune(puts_off).listen().await.unwrap()
+}
+
+/// A job for another recipient than the others.
+fn job_for(recipient: &str, number: usize) -> String {
+    SAMPLE.replace(SAMPLE_ID, &job_id(number)).replace(
+        r#""DestinationAddress":"example@"#,
+        &format!(r#""DestinationAddress":"{recipient}@"#),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_topic_that_is_created_anew_under_work_is_worked_off_from_its_start() {
+    for delivery in DELIVERIES {
+        let server = greylisting("grey@example.com").await;
+        let mut stage = Stage::with(Broker::shared(), server.address(), 1).await;
+        stage.set("JOB_DELIVERY", delivery);
+        let grey = job_for("grey", 0);
+        produce(&stage.broker.bootstrap, &stage.topic("jobs"), &[(None, Some(grey.as_bytes()))])
+            .await;
+        add(&stage, 1..15).await;
+        let mut service = stage.start("log");
+        mails(&server, 14).await;
+        stage.delete("jobs").await;
+        stage.create("jobs", 1, &[]).await;
+        add(&stage, 100..140).await;
+        service.said("Partition begins anew", 1).await;
+        let results = stage.results_of(14 + 40).await;
+        none_lost(&results, 14 + 40);
+        let ended = service.terminate().await;
+        ended.succeeded();
+        assert!(!ended.log.contains("panicked"), "{}", ended.log);
+        let service = stage.start("again");
+        let number = server.inbox().count();
+        add(&stage, 140..141).await;
+        none_lost(&stage.results_of(14 + 41).await, 14 + 41);
+        service.terminate().await.succeeded();
+        assert_eq!(server.inbox().count(), number + 1, "a restart sends nothing again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_broker_that_takes_little_metadata_costs_no_job_and_no_second_mail() {
+    const JOBS: usize = 300;
+    let broker = Arc::new(Broker::start_with(&[]));
+    broker.restart_with("offset.metadata.max.bytes", "64");
+    for delivery in DELIVERIES {
+        let server = greylisting("grey@example.com").await;
+        let mut stage = Stage::with(broker.clone(), server.address(), 1).await;
+        stage.set("JOB_DELIVERY", delivery);
+        stage.set("JOB_RETRY_DELAY_MAX", "1");
+        let check = stage.ended(&["check"]).await;
+        assert!(output_text(&check).contains("takes 64 bytes"), "{check:?}");
+        let grey = job_for("grey", 0);
+        produce(&stage.broker.bootstrap, &stage.topic("jobs"), &[(None, Some(grey.as_bytes()))])
+            .await;
+        add(&stage, 1..JOBS).await;
+        for start in 0..2 {
+            let mut service = stage.start(&format!("log-{start}"));
+            service.said("Brokers take little metadata", 1).await;
+            let is_full = async {
+                while server.inbox().count() < 47 {
+                    sleep(LOOK_AGAIN_AFTER).await;
+                }
+            };
+            timeout(LIMIT, is_full).await.expect("a full window");
+            // A commit follows within a second; one that is refused would end the service.
+            sleep(Duration::from_secs(2)).await;
+            let ended = service.terminate().await;
+            ended.succeeded();
+            assert_eq!(ended.log.matches("Brokers take little metadata").count(), 1);
+        }
+        server.misfortunes().clear();
+        let service = stage.start("last");
+        none_lost(&stage.results_of(JOBS).await, JOBS);
+        service.terminate().await.succeeded();
+        one_mail_each(&server, JOBS);
+        none_twice(&stage.records("results").await);
+    }
+}
