@@ -46,7 +46,7 @@ impl File {
 fn files() -> Vec<File> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    for folder in ["src", "testkit", "apps", "tests", "benches"] {
+    for folder in ["src", "kafka-ids", "testkit", "apps", "tests", "benches"] {
         walk(&root.join(folder), &mut |path| {
             let name = path.strip_prefix(root).expect("below the root").to_string_lossy();
             let text = fs::read_to_string(&path).expect("a source file is UTF-8");
@@ -155,6 +155,15 @@ fn the_library_starts_no_task_and_no_thread() {
         "a task or thread is started",
         |file| file.is_below(&["src/"]) && !file.path.contains("kafka"),
         |_, line| line.contains("spawn") || line.contains("std::thread"),
+    );
+}
+
+#[test]
+fn one_crate_alone_has_code_that_is_not_safe() {
+    no_line(
+        "unsafe code",
+        |file| !file.is_below(&["kafka-ids/"]) && !is_tidy(file),
+        |_, line| line.contains("unsafe {") || line.contains("unsafe fn"),
     );
 }
 
