@@ -111,6 +111,16 @@ pub enum Fault {
         /// How many offsets more.
         beyond: i64,
     },
+    /// Another program takes a partition of the jobs' topic from its owner, whose session ends, and
+    /// commits for the first group that consumes it.
+    ForeignCommit {
+        /// The partition.
+        partition: i32,
+        /// Which offset.
+        offset: ForeignOffset,
+        /// Its metadata; `None` is what the group has committed, copied as it is.
+        metadata: Option<&'static str>,
+    },
     /// The topics of keyed state are compacted.
     Compact,
     /// The wall clock jumps.
@@ -120,6 +130,18 @@ pub enum Fault {
     },
     /// A misfortune of the outside, by the name under which the search knows it.
     Outside(&'static str),
+}
+
+/// What another program commits for a group, by what the group has committed. It is nowhere that
+/// unfinished records are passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForeignOffset {
+    /// The same offset.
+    Same,
+    /// So many offsets below it, as an operator resets a group.
+    Back(i64),
+    /// Far beyond the end of the log.
+    BeyondTheEnd,
 }
 
 /// A fault and its time.
@@ -158,6 +180,11 @@ impl fmt::Display for Fault {
                 f,
                 "Fault::Hang {{ member: {member:?}, operation: Operation::{operation:?}, \
                  steps: {steps} }}"
+            ),
+            Self::ForeignCommit { partition, offset, metadata } => write!(
+                f,
+                "Fault::ForeignCommit {{ partition: {partition}, offset: ForeignOffset::{offset:?}, \
+                 metadata: {metadata:?} }}"
             ),
             other => write!(f, "Fault::{other:?}"),
         }

@@ -15,6 +15,7 @@ use jobstream::topology::{Fate, Limits};
 
 use super::fault::Fault;
 use super::group::Delivery;
+use super::reopened::{ForeignCommit, Reopened};
 use super::world::Effect;
 use super::zombies::Zombies;
 use crate::broker::Moment;
@@ -139,6 +140,8 @@ pub enum What {
     CloseFailed(String),
     /// It has committed a position for its group.
     Committed(Commit),
+    /// Another program has committed for a group.
+    ForeignCommit(ForeignCommit),
 }
 
 /// A position that the broker has taken.
@@ -211,9 +214,15 @@ impl History {
         self.groups.iter().find_map(|group| group.input(partition, offset))
     }
 
+    /// The finished records that other programs have let a group work on again.
+    pub fn reopened(&self, group: &GroupHistory) -> Reopened<'_> {
+        Reopened::of(self, &group.name)
+    }
+
     /// The offsets that retention has removed before a group has worked on them: those that it was
-    /// told of, and those that were removed while it had no position to measure by. What a zombie
-    /// is told says nothing of the others.
+    /// told of, and those that were removed while it had no position to measure by. Who is told that
+    /// a partition begins anew at an offset has no position to measure what is below by. What a
+    /// zombie is told says nothing of the others.
     pub fn lost_to_retention(&self, group: &GroupHistory) -> Lost {
         let (mut lost, mut positioned) = (Lost::default(), BTreeSet::new());
         let mut zombies = Zombies::default();
@@ -228,6 +237,11 @@ impl History {
                     if of_group.is_some_and(|who| !zombies.contains(who)) =>
                 {
                     lost.0.push((partition.clone(), *from..*to));
+                }
+                What::Reset(partition, Reset::OffsetsWentBack { to, .. })
+                    if of_group.is_some_and(|who| !zombies.contains(who)) =>
+                {
+                    lost.0.push((partition.clone(), 0..*to));
                 }
                 What::Removed { partition, before } if !positioned.contains(partition) => {
                     lost.0.push((partition.clone(), 0..*before));
@@ -339,6 +353,10 @@ impl fmt::Display for What {
                 let above: Vec<_> = position.finished_above().collect();
                 write!(f, "COMMITTED {partition} up to {}", position.frontier())?;
                 if above.is_empty() { Ok(()) } else { write!(f, " and {above:?}") }
+            }
+            Self::ForeignCommit(ForeignCommit { group, partition, before, after }) => {
+                let (before, after) = (before.frontier(), after.frontier());
+                write!(f, "another program commits {partition} for {group}: {before} to {after}")
             }
         }
     }

@@ -7,7 +7,7 @@ use proptest::prelude::{Just, Strategy, any};
 use proptest::sample::{Index, select};
 use proptest::strategy::{BoxedStrategy, Union};
 
-use super::fault::{Fault, Planned, Trigger};
+use super::fault::{Fault, ForeignOffset, Planned, Trigger};
 use super::group::Group;
 use super::run::Outcome;
 use super::schedule::Schedule;
@@ -49,6 +49,11 @@ const LASTS_STEPS: Range<u64> = 1..200;
 const UNAWARE_STEPS: Range<u64> = 0..200;
 /// How many offsets retention removes that are not finished.
 const BEYOND: Range<i64> = 0..5;
+/// How many offsets an operator resets a group by.
+const BACK: Range<i64> = 1..12;
+/// What other programs commit as metadata. The last two are base64 of many bits.
+const FOREIGN_METADATA: [&str; 7] =
+    ["", "\0", "consumer-7@host", "null", "IA==", "AgAAAaDEUGwA", "////"];
 
 impl Scene {
     /// All schedules of this scene; smaller ones have fewer, shorter and earlier faults.
@@ -124,9 +129,31 @@ impl Scene {
             (1, away.boxed()),
             (1, jump.boxed()),
             (1, truncate.boxed()),
+            (1, self.foreign_commit()),
         ];
         faults.extend(self.has_state.then(|| (1, Just(Fault::Compact).boxed())));
         faults
+    }
+
+    fn foreign_commit(&self) -> BoxedStrategy<Fault> {
+        let back = BACK.prop_map(ForeignOffset::Back).boxed();
+        let beyond = Just(ForeignOffset::BeyondTheEnd).boxed();
+        let offset = Union::new_weighted(vec![
+            (1, Just(ForeignOffset::Same).boxed()),
+            (1, back.clone()),
+            (1, beyond),
+        ]);
+        let metadata = select(FOREIGN_METADATA.to_vec());
+        let of_its_own = (offset, metadata.prop_map(Some)).boxed();
+        let copied = (back, Just(None)).boxed();
+        let commit = Union::new_weighted(vec![(3, of_its_own), (1, copied)]);
+        (0..self.partitions, commit)
+            .prop_map(|(partition, (offset, metadata))| Fault::ForeignCommit {
+                partition,
+                offset,
+                metadata,
+            })
+            .boxed()
     }
 
     /// An operation, of one member or of whoever comes first.
@@ -257,6 +284,7 @@ mod tests {
             "Crash",
             "Expire",
             "Fail",
+            "ForeignCommit",
             "Hang",
             "Move",
             "Outside",

@@ -18,7 +18,7 @@ use jobstream::topology::Drained;
 use super::actor::{Actor, Bell};
 use super::cast::Cast;
 use super::commits::Commits;
-use super::fault::{Fault, Planned, Trigger};
+use super::fault::{Fault, ForeignOffset, Planned, Trigger};
 use super::history::{Commit, What, Who};
 use super::slot::{Due, Ended, Slot};
 use super::world::{Effect, World};
@@ -227,6 +227,9 @@ impl<'a> Scheduler<'a> {
                 self.releases.push((step + steps, fault));
             }
             Fault::Truncate { partition, beyond } => self.truncate(partition, beyond),
+            Fault::ForeignCommit { partition, offset, metadata } => {
+                self.commit_as_another_program(partition, (offset, metadata));
+            }
             Fault::Compact => {
                 self.cast.state_topics().iter().for_each(|topic| self.broker.compact(topic));
             }
@@ -260,6 +263,19 @@ impl<'a> Scheduler<'a> {
         self.removed.extend(removed);
         self.broker.truncate(&partition, before);
         self.world.note(None, What::Removed { partition, before });
+    }
+
+    fn commit_as_another_program(
+        &mut self,
+        partition: i32,
+        commit: (ForeignOffset, Option<&'static str>),
+    ) {
+        let partition = TopicPartition::new(self.cast.input(), partition);
+        let groups = self.cast.groups();
+        let group = groups.iter().position(|(_, topics)| topics.contains(&partition.topic));
+        let Some(group) = group else { return };
+        let made = self.commits.overwrite(group, &self.broker, partition, commit);
+        self.world.note(None, What::ForeignCommit(made));
     }
 
     fn id(&self, member: usize) -> Option<MemberId> {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jobstream::position::Position;
 use jobstream::record::{ProducerRecord, Topic, TopicPartition};
 
 use super::group::Group;
@@ -28,6 +29,8 @@ pub(super) struct Setup<O> {
 /// Short enough for a session, or a transaction, to run out while a member is paused.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// A position without a set fits, none with one does.
+const LITTLE_METADATA_BYTES: usize = 40;
 
 impl<O> Setup<O> {
     pub(super) fn of(groups: Vec<Group<O>>) -> Self {
@@ -48,6 +51,7 @@ impl<O> Setup<O> {
             .seed(world.seed())
             .session_timeout(SESSION_TIMEOUT)
             .transaction_timeout(TRANSACTION_TIMEOUT)
+            .offset_metadata_max_bytes(Self::metadata_max_bytes(world.seed()))
             .wall_clock(move || clock.wall_clock())
             .witnessed_by(Arc::new(world.clone()))
             .build();
@@ -59,6 +63,12 @@ impl<O> Setup<O> {
             broker.create_topic(topic.clone(), *partitions);
         }
         broker
+    }
+
+    /// In every fifth run no finished set fits into a commit's metadata: members learn that by a
+    /// refusal, each in each of its lives.
+    const fn metadata_max_bytes(seed: u64) -> usize {
+        if seed % 5 == 4 { LITTLE_METADATA_BYTES } else { Position::METADATA_MAX_BYTES }
     }
 
     /// Every fourth run rebalances by the older protocol.

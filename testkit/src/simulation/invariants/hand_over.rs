@@ -5,18 +5,28 @@ use std::time::Duration;
 
 use jobstream::record::TopicPartition;
 
-use crate::simulation::{Entry, GroupHistory, History, What, Who, Zombies};
+use crate::simulation::{Commit, Entry, ForeignCommit, GroupHistory, History, What, Who, Zombies};
 
 /// A record that a member took in, before it gave its partition up or stopped, is not executed
-/// after that by anyone. Drains that ran into a deadline are excepted, and stops that left
+/// after that by anyone. Drains that ran into a deadline are excepted, and records whose next attempt
+/// would have come after it, which are cut off early; so are stops that left
 /// something unfinished or could not be told to the broker; so is who was a zombie before that
-/// hand-over: it knows neither of the member that handed over, nor of its own loss.
+/// hand-over: it knows neither of the member that handed over, nor of its own loss. What another
+/// program has since committed as unfinished is handed over no more, until a member commits it as
+/// finished again.
 ///
 /// # Errors
 /// Names the first execution that repeats one.
 pub fn hand_overs_repeat_nothing(history: &History, group: &GroupHistory) -> Result<(), String> {
     let (mut drains, mut zombies) = (Drains::default(), Zombies::default());
-    for (who, entry) in history.of(group) {
+    for entry in &history.entries {
+        if let What::ForeignCommit(commit) = &entry.what
+            && commit.group == group.name
+        {
+            drains.reopen(commit);
+        }
+        let who = entry.who.filter(|who| group.members.contains(&who.member));
+        let Some(who) = who else { continue };
         zombies.follow(who, entry);
         if let What::Began(place) = &entry.what
             && let Some((by, at)) = drains.handed_over.get(&(&place.partition, place.offset))
@@ -40,9 +50,24 @@ struct Drains<'a> {
     began: BTreeMap<(Who, Option<&'a TopicPartition>), Duration>,
     /// By whom, and after how many entries.
     handed_over: BTreeMap<(&'a TopicPartition, i64), (Who, usize)>,
+    /// What waits for its next attempt.
+    waiting: BTreeSet<(Who, &'a TopicPartition, i64)>,
+    /// What another program has committed as unfinished, and no member as finished since.
+    reopened: BTreeSet<(&'a TopicPartition, i64)>,
 }
 
 impl<'a> Drains<'a> {
+    fn reopen(&mut self, commit: &'a ForeignCommit) {
+        self.handed_over.retain(|(partition, offset), _| !commit.reopens(partition, *offset));
+        self.reopened.extend(commit.offsets().map(|offset| (&commit.partition, offset)));
+    }
+
+    fn hand_over(&mut self, record: (&'a TopicPartition, i64), by: (Who, usize)) {
+        if !self.reopened.contains(&record) {
+            self.handed_over.insert(record, by);
+        }
+    }
+
     /// Goes on by the entry with this number.
     fn follow(&mut self, group: &GroupHistory, who: Who, entry: &'a Entry, number: usize) {
         match &entry.what {
@@ -53,6 +78,16 @@ impl<'a> Drains<'a> {
                 let offsets = self.taken_in.entry((who, &place.partition)).or_default();
                 offsets.insert(place.offset);
             }
+            What::Waits(place, _) => {
+                self.waiting.insert((who, &place.partition, place.offset));
+            }
+            What::Began(place) => {
+                self.waiting.remove(&(who, &place.partition, place.offset));
+            }
+            What::CutOff(partition, _) => {
+                let taken_in = self.taken_in.entry((who, partition)).or_default();
+                taken_in.retain(|offset| !self.waiting.contains(&(who, partition, *offset)));
+            }
             What::Revoked(partition) => {
                 self.began.insert((who, Some(partition)), entry.at);
             }
@@ -62,12 +97,16 @@ impl<'a> Drains<'a> {
             What::Released(partition) => {
                 let taken_in = self.taken_in.remove(&(who, partition)).unwrap_or_default();
                 if self.is_in_time(group, who, Some(partition), entry.at) {
-                    let handed_over = taken_in.into_iter().map(|o| ((partition, o), (who, number)));
-                    self.handed_over.extend(handed_over);
+                    taken_in
+                        .into_iter()
+                        .for_each(|o| self.hand_over((partition, o), (who, number)));
                 }
             }
             What::Stopped { unfinished: 0 } if self.is_in_time(group, who, None, entry.at) => {
                 self.hand_all_over(who, number);
+            }
+            What::Committed(Commit { partition, position, .. }) => {
+                self.reopened.retain(|(of, o)| *of != partition || !position.is_finished(*o));
             }
             _ => {}
         }
@@ -88,23 +127,33 @@ impl<'a> Drains<'a> {
     }
 
     fn hand_all_over(&mut self, who: Who, number: usize) {
-        for ((of, partition), offsets) in &self.taken_in {
-            if *of == who {
-                let offsets = offsets.iter().map(|offset| (*partition, *offset));
-                let handed_over = offsets.map(|record| (record, (who, number)));
-                self.handed_over.extend(handed_over);
-            }
+        let (of_it, others) =
+            std::mem::take(&mut self.taken_in).into_iter().partition(|((of, _), _)| *of == who);
+        self.taken_in = others;
+        let of_it: BTreeMap<(Who, &TopicPartition), BTreeSet<i64>> = of_it;
+        for ((_, partition), offsets) in of_it {
+            offsets.into_iter().for_each(|o| self.hand_over((partition, o), (who, number)));
         }
-        self.taken_in.retain(|(of, _), _| *of != who);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use jobstream::position::Position;
+
     use super::*;
     use crate::broker::{Moment, Operation};
     use crate::simulation::effect_of;
     use crate::simulation::invariants::told::{Told, place};
+
+    /// A member is assigned a partition, takes a record in, and hands it over.
+    fn drained_by(who: usize) -> [(usize, What); 4] {
+        let (at, of) = (place(7), place(7).partition);
+        let assigned = What::Assigned(of.clone(), at.generation);
+        let drained = [What::Revoked(of.clone()), What::Released(of)];
+        let [revoked, released] = drained;
+        [assigned, What::Fetched(at), revoked, released].map(|what| (who, what))
+    }
 
     /// Member 0 holds a record; member 1 is assigned its partition, finishes it and hands it over.
     fn handed_over(before: &[(usize, What)], after: &[(usize, What)]) -> Told {
@@ -140,5 +189,42 @@ mod tests {
         for told in [live, zombie_since_then, joined_again, another_zombie] {
             assert!(told.judged(hand_overs_repeat_nothing).is_err());
         }
+    }
+
+    fn reopened(group: &str, after: i64) -> What {
+        let (partition, group) = (place(7).partition, group.into());
+        let (before, after) = (Position::at(8), Position::at(after));
+        What::ForeignCommit(ForeignCommit { group, partition, before, after })
+    }
+
+    fn committed(frontier: i64) -> What {
+        let (partition, position) = (place(7).partition, Position::at(frontier));
+        What::Committed(Commit { partition, position, ends: BTreeMap::new() })
+    }
+
+    fn again() -> [(usize, What); 1] {
+        [(0, What::Began(place(7)))]
+    }
+
+    #[test]
+    fn what_another_program_has_reopened_may_be_executed_again() {
+        let before = Told::default().then_to_nobody(reopened("group", 6));
+        let since = Told::default().then(&drained_by(1)).then_to_nobody(reopened("group", 6));
+        for told in [before.then(&drained_by(1)), since] {
+            assert_eq!(told.then(&again()).judged(hand_overs_repeat_nothing), Ok(()));
+        }
+    }
+
+    #[test]
+    fn nothing_else_may_nor_once_it_is_committed_again() {
+        let of_another_group = reopened("another", 6);
+        let further_up = reopened("group", 8);
+        for foreign in [of_another_group, further_up] {
+            let told = Told::default().then(&drained_by(1)).then_to_nobody(foreign);
+            assert!(told.then(&again()).judged(hand_overs_repeat_nothing).is_err());
+        }
+        let told = Told::default().then_to_nobody(reopened("group", 6));
+        let told = told.then(&[(1, committed(8))]).then(&drained_by(1));
+        assert!(told.then(&again()).judged(hand_overs_repeat_nothing).is_err());
     }
 }

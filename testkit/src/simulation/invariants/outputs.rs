@@ -28,7 +28,8 @@ pub fn nothing_is_lost(history: &History, group: &GroupHistory) -> Result<(), St
 }
 
 /// In exactly-once mode, every input with an identity has as many outputs as it is there itself;
-/// what is lost to retention may have none.
+/// what is lost to retention may have none. What was finished, and another program has committed as
+/// unfinished, may have one more each time: the group can't know better.
 ///
 /// # Errors
 /// Names the first input that has not.
@@ -38,12 +39,13 @@ pub fn outputs_are_exactly_once(history: &History, group: &GroupHistory) -> Resu
     }
     let counts = counts(history, group);
     let lost = history.lost_to_retention(group);
+    let reopened = history.reopened(group);
     let mut expected: BTreeMap<_, (usize, usize)> = BTreeMap::new();
     for input in &group.inputs {
         let Some(identity) = group.identity(input) else { continue };
         let (least, most) = expected.entry(identity).or_default();
         *least += usize::from(!lost.contains(input));
-        *most += 1;
+        *most += 1 + reopened.times(input);
     }
     for input in &group.inputs {
         let Some(identity) = group.identity(input) else { continue };

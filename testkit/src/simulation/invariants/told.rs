@@ -40,6 +40,13 @@ impl Told {
         self
     }
 
+    /// What happens to no member.
+    pub(super) fn then_to_nobody(mut self, what: What) -> Self {
+        let step = self.0.len() as u64;
+        self.0.push(Entry { at: Duration::ZERO, step, who: None, what });
+        self
+    }
+
     pub(super) fn judged(self, holds: Holds) -> Result<(), String> {
         let group = GroupHistory {
             name: "group".into(),
