@@ -132,7 +132,8 @@ impl State {
             !fetch.paused
                 && self.log(partition).is_some_and(|log| {
                     let stays = log.start()..=log.end();
-                    fetch.topic_id != self.topic_id(&partition.topic)
+                    let is = self.topic_id(&partition.topic);
+                    fetch.topic_id.is_some_and(|was| is != Some(was))
                         || !stays.contains(&fetch.next)
                         || fetch.next < log.readable_end(subscription.isolation)
                 })
