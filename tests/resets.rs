@@ -174,6 +174,32 @@ async fn a_broker_that_takes_little_metadata_makes_the_window_small_and_nothing_
     }
 }
 
+/// A broker that takes so little metadata that no commit can say of which topic it is.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_does_not_say_its_topic_hides_nothing_of_a_new_one() {
+    for exactly_once in [false, true] {
+        let (broker, diary) =
+            (Broker::builder().offset_metadata_max_bytes(20).build(), Diary::new());
+        for topic in [JOBS, RESULTS, DEAD_LETTERS] {
+            broker.create_topic(topic, 1);
+        }
+        produce_all(&broker, 0..50);
+        let worker = worker(&diary, &Arc::default());
+        run(&broker, &worker, exactly_once, broker.caught_up(GROUP, JOBS)).await;
+        produce(&broker, None, &Task::new(50).takes(Duration::from_secs(60)));
+        let recreated = async {
+            sleep(Duration::from_secs(2)).await;
+            broker.recreate_topic(JOBS, 1);
+            sleep(Duration::from_secs(5)).await;
+        };
+        run(&broker, &worker, exactly_once, recreated).await;
+        produce_all(&broker, 100..180);
+        run(&broker, &worker, exactly_once, broker.caught_up(GROUP, JOBS)).await;
+        let new: Vec<_> = diary.ended().into_iter().filter(|id| *id >= 100).collect();
+        assert_eq!(new, (100..180).collect::<Vec<_>>());
+    }
+}
+
 /// What happens to the topic while a member works on it.
 #[derive(Clone, Copy, Debug)]
 enum Happening {

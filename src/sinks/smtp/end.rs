@@ -1,5 +1,6 @@
 //! What becomes of a mail on a connection, and whether it counts.
 
+use std::mem::discriminant;
 use std::time::Duration;
 
 use super::config::TimeLimits;
@@ -24,11 +25,15 @@ pub(super) enum End {
 }
 
 impl End {
-    /// Whether both are the same refusal: for now, or for good, in answer to the same part.
+    /// Whether both are the same refusal, for now or for good, in answer to the same part; or the
+    /// connection was lost there both times.
     pub(super) fn is_same_refusal(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Refused(step, reply), Self::Refused(other_step, other)) => {
                 step == other_step && reply.code / 100 == other.code / 100
+            }
+            (Self::Unsent(step, lost), Self::Unsent(other_step, other)) => {
+                step == other_step && discriminant(lost) == discriminant(other)
             }
             _ => false,
         }

@@ -2,15 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The most jobs of which it is known that the server has hung up on them.
 const JOBS_MAX: usize = 16_384;
+
+/// A server that has taken a mail so lately is not away.
+const LATELY: Duration = Duration::from_secs(5);
 
 /// Tells a server that goes away from one that hangs up on a certain job: by 421, or by closing the
 /// connection, in answer to what was said from MAIL on.
 ///
 /// It is the job if the server has taken another mail since that job's last attempt. The first time
-/// is nobody's: one more attempt shows it.
+/// is nobody's while the server takes mails, however many jobs it befalls beside each other: one more
+/// attempt shows it. A server that has taken none [`LATELY`] is away.
 #[derive(Debug, Default)]
 pub(super) struct HangUps(Mutex<State>);
 
@@ -18,8 +25,8 @@ pub(super) struct HangUps(Mutex<State>);
 struct State {
     /// The mails that the server has taken.
     taken: u64,
-    /// How many it had taken when it hung up last, on whichever job.
-    taken_before_last: u64,
+    /// When it took the last one.
+    taken_at: Option<Instant>,
     /// How many it had taken at the last attempt of each job on which it has hung up.
     jobs: BTreeMap<String, u64>,
 }
@@ -27,9 +34,9 @@ struct State {
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The server's: it has taken no mail since it hung up last.
+    /// The server's: it has taken no mail since this job's last attempt, or none lately.
     Server,
-    /// Not known yet: the server has taken mails meanwhile, and never hung up on this job before.
+    /// Not known yet: the server takes mails, and never hung up on this job before.
     Unknown,
     /// The job's.
     Job,
@@ -40,7 +47,7 @@ impl HangUps {
     pub(super) fn judge(&self, job: &str) -> Fault {
         let mut state = self.state();
         let taken = state.taken;
-        let was_taken_before = std::mem::replace(&mut state.taken_before_last, taken);
+        let takes = state.taken_at.is_some_and(|at| at.elapsed() < LATELY);
         let known = state.jobs.get(job).copied();
         if known.is_none() && state.jobs.len() >= JOBS_MAX {
             state.jobs.pop_first();
@@ -48,7 +55,7 @@ impl HangUps {
         state.jobs.insert(job.to_owned(), taken);
         match known {
             Some(at_its_last) if at_its_last < taken => Fault::Job,
-            None if was_taken_before < taken => Fault::Unknown,
+            None if takes => Fault::Unknown,
             _ => Fault::Server,
         }
     }
@@ -57,6 +64,7 @@ impl HangUps {
     pub(super) fn taken(&self, job: &str) {
         let mut state = self.state();
         state.taken += 1;
+        state.taken_at = Some(Instant::now());
         state.jobs.remove(job);
     }
 
@@ -81,10 +89,12 @@ impl HangUps {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, HangUps, JOBS_MAX};
+    use tokio::time::advance;
 
-    #[test]
-    fn the_first_time_is_never_the_jobs_and_later_ones_are_if_another_mail_was_taken() {
+    use super::{Fault, HangUps, JOBS_MAX, LATELY};
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_time_is_never_the_jobs_and_later_ones_are_if_another_mail_was_taken() {
         let hang_ups = HangUps::default();
         assert_eq!(hang_ups.judge("a"), Fault::Server, "nothing was ever taken");
         assert_eq!(hang_ups.judge("a"), Fault::Server);
@@ -92,14 +102,26 @@ mod tests {
         assert_eq!(hang_ups.judge("b"), Fault::Unknown);
         assert_eq!(hang_ups.judge("a"), Fault::Job);
         assert_eq!(hang_ups.judge("a"), Fault::Server, "none was taken since");
-        assert_eq!(hang_ups.judge("c"), Fault::Server, "the second in a row");
         hang_ups.taken("other");
         hang_ups.tried("a");
         assert_eq!(hang_ups.judge("a"), Fault::Server, "its last attempt came after that mail");
     }
 
-    #[test]
-    fn who_has_ended_begins_anew() {
+    #[tokio::test(start_paused = true)]
+    async fn many_jobs_beside_each_other_are_no_server_that_is_away() {
+        let hang_ups = HangUps::default();
+        hang_ups.taken("other");
+        for number in 0..200 {
+            assert_eq!(hang_ups.judge(&format!("job {number}")), Fault::Unknown);
+        }
+        advance(LATELY).await;
+        assert_eq!(hang_ups.judge("one more"), Fault::Server);
+        hang_ups.taken("other");
+        assert_eq!(hang_ups.judge("another"), Fault::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_ended_begins_anew() {
         let hang_ups = HangUps::default();
         for end in [HangUps::taken, HangUps::forget] {
             hang_ups.judge("a");
@@ -109,8 +131,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn no_more_jobs_are_remembered_than_the_limit_says() {
+    #[tokio::test]
+    async fn no_more_jobs_are_remembered_than_the_limit_says() {
         let hang_ups = HangUps::default();
         for number in 0..2 * JOBS_MAX {
             hang_ups.judge(&number.to_string());

@@ -59,10 +59,13 @@ pub(super) fn certificate_fault(error: &io::Error) -> Option<String> {
         CertificateError::UnknownIssuer => {
             "; MAIL_TLS_CA_FILE takes the certificate of its authority, or the server's own"
         }
-        // webpki's `CaUsedAsEndEntity`
-        CertificateError::Other(_) => {
+        CertificateError::Other(_) if format!("{cause:?}").contains("CaUsedAsEndEntity") => {
             "; if it is one that the server has made for itself, as `openssl req -x509` does, \
              MAIL_TLS_CA_FILE takes that very certificate"
+        }
+        CertificateError::Other(_) | CertificateError::BadSignature => {
+            "; expected a certificate of X.509 version 3, signed with RSA of 2,048 bits or more, \
+             P-256, P-384 or Ed25519"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "; expected the name in MAIL_SERVER_HOST to be one of the certificate's"

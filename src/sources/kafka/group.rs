@@ -184,16 +184,19 @@ impl Poller {
         let committed = self.committed(partitions)?;
         let resets = self.client.context().resets.load(Ordering::Acquire);
         let mut offsets = TopicPartitionList::new();
-        let facts = &self.facts;
+        let (facts, start) = (&self.facts, self.start());
         let assignments = self.shared.change(|buffer| {
             let assignments: Vec<_> = committed
                 .into_iter()
                 .map(|(partition, commit)| {
                     let topic_id = facts.topic_id(&partition.topic);
                     let generation = buffer.assign(&partition, topic_id);
+                    let is_of_no_topic = commit.as_ref().is_some_and(|c| c.topic_id.is_none());
                     let (position, reset) = of_topic(commit, topic_id);
-                    let reset = reset.or_else(|| recreated.get(&partition.topic).copied());
-                    Assignment { partition, generation, position, reset }
+                    let recreated = recreated.get(&partition.topic).copied();
+                    let is_stale = reset.is_some() || recreated.is_some() && is_of_no_topic;
+                    let position = if is_stale { start.clone() } else { position };
+                    Assignment { partition, generation, position, reset: reset.or(recreated) }
                 })
                 .collect();
             if !assignments.is_empty() {

@@ -131,8 +131,13 @@ impl Poller {
         let mut seek = TopicPartitionList::new();
         let offset = self.reset_offset();
         for (topic, reset) in recreated {
+            let partitions = self.partitions_of(&topic);
             for partition in self.assigned.of_topic(&topic) {
-                if self.begin_anew(&partition, None, reset) {
+                if partitions.is_some_and(|count| partition.partition >= count) {
+                    // The topic has fewer by now, and the group will hear of that.
+                    self.assigned.remove(&partition);
+                    self.shared.change(|buffer| buffer.lose(std::slice::from_ref(&partition)));
+                } else if self.begin_anew(&partition, self.start(), reset) {
                     let (topic, number) = (&*partition.topic, partition.partition);
                     let added = seek.add_partition_offset(topic, number, offset);
                     added.map_err(|error| SourceError(error.to_string()))?;
@@ -145,6 +150,19 @@ impl Poller {
             self.rejoin()?;
         }
         Ok(())
+    }
+
+    /// How many partitions a topic has, if a broker says so at once.
+    fn partitions_of(&self, topic: &str) -> Option<i32> {
+        let metadata = self.client.fetch_metadata(Some(topic), QUERY_LIMIT).ok()?;
+        let count = metadata.topics().first()?.partitions().len();
+        i32::try_from(count).ok().filter(|count| *count > 0)
+    }
+
+    /// The position of a partition that begins anew at its start. It is committed at once, so that a
+    /// commit from before, which may not say of which topic it is, counts no more.
+    pub(super) fn start(&self) -> Option<Position> {
+        (self.reset_offset() == Offset::Beginning).then_some(const { Position::at(0) })
     }
 
     fn seek(&self, offsets: TopicPartitionList) -> KafkaResult<()> {

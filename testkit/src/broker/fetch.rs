@@ -151,7 +151,8 @@ impl State {
         let fetch = self.members[id.0].fetches.get_mut(partition)?;
         let from = fetch.next;
         if let Some(was) = fetch.topic_id.filter(|was| *was != is) {
-            return self.begin_anew(id, partition, is, None, Reset::TopicRecreated { was, is });
+            let start = Some(Position::at(0));
+            return self.begin_anew(id, partition, is, start, Reset::TopicRecreated { was, is });
         }
         if from > end {
             let reset = Reset::OffsetsWentBack { from, to: start };

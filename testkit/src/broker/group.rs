@@ -49,6 +49,12 @@ impl CommittedOffset {
             .map_or(true, |commit| commit.is_of(Some(topic_id)))
     }
 
+    /// Whether it says of which topic it is.
+    fn names_its_topic(&self) -> bool {
+        let commit = Position::from_commit(self.offset, &self.metadata);
+        commit.is_ok_and(|commit| commit.topic_id.is_some())
+    }
+
     /// The commit of a position of this topic, by a member that knows this limit of metadata.
     fn of(position: &Position, topic_id: Option<TopicId>, max_bytes: usize) -> Self {
         Self { offset: position.frontier(), metadata: position.metadata(topic_id, max_bytes) }
@@ -211,6 +217,10 @@ impl Group {
             self.owners.insert(partition.clone(), owner);
             let committed = self.committed.get(partition).map(|commit| commit.read(topic_id));
             let (position, reset) = committed.unwrap_or_default();
+            let is_of_no_topic =
+                self.committed.get(partition).is_some_and(|commit| !commit.names_its_topic());
+            let is_stale = reset.is_some() || recreated.is_some() && is_of_no_topic;
+            let position = if is_stale { Some(Position::at(0)) } else { position };
             let (partition, reset) = (partition.clone(), reset.or(recreated));
             let assignment = Assignment { partition, generation, position, reset };
             assigned.entry(member).or_default().push(assignment);

@@ -109,7 +109,7 @@ pub async fn a_topic_created_anew_is_read_from_its_start<B: Backend>(backend: &B
     members.silence().await;
     assert_eq!(anew(&members), [0, 1, 2, 3, 4, 5], "seen: {members:#?}");
     let last = members.assignments(0, &partition).pop().expect("it was assigned");
-    assert!(last.position.is_none() || last.position == Some(Position::at(0)), "found {last:?}");
+    assert_eq!(last.position, Some(Position::at(0)), "found {last:?}");
     assert!(last.reset.is_some(), "found {last:?}");
     let position = members.position(0, &partition, Position::at(3));
     members.during(source.commit(&[position])).await.expect("the owner may commit");
@@ -130,7 +130,7 @@ pub async fn a_commit_of_the_topic_before_does_not_count<B: Backend>(backend: &B
     fill(backend, topic, 1, 5).await;
     backend.alter_committed(group, partition, committed.offset, &committed.metadata).await;
     let assignments = joined(backend, &named, &[0, 1, 2, 3, 4]).await;
-    assert_eq!(assignments[0].position, None);
+    assert_eq!(assignments[0].position, Some(Position::at(0)));
     let reset = assignments[0].reset;
     assert!(matches!(reset, Some(Reset::TopicRecreated { .. })), "found {reset:?}");
 }

@@ -88,7 +88,7 @@ fn a_release_that_a_newer_assignment_overtakes_strands_nobody() {
 #[test]
 fn frequent_rebalances_forget_no_finished_record() {
     for delivery in [Delivery::AtLeastOnce, Delivery::ExactlyOnce] {
-        let moves = (0..30).map(|turn| {
+        let moves = (0..60).map(|turn| {
             let (partition, to) = ((turn % 3) as i32, (turn / 3 % 3) as usize);
             Trigger::Step(30 + turn * 12).then(Fault::Move { partition, to })
         });

@@ -69,7 +69,7 @@ fn a_zombie_that_repeats_what_others_have_handed_over_is_no_live_member() {
             .then(Fault::Crash { member: 0, restart_after_steps: 99 }),
         Trigger::Step(298).then(Fault::Outside("554 at Data")),
     ]);
-    let paused = (0..20).flat_map(|seed| [250, 350, 400, 450, 500].map(|steps| (seed, steps)));
+    let paused = (0..40).flat_map(|seed| (3..12).map(move |turn| (seed, turn * 50)));
     let paused = paused.map(|(seed, steps)| {
         let stop = |member| Fault::Stop { member, restart_after_steps: 20 };
         let pause = Fault::Pause { member: 2, steps, unaware_steps: 150 };
