@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::Instant;
@@ -258,6 +258,14 @@ impl Core {
             self.fatal().unwrap_or_else(|| match &error {
                 KafkaError::Transaction(error) if is_fenced(error.code()) => {
                     RedriveError::Fenced(error.to_string())
+                }
+                KafkaError::Transaction(error)
+                    if error.code() == RDKafkaErrorCode::OffsetMetadataTooLarge =>
+                {
+                    RedriveError::Failed(format!(
+                        "the brokers take less metadata with a commit than the note of a run needs; \
+                         raise offset.metadata.max.bytes, 4096 by default: {error}"
+                    ))
                 }
                 KafkaError::Transaction(error) if error.txn_requires_abort() => {
                     RedriveError::Aborted(error.to_string())

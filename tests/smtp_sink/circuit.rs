@@ -65,6 +65,7 @@ async fn a_probe_asks_an_idle_connection_by_noop() {
     server.misfortunes().push(Misfortune::at(Moment::Rcpt).times(4).reply(421, "later"));
     assert_eq!(kind_of(&sink, "4", OTHER).await, Some(JobErrorKind::Unavailable));
     assert_eq!(sink.unavailable_reason(), None, "it was taking mails until now");
+    tokio::time::advance(Duration::from_secs(5)).await;
     assert_eq!(kind_of(&sink, "5", OTHER).await, Some(JobErrorKind::Unavailable));
     assert!(sink.unavailable_reason().is_some());
     sink.ready().await;

@@ -191,7 +191,7 @@ impl Poller {
                 .map(|(partition, commit)| {
                     let topic_id = facts.topic_id(&partition.topic);
                     let generation = buffer.assign(&partition, topic_id);
-                    let is_of_no_topic = commit.as_ref().is_some_and(|c| c.topic_id.is_none());
+                    let is_of_no_topic = commit.as_ref().is_none_or(|c| c.topic_id.is_none());
                     let (position, reset) = of_topic(commit, topic_id);
                     let recreated = recreated.get(&partition.topic).copied();
                     let is_stale = reset.is_some() || recreated.is_some() && is_of_no_topic;

@@ -218,7 +218,7 @@ impl Group {
             let committed = self.committed.get(partition).map(|commit| commit.read(topic_id));
             let (position, reset) = committed.unwrap_or_default();
             let is_of_no_topic =
-                self.committed.get(partition).is_some_and(|commit| !commit.names_its_topic());
+                self.committed.get(partition).is_none_or(|commit| !commit.names_its_topic());
             let is_stale = reset.is_some() || recreated.is_some() && is_of_no_topic;
             let position = if is_stale { Some(Position::at(0)) } else { position };
             let (partition, reset) = (partition.clone(), reset.or(recreated));

@@ -120,7 +120,10 @@ async fn is_ready(
     // Of the partitions it was said what there is to be said.
     match Fitness::of(topics, settings, inputs, inputs).await.map_err(Failure::Asking)? {
         Fitness::Fit => {
-            say(&topic, state);
+            // What has grown is said already.
+            if found >= inputs || !settings.create {
+                say(&topic, state);
+            }
             Ok(true)
         }
         Fitness::Unfit(found) => Err(Failure::Ended(ServiceError::Ledger(found))),
