@@ -1,6 +1,6 @@
 //! Commits of other programs, topics that are created anew, and brokers that take little metadata.
 
-#![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that waits for Kafka")]
 
 use std::sync::Arc;
 use std::time::Duration;
