@@ -228,7 +228,7 @@ impl Topics {
     pub async fn metadata_max_bytes(&self, topic: &str) -> Option<usize> {
         let (clients, topic) = (self.clients().clone(), topic.to_owned());
         let asked = self.calls.call(move || clients.asking.broker(&topic, ANSWER_LIMIT)).await;
-        metadata_max_bytes(&self.clients().admin, asked?.ok()??, ANSWER_LIMIT).await
+        metadata_max_bytes(&self.clients().admin, asked?.ok()??, ANSWER_LIMIT).await.ok()?
     }
 
     /// What a code means that names no broker: where it says only that there was no answer, the
@@ -263,17 +263,22 @@ impl Topics {
     }
 }
 
-/// `offset.metadata.max.bytes` of a broker, if it says so within the limit.
+/// `offset.metadata.max.bytes` of a broker, if it says so.
+///
+/// # Errors
+/// If there is no answer within the limit, or a refusal.
 pub(crate) async fn metadata_max_bytes(
     admin: &AdminClient<Told>,
     broker: i32,
     limit: Duration,
-) -> Option<usize> {
+) -> Result<Option<usize>, RDKafkaErrorCode> {
     let options = AdminOptions::new().request_timeout(Some(limit));
     let asked = [ResourceSpecifier::Broker(broker)];
-    let described = admin.describe_configs(&asked, &options).await.ok()?;
-    let config = described.into_iter().next()?.ok()?;
-    config.get("offset.metadata.max.bytes")?.value.as_ref()?.parse().ok()
+    let described = admin.describe_configs(&asked, &options).await;
+    let described = described.map_err(|error| code_of(&error))?.into_iter().next();
+    let config = described.transpose()?;
+    let entry = config.as_ref().and_then(|config| config.get("offset.metadata.max.bytes"));
+    Ok(entry.and_then(|entry| entry.value.as_ref()?.parse().ok()))
 }
 
 fn code_of(error: &KafkaError) -> RDKafkaErrorCode {

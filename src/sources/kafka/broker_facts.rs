@@ -11,6 +11,7 @@ use rdkafka::admin::AdminClient;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataBroker;
 use tokio::time::Instant;
 
 use super::QUERY_LIMIT;
@@ -24,6 +25,9 @@ const TOPIC_IDS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often an assignment waits for the ids once more.
 const UNANSWERED_MAX: u32 = 3;
+
+/// The longest that a broker takes to say how much metadata it takes.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 type Ids = BTreeMap<Topic, TopicId>;
 
@@ -168,27 +172,57 @@ impl BrokerFacts {
         (recreated, None)
     }
 
-    /// Asks once, for up to a second, how much metadata a commit may have. `None` if that is not to
-    /// be had, or was asked before.
-    pub(super) fn metadata_limit(&mut self, client: &Arc<Client>, topic: &str) -> Option<usize> {
-        if std::mem::replace(&mut self.knows_limit, true) {
-            return None;
+    /// Asks how much metadata a commit may have, and waits for the answer. `None` if that is not to be
+    /// had, or was answered before.
+    ///
+    /// # Errors
+    /// If no broker answers for now; after some questions without an answer, it is asked no more.
+    pub(super) fn metadata_limit(
+        &mut self,
+        client: &Arc<Client>,
+        topic: &str,
+    ) -> KafkaResult<Option<usize>> {
+        if self.knows_limit {
+            return Ok(None);
         }
-        let broker = client.fetch_metadata(Some(topic), QUERY_LIMIT).ok()?.brokers().first()?.id();
+        let answer = self.ask_for_limit(client, topic);
+        match answer {
+            Err(error) if is_unreachable(&error) && self.unanswered < UNANSWERED_MAX => {
+                self.unanswered += 1;
+                Err(error)
+            }
+            answer => {
+                self.unanswered = 0;
+                self.knows_limit = true;
+                // Refused, it is learnt from a commit that is refused.
+                Ok(answer.unwrap_or_default())
+            }
+        }
+    }
+
+    fn ask_for_limit(&self, client: &Arc<Client>, topic: &str) -> KafkaResult<Option<usize>> {
+        let metadata = client.fetch_metadata(Some(topic), QUERY_LIMIT)?;
+        let Some(broker) = metadata.brokers().first().map(MetadataBroker::id) else {
+            return Ok(None);
+        };
         let (config, told) = (self.admin.clone(), self.told.clone());
         let (answer, answered) = channel();
         self.calls.tell(move || {
             // Nobody may wait any more.
             let _ = answer.send(metadata_limit(&config, told, broker));
         });
-        answered.recv_timeout(2 * QUERY_LIMIT).ok()?
+        let answer = answered.recv_timeout(2 * ANSWER_LIMIT);
+        answer.unwrap_or(Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut)))
     }
 }
 
-fn metadata_limit(config: &ClientConfig, told: Told, broker: i32) -> Option<usize> {
-    let admin = AdminClient::from_config_and_context(config, told).ok()?;
-    let waiting = tokio::runtime::Builder::new_current_thread().build().ok()?;
-    waiting.block_on(metadata_max_bytes(&admin, broker, QUERY_LIMIT))
+/// What a broker says of its limit, asked by a client that has to connect first.
+fn metadata_limit(config: &ClientConfig, told: Told, broker: i32) -> KafkaResult<Option<usize>> {
+    let admin = AdminClient::from_config_and_context(config, told)?;
+    let waiting = tokio::runtime::Builder::new_current_thread().build();
+    let waiting = waiting.map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
+    let asked = waiting.block_on(metadata_max_bytes(&admin, broker, ANSWER_LIMIT));
+    asked.map_err(KafkaError::AdminOp)
 }
 
 fn is_unreachable(error: &KafkaError) -> bool {

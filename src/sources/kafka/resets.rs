@@ -187,7 +187,7 @@ impl Poller {
         let mut topics: Vec<Topic> = partitions.iter().map(|p| p.topic.clone()).collect();
         topics.dedup();
         let Some(topic) = topics.first().cloned() else { return Ok(BTreeMap::new()) };
-        if let Some(bytes) = self.facts.metadata_limit(&self.client, &topic) {
+        if let Some(bytes) = self.facts.metadata_limit(&self.client, &topic)? {
             self.membership.limit_metadata(bytes);
         }
         self.facts.learn(&self.client, topics)
