@@ -9,7 +9,7 @@ use crate::simulation::{Commit, Entry, ForeignCommit, GroupHistory, History, Wha
 
 /// A record that a member took in, before it gave its partition up or stopped, is not executed
 /// after that by anyone. Drains that ran into a deadline are excepted, and records whose next attempt
-/// would have come after it, which are cut off early; so are stops that left
+/// would have come after it, which are cut off early with those of their key; so are stops that left
 /// something unfinished or could not be told to the broker; so is who was a zombie before that
 /// hand-over: it knows neither of the member that handed over, nor of its own loss. What another
 /// program has since committed as unfinished is handed over no more, until a member commits it as
@@ -84,10 +84,7 @@ impl<'a> Drains<'a> {
             What::Began(place) => {
                 self.waiting.remove(&(who, &place.partition, place.offset));
             }
-            What::CutOff(partition, _) => {
-                let taken_in = self.taken_in.entry((who, partition)).or_default();
-                taken_in.retain(|offset| !self.waiting.contains(&(who, partition, *offset)));
-            }
+            What::CutOff(partition, _) => self.cut_off(group, who, partition),
             What::Revoked(partition) => {
                 self.began.insert((who, Some(partition)), entry.at);
             }
@@ -110,6 +107,16 @@ impl<'a> Drains<'a> {
             }
             _ => {}
         }
+    }
+
+    /// What waits is not handed over, nor is what waits in line for its key.
+    fn cut_off(&mut self, group: &GroupHistory, who: Who, partition: &'a TopicPartition) {
+        let key = |offset: i64| group.input(partition, offset)?.key.as_ref();
+        let waiting = |offset: i64| self.waiting.contains(&(who, partition, offset));
+        let Some(taken_in) = self.taken_in.get_mut(&(who, partition)) else { return };
+        let keys: BTreeSet<_> =
+            taken_in.iter().filter(|o| waiting(**o)).filter_map(|o| key(*o)).collect();
+        taken_in.retain(|o| !waiting(*o) && key(*o).is_none_or(|key| !keys.contains(key)));
     }
 
     /// Whether no deadline has cut the drain off: its own, or that of a stop that began before it.
@@ -188,6 +195,33 @@ mod tests {
         let another_zombie = handed_over(&[(2, What::SessionEnded)], &[]);
         for told in [live, zombie_since_then, joined_again, another_zombie] {
             assert!(told.judged(hand_overs_repeat_nothing).is_err());
+        }
+    }
+
+    /// Two records of one key are taken in; the first waits, and the drain cuts something off.
+    fn cut_off(then: What) -> Told {
+        let (at, of) = (place(7), place(7).partition);
+        Told::default().then(&[
+            (1, What::Assigned(of.clone(), at.generation)),
+            (1, What::Fetched(at.clone())),
+            (1, What::Fetched(place(8))),
+            (1, What::Began(at.clone())),
+            (1, then),
+            (1, What::Revoked(of.clone())),
+            (1, What::CutOff(of.clone(), 2)),
+            (1, What::Released(of)),
+        ])
+    }
+
+    #[test]
+    fn what_waits_is_cut_off_with_what_is_behind_it() {
+        let waits = cut_off(What::Waits(place(7), Duration::from_secs(60)));
+        let executed = cut_off(What::Executed(place(7), None));
+        for offset in [7, 8] {
+            let again = [(0, What::Began(place(offset)))];
+            let judged = waits.clone().then(&again).judged(hand_overs_repeat_nothing);
+            assert_eq!(judged, Ok(()));
+            assert!(executed.clone().then(&again).judged(hand_overs_repeat_nothing).is_err());
         }
     }
 
