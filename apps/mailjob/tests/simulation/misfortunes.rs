@@ -29,10 +29,10 @@ pub(crate) const AS_WANTED: &str = "as the schedule wants it";
 pub(crate) const HUNG_UP: u64 = 31;
 const HANG_UPS: u64 = 8;
 
-/// Some mails are answered by 421. Who has an idle connection besides asks by NOOP whether that is
-/// over.
+/// Some mails are answered by 421, and so are the connections after them. A member that has an idle
+/// connection besides asks by NOOP whether that is over.
 const RESTARTS: &str = "the server restarts";
-const REFUSALS: u64 = 8;
+const REFUSALS: u64 = 4;
 
 fn reply(code: u16) -> Act {
     Act::Reply { code, text: AS_WANTED.to_owned() }
@@ -91,8 +91,10 @@ pub(crate) fn with_misfortunes(mut search: Search<SmtpServer>) -> Search<SmtpSer
         });
     }
     let restarts = |server: &SmtpServer| {
-        let refusal = Misfortune::at(Moment::Mail).times(REFUSALS).reply(421, "restarting");
-        server.misfortunes().push(refusal);
+        for moment in [Moment::Mail, Moment::Ehlo] {
+            let refusal = Misfortune::at(moment).times(REFUSALS).reply(421, "restarting");
+            server.misfortunes().push(refusal);
+        }
     };
     search.misfortune(RESTARTS, restarts).brought_about("smtp NOOP", RESTARTS)
 }
