@@ -4,6 +4,7 @@
 #![expect(clippy::future_not_send, reason = "a mock cluster stays on its thread")]
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jobstream::kafka::{ErrorKind, KafkaConfig, KafkaEvent, KafkaObserver, TopicReader};
 use jobstream::record::ProducerRecord;
@@ -12,6 +13,7 @@ use jobstream::sinks::{Batch, Sink as _};
 use jobstream::state::kafka::KafkaStore;
 use jobstream::state::{Store as _, StoreError};
 use rdkafka::mocking::MockCluster;
+use tokio::time::timeout;
 
 const TOPIC: &str = "entries";
 const PARTITIONS: i32 = 2;
@@ -85,7 +87,8 @@ async fn a_part_without_a_partition_is_missing_and_the_store_is_not_broken() {
     let errors = Arc::new(Errors::default());
     let (_cluster, config) = cluster(&errors).await;
     let store = KafkaStore::new(&config, TOPIC).unwrap();
-    let error = store.restore(2).await.unwrap_err();
+    let restored = timeout(Duration::from_secs(5), store.restore(2)).await;
+    let error = restored.expect("an answer at once").unwrap_err();
     assert!(matches!(error, StoreError::Missing(_)), "{error}");
     assert!(
         error.to_string().contains("expected topic 'entries' to have a partition 2"),

@@ -34,8 +34,8 @@ use crate::record::{Topic, TopicPartition};
 const QUERY_LIMIT: Duration = Duration::from_secs(1);
 /// The wait before a question is asked again.
 const RETRY_BACKOFF: Duration = Duration::from_millis(50);
-/// How long a topic may be unknown: brokers learn of a new one with a delay.
-const UNKNOWN_LIMIT: Duration = Duration::from_secs(10);
+/// How long a topic, or its partition, may be unknown: brokers learn of a new one with a delay.
+const UNKNOWN_LIMIT: Duration = Duration::from_secs(1);
 /// How long a restore waits for something until it is told, and it is looked whether the log has lost
 /// records; and how long until that is done again.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
@@ -155,6 +155,10 @@ impl Reader {
             };
             self.check(client, &error, since)?;
             self.check_wanted()?;
+            if ErrorKind::of(error.rdkafka_error_code()) == ErrorKind::UnknownTopic {
+                // The client answers from what it knows of the topic, which this renews.
+                drop(client.fetch_metadata(Some(topic), QUERY_LIMIT));
+            }
             // Nothing is assigned yet: it waits, and hears of errors, which the context tells.
             drop(client.poll(RETRY_BACKOFF));
         }

@@ -17,6 +17,8 @@ pub(crate) struct JobLog {
     kafka: Arc<KafkaLog>,
     ledger: Arc<LedgerLog>,
     traces: Option<Arc<RunTraces>>,
+    /// Whether the service gives the ledger's topic the partitions that it lacks.
+    grows_ledger: bool,
     /// The partition numbers that have no part of the ledger, and were told.
     missing: Mutex<BTreeSet<i32>>,
 }
@@ -28,19 +30,21 @@ impl JobLog {
         kafka: Arc<KafkaLog>,
         ledger: Arc<LedgerLog>,
         traces: Option<Arc<RunTraces>>,
+        grows_ledger: bool,
     ) -> Self {
-        Self { kafka, ledger, traces, missing: Mutex::default() }
+        Self { kafka, ledger, traces, grows_ledger, missing: Mutex::default() }
     }
 
     /// The line of a partition that has no part of the ledger; once, until it has one.
     fn part_is_missing(&self, partition: i32, reason: &str) {
-        if self.missing().insert(partition) {
-            warn!(
-                partition,
-                "Ledger has no partition for this one, which waits: {reason}; give the topic \
-                 partitions, or set TOPIC_CREATE=true"
-            );
+        if !self.missing().insert(partition) {
+            return;
         }
+        let next = match self.grows_ledger {
+            true => "the service gives the topic its partitions",
+            false => "give the topic partitions, or set TOPIC_CREATE=true",
+        };
+        warn!(partition, "Ledger has no partition for this one, which waits: {reason}; {next}");
     }
 
     fn missing(&self) -> MutexGuard<'_, BTreeSet<i32>> {

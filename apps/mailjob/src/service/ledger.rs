@@ -131,15 +131,15 @@ async fn is_ready(
     }
 }
 
-/// Gives the ledger's topic its partitions whenever one is found missing, if topics may be created.
-/// Never completes.
+/// Gives the ledger's topic the partitions that it lacks whenever it is notified, if topics may be
+/// created. Never completes.
 pub(super) async fn keep_grown(
     config: &KafkaConfig,
     settings: &Settings,
-    missing: &Notify,
+    may_lack: &Notify,
 ) -> Result<Infallible, ServiceError> {
     loop {
-        missing.notified().await;
+        may_lack.notified().await;
         if settings.topics.create
             && let Err(error) = grow_again(&client(config)?, &settings.topics).await
         {
@@ -150,9 +150,11 @@ pub(super) async fn keep_grown(
 }
 
 async fn grow_again(topics: &Topics, settings: &TopicSettings) -> Result<(), TopicError> {
-    match topics.partitions(&settings.topics.jobs).await? {
-        Some(inputs) => grow(topics, settings, inputs).await,
-        None => Ok(()),
+    let inputs = topics.partitions(&settings.topics.jobs).await?;
+    let found = topics.partitions(&settings.ledger.name).await?;
+    match (inputs, found) {
+        (Some(inputs), Some(found)) if found < inputs => grow(topics, settings, inputs).await,
+        _ => Ok(()),
     }
 }
 

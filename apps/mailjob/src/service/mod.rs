@@ -81,8 +81,8 @@ struct Service {
     mail_log: Arc<MailLog>,
     metrics: Option<Metrics>,
     topology: Topology,
-    /// A partition has no part of the ledger.
-    part_missing: Arc<Notify>,
+    /// A partition was assigned, or has no part of the ledger.
+    ledger_may_lack: Arc<Notify>,
 }
 
 impl Service {
@@ -121,17 +121,25 @@ impl Service {
             .with_limits(job.limits)
             .with_seed(random_id())
             .with_group(settings.topics.group.clone())
-            .with_observer(Arc::new(JobLog::new(kafka_log.clone(), ledger_log, traces.clone())));
+            .with_observer(Arc::new(JobLog::new(
+                kafka_log.clone(),
+                ledger_log,
+                traces.clone(),
+                settings.topics.create,
+            )));
         if let Some(traces) = traces {
             topology = traces.of(topology);
         }
-        let part_missing = Arc::new(Notify::new());
-        let missing = part_missing.clone();
-        topology = topology.with_observer(Arc::new(move |event: &Event<'_>| {
-            if matches!(event, Event::PartMissing { .. }) {
-                missing.notify_one();
-            }
-        }));
+        let ledger_may_lack = Arc::new(Notify::new());
+        if job.ledger.is_some() {
+            let may_lack = ledger_may_lack.clone();
+            topology = topology.with_observer(Arc::new(move |event: &Event<'_>| {
+                // The part of a new partition is grown while it is looked for.
+                if matches!(event, Event::Assigned(_) | Event::PartMissing { .. }) {
+                    may_lack.notify_one();
+                }
+            }));
+        }
         let mut kafka = config.observer(Arc::new(kafka_observers));
         if let Some(Metrics { run, ledger, .. }) = &metrics {
             topology = topology.with_observer(run.clone()).with_observer(ledger.clone());
@@ -150,7 +158,7 @@ impl Service {
             mail_log,
             metrics,
             topology,
-            part_missing,
+            ledger_may_lack,
         })
     }
 
@@ -164,7 +172,7 @@ impl Service {
             biased;
             drained = self.work(&workers, stopped) => drained?,
             refused = self.mail_is_refused() => return Err(refused),
-            never = ledger::keep_grown(&self.kafka, &self.settings, &self.part_missing) => match never? {},
+            never = ledger::keep_grown(&self.kafka, &self.settings, &self.ledger_may_lack) => match never? {},
             () = mail::renewed_login(&self.mail_sink, &self.settings) => return Ok(()),
             () = self.mail_sink.retire_idle() => return Ok(()),
         };

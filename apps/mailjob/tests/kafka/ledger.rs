@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that waits for the service")]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
@@ -12,8 +13,10 @@ use crate::account::Account;
 use crate::arrivals::Arrivals;
 use crate::kill::killed;
 use crate::load::{SAMPLE, add, one_mail_each, under_load};
+use crate::metrics::{address, is_ready};
 use crate::postfix::Postfix;
 use crate::relay::Relay;
+use crate::scrape::probe;
 use crate::service::Service;
 use crate::stage::{LIMIT, LOOK_AGAIN_AFTER, Stage, inbox, mails, output_text};
 
@@ -218,6 +221,9 @@ async fn add_to_each(stage: &Stage, from: usize, partitions: usize) -> usize {
     next
 }
 
+/// How soon after the assignment of a partition its part of the ledger is there, or known to be missing.
+const PROMPT: Duration = Duration::from_secs(5);
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn where_the_input_grows_the_ledger_grows_with_it_and_nobody_ends() {
@@ -228,10 +234,15 @@ async fn where_the_input_grows_the_ledger_grows_with_it_and_nobody_ends() {
     let mut service = stage.start("log");
     service.said("Ledger restored", 6).await;
     stage.grow("jobs", 9).await;
+    service.said("Partition assigned", 9).await;
+    let restored = timeout(PROMPT, service.said("Ledger restored", 9)).await;
+    assert!(restored.is_ok(), "not within {PROMPT:?}:\n{}", service.log());
     let jobs = add_to_each(&stage, 0, 9).await;
     stage.results_of(jobs).await;
-    service.said("Ledger restored", 9).await;
-    service.terminate().await.succeeded();
+    let ended = service.terminate().await;
+    ended.succeeded();
+    assert_eq!(ended.log.matches("has 9 partitions now").count(), 1, "{}", ended.log);
+    assert!(!ended.log.contains("set TOPIC_CREATE"), "{}", ended.log);
     assert_eq!(stage.partitions("ledger").await, Some(9));
     one_mail_each(&server, jobs);
 }
@@ -247,20 +258,39 @@ async fn a_partition_without_its_part_of_the_ledger_waits_and_the_others_go_on()
     first.terminate().await.succeeded();
     stage.set("TOPIC_CREATE", "false");
     stage.set("KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS", "1000");
+    stage.set("METRICS_ADDRESS", "127.0.0.1:0");
     let mut service = stage.start("second");
+    let metrics = address(&mut service).await;
     service.said("Ledger restored", 6).await;
+    is_ready(metrics, true).await;
     stage.grow("jobs", 7).await;
-    service.said("Ledger has no partition for this one, which waits", 1).await;
+    service.said("Partition assigned", 7).await;
+    let line = "Ledger has no partition for this one, which waits";
+    let said = timeout(PROMPT, service.said(line, 1)).await;
+    assert!(said.is_ok(), "not within {PROMPT:?}:\n{}", service.log());
+    let (ready, checks) = probe(metrics, "/readyz").await;
+    let reason = format!("{}[6] waits for its part of the state", stage.topic("jobs"));
+    assert!(!ready && checks["partitions"] == reason, "{checks:?}");
     let jobs = add_to_each(&stage, 0, 7).await;
     let found = stage.records("jobs").await;
     let waiting = found.iter().filter(|job| job.partition == 6).count();
     stage.results_of(jobs - waiting).await;
-    service.terminate().await.succeeded();
+    let ended = service.terminate().await;
+    ended.succeeded();
+    assert_eq!(ended.log.matches(line).count(), 1, "{}", ended.log);
+    assert_eq!(ended.log.matches("set TOPIC_CREATE=true").count(), 1, "{}", ended.log);
     // Nor does the next one end.
     let mut service = stage.start("third");
     service.said("those above wait", 1).await;
     service.said("Ledger restored", 6).await;
-    service.said("Ledger has no partition for this one, which waits", 1).await;
+    service.said(line, 1).await;
+    let check = stage.ended(&["check"]).await;
+    assert_eq!(check.status.code(), Some(1), "{check:?}");
+    let (ledger, jobs_topic) = (stage.topic("ledger"), stage.topic("jobs"));
+    let failed = format!(
+        "failed  topic '{ledger}': found 6 partitions, expected at least the 7 of '{jobs_topic}'\n"
+    );
+    assert!(output_text(&check).contains(&failed), "{}", output_text(&check));
     stage.grow("ledger", 7).await;
     stage.results_of(jobs).await;
     service.terminate().await.succeeded();
