@@ -130,6 +130,17 @@ impl BrokerFacts {
         self.take(answer).0
     }
 
+    /// Takes note of the ids that topics have now. Gives those that are others than they were.
+    pub(super) fn seen(
+        &mut self,
+        ids: impl Iterator<Item = (Topic, TopicId)>,
+    ) -> BTreeMap<Topic, Reset> {
+        // An answer that is under way may be older.
+        self.asked = None;
+        self.ask_at = Instant::now() + TOPIC_IDS_INTERVAL;
+        self.take(Ok(ids.collect())).0
+    }
+
     fn ask(&self, client: &Arc<Client>, topics: Vec<Topic>) -> Receiver<KafkaResult<Ids>> {
         let (answer, answered) = channel();
         let client = client.clone();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rdkafka::ClientConfig;
-use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 
 use super::context::{Client, SourceContext};
 use super::signal::Signal;
@@ -24,8 +24,17 @@ impl Connector {
     /// # Errors
     /// If librdkafka refuses a property.
     pub(super) fn connect(&self) -> Result<Arc<Client>, ConfigError> {
-        let context = SourceContext::new(self.told.clone(), self.signal.clone());
-        let mut client = Client::from_config_and_context(&self.properties, context)?;
+        let log_level = self.properties.log_level;
+        let context = SourceContext::new(self.told.clone(), self.signal.clone(), log_level);
+        let mut properties = self.properties.clone();
+        // librdkafka says that a topic's id has changed by a debug line of its metadata, and by
+        // nothing else.
+        let debug = match properties.get("debug") {
+            Some(debug) if !debug.is_empty() => format!("{debug},metadata"),
+            _ => "metadata".to_owned(),
+        };
+        properties.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
+        let mut client = Client::from_config_and_context(&properties, context)?;
         let signal = self.signal.clone();
         client.set_nonempty_callback(move || signal.raise());
         Ok(Arc::new(client))

@@ -12,7 +12,7 @@ use rdkafka::{ClientContext, TopicPartitionList};
 
 use super::signal::Signal;
 use crate::kafka::Told;
-use crate::record::TopicPartition;
+use crate::record::{Topic, TopicId, TopicPartition};
 
 pub(crate) type Client = BaseConsumer<SourceContext>;
 
@@ -29,6 +29,8 @@ pub(super) enum Rebalance {
 pub(crate) struct SourceContext {
     pub(super) told: Told,
     pub(super) signal: Arc<Signal>,
+    /// The highest level of librdkafka's lines that are told.
+    log_level: RDKafkaLogLevel,
     /// Nothing is waited for any more: what is asked back is given back at once.
     pub(super) closing: AtomicBool,
     /// Counts the offsets that were reset because they were out of range.
@@ -38,18 +40,21 @@ pub(crate) struct SourceContext {
     /// A poll has called back, and so has yielded nothing although more may be there.
     called: AtomicBool,
     rebalances: Mutex<Vec<Rebalance>>,
+    new_ids: Mutex<Vec<(Topic, TopicId)>>,
 }
 
 impl SourceContext {
-    pub(super) fn new(told: Told, signal: Arc<Signal>) -> Self {
+    pub(super) fn new(told: Told, signal: Arc<Signal>, log_level: RDKafkaLogLevel) -> Self {
         Self {
             told,
             signal,
+            log_level,
             closing: AtomicBool::new(false),
             resets: AtomicU64::new(0),
             lost: AtomicBool::new(false),
             called: AtomicBool::new(false),
             rebalances: Mutex::default(),
+            new_ids: Mutex::default(),
         }
     }
 
@@ -61,6 +66,17 @@ impl SourceContext {
     /// Takes what was reported since the last time.
     pub(super) fn take_rebalances(&self) -> Vec<Rebalance> {
         std::mem::take(&mut *self.rebalances.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the topics whose ids librdkafka has seen change since the last time. It reads a topic under
+    /// its new id only after it has said so (Apache Kafka 3.1 or later).
+    pub(super) fn take_new_ids(&self) -> Vec<(Topic, TopicId)> {
+        std::mem::take(&mut *self.new_ids.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a topic's id was seen to change, and nobody knows yet.
+    pub(super) fn has_new_ids(&self) -> bool {
+        !self.new_ids.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn report(&self, rebalance: Rebalance) {
@@ -75,7 +91,14 @@ impl ClientContext for SourceContext {
         if facility == "OFFSET" && matches!(level, RDKafkaLogLevel::Warning) {
             self.resets.fetch_add(1, Ordering::Release);
         }
-        self.told.log(level, facility, line);
+        if facility == "METADATA"
+            && let Some(found) = new_id_in(line)
+        {
+            self.new_ids.lock().unwrap_or_else(PoisonError::into_inner).push(found);
+        }
+        if level as i32 <= self.log_level as i32 {
+            self.told.log(level, facility, line);
+        }
     }
 
     fn stats(&self, statistics: Statistics) {
@@ -148,4 +171,29 @@ pub(super) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
         list.add_partition(&partition.topic, partition.partition);
     }
     list
+}
+
+/// The topic and its new id, in librdkafka's words for an id that has changed.
+fn new_id_in(line: &str) -> Option<(Topic, TopicId)> {
+    let (topic, ids) = line.split_once(" changed id from ")?;
+    let (_, topic) = topic.rsplit_once(' ')?;
+    let (_, is) = ids.split_once(" to ")?;
+    let base64url = is.replace('+', "-").replace('/', "_");
+    Some((topic.into(), TopicId::from_base64url(&base64url)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_has_changed_is_read_in_librdkafkas_words() {
+        let line = "[thrd:main]: Topic to-do changed id from AAAAAAAAAAAAAAAAAAAAAA \
+                    to UGqUCM9NSgSC/wUh+5UxEg";
+        let (topic, id) = new_id_in(line).unwrap();
+        assert_eq!((&*topic, &*id.to_string()), ("to-do", "UGqUCM9NSgSC_wUh-5UxEg"));
+        for other in ["", "Topic jobs [0] Leader 0 Epoch 0", "Topic jobs changed id from A to B"] {
+            assert_eq!(new_id_in(other), None, "{other}");
+        }
+    }
 }

@@ -24,8 +24,9 @@
 //!
 //! The committed positions are read before a partition is taken on, so that its assignment carries
 //! them. Metadata that another client has committed is told, and taken as an empty set. The ids of
-//! the topics are read with them, and every 2 s after: a topic that was created anew is read from
-//! where `auto.offset.reset` says, as one is whose offsets go back.
+//! the topics are read with them, and every 2 s after; besides, librdkafka's log says when it has seen
+//! another id. A topic that was created anew is read from where `auto.offset.reset` says, as one is
+//! whose offsets go back.
 //!
 //! Memory: up to 4 MiB in the buffer, with 2 MiB (`queued.max.messages.kbytes`) in librdkafka, and
 //! 256 KiB for each partition that the topology has paused for longer. A record of at most 1,365

@@ -142,7 +142,12 @@ impl Poller {
         while events < POLL_RECORDS && bytes < POLL_BYTES {
             events += 1;
             match self.client.poll(Duration::ZERO) {
-                None if self.client.context().was_called() => {}
+                None if self.client.context().was_called() => {
+                    if self.client.context().has_new_ids() {
+                        // What comes next may be of another topic.
+                        break;
+                    }
+                }
                 None => {
                     events -= 1;
                     break;

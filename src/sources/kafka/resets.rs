@@ -1,6 +1,6 @@
 //! Offsets that are not where they were: lost to retention, or begun anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use rdkafka::consumer::Consumer as _;
@@ -122,7 +122,14 @@ impl Poller {
 
     /// Reads topics from their start that were created anew since this was last asked.
     pub(super) fn read_recreated(&mut self) -> Result<(), SourceError> {
-        let recreated = self.facts.recreated(&self.client, self.assigned.topics());
+        let new_ids = self.client.context().take_new_ids();
+        let recreated = match new_ids.is_empty() {
+            true => self.facts.recreated(&self.client, self.assigned.topics()),
+            false => {
+                let topics: BTreeSet<Topic> = self.assigned.topics().collect();
+                self.facts.seen(new_ids.into_iter().filter(|(topic, _)| topics.contains(topic)))
+            }
+        };
         if recreated.is_empty() { Ok(()) } else { self.read_anew(recreated) }
     }
 

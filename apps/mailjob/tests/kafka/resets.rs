@@ -107,6 +107,12 @@ async fn a_topic_that_is_created_anew_under_work_is_worked_off_from_its_start() 
         service.said("Partition begins anew", 1).await;
         let results = stage.results_of(14 + 40).await;
         none_lost(&results, 14 + 40);
+        none_twice(&results);
+        assert_eq!(
+            server.inbox().count(),
+            14 + 40,
+            "nothing is done under the former topic's offsets"
+        );
         let ended = service.terminate().await;
         ended.succeeded();
         assert!(!ended.log.contains("panicked"), "{}", ended.log);
