@@ -23,6 +23,10 @@ const RESERVED: [&str; 8] = [
     "transactional.id",
 ];
 
+/// How properties begin that put brokers inside of this process in the place of those that are named:
+/// what these acknowledge ends with it.
+const MOCK: &str = "test.mock.";
+
 /// The values of `auto.offset.reset` with which a partition goes on, and whether it does so behind
 /// the records that are there. With librdkafka's `error` it would stand still for ever.
 const RESETS: [(&str, bool); 6] = [
@@ -72,7 +76,7 @@ impl KafkaConfig {
     /// `enable.auto.offset.store`, `enable.idempotence`, `group.id`, `group.instance.id`,
     /// `isolation.level` and `transactional.id`; on the value of `auto.offset.reset` that lets a
     /// partition stand still (`error`), and of `log_level` that hides librdkafka's warnings (below
-    /// 4). Whether any other property exists is found when a client is made.
+    /// 4); or if it puts a mock in the place of the brokers (`test.mock.*`). Whether any other property exists is found when a client is made.
     pub fn property(
         mut self,
         name: impl Into<String>,
@@ -81,6 +85,11 @@ impl KafkaConfig {
         let (name, value) = (name.into(), value.into());
         if RESERVED.contains(&name.as_str()) {
             return Err(ConfigError::Reserved { name });
+        }
+        if name.starts_with(MOCK) {
+            let reason = "found a mock of brokers inside of this process, expected brokers that keep \
+                          what they acknowledge";
+            return Err(ConfigError::Property { name, reason: reason.to_owned() });
         }
         let expected = match &*name {
             "auto.offset.reset" if reset(&value).is_none() => "earliest, or latest",
@@ -331,6 +340,18 @@ mod tests {
         for name in RESERVED {
             let refused = KafkaConfig::new("localhost:9092").property(name, "1").unwrap_err();
             assert!(refused.to_string().contains(name), "{refused}");
+        }
+    }
+
+    #[test]
+    fn no_mock_stands_in_the_place_of_the_brokers() {
+        for name in ["test.mock.num.brokers", "test.mock.broker.rtt"] {
+            let refused = KafkaConfig::new("localhost:9092").property(name, "1").unwrap_err();
+            let refused = refused.to_string();
+            assert!(
+                refused.contains(name) && refused.contains("inside of this process"),
+                "{refused}"
+            );
         }
     }
 

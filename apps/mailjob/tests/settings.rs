@@ -200,15 +200,30 @@ fn a_ledger_needs_exactly_once_delivery_and_has_limits_of_its_own() {
 }
 
 #[test]
-fn the_ledgers_topic_is_compacted_and_used_for_nothing_else() {
+fn the_ledgers_topic_is_compacted() {
     let settings = with(&[("TOPIC_JOB_RUN_LEDGER_CREATE_REPLICAS", "3")]).unwrap();
     let ledger = &settings.topics.ledger;
     assert_eq!((&*ledger.name, ledger.replicas), ("topic-job-run-ledger", 3));
     assert_eq!(ledger.settings, [("cleanup.policy".to_owned(), "compact".to_owned())]);
-    for used in ["topic-job-run", "topic-job-run-result", "topic-job-run-dead-letter"] {
-        let text = refusal(&[("TOPIC_JOB_RUN_LEDGER", used)]);
-        assert!(text.starts_with("TOPIC_JOB_RUN_LEDGER: found"), "{text}");
+}
+
+#[test]
+fn no_two_topics_are_the_same_and_both_variables_are_named() {
+    let names = [
+        "TOPIC_JOB_RUN",
+        "TOPIC_JOB_RUN_RESULT",
+        "TOPIC_JOB_RUN_DEAD_LETTER",
+        "TOPIC_JOB_RUN_LEDGER",
+    ];
+    for (index, second) in names.iter().enumerate() {
+        for first in &names[..index] {
+            let text = refusal(&[(first, "one"), (second, "one")]);
+            let expected = format!("{second}: found \"one\", expected another topic than {first}");
+            assert_eq!(text, expected);
+        }
     }
+    let default = refusal(&[("TOPIC_JOB_RUN_DEAD_LETTER", "topic-job-run-result")]);
+    assert!(default.ends_with("expected another topic than TOPIC_JOB_RUN_RESULT"), "{default}");
 }
 
 #[test]

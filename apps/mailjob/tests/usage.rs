@@ -23,8 +23,10 @@ fn wrong_settings_end_run_and_check_and_submit_with_one_line() {
         ("KAFKA_ACKS", "KAFKA_ACKS", "1"),
         ("KAFKA_AUTO_OFFSET_RESET", "KAFKA_AUTO_OFFSET_RESET", "none"),
         ("KAFKA_LOG_LEVEL", "KAFKA_LOG_LEVEL", "3"),
+        ("KAFKA_TEST_MOCK_NUM_BROKERS", "KAFKA_TEST_MOCK_NUM_BROKERS", "1"),
         ("KAFKA_COMPRESSION_TYPE", "KAFKA_COMPRESSION_TYPE", "fast"),
         ("KAFKA_SSL_CA_LOCATION", "KAFKA_SECURITY_PROTOCOL", "ssl"),
+        ("TOPIC_JOB_RUN_DEAD_LETTER", "TOPIC_JOB_RUN_DEAD_LETTER", "topic-job-run-result"),
         ("TOPICS_FILE", "TOPICS_FILE", "none"),
         ("JOB_LEDGER", "JOB_LEDGER", "kafka"),
     ];

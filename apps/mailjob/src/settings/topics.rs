@@ -37,15 +37,13 @@ impl TopicSettings {
                 "topic-job-run-dead-letter",
             )?,
         };
-        for (name, found) in [
+        let ledger = topic(variables, "TOPIC_JOB_RUN_LEDGER", "topic-job-run-ledger")?;
+        are_different(&[
+            ("TOPIC_JOB_RUN", &topics.jobs),
             ("TOPIC_JOB_RUN_RESULT", &topics.results),
             ("TOPIC_JOB_RUN_DEAD_LETTER", &topics.dead_letters),
-        ] {
-            if *found == topics.jobs {
-                let expected = "another topic than TOPIC_JOB_RUN";
-                return Err(SettingsError::invalid(name, found, expected));
-            }
-        }
+            ("TOPIC_JOB_RUN_LEDGER", &ledger),
+        ])?;
         let results = new_topic(variables, "TOPIC_JOB_RUN_RESULT", &topics.results, (1, 1))?;
         let dead_letters = new_topic(
             variables,
@@ -62,18 +60,25 @@ impl TopicSettings {
             group: variables.text_or("TOPIC_JOB_RUN_CONSUMER_GROUP_ID", group),
             create: variables.boolean("TOPIC_CREATE", true)?,
             outputs,
-            ledger: ledger(variables, &topics)?,
+            ledger: new_ledger(variables, ledger)?,
             topics,
         })
     }
 }
 
-fn ledger(variables: &Variables<'_>, topics: &Topics) -> Result<NewTopic, SettingsError> {
-    let name = "TOPIC_JOB_RUN_LEDGER";
-    let ledger = topic(variables, name, "topic-job-run-ledger")?;
-    if [&topics.jobs, &topics.results, &topics.dead_letters].contains(&&ledger) {
-        return Err(SettingsError::invalid(name, &ledger, "a topic that is used for nothing else"));
+/// Each topic serves one purpose: readers of one would find what is meant for those of another.
+fn are_different(topics: &[(&str, &Topic)]) -> Result<(), SettingsError> {
+    for (index, (name, topic)) in topics.iter().enumerate() {
+        if let Some((other, _)) = topics[..index].iter().find(|(_, found)| found == topic) {
+            let expected = format!("another topic than {other}");
+            return Err(SettingsError::invalid(name, topic, expected));
+        }
     }
+    Ok(())
+}
+
+fn new_ledger(variables: &Variables<'_>, ledger: Topic) -> Result<NewTopic, SettingsError> {
+    let name = "TOPIC_JOB_RUN_LEDGER";
     let replicas = variables.number(&format!("{name}_CREATE_REPLICAS"), 1..=REPLICAS_MAX, 1)?;
     let ledger = NewTopic::compacted(ledger, 1, replicas);
     let in_sync = in_sync(variables, name, &ledger, None)?;
