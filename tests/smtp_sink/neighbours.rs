@@ -38,6 +38,7 @@ async fn a_limit_of_a_session_fails_no_job_and_is_remembered_for_ten_minutes() {
     for (moment, act) in [
         (Moment::Data, Act::Reply { code: 452, text: "4.4.5 too many messages".into() }),
         (Moment::Mail, Act::Reply { code: 421, text: "too many messages".into() }),
+        (Moment::Mail, Act::Reply { code: 550, text: "5.5.0 too many messages".into() }),
         (Moment::Dot, Act::Reply { code: 451, text: "too many messages".into() }),
     ] {
         let limit = Misfortune::at(moment).after(LIMIT).per(Per::Connection).then(act);
@@ -91,6 +92,26 @@ async fn a_refusal_for_now_counts_if_it_comes_on_a_fresh_connection_too() {
         assert!(send(&sink, &number.to_string(), OTHER).await.is_ok());
     }
     assert_eq!(server.connections().total, 2, "it is no limit of the connection");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_mail_for_good_counts_if_it_comes_on_a_fresh_connection_too() {
+    let server = with_misfortune(Misfortune::at(Moment::Mail).after(1).reply(553, "not from you"));
+    let sink = sink(&server, &config());
+    assert!(send(&sink, "before", OTHER).await.is_ok());
+    assert_eq!(kind_of(&sink, "1", TO).await, Some(Permanent));
+    assert_eq!((struck(&server), server.connections().total), (2, 2), "once more, and no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recipient_that_is_refused_for_good_is_not_asked_for_again() {
+    for moment in [Moment::Rcpt, Moment::Data, Moment::Dot] {
+        let server = with_misfortune(Misfortune::at(moment).to(TO).reply(550, "unknown"));
+        let sink = sink(&server, &config());
+        assert!(send(&sink, "before", OTHER).await.is_ok());
+        assert_eq!(kind_of(&sink, "1", TO).await, Some(Permanent));
+        assert_eq!((struck(&server), server.connections().total), (1, 1), "{moment:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

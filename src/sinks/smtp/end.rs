@@ -50,6 +50,10 @@ impl End {
             Self::Refused(_, reply) if mails_before > 0 && reply.code / 100 == 4 => {
                 Some(Again::Spent(mails_before))
             }
+            // MAIL says nothing of the recipient: the limit may be meant here, too.
+            Self::Refused(Step::Mail, reply) if mails_before > 0 && !is_servers_fault(reply) => {
+                Some(Again::Spent(mails_before))
+            }
             Self::Refused(..) | Self::Unsent(_, NoAnswer::TimedOut(_)) => None,
             Self::Unsent(..) => (mails_before > 0).then_some(Again::Lost),
             Self::Stale => Some(Again::Lost),
@@ -65,7 +69,8 @@ pub(super) enum Again {
     Lost,
     /// Its commands stood behind the final dot of another mail.
     Followed,
-    /// A 4yz where the connection had carried so many mails before: its limit, perhaps.
+    /// A 4yz, or a 5yz to MAIL, where the connection had carried so many mails before: its limit,
+    /// perhaps.
     Spent(u32),
 }
 

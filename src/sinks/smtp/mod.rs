@@ -24,8 +24,8 @@
 //!
 //! Some ends do not count until the mail was asked again, once, on a fresh connection, and the job
 //! learns nothing of it: a connection out of the pool that turns out to be closed, or answers out of
-//! step; 4yz on a connection that had carried another mail; any refusal of commands that followed
-//! another mail, or silence of 2 s.
+//! step; 4yz, or 5yz to MAIL, on a connection that had carried another mail; any refusal of commands
+//! that followed another mail, or silence of 2 s.
 //!
 //! # Connections
 //!
@@ -43,8 +43,8 @@
 //! on another connection, and for a minute no mail follows another. The same holds if its commands
 //! are refused there, and not on a fresh connection.
 //!
-//! Where a 4yz does not come again on a fresh connection, the number of mails that the other one had
-//! carried is the server's limit: for ten minutes no connection carries more, unless one has of late.
+//! Where such a reply does not come again on a fresh connection, the number of mails that the other one
+//! had carried is the server's limit: for ten minutes no connection carries more, unless one has of late.
 //!
 //! # The circuit
 //!
