@@ -63,7 +63,12 @@ impl Broker {
 
     /// Sends its only node a signal: `STOP` lets it hang, with its connections up, and `CONT` go on.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = std::fs::read_to_string(self.file("node-0.pid")).unwrap();
+        self.signal_node(name, 0);
+    }
+
+    /// Sends one of its nodes a signal.
+    pub(crate) fn signal_node(&self, name: &str, node: i32) {
+        let pid = std::fs::read_to_string(self.file(&format!("node-{node}.pid"))).unwrap();
         let sent = Command::new("kill").args([&format!("-{name}"), pid.trim()]).status().unwrap();
         assert!(sent.success(), "kill -{name} {pid}");
     }

@@ -1,5 +1,5 @@
-//! Kafka's misfortunes: producers that are fenced, a broker that is killed, credentials that are
-//! refused.
+//! Kafka's misfortunes: producers that are fenced, a broker that is killed, a leader that lags,
+//! credentials that are refused.
 
 #![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
 
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 mod credentials;
 #[path = "../kafka_broker/mod.rs"]
 mod kafka_broker;
+mod lagging;
 mod pair;
 mod topology;
 
