@@ -57,6 +57,11 @@ impl Cluster for Broker {
         config.set("bootstrap.servers", &self.bootstrap);
         let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
         admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
+        // The answer may come before the broker has forgotten the topic.
+        let topics = Topics::new(&KafkaConfig::new(&self.bootstrap)).unwrap();
+        while topics.partitions(topic).await != Ok(None) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         self.create_topic(topic, partitions).await;
     }
 
