@@ -39,6 +39,9 @@ pub(super) struct BrokerFacts {
     told: Told,
     /// The ids of the topics that are assigned, as they were last seen.
     ids: Ids,
+    /// The topics that were others before. A partition of one may be given up before anybody has committed
+    /// for the new topic.
+    recreated: BTreeMap<Topic, Reset>,
     asked: Option<Receiver<KafkaResult<Ids>>>,
     ask_at: Instant,
     /// Whether it was told that there are no ids.
@@ -60,6 +63,7 @@ impl BrokerFacts {
             admin,
             told,
             ids: Ids::new(),
+            recreated: BTreeMap::new(),
             asked: None,
             ask_at: Instant::now(),
             told_of_none: false,
@@ -71,6 +75,11 @@ impl BrokerFacts {
     /// The id of a topic, if it is known.
     pub(super) fn topic_id(&self, topic: &str) -> Option<TopicId> {
         self.ids.get(topic).copied()
+    }
+
+    /// Whether a topic was another one before, as far as this member has seen.
+    pub(super) fn was_recreated(&self, topic: &str) -> Option<Reset> {
+        self.recreated.get(topic).copied()
     }
 
     /// Asks for the ids of topics, and waits for the answer. Gives the topics that are others than
@@ -180,6 +189,7 @@ impl BrokerFacts {
                 }
             }
         }
+        self.recreated.extend(recreated.clone());
         (recreated, None)
     }
 

@@ -193,7 +193,8 @@ impl Poller {
                     let generation = buffer.assign(&partition, topic_id);
                     let is_of_no_topic = commit.as_ref().is_none_or(|c| c.topic_id.is_none());
                     let (position, reset) = of_topic(commit, topic_id);
-                    let recreated = recreated.get(&partition.topic).copied();
+                    let before = facts.was_recreated(&partition.topic).filter(|_| is_of_no_topic);
+                    let recreated = recreated.get(&partition.topic).copied().or(before);
                     let is_stale = reset.is_some() || recreated.is_some() && is_of_no_topic;
                     let position = if is_stale { start.clone() } else { position };
                     Assignment { partition, generation, position, reset: reset.or(recreated) }
