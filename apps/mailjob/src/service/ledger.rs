@@ -132,18 +132,22 @@ async fn is_ready(
 }
 
 /// Gives the ledger's topic the partitions that it lacks whenever it is notified, if topics may be
-/// created. Never completes.
+/// created; a failure is logged once, until that changes. Never completes.
 pub(super) async fn keep_grown(
     config: &KafkaConfig,
     settings: &Settings,
     may_lack: &Notify,
 ) -> Result<Infallible, ServiceError> {
+    let mut told = None;
     loop {
         may_lack.notified().await;
-        if settings.topics.create
-            && let Err(error) = grow_again(&client(config)?, &settings.topics).await
-        {
-            warn!("The ledger's topic was not given its partitions: {}", named(&error));
+        if settings.topics.create {
+            let grown = grow_again(&client(config)?, &settings.topics).await;
+            let failed = grown.err().map(|error| named(&error));
+            if let Some(error) = failed.as_ref().filter(|_| failed != told) {
+                warn!("The ledger's topic was not given its partitions: {error}");
+            }
+            told = failed;
         }
         sleep(ASK_AGAIN_AFTER).await;
     }

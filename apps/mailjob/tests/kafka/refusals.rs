@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jobstream_testkit::smtp::{SmtpServer, Tls};
 use tokio::process::Command;
+use tokio::time::sleep;
 
 use crate::kafka_broker::{Broker, script};
 use crate::load::{SAMPLE, none_lost};
@@ -132,5 +134,48 @@ async fn rights_that_are_missing_end_the_start_with_one_line_and_it_works_with_a
         assert_eq!(server.inbox().count(), 1);
         login(&mut stage, "PLAIN", "user", "password");
         none_lost(&stage.results_of(1).await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_ledger_that_may_not_be_grown_is_told_once_and_restored_when_somebody_else_has_grown_it()
+{
+    let broker = Arc::new(Broker::start_with(&["--sasl-ssl", "--acl"]));
+    let server = inbox().await;
+    let mut stage = secured(&broker, &server).await;
+    for (name, value) in [
+        ("JOB_DELIVERY", "exactly-once"),
+        ("JOB_LEDGER", "kafka"),
+        ("INSTANCE_ID", "one"),
+        ("KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS", "1000"),
+    ] {
+        stage.set(name, value);
+    }
+    let group = stage.topic("group");
+    for output in ["results", "dead-letters"] {
+        grant(&stage, "TOPIC", &stage.topic(output), &["DESCRIBE", "WRITE", "CREATE"]).await;
+    }
+    let of_ledger = ["DESCRIBE", "WRITE", "CREATE", "READ", "DESCRIBE_CONFIGS"];
+    grant(&stage, "TOPIC", &stage.topic("ledger"), &of_ledger).await;
+    grant(&stage, "TOPIC", &stage.topic("jobs"), &["DESCRIBE", "READ"]).await;
+    grant(&stage, "TRANSACTIONAL_ID", &format!("{group}-one-1"), &["DESCRIBE", "WRITE"]).await;
+    grant(&stage, "GROUP", &group, &["READ"]).await;
+    login(&mut stage, "SCRAM-SHA-512", "scram", "password");
+    let mut service = stage.start("log");
+    service.said("Ledger restored", 1).await;
+    login(&mut stage, "PLAIN", "user", "password");
+    stage.grow("jobs", 2).await;
+    let (refused, waits) = ("was not given its partitions", "Ledger has no partition for this one");
+    service.said(refused, 1).await;
+    service.said(waits, 1).await;
+    // It tries again whenever the part is found missing.
+    sleep(Duration::from_secs(3)).await;
+    stage.grow("ledger", 2).await;
+    service.said("Ledger restored", 2).await;
+    let ended = service.terminate().await;
+    ended.succeeded();
+    for line in [refused, waits] {
+        assert_eq!(ended.log.matches(line).count(), 1, "{line} in\n{}", ended.log);
     }
 }
