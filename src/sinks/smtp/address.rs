@@ -30,10 +30,8 @@ pub enum AddressError {
     /// U+0000 to U+001F, U+007F, or a control character beyond ASCII.
     #[error("found a control character, expected none")]
     ControlCharacter,
-    /// A character that is not seen, or turns the direction of those that are: one with Unicode's
-    /// property `Bidi_Control`, or a soft hyphen (U+00AD), joiner (U+034F, U+200C, U+200D), separator
-    /// (U+180E, U+200B, U+2060, U+FEFF), invisible operator (U+2061 to U+2064), variation selector
-    /// (U+FE00 to U+FE0F) or tag (U+E0000 to U+E007F).
+    /// A character that is not seen, or turns the direction of those that are: U+200B, U+2060, U+FEFF,
+    /// or one with Unicode's property `Bidi_Control`.
     #[error("found the invisible character U+{:04X}, expected none", u32::from(*.0))]
     InvisibleCharacter(char),
     /// `=?` in the local part of an address that stands in a header: readers would take it for an
@@ -129,17 +127,10 @@ impl Mailbox {
 
 fn check_character(c: char) -> Result<(), AddressError> {
     match c {
-        '\u{ad}'
-        | '\u{34f}'
-        | '\u{61c}'
-        | '\u{180e}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2064}'
-        | '\u{2066}'..='\u{2069}'
-        | '\u{fe00}'..='\u{fe0f}'
-        | '\u{feff}'
-        | '\u{e0000}'..='\u{e007f}' => Err(AddressError::InvisibleCharacter(c)),
+        '\u{200b}' | '\u{2060}' | '\u{feff}' => Err(AddressError::InvisibleCharacter(c)),
+        '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            Err(AddressError::InvisibleCharacter(c))
+        }
         _ if c.is_control() => Err(AddressError::ControlCharacter),
         _ => Ok(()),
     }
@@ -298,13 +289,7 @@ mod tests {
     fn what_is_not_seen_is_refused_anywhere_in_an_address() {
         let bidi = ['\u{61c}', '\u{200e}', '\u{200f}'];
         let bidi = bidi.into_iter().chain('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}');
-        let joiners = ['\u{34f}', '\u{200c}', '\u{200d}'];
-        let separators = ['\u{ad}', '\u{180e}', '\u{200b}', '\u{2060}', '\u{feff}'];
-        let operators = '\u{2061}'..='\u{2064}';
-        let selectors = '\u{fe00}'..='\u{fe0f}';
-        let tags = '\u{e0000}'..='\u{e007f}';
-        let ranges = bidi.chain(operators).chain(selectors).chain(tags);
-        for c in joiners.into_iter().chain(separators).chain(ranges) {
+        for c in ['\u{200b}', '\u{2060}', '\u{feff}'].into_iter().chain(bidi) {
             for text in [
                 format!("us{c}er@example.com"),
                 format!("{c}user@example.com"),
@@ -317,10 +302,9 @@ mod tests {
                 assert_eq!(Mailbox::parse(&text).err(), Some(expected), "{text:?}");
             }
         }
-        for c in ['\u{ac}', '\u{ae}', '\u{34e}', '\u{350}', '\u{180d}', '\u{fe10}', '\u{e0080}'] {
-            let other = Err(AddressError::InvisibleCharacter(c));
-            assert_ne!(Mailbox::parse(&format!("us{c}er@example.com")), other, "its neighbour");
-        }
+        // Writing systems need these.
+        assert!(Mailbox::parse("a\u{200c}b@example.com").is_ok());
+        assert!(Mailbox::parse("a\u{200d}b@example.com").is_ok());
     }
 
     #[test]
