@@ -11,7 +11,7 @@
 //! that execute while it executes or is in line; a job that waits has none, and neither have those in
 //! line behind it. So as many as may be in flight can wait, while the others go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use futures::future::BoxFuture;
 use slab::Slab;
@@ -29,19 +29,6 @@ pub(super) type Execution<'a> = BoxFuture<'a, Step<'a>>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct JobId(usize);
 
-/// A job that may execute now.
-pub(super) struct Begins<'a>(pub(super) JobId, pub(super) Execution<'a>);
-
-/// The jobs of an assignment that were taken out before they were done.
-pub(super) struct Cancelled<'a> {
-    /// How many.
-    pub(super) jobs: usize,
-    /// The ones that were executing, ascending.
-    pub(super) executing: Vec<JobId>,
-    /// The jobs of other assignments to which their lanes go.
-    pub(super) next: Vec<Begins<'a>>,
-}
-
 /// All jobs in flight.
 pub(super) struct Jobs<'a> {
     limits: Limits,
@@ -51,6 +38,10 @@ pub(super) struct Jobs<'a> {
     waiting: BTreeMap<(Instant, u64), JobId>,
     /// Waits so far.
     waits: u64,
+    /// The jobs that begin to execute, and are not handed out yet.
+    begun: VecDeque<JobId>,
+    /// The jobs that were cancelled after they had been handed out.
+    dropped: Vec<JobId>,
     /// Jobs that have a place.
     places: usize,
     /// Bytes of the records.
@@ -65,7 +56,7 @@ struct Job<'a> {
     generation: Generation,
     size_bytes: usize,
     lane: Option<KeyHash>,
-    /// There while it is in line or waits.
+    /// There until it is handed out, and while the job waits.
     execution: Option<Execution<'a>>,
     stage: Stage,
     has_place: bool,
@@ -93,6 +84,8 @@ impl<'a> Jobs<'a> {
             lanes: Lanes::new(),
             waiting: BTreeMap::new(),
             waits: 0,
+            begun: VecDeque::new(),
+            dropped: Vec::new(),
             places: 0,
             bytes: 0,
             is_full: false,
@@ -114,32 +107,33 @@ impl<'a> Jobs<'a> {
         &self.jobs[id.0].partition
     }
 
-    /// Adds a job of an assignment. It begins now, or is put in line.
+    /// The next job that begins to execute.
+    pub(super) fn next_begun(&mut self) -> Option<(JobId, Execution<'a>)> {
+        let id = self.begun.pop_front()?;
+        Some((id, self.jobs[id.0].execution.take()?))
+    }
+
+    /// The jobs that were cancelled since the last call, though they were handed out.
+    pub(super) fn take_dropped(&mut self) -> Vec<JobId> {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Adds a job of an assignment. It begins, or is put in line.
     pub(super) fn add(
         &mut self,
         (partition, generation): (TopicPartition, Generation),
         size_bytes: usize,
         lane: Option<KeyHash>,
         execution: Execution<'a>,
-    ) -> Option<Begins<'a>> {
-        let stage = Stage::Executing;
-        let job = Job {
-            partition,
-            generation,
-            size_bytes,
-            lane,
-            execution: None,
-            stage,
-            has_place: true,
-        };
+    ) {
+        let (execution, stage, has_place) = (Some(execution), Stage::InLine, true);
+        let job = Job { partition, generation, size_bytes, lane, execution, stage, has_place };
         let id = self.insert(job);
-        let head = lane.and_then(|lane| self.lanes.enter(lane, id));
-        let Some(head) = head else { return Some(Begins(id, execution)) };
-        let has_place = self.jobs[head.0].stage != Stage::Waiting;
-        let job = &mut self.jobs[id.0];
-        (job.execution, job.stage) = (Some(execution), Stage::InLine);
-        self.set_place(id, has_place);
-        None
+        match lane.and_then(|lane| self.lanes.enter(lane, id)) {
+            None => self.begin(id),
+            Some(head) if self.jobs[head.0].stage == Stage::Waiting => self.set_place(id, false),
+            Some(_) => {}
+        }
     }
 
     /// Adds a record that needs no execution: it is done.
@@ -169,15 +163,15 @@ impl<'a> Jobs<'a> {
         self.set_places_of_lane(id, false);
     }
 
-    /// The next job whose wait is over, if there is a place for it.
-    pub(super) fn next_due(&mut self, now: Instant) -> Option<Begins<'a>> {
-        if self.wakes_at()? > now {
-            return None;
+    /// Begins the jobs whose wait is over, while there are places.
+    pub(super) fn go_on(&mut self, now: Instant) {
+        while self.wakes_at().is_some_and(|at| at <= now)
+            && let Some((_, id)) = self.waiting.pop_first()
+        {
+            self.set_places_of_lane(id, true);
+            self.is_full |= !self.has_place();
+            self.begin(id);
         }
-        let (_, id) = self.waiting.pop_first()?;
-        self.set_places_of_lane(id, true);
-        self.is_full |= !self.has_place();
-        self.begin(id)
     }
 
     /// When the next wait is over. Where there is no place for that job, the end of another one is
@@ -187,73 +181,68 @@ impl<'a> Jobs<'a> {
         Some(*until)
     }
 
-    /// A job is in flight no more: returns its lane, and the next job of the lane.
-    pub(super) fn finish(&mut self, id: JobId) -> (Option<KeyHash>, Option<Begins<'a>>) {
+    /// A job is in flight no more, and the next of its lane begins; returns the lane.
+    pub(super) fn finish(&mut self, id: JobId) -> Option<KeyHash> {
         let lane = self.remove(id);
-        (lane, lane.and_then(|lane| self.leave(lane)))
+        if let Some(next) = lane.and_then(|lane| self.lanes.leave(lane)) {
+            // Those behind a job that waited have their places again.
+            if !self.jobs[next.0].has_place {
+                self.set_places_of_lane(next, true);
+            }
+            self.begin(next);
+        }
+        lane
     }
 
-    /// Takes out the jobs of an assignment that are not done.
-    pub(super) fn cancel(
-        &mut self,
-        partition: &TopicPartition,
-        generation: Generation,
-    ) -> Cancelled<'a> {
+    /// Takes out the jobs of an assignment that are not done; returns how many.
+    pub(super) fn cancel(&mut self, partition: &TopicPartition, generation: Generation) -> usize {
         let jobs = &self.jobs;
-        let is_of_it = |id: JobId| jobs[id.0].is_of(partition, generation);
-        self.waiting.retain(|_, id| !is_of_it(*id));
-        // Those in line go first: no lane is to go to one of them.
-        let in_line = self.lanes.take_out(is_of_it);
-        for id in &in_line {
-            self.remove(*id);
-        }
-        let heads = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| job.is_of(partition, generation) && job.stage != Stage::Done);
-        let heads: Vec<_> = heads.map(|(index, job)| (JobId(index), job.stage)).collect();
-        let next = heads.iter().filter_map(|(id, _)| self.finish(*id).1).collect();
-        let is_executing = |(id, stage)| (stage == Stage::Executing).then_some(id);
-        let jobs = in_line.len() + heads.len();
-        Cancelled { jobs, executing: heads.into_iter().filter_map(is_executing).collect(), next }
+        let is_of_it = |id: &JobId| jobs[id.0].is_of(partition, generation);
+        self.waiting.retain(|_, id| !is_of_it(id));
+        self.begun.retain(|id| !is_of_it(id));
+        let in_line = self.lanes.take_out(|id| is_of_it(&id));
+        let heads = jobs.iter().filter(|(_, job)| {
+            job.is_of(partition, generation)
+                && matches!(job.stage, Stage::Executing | Stage::Waiting)
+        });
+        let heads: Vec<_> = heads.map(|(index, _)| JobId(index)).collect();
+        let handed_out = heads.iter().filter(|id| jobs[id.0].execution.is_none());
+        self.dropped.extend(handed_out);
+        self.take_out(&in_line, &heads)
     }
 
     /// Takes out the jobs of an assignment that wait until a time or longer, and those of it in line
-    /// behind them.
+    /// behind them; returns how many.
     pub(super) fn cancel_waiting(
         &mut self,
         partition: &TopicPartition,
         generation: Generation,
         until: Instant,
-    ) -> Cancelled<'a> {
+    ) -> usize {
         let jobs = &self.jobs;
-        let is_of_it = |id: JobId| jobs[id.0].is_of(partition, generation);
-        let late = self.waiting.extract_if((until, 0).., |_, id| is_of_it(*id));
+        let is_of_it = |id: &JobId| jobs[id.0].is_of(partition, generation);
+        let late = self.waiting.extract_if((until, 0).., |_, id| is_of_it(id));
         let late: Vec<_> = late.map(|(_, id)| id).collect();
         let lanes = late.iter().filter_map(|id| jobs[id.0].lane);
         let in_line: Vec<_> =
-            lanes.flat_map(|lane| self.lanes.take_out_behind(lane, is_of_it)).collect();
-        for id in &in_line {
+            lanes.flat_map(|lane| self.lanes.take_out_behind(lane, |id| is_of_it(&id))).collect();
+        self.take_out(&in_line, &late)
+    }
+
+    /// Those in line go first: no lane is to go to one of them.
+    fn take_out(&mut self, in_line: &[JobId], heads: &[JobId]) -> usize {
+        for id in in_line {
             self.remove(*id);
         }
-        let next = late.iter().filter_map(|id| self.finish(*id).1).collect();
-        Cancelled { jobs: in_line.len() + late.len(), executing: Vec::new(), next }
-    }
-
-    /// Hands a lane to the next in line.
-    fn leave(&mut self, lane: KeyHash) -> Option<Begins<'a>> {
-        let next = self.lanes.leave(lane)?;
-        // Those behind a job that waited have their places again.
-        if !self.jobs[next.0].has_place {
-            self.set_places_of_lane(next, true);
+        for id in heads {
+            self.finish(*id);
         }
-        self.begin(next)
+        in_line.len() + heads.len()
     }
 
-    fn begin(&mut self, id: JobId) -> Option<Begins<'a>> {
-        let job = &mut self.jobs[id.0];
-        job.stage = Stage::Executing;
-        Some(Begins(id, job.execution.take()?))
+    fn begin(&mut self, id: JobId) {
+        self.jobs[id.0].stage = Stage::Executing;
+        self.begun.push_back(id);
     }
 
     fn insert(&mut self, job: Job<'a>) -> JobId {

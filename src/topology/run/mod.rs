@@ -9,15 +9,18 @@
 //! What is done, and when, the [engine](engine) decides; [`Driver::run`] is the whole loop.
 
 mod assignments;
+mod command;
 mod engine;
 mod frontier;
 mod jobs;
 mod lanes;
 mod leftovers;
 mod outbox;
+mod partition;
 mod parts;
 mod publisher;
 mod punctuations;
+mod records;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,7 +44,8 @@ use crate::record::{Generation, TopicPartition};
 use crate::sinks::Sink;
 use crate::sources::{Source, SourceError, SourceEvent};
 use crate::state::{Persist, Store};
-use engine::{Command, Engine, Input};
+use command::{Command, Input};
+use engine::Engine;
 use jobs::{Execution, JobId};
 use punctuations::Punctuated;
 

@@ -16,7 +16,7 @@ use futures::channel::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::record::{ConsumerRecord, Topic};
-use crate::state::{Entry, Part, Persist, State};
+use crate::state::{Changes, Entry, Part, Persist, State};
 
 /// Parts that are read from the store at once.
 const RESTORES_AT_ONCE: usize = 8;
@@ -25,6 +25,8 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The parts, and where their jobs send what is to be persisted.
 pub(super) struct Parts {
+    /// Whether the topology has state at all.
+    has_state: bool,
     /// The topic of the store; without one, parts are in memory only.
     topic: Option<Topic>,
     parts: BTreeMap<i32, Held>,
@@ -41,14 +43,18 @@ enum Held {
 }
 
 impl Parts {
-    pub(super) const fn new(topic: Option<Topic>, persists: UnboundedSender<Persist>) -> Self {
-        Self { topic, parts: BTreeMap::new(), restores: 0, persists }
+    pub(super) const fn new(
+        has_state: bool,
+        topic: Option<Topic>,
+        persists: UnboundedSender<Persist>,
+    ) -> Self {
+        Self { has_state, topic, parts: BTreeMap::new(), restores: 0, persists }
     }
 
     /// Takes the part on, if it is not there, and says whether it is ready. A restore under way begins
     /// anew: what it has read may be older than the new assignment.
     pub(super) fn take_on(&mut self, number: i32, now: Instant) -> bool {
-        if let Some(Held::Ready(_)) = self.parts.get(&number) {
+        if !self.has_state || matches!(self.parts.get(&number), Some(Held::Ready(_))) {
             return true;
         }
         if self.topic.is_some() {
@@ -102,9 +108,9 @@ impl Parts {
         looks.min()
     }
 
-    /// Drops a part, or its restore.
-    pub(super) fn drop_part(&mut self, number: i32) {
-        self.parts.remove(&number);
+    /// Drops a part, or its restore; says whether it was there.
+    pub(super) fn drop_part(&mut self, number: i32) -> bool {
+        self.parts.remove(&number).is_some()
     }
 
     /// A restore has ended; returns how long it took since the assignment.
@@ -124,19 +130,32 @@ impl Parts {
         }
     }
 
-    /// The state for a record that is taken in, whose partition has its frontier at an offset.
-    ///
-    /// # Invariant
-    /// Records are taken in when their part is ready.
-    pub(super) fn state_for(&self, record: &ConsumerRecord, frontier: i64) -> State {
-        let part = self.part_for(record).clone();
+    /// The state for a record that is taken in, whose partition has its frontier at an offset; none if
+    /// the topology has no state.
+    pub(super) fn state_for(&self, record: &ConsumerRecord, frontier: i64) -> Option<Box<State>> {
+        let part = self.part_for(record)?.clone();
         let assignment = (record.partition.clone(), record.generation);
-        State::new(part, assignment, frontier, self.persists.clone())
+        Some(Box::new(State::new(part, assignment, frontier, self.persists.clone())))
     }
 
-    pub(super) fn part_for(&self, record: &ConsumerRecord) -> &Arc<Part> {
+    /// What an earlier assignment has changed, as changes of the part that there is now.
+    pub(super) fn moved(
+        &self,
+        changes: Option<Box<Changes>>,
+        record: &ConsumerRecord,
+    ) -> Option<Box<Changes>> {
+        let part = self.part_for(record)?.clone();
+        changes.map(|changes| Box::new(changes.moved_to(part)))
+    }
+
+    /// # Invariant
+    /// A record is taken in when its part is ready.
+    fn part_for(&self, record: &ConsumerRecord) -> Option<&Arc<Part>> {
+        if !self.has_state {
+            return None;
+        }
         match self.parts.get(&record.partition.partition) {
-            Some(Held::Ready(part)) => part,
+            Some(Held::Ready(part)) => Some(part),
             _ => panic!("{} @ {} was taken in before its part", record.partition, record.offset),
         }
     }

@@ -34,8 +34,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(100);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 pub(super) struct Publisher {
-    outbox: Outbox,
-    /// Since when it has not been empty.
+    /// Since when the outbox has not been empty.
     outbox_since: Instant,
     /// Empty: the memory of outboxes that were published, for the next ones.
     spares: Vec<Outbox>,
@@ -57,7 +56,6 @@ pub(super) struct Publisher {
 impl Publisher {
     pub(super) fn new(publishes_at_once: usize, commit_interval: Duration, now: Instant) -> Self {
         Self {
-            outbox: Outbox::default(),
             outbox_since: now,
             spares: Vec::new(),
             publishes: 0,
@@ -70,11 +68,6 @@ impl Publisher {
             commit_interval,
             no_commit_before: now,
         }
-    }
-
-    /// What is to be published next.
-    pub(super) const fn outbox(&mut self) -> &mut Outbox {
-        &mut self.outbox
     }
 
     pub(super) const fn window(&self) -> i64 {
@@ -97,13 +90,13 @@ impl Publisher {
 
     /// When the next batch is to be published, if there is something for it, and it may begin beside
     /// what is under way.
-    pub(super) fn publish_due(&self) -> Option<Instant> {
+    pub(super) fn publish_due(&self, outbox: &Outbox) -> Option<Instant> {
         let may_begin =
             if self.overlaps() { self.publishes < self.publishes_at_once } else { self.is_idle() };
-        if self.outbox.is_empty() || !may_begin {
+        if outbox.is_empty() || !may_begin {
             return None;
         }
-        let outputs = self.outbox.batch().outputs.len();
+        let outputs = outbox.batch().outputs.len();
         let is_worth_it = self.publishes < SMALL_BATCHES || outputs >= LARGE_BATCH_OUTPUTS;
         let wait = if is_worth_it { Duration::ZERO } else { SMALL_BATCH_WAIT };
         Some((self.outbox_since + wait).max(self.no_publish_before))
@@ -112,49 +105,47 @@ impl Publisher {
     /// Begins a batch, with its positions where they go with it; none if everything is held back.
     pub(super) fn begin_publish(
         &mut self,
-        assignments: &mut Assignments,
+        (assignments, outbox): (&mut Assignments, &mut Outbox),
         now: Instant,
     ) -> Option<Outbox> {
-        self.outbox.drop_abandoned();
+        outbox.drop_abandoned();
         let next = self.spares.pop().unwrap_or_default();
-        let mut outbox = std::mem::replace(&mut self.outbox, next);
+        let mut batch = std::mem::replace(outbox, next);
         if !self.overlaps() {
-            if let Some(held) = hold_back(&mut outbox, assignments, self.window) {
-                self.outbox = held;
+            if let Some(held) = hold_back(&mut batch, assignments, self.window) {
+                *outbox = held;
             }
-            if outbox.is_empty() {
-                self.spares.push(outbox);
+            if batch.is_empty() {
+                self.spares.push(batch);
                 self.no_publish_before = now + RETRY_DELAY;
                 return None;
             }
-            outbox.set_positions(positions_with(&outbox, assignments, self.window));
+            batch.set_positions(positions_with(&batch, assignments, self.window));
         }
         self.publishes += 1;
-        Some(outbox)
+        Some(batch)
     }
 
     /// A batch was published.
-    pub(super) fn published(&mut self, outbox: Outbox) {
+    pub(super) fn published(&mut self, batch: Outbox) {
         self.publishes -= 1;
         self.aborts = 0;
-        self.spares.push(outbox.emptied());
+        self.spares.push(batch.emptied());
     }
 
-    /// A batch, or what is left of it, was not published, and is going to be before what has come
-    /// since; after a while, if it was aborted.
-    pub(super) fn not_published(&mut self, outbox: Outbox, is_aborted: bool, now: Instant) {
+    /// A batch was not published; if it was aborted, nothing is for a while.
+    pub(super) fn not_published(&mut self, is_aborted: bool, now: Instant) {
         self.publishes -= 1;
         if is_aborted {
             let delay = RETRY_DELAY.saturating_mul(1 << self.aborts.min(10));
             self.no_publish_before = now + delay.min(MAX_RETRY_DELAY);
             self.aborts += 1;
         }
-        self.outbox.put_back(outbox);
     }
 
     /// Notes whether the outbox is empty now.
-    pub(super) fn note_outbox(&mut self, now: Instant) {
-        if self.outbox.is_empty() {
+    pub(super) fn note_outbox(&mut self, outbox: &Outbox, now: Instant) {
+        if outbox.is_empty() {
             self.outbox_since = now;
         }
     }
@@ -166,7 +157,8 @@ impl Publisher {
         if self.others + beside > 0 || !assignments.have_news() {
             return None;
         }
-        let due = if assignments.has_drained() { self.no_commit_before } else { self.commit_at };
+        let has_drained = assignments.iter().any(|(_, partition)| partition.waits_for_commit());
+        let due = if has_drained { self.no_commit_before } else { self.commit_at };
         Some(due.max(self.no_commit_before))
     }
 
@@ -198,7 +190,7 @@ impl Publisher {
 /// frontier, as the batch moves it, than the window is wide. There are some only if it has shrunk
 /// since they were taken in.
 fn hold_back(outbox: &mut Outbox, assignments: &mut Assignments, window: i64) -> Option<Outbox> {
-    if assignments.all_fit(window) {
+    if assignments.iter().all(|(_, partition)| partition.all_fit(window)) {
         return None;
     }
     for (entry, offset) in finishing(outbox) {
@@ -250,7 +242,7 @@ mod tests {
     use crate::topology::run::jobs::JobId;
     use crate::topology::stages::Finished;
 
-    fn push(publisher: &mut Publisher, outputs: usize) {
+    fn push(outbox: &mut Outbox, outputs: usize) {
         let record = ConsumerRecord {
             partition: TopicPartition::new("jobs", 0),
             offset: 0,
@@ -262,7 +254,7 @@ mod tests {
         };
         let outputs = vec![ProducerRecord::to("results"); outputs];
         let finished = Finished { record, outputs, fate: Fate::Succeeded, changes: None };
-        publisher.outbox().push(JobId::default(), finished);
+        outbox.push(JobId::default(), finished);
     }
 
     #[test]
@@ -270,16 +262,16 @@ mod tests {
         let since = Instant::now();
         let limits = crate::topology::Limits::default();
         let mut publisher = Publisher::new(4, limits.commit_interval, since);
-        let mut assignments = Assignments::new(limits, false);
+        let (mut assignments, mut outbox) = (Assignments::new(limits, false), Outbox::default());
         for _ in 0..SMALL_BATCHES {
-            push(&mut publisher, 1);
-            assert_eq!(publisher.publish_due(), Some(since));
-            assert!(publisher.begin_publish(&mut assignments, since).is_some());
+            push(&mut outbox, 1);
+            assert_eq!(publisher.publish_due(&outbox), Some(since));
+            assert!(publisher.begin_publish((&mut assignments, &mut outbox), since).is_some());
         }
-        assert_eq!(publisher.publish_due(), None);
-        push(&mut publisher, 1);
-        assert_eq!(publisher.publish_due(), Some(since + SMALL_BATCH_WAIT));
-        push(&mut publisher, LARGE_BATCH_OUTPUTS);
-        assert_eq!(publisher.publish_due(), Some(since));
+        assert_eq!(publisher.publish_due(&outbox), None);
+        push(&mut outbox, 1);
+        assert_eq!(publisher.publish_due(&outbox), Some(since + SMALL_BATCH_WAIT));
+        push(&mut outbox, LARGE_BATCH_OUTPUTS);
+        assert_eq!(publisher.publish_due(&outbox), Some(since));
     }
 }

@@ -17,13 +17,15 @@ use crate::sources::Assignment;
 
 /// The clocks of the assigned partitions.
 pub(super) struct Punctuations {
-    every: Duration,
+    /// The interval of the calls; none if the topology has no punctuator, and then there are none.
+    every: Option<Duration>,
     clocks: BTreeMap<TopicPartition, Clock>,
 }
 
 /// What time it is on a partition, and what is to come.
 struct Clock {
     generation: Generation,
+    every: Duration,
     assigned_at: Instant,
     /// The timestamp of the record that was finished last, and when that was.
     last: Option<(Timestamp, Instant)>,
@@ -46,14 +48,15 @@ pub(super) struct Punctuated {
 }
 
 impl Punctuations {
-    pub(super) const fn new(every: Duration) -> Self {
+    pub(super) const fn new(every: Option<Duration>) -> Self {
         Self { every, clocks: BTreeMap::new() }
     }
 
     pub(super) fn assigned(&mut self, assignment: &Assignment, now: Instant) {
         let Assignment { partition, generation, .. } = assignment;
-        let call = Call::Due(now + self.every);
-        let clock = Clock { generation: *generation, assigned_at: now, last: None, call };
+        let Some(every) = self.every else { return };
+        let (generation, call) = (*generation, Call::Due(now + every));
+        let clock = Clock { generation, every, assigned_at: now, last: None, call };
         self.clocks.insert(partition.clone(), clock);
     }
 
@@ -83,10 +86,9 @@ impl Punctuations {
     /// A call has ended; says whether what it returned is to be published.
     pub(super) fn call_ended(&mut self, punctuated: &Punctuated, now: Instant) -> bool {
         let Punctuated { partition, generation, outputs } = punctuated;
-        let due = Call::Due(now + self.every);
         let Some(clock) = self.current(partition, *generation) else { return false };
         let publishes = !outputs.is_empty();
-        clock.call = if publishes { Call::Publishing } else { due };
+        clock.call = if publishes { Call::Publishing } else { Call::Due(now + clock.every) };
         publishes
     }
 
@@ -97,8 +99,9 @@ impl Punctuations {
         generation: Generation,
         now: Instant,
     ) {
-        let due = Call::Due(now + self.every);
-        self.current(partition, generation).into_iter().for_each(|clock| clock.call = due);
+        if let Some(clock) = self.current(partition, generation) {
+            clock.call = Call::Due(now + clock.every);
+        }
     }
 
     /// When the next call is due.
