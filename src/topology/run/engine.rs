@@ -264,7 +264,7 @@ impl<'a> Engine<'a> {
             self.commands.push_back(Command::Commit(positions));
         }
         if is_due(self.publisher.publish_due(self.records.outbox()))
-            && let Some(batch) = self.publisher.begin_publish(self.records.to_publish(), self.now)
+            && let Some(batch) = self.publisher.begin_publish(self.records.publishable(), self.now)
         {
             self.commands.push_back(Command::Publish(batch));
         }
@@ -351,3 +351,6 @@ impl<'a> Engine<'a> {
         self.turning.turned();
     }
 }
+
+#[cfg(test)]
+mod tests;

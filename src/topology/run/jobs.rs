@@ -113,8 +113,9 @@ impl<'a> Jobs<'a> {
         Some((id, self.jobs[id.0].execution.take()?))
     }
 
-    /// The jobs that were cancelled since the last call, though they were handed out.
+    /// The jobs that were cancelled since the last call, though they were handed out, ascending.
     pub(super) fn take_dropped(&mut self) -> Vec<JobId> {
+        self.dropped.sort_unstable();
         std::mem::take(&mut self.dropped)
     }
 

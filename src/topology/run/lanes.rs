@@ -12,11 +12,13 @@ pub(super) struct Lanes<J> {
     lanes: HashMap<KeyHash, Lane<J>, BuildHasherDefault<Hashed>>,
 }
 
-/// Most lanes have no line, so that it takes no more room than a pointer.
 struct Lane<J> {
     head: J,
-    line: Option<Box<VecDeque<J>>>,
+    line: Line<J>,
 }
+
+/// Most lanes have none, so that it takes no more room than a pointer.
+type Line<J> = Option<Box<VecDeque<J>>>;
 
 /// The hasher of what is a hash already.
 #[derive(Default)]

@@ -72,7 +72,7 @@ impl<'a> Records<'a> {
     }
 
     /// The partitions, and what is to be published of them.
-    pub(super) const fn to_publish(&mut self) -> (&mut Assignments, &mut Outbox) {
+    pub(super) const fn publishable(&mut self) -> (&mut Assignments, &mut Outbox) {
         (&mut self.assignments, &mut self.outbox)
     }
 
