@@ -2,9 +2,15 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use futures::stream::{BoxStream, StreamExt};
+use jobstream::position::PartitionPosition;
+use jobstream::record::TopicPartition;
+use jobstream::sources::{CommitError, Source, SourceError, SourceEvent};
 use jobstream::topology::{Event, Limits};
 use jobstream_testkit::broker::{Broker, Fault, Operation};
 use support::{
@@ -12,6 +18,7 @@ use support::{
     run_to_the_end, topology,
 };
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 fn seconds(seconds: u64) -> Duration {
@@ -38,6 +45,68 @@ async fn a_shutdown_finishes_what_is_in_flight_and_starts_nothing_else() {
     assert_eq!(diary.ended(), [0, 1, 2]);
     assert_eq!(frontiers(&broker)[&0], 3);
     assert!(broker.members(GROUP).is_empty(), "the member has not left its group");
+}
+
+/// A source that counts the records that it yields.
+struct Counting<'a> {
+    source: &'a dyn Source,
+    records: &'a AtomicUsize,
+}
+
+#[async_trait]
+impl Source for Counting<'_> {
+    fn events(&self) -> BoxStream<'_, Result<SourceEvent, SourceError>> {
+        let count = |event: &Result<SourceEvent, SourceError>| {
+            let is_record = matches!(event, Ok(SourceEvent::Record(_)));
+            self.records.fetch_add(usize::from(is_record), Relaxed);
+        };
+        self.source.events().inspect(count).boxed()
+    }
+
+    fn pause(&self, partitions: &[TopicPartition]) {
+        self.source.pause(partitions);
+    }
+
+    fn resume(&self, partitions: &[TopicPartition]) {
+        self.source.resume(partitions);
+    }
+
+    async fn commit(&self, positions: &[PartitionPosition]) -> Result<(), CommitError> {
+        self.source.commit(positions).await
+    }
+
+    fn window_offsets(&self) -> i64 {
+        self.source.window_offsets()
+    }
+
+    async fn release(&self, partitions: &[TopicPartition]) -> Result<(), SourceError> {
+        self.source.release(partitions).await
+    }
+
+    async fn close(&self) -> Result<(), SourceError> {
+        self.source.close().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_fetched_after_the_shutdown_began() {
+    let (broker, diary) = (broker(2), Diary::new());
+    produce_all(&broker, &[5; 3_000]);
+    let source = broker.consumer(GROUP, [JOBS]).build();
+    let (records, at_shutdown) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let source = Counting { source: &source, records: &records };
+    let limits = Limits { executing_records: 8_192, ..limits() };
+    let topology = topology(diary.clone()).with_limits(limits);
+    // In the midst of a backlog, with room for all of it.
+    let shutdown = async {
+        while records.load(Relaxed) == 0 {
+            yield_now().await;
+        }
+        at_shutdown.store(records.load(Relaxed), Relaxed);
+    };
+    topology.run(&source, &broker.producer(), shutdown).await.unwrap();
+    assert_eq!(records.load(Relaxed), at_shutdown.load(Relaxed));
+    assert_eq!(diary.ended().len(), records.load(Relaxed), "each that was fetched is executed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,13 +8,10 @@ use std::sync::Arc;
 use rustc_hash::FxHasher;
 
 use super::Topology;
-use super::dead_letter::DeadLetters;
-use super::encode::Encode;
-use super::execute::{Executed, Execution, Executor};
-use super::lanes::KeyHash;
-use super::pipeline::{Executing, Front, KeyOf, Straight};
-use super::retry::Retry;
-use super::stage::{Filter, Identity, Map, Stage, Then};
+use super::stages::{
+    DeadLetters, Encode, Executed, Executing, Execution, Executor, Filter, Front, Identity,
+    KeyHash, KeyOf, Map, Retry, Stage, Straight, Then,
+};
 use crate::codec::Codec;
 use crate::record::{ConsumerRecord, ProducerRecord, Topic};
 use crate::sinks::{JobSink, StatefulJobSink};

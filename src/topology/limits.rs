@@ -29,6 +29,13 @@ pub struct Limits {
     pub stuck_after: Duration,
 }
 
+impl Limits {
+    /// Half of the time to close is for publishing and committing, half for closing.
+    pub(super) fn flush_timeout(&self) -> Duration {
+        self.close_timeout / 2
+    }
+}
+
 impl Default for Limits {
     /// 8,192 records or 7 MiB in flight, 1,024 of them executing, a commit a second, 20 s to drain a
     /// partition, 25 s to shut down, 4 s to close, stuck after 5 minutes.

@@ -15,32 +15,13 @@
 //!
 //! Failure is data: only a broken source or sink stops a run.
 
-mod admit;
 mod builder;
-mod dead_letter;
-mod drain;
-mod effect;
-mod encode;
 mod error;
-mod event;
-mod execute;
-mod frontier;
-mod intake;
-mod lanes;
-mod leftovers;
 mod limits;
-mod outbox;
-mod partition;
-mod parts;
-mod pipeline;
-mod propagator;
-mod punctuations;
+mod observe;
 mod punctuator;
-mod retry;
 mod run;
-mod stage;
-mod under_way;
-mod waiting;
+mod stages;
 mod workers;
 
 use std::fmt;
@@ -48,27 +29,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use builder::{Builder, Decoding, Executes};
-pub use dead_letter::{TOO_LARGE, TOO_MANY_HEADERS, UNDECODABLE, UNENCODABLE};
-pub use encode::Encode;
 pub use error::RunError;
-pub use event::{Event, Fate, Observer, RunId};
-pub use execute::Executed;
 pub use limits::Limits;
-pub use propagator::Propagator;
+pub use observe::{Event, Fate, Observer, RunId};
 pub use punctuator::{Punctuation, Punctuator};
-pub use retry::Retry;
 pub use run::Drained;
-pub use stage::{Filter, Flow, Identity, Map, Stage, Then};
+pub use stages::{
+    Encode, Executed, Filter, Flow, Identity, Map, Propagator, Retry, Stage, TOO_LARGE,
+    TOO_MANY_HEADERS, Then, UNDECODABLE, UNENCODABLE,
+};
 pub use workers::Worker;
 
 use crate::record::Topic;
 pub use crate::sinks::Ambiguous;
 use crate::sinks::Sink;
 use crate::sources::Source;
-use event::Observers;
-use pipeline::Pipeline;
-use propagator::Propagation;
 use punctuator::Schedule;
+use run::Driver;
+use stages::{Context, Pipeline, Propagation};
 
 /// A job executor: stages from decode to encode, to be run between any source and any sink.
 ///
@@ -79,17 +57,6 @@ pub struct Topology {
     context: Context,
     limits: Limits,
     schedule: Option<Schedule>,
-}
-
-/// What the stages of a run share.
-#[derive(Clone, Default)]
-struct Context {
-    observers: Observers,
-    propagation: Propagation,
-    /// The group that it runs in, if it was said.
-    group: Option<Arc<str>>,
-    /// Seeds the jitter of the waits.
-    seed: u64,
 }
 
 impl Topology {
@@ -171,7 +138,7 @@ impl Topology {
         sink: &dyn Sink,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<Drained, RunError> {
-        run::Run::new(self, source, sink, None).run(shutdown).await
+        Driver::new(self, source, sink, None).run(shutdown).await
     }
 
     /// Runs one worker, with its store, as [`run`](Self::run) does. Before the first record of a
@@ -186,7 +153,7 @@ impl Topology {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<Drained, RunError> {
         let Worker { source, sink, store } = worker;
-        run::Run::new(self, &**source, &**sink, store.as_deref()).run(shutdown).await
+        Driver::new(self, &**source, &**sink, store.as_deref()).run(shutdown).await
     }
 }
 

@@ -223,7 +223,7 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(u64);
 
-/// Tells that a run's loop turns, and, when it is dropped, that it does no more.
+/// Reports that a run's loop turns, from the begin on, and, when it is dropped, that it does no more.
 pub(super) struct Turning<'a> {
     run: RunId,
     observers: &'a Observers,
@@ -232,10 +232,12 @@ pub(super) struct Turning<'a> {
 impl<'a> Turning<'a> {
     pub(super) fn new(observers: &'a Observers) -> Self {
         static RUNS: AtomicU64 = AtomicU64::new(0);
-        Self { run: RunId(RUNS.fetch_add(1, Relaxed)), observers }
+        let turning = Self { run: RunId(RUNS.fetch_add(1, Relaxed)), observers };
+        turning.turned();
+        turning
     }
 
-    pub(super) fn tell(&self) {
+    pub(super) fn turned(&self) {
         self.observers.emit(&Event::Turned(self.run));
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
+use super::super::observe::Event;
 use super::Context;
-use super::event::Event;
 use super::retry::{Retry, jitter};
 use crate::record::ConsumerRecord;
 use crate::sinks::{Ambiguous, JobError, JobErrorKind, JobSink, StatefulJobSink};
@@ -26,13 +26,13 @@ pub struct Executed<In, Out> {
 }
 
 /// A job sink and the limits of its attempts.
-pub(super) struct Execution<In, Out> {
-    pub(super) executor: Executor<In, Out>,
-    pub(super) retry: Retry,
+pub(in crate::topology) struct Execution<In, Out> {
+    pub(in crate::topology) executor: Executor<In, Out>,
+    pub(in crate::topology) retry: Retry,
 }
 
 /// A job sink, with state or without.
-pub(super) enum Executor<In, Out> {
+pub(in crate::topology) enum Executor<In, Out> {
     Stateless(Arc<dyn JobSink<In, Out>>),
     Stateful(Arc<dyn StatefulJobSink<In, Out>>),
 }
@@ -52,7 +52,7 @@ impl<In: Sync, Out> Executor<In, Out> {
         }
     }
 
-    pub(super) fn ready(&self) -> BoxFuture<'_, ()> {
+    pub(in crate::topology) fn ready(&self) -> BoxFuture<'_, ()> {
         match self {
             Self::Stateless(sink) => sink.ready(),
             Self::Stateful(sink) => sink.ready(),
@@ -61,16 +61,20 @@ impl<In: Sync, Out> Executor<In, Out> {
 }
 
 /// A job on its way through its attempts.
-pub(super) struct Job<In> {
-    pub(super) record: ConsumerRecord,
-    pub(super) input: In,
+pub(in crate::topology) struct Job<In> {
+    pub(in crate::topology) record: ConsumerRecord,
+    pub(in crate::topology) input: In,
     /// There if the job sink has state.
-    pub(super) state: Option<Box<State>>,
+    pub(in crate::topology) state: Option<Box<State>>,
     spent: Spent,
 }
 
 impl<In> Job<In> {
-    pub(super) fn new(record: ConsumerRecord, input: In, state: Option<Box<State>>) -> Self {
+    pub(in crate::topology) fn new(
+        record: ConsumerRecord,
+        input: In,
+        state: Option<Box<State>>,
+    ) -> Self {
         Self { record, input, state, spent: Spent::default() }
     }
 
@@ -89,7 +93,7 @@ struct Spent {
 }
 
 /// What attempts have come to.
-pub(super) enum Attempted<Out> {
+pub(in crate::topology) enum Attempted<Out> {
     /// The job is settled: its outcome, and the number of attempts.
     Settled(Result<Out, JobError>, u32),
     /// Another attempt may follow after this time.
@@ -98,7 +102,11 @@ pub(super) enum Attempted<Out> {
 
 impl<In: Send + Sync, Out: Send> Execution<In, Out> {
     /// Executes a job until it is settled, or is to wait for another attempt.
-    pub(super) async fn run(&self, context: &Context, job: &mut Job<In>) -> Attempted<Out> {
+    pub(in crate::topology) async fn run(
+        &self,
+        context: &Context,
+        job: &mut Job<In>,
+    ) -> Attempted<Out> {
         loop {
             let attempt = job.spent.failures + 1;
             let error = match self.attempt(context, job, attempt).await {

@@ -17,19 +17,20 @@ pub const TOO_LARGE: &str = "too-large";
 pub const TOO_MANY_HEADERS: &str = "too-many-headers";
 
 /// Where dead letters go, and what goes with them.
-pub(super) struct DeadLetters {
-    pub(super) topic: Topic,
-    pub(super) beside: Option<Beside>,
+pub(in crate::topology) struct DeadLetters {
+    pub(in crate::topology) topic: Topic,
+    pub(in crate::topology) beside: Option<Beside>,
 }
 
 /// The records that are published with the dead letter of this one.
-pub(super) type Beside = Box<dyn Fn(&ConsumerRecord) -> Vec<ProducerRecord> + Send + Sync>;
+pub(in crate::topology) type Beside =
+    Box<dyn Fn(&ConsumerRecord) -> Vec<ProducerRecord> + Send + Sync>;
 
 impl DeadLetters {
     /// The dead letter of a record (its key, value and headers, and the `dead-letter-*` headers)
     /// and what goes with it. Of too many headers it has none: a copy of them all would take as much
     /// memory again, and would be refused like the record when it is sent back.
-    pub(super) fn of(
+    pub(in crate::topology) fn of(
         &self,
         record: &ConsumerRecord,
         group: Option<&str>,
@@ -61,7 +62,7 @@ impl fmt::Debug for DeadLetters {
 
 /// What becomes of a record that no stage is to see, if it is one. Its source may have kept one header
 /// beyond the limit, and no more of them.
-pub(super) fn beyond_limits<T>(record: &ConsumerRecord) -> Option<Flow<T>> {
+pub(in crate::topology) fn beyond_limits<T>(record: &ConsumerRecord) -> Option<Flow<T>> {
     let cause = || format!("found more than {HEADERS_MAX} headers, expected at most as many");
     let is_beyond = record.headers.len() > HEADERS_MAX;
     is_beyond.then(|| Flow::DeadLetter { reason: TOO_MANY_HEADERS, cause: cause() })
@@ -69,7 +70,7 @@ pub(super) fn beyond_limits<T>(record: &ConsumerRecord) -> Option<Flow<T>> {
 
 /// The dead letter of a record whose output, or whose dead letter, is too large: without its value,
 /// and if even that was refused, without its key and headers.
-pub(super) fn too_large(
+pub(in crate::topology) fn too_large(
     topic: &Topic,
     group: Option<&str>,
     record: &ConsumerRecord,

@@ -21,6 +21,10 @@ pub(super) struct Frontier {
     next: i64,
     /// What former owners had finished above their frontier.
     inherited: Position,
+    /// How many of the delivered records are not finished.
+    unfinished: usize,
+    /// Of these, the ones that are being published.
+    publishing: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +44,13 @@ pub(super) enum Delivered {
 impl Frontier {
     pub(super) fn new(committed: Option<Position>) -> Self {
         let inherited = committed.unwrap_or(const { Position::at(0) });
-        Self { delivered: VecDeque::new(), next: inherited.frontier(), inherited }
+        Self {
+            delivered: VecDeque::new(),
+            next: inherited.frontier(),
+            inherited,
+            unfinished: 0,
+            publishing: 0,
+        }
     }
 
     /// The lowest offset that may be unfinished.
@@ -51,6 +61,16 @@ impl Frontier {
     /// Whether a record waits at the frontier.
     pub(super) fn is_waiting(&self) -> bool {
         !self.delivered.is_empty()
+    }
+
+    /// How many delivered records are not finished.
+    pub(super) const fn unfinished(&self) -> usize {
+        self.unfinished
+    }
+
+    /// How many delivered records are in the batch that is being published.
+    pub(super) const fn in_batch(&self) -> usize {
+        self.publishing
     }
 
     /// Where the next record is, or above.
@@ -82,6 +102,7 @@ impl Frontier {
         self.next = offset + 1;
         if !self.inherited.is_finished(offset) {
             self.delivered.push_back((offset, State::Unfinished));
+            self.unfinished += 1;
             return Delivered::New;
         }
         if self.is_waiting() {
@@ -134,7 +155,10 @@ impl Frontier {
 
     fn set(&mut self, offset: i64, state: State) {
         let index = self.index_of(offset).expect("a record is finished after it was delivered");
-        self.delivered[index].1 = state;
+        let was = std::mem::replace(&mut self.delivered[index].1, state);
+        self.unfinished -= usize::from(was != State::Finished && state == State::Finished);
+        self.publishing += usize::from(state == State::Publishing);
+        self.publishing -= usize::from(was == State::Publishing);
     }
 
     fn index_of(&self, offset: i64) -> Option<usize> {

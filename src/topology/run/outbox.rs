@@ -1,12 +1,12 @@
 //! The outbox: records that are done but for the publishing of their outputs, changes of the state
 //! that jobs wait for, and what punctuations give.
 
-use super::error::RunError;
-use super::event::Fate;
-use super::lanes::KeyHash;
-use super::leftovers::Unpublished;
-use super::pipeline::Finished;
+use super::super::error::RunError;
+use super::super::observe::Fate;
+use super::super::stages::{Finished, TOO_LARGE};
+use super::jobs::JobId;
 use super::punctuations::Punctuated;
+use crate::position::PartitionPosition;
 use crate::record::{ConsumerRecord, Generation, ProducerRecord, TopicPartition};
 use crate::sinks::Batch;
 use crate::state::{Changes, Persist};
@@ -17,7 +17,7 @@ const MOST_REFUSALS: u8 = 2;
 /// What is finished once its outputs, next in the batch, are published.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) subject: Subject,
+    subject: Subject,
     /// How many of the batch's outputs are its own.
     outputs: usize,
     /// How often one of its outputs was refused as too large.
@@ -39,7 +39,7 @@ pub(super) enum Subject {
 pub(super) struct Done {
     pub(super) record: ConsumerRecord,
     pub(super) fate: Fate,
-    pub(super) lane: Option<KeyHash>,
+    pub(super) job: JobId,
     /// What becomes part of the state then.
     pub(super) changes: Option<Box<Changes>>,
 }
@@ -47,8 +47,8 @@ pub(super) struct Done {
 /// Entries and their outputs, in the same order.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    pub(super) entries: Vec<Entry>,
-    pub(super) batch: Batch,
+    entries: Vec<Entry>,
+    batch: Batch,
 }
 
 impl Entry {
@@ -83,7 +83,7 @@ impl Entry {
                     let ConsumerRecord { partition, offset, .. } = &done.record;
                     return Err(RunError::DeadLetterTooLarge(format!("{partition} @ {offset}")));
                 }
-                done.fate = Fate::DeadLettered(super::TOO_LARGE);
+                done.fate = Fate::DeadLettered(TOO_LARGE);
                 for (_, output) in refused {
                     done.changes.iter_mut().for_each(|changes| drop(changes.refuse(output)));
                 }
@@ -99,13 +99,33 @@ impl Entry {
 }
 
 impl Outbox {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    pub(super) fn push(&mut self, finished: Finished, lane: Option<KeyHash>) {
+    /// What is published.
+    pub(super) const fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// The entries, in the order of their outputs.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// Takes out what is finished with the batch, in order.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Subject> + '_ {
+        self.entries.drain(..).map(|entry| entry.subject)
+    }
+
+    /// The positions that are committed with the batch.
+    pub(super) fn set_positions(&mut self, positions: Vec<PartitionPosition>) {
+        self.batch.positions = positions;
+    }
+
+    pub(super) fn push(&mut self, job: JobId, finished: Finished) {
         let Finished { record, outputs, fate, changes } = finished;
-        let subject = Subject::Record(Done { record, fate, lane, changes });
+        let subject = Subject::Record(Done { record, fate, job, changes });
         self.entries.push(Entry { subject, outputs: outputs.len(), refusals: 0 });
         self.batch.outputs.extend(outputs);
     }
@@ -151,18 +171,20 @@ impl Outbox {
         *self = earlier;
     }
 
-    /// Takes out the entries for which `condition` holds. Gives those of records, with their
+    /// Takes out the entries for which `condition` holds. Returns those of records, with their
     /// outputs; the others are dropped.
-    pub(super) fn take_out(&mut self, condition: impl Fn(&Entry) -> bool) -> Vec<Unpublished> {
+    pub(super) fn take_out(
+        &mut self,
+        condition: impl Fn(&Entry) -> bool,
+    ) -> Vec<(JobId, Finished)> {
         let Self { entries, batch } = self.split(condition);
         let mut outputs = batch.outputs.into_iter();
         let taken = entries.into_iter().filter_map(|entry| {
             let outputs: Vec<_> = outputs.by_ref().take(entry.outputs).collect();
-            let Subject::Record(Done { record, fate, lane, changes }) = entry.subject else {
+            let Subject::Record(Done { record, fate, job, changes }) = entry.subject else {
                 return None;
             };
-            let finished = Finished { record, outputs, fate, changes };
-            Some(Unpublished { finished, lane })
+            Some((job, Finished { record, outputs, fate, changes }))
         });
         taken.collect()
     }
@@ -192,7 +214,7 @@ impl Outbox {
         refused: &[usize],
         others_published: bool,
         substitute: impl Fn(&ConsumerRecord, u8) -> ProducerRecord,
-    ) -> Result<Vec<Entry>, RunError> {
+    ) -> Result<Vec<Subject>, RunError> {
         let mut outputs = std::mem::take(&mut self.batch.outputs).into_iter().enumerate();
         let mut finished = Vec::new();
         for mut entry in std::mem::take(&mut self.entries) {
@@ -208,7 +230,7 @@ impl Outbox {
             }
             entry.outputs = self.batch.outputs.len() - before;
             if others_published && entry.outputs == 0 {
-                finished.push(entry);
+                finished.push(entry.subject);
             } else {
                 self.entries.push(entry);
             }

@@ -45,7 +45,7 @@ impl<T> Stage<T> for Identity {
 
 /// A stage and the one after it.
 #[derive(Clone, Copy, Debug)]
-pub struct Then<A, B>(pub(super) A, pub(super) B);
+pub struct Then<A, B>(pub(in crate::topology) A, pub(in crate::topology) B);
 
 impl<In, A: Stage<In>, B: Stage<A::Out>> Stage<In> for Then<A, B> {
     type Out = B::Out;
@@ -62,8 +62,8 @@ impl<In, A: Stage<In>, B: Stage<A::Out>> Stage<In> for Then<A, B> {
 /// Passes on what a predicate holds for, and skips the rest under its name.
 #[derive(Clone, Copy, Debug)]
 pub struct Filter<F> {
-    pub(super) name: &'static str,
-    pub(super) predicate: F,
+    pub(in crate::topology) name: &'static str,
+    pub(in crate::topology) predicate: F,
 }
 
 impl<T, F: Fn(&T) -> bool + Send + Sync> Stage<T> for Filter<F> {
@@ -76,7 +76,7 @@ impl<T, F: Fn(&T) -> bool + Send + Sync> Stage<T> for Filter<F> {
 
 /// Passes on what a function makes of its input.
 #[derive(Clone, Copy, Debug)]
-pub struct Map<F>(pub(super) F);
+pub struct Map<F>(pub(in crate::topology) F);
 
 impl<T, U, F: Fn(T) -> U + Send + Sync> Stage<T> for Map<F> {
     type Out = U;

@@ -38,13 +38,13 @@ impl Default for Retry {
 
 impl Retry {
     /// Whether no attempt may follow so many.
-    pub(super) fn is_exhausted_by(&self, attempts: u32) -> bool {
+    pub(in crate::topology) fn is_exhausted_by(&self, attempts: u32) -> bool {
         self.attempts.is_some_and(|most| attempts >= most)
     }
 
     /// The wait after the given failure (from 1): exponential, of which a random part of up to
     /// half is taken off, so that jobs that failed together do not come back together.
-    pub(super) fn delay(&self, failures: u32, jitter: f64) -> Duration {
+    pub(in crate::topology) fn delay(&self, failures: u32, jitter: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         let full = self.first_delay.saturating_mul(1 << doublings).min(self.max_delay);
         full.mul_f64(1.0 - jitter / 2.0)
@@ -53,7 +53,7 @@ impl Retry {
 
 /// A random number in `0.0..1.0` that is a function of the seed, the record and its attempt: it
 /// does not depend on what else runs.
-pub(super) fn jitter(seed: u64, record: &ConsumerRecord, attempt: u32) -> f64 {
+pub(in crate::topology) fn jitter(seed: u64, record: &ConsumerRecord, attempt: u32) -> f64 {
     let mut hasher = DefaultHasher::new();
     (seed, &record.partition, record.offset, attempt).hash(&mut hasher);
     (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64

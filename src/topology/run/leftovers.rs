@@ -10,10 +10,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::lanes::KeyHash;
-use super::limits::Limits;
-use super::pipeline::Finished;
-use super::run::Run;
+use super::super::limits::Limits;
+use super::super::stages::{Finished, KeyHash};
 use crate::position::Position;
 use crate::record::{ConsumerRecord, Generation, ProducerRecord, TopicPartition};
 
@@ -31,6 +29,12 @@ impl Unpublished {
         own.timestamp == record.timestamp && own.key == record.key && own.value == record.value
     }
 
+    /// The partition and the offset of the record.
+    pub(super) const fn place(&self) -> (&TopicPartition, i64) {
+        let ConsumerRecord { partition, offset, .. } = &self.finished.record;
+        (partition, *offset)
+    }
+
     fn size_bytes(&self) -> usize {
         let outputs: usize = self.finished.outputs.iter().map(ProducerRecord::size_bytes).sum();
         self.finished.record.size_bytes() + outputs
@@ -38,23 +42,27 @@ impl Unpublished {
 }
 
 /// Executed records of partitions that this worker does not have, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Leftovers {
     kept: VecDeque<Unpublished>,
     bytes: usize,
-    /// Partitions that were lost while a batch that may have outputs of theirs was under way.
-    awaited: Vec<TopicPartition>,
+    limits: Limits,
     /// The generations with which partitions began anew: what is older counts no more.
     began: BTreeMap<TopicPartition, Generation>,
 }
 
 impl Leftovers {
+    pub(super) const fn new(limits: Limits) -> Self {
+        Self { kept: VecDeque::new(), bytes: 0, limits, began: BTreeMap::new() }
+    }
+
     /// Keeps an executed record; forgets the oldest ones above the limits.
-    fn keep(&mut self, unpublished: Unpublished, limits: Limits) {
+    pub(super) fn keep(&mut self, unpublished: Unpublished) {
+        let Limits { in_flight_records, in_flight_bytes, .. } = self.limits;
         self.bytes += unpublished.size_bytes();
         self.kept.push_back(unpublished);
-        while self.kept.len() > limits.in_flight_records.max(1)
-            || self.bytes > limits.in_flight_bytes && self.kept.len() > 1
+        while self.kept.len() > in_flight_records.max(1)
+            || self.bytes > in_flight_bytes && self.kept.len() > 1
         {
             let oldest = self.kept.pop_front();
             self.bytes -= oldest.map_or(0, |oldest| oldest.size_bytes());
@@ -79,58 +87,19 @@ impl Leftovers {
     /// Forgets what was executed of a partition before this generation.
     pub(super) fn begin_anew(&mut self, partition: &TopicPartition, generation: Generation) {
         self.began.insert(partition.clone(), generation);
-        self.awaited.retain(|awaited| awaited != partition);
         self.take(partition, None);
     }
 
     /// Whether a record is of its partition as it is, and not from before it began anew.
-    fn counts(&self, record: &ConsumerRecord) -> bool {
-        self.began.get(&record.partition).is_none_or(|began| record.generation >= *began)
-    }
-
-    /// The next assignment of a partition waits for the effects that are under way.
-    pub(super) fn wait_for(&mut self, partition: &TopicPartition) {
-        self.awaited.push(partition.clone());
-    }
-
-    /// Whether a partition waits for the effects that are under way.
-    pub(super) fn is_awaited(&self) -> bool {
-        !self.awaited.is_empty()
-    }
-
-    pub(super) fn waits_for(&self, partition: &TopicPartition) -> bool {
-        self.awaited.contains(partition)
+    pub(super) fn counts(&self, unpublished: &Unpublished) -> bool {
+        let ConsumerRecord { partition, generation, .. } = &unpublished.finished.record;
+        self.began.get(partition).is_none_or(|began| generation >= began)
     }
 }
 
 /// Whether a record is finished at the position that the group has committed, if any.
-pub(super) fn is_finished(committed: Option<&Position>, offset: i64) -> bool {
+fn is_finished(committed: Option<&Position>, offset: i64) -> bool {
     committed.is_some_and(|committed| committed.is_finished(offset))
-}
-
-impl Run<'_> {
-    /// Keeps executed records of assignments that are over: with their partitions, where these are
-    /// assigned again already.
-    pub(super) fn keep(&mut self, unpublished: Vec<Unpublished>) {
-        for unpublished in unpublished {
-            if !self.leftovers.counts(&unpublished.finished.record) {
-                continue;
-            }
-            let ConsumerRecord { partition, offset, .. } = &unpublished.finished.record;
-            match self.partitions.get_mut(partition) {
-                Some(assigned) => assigned.inherit(*offset, unpublished),
-                None => self.leftovers.keep(unpublished, self.topology.limits),
-            }
-        }
-    }
-
-    /// An effect has ended; if it was the last one, what was kept waiting for the end goes on.
-    pub(super) fn end_the_wait(&mut self) {
-        if self.leftovers.is_awaited() && self.under_way.is_empty() {
-            self.leftovers.awaited.clear();
-            self.partitions.iter_mut().for_each(|(_, partition)| partition.waits = false);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -160,20 +129,20 @@ mod tests {
     #[test]
     fn the_oldest_are_forgotten_above_the_limits() {
         let limits = Limits { in_flight_records: 3, in_flight_bytes: 100, ..Limits::default() };
-        let mut leftovers = Leftovers::default();
-        (0..5).for_each(|offset| leftovers.keep(unpublished(offset, 1), limits));
+        let mut leftovers = Leftovers::new(limits);
+        (0..5).for_each(|offset| leftovers.keep(unpublished(offset, 1)));
         assert_eq!(taken(&mut leftovers, None), [2, 3, 4]);
-        (0..3).for_each(|offset| leftovers.keep(unpublished(offset, 60), limits));
+        (0..3).for_each(|offset| leftovers.keep(unpublished(offset, 60)));
         assert_eq!(taken(&mut leftovers, None), [2]);
-        leftovers.keep(unpublished(7, 1_000), limits);
+        leftovers.keep(unpublished(7, 1_000));
         assert_eq!(taken(&mut leftovers, None), [7], "one can exceed the limit");
         assert_eq!(leftovers.bytes, 0);
     }
 
     #[test]
     fn what_the_position_counts_as_finished_is_forgotten() {
-        let mut leftovers = Leftovers::default();
-        (3..8).for_each(|offset| leftovers.keep(unpublished(offset, 1), Limits::default()));
+        let mut leftovers = Leftovers::new(Limits::default());
+        (3..8).for_each(|offset| leftovers.keep(unpublished(offset, 1)));
         let mut committed = Position::at(5);
         committed.finish(6);
         assert_eq!(taken(&mut leftovers, Some(&committed)), [5, 7]);

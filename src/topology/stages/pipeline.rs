@@ -4,20 +4,22 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+use super::super::observe::{Event, Fate};
 use super::Context;
-use super::dead_letter::{DeadLetters, UNDECODABLE, UNENCODABLE, beyond_limits};
+use super::dead_letter::{self, DeadLetters, TOO_LARGE, UNDECODABLE, UNENCODABLE, beyond_limits};
 use super::encode::Encode;
-use super::event::{Event, Fate};
 use super::execute::{Attempted, Executed, Execution, Executor, Job};
-use super::lanes::KeyHash;
 use super::stage::{Flow, Stage};
 use crate::codec::Codec;
 use crate::reason::bounded;
 use crate::record::{ConsumerRecord, ProducerRecord, Topic};
 use crate::state::{Changes, State};
 
+/// The hash of a key. Two keys with one hash only wait for each other.
+pub(in crate::topology) type KeyHash = u64;
+
 /// All stages of a topology.
-pub(super) trait Pipeline: Send + Sync {
+pub(in crate::topology) trait Pipeline: Send + Sync {
     /// Takes a record through the stages up to its execution, or to its end.
     /// `state` is there if the topology [has state](Self::is_stateful).
     fn admit<'a>(
@@ -42,7 +44,7 @@ pub(super) trait Pipeline: Send + Sync {
 }
 
 /// A record that was taken in.
-pub(super) enum Admitted<'a> {
+pub(in crate::topology) enum Admitted<'a> {
     /// It needed no execution.
     Finished(Finished),
     /// It is to be executed, one at a time with those of the same key.
@@ -50,7 +52,7 @@ pub(super) enum Admitted<'a> {
 }
 
 /// How far a record has come that is executed.
-pub(super) enum Step<'a> {
+pub(in crate::topology) enum Step<'a> {
     /// To the end.
     Finished(Finished),
     /// It waits so long for another attempt, and goes on then.
@@ -59,12 +61,12 @@ pub(super) enum Step<'a> {
 
 /// A record that has passed all stages; with its outputs published, it has met its fate.
 #[derive(Clone, Debug)]
-pub(super) struct Finished {
-    pub(super) record: ConsumerRecord,
-    pub(super) outputs: Vec<ProducerRecord>,
-    pub(super) fate: Fate,
+pub(in crate::topology) struct Finished {
+    pub(in crate::topology) record: ConsumerRecord,
+    pub(in crate::topology) outputs: Vec<ProducerRecord>,
+    pub(in crate::topology) fate: Fate,
     /// What its job has changed; the records that publish it are among the outputs.
-    pub(super) changes: Option<Box<Changes>>,
+    pub(in crate::topology) changes: Option<Box<Changes>>,
 }
 
 impl Finished {
@@ -81,10 +83,10 @@ impl Finished {
 }
 
 /// The stages before the execution.
-pub(super) struct Front<C, S> {
-    pub(super) dead_letters: DeadLetters,
-    pub(super) codec: C,
-    pub(super) stages: S,
+pub(in crate::topology) struct Front<C, S> {
+    pub(in crate::topology) dead_letters: DeadLetters,
+    pub(in crate::topology) codec: C,
+    pub(in crate::topology) stages: S,
 }
 
 impl<C, S> Front<C, S> {
@@ -152,6 +154,21 @@ fn dead_letter(
     (outputs, Fate::DeadLettered(reason))
 }
 
+/// The dead letter for an output that the broker refuses as too large; see
+/// [`too_large`](dead_letter::too_large).
+pub(in crate::topology) fn too_large(
+    topic: &Topic,
+    context: &Context,
+    record: &ConsumerRecord,
+    refusals: u8,
+) -> ProducerRecord {
+    let cause = "the broker refuses the output";
+    context.observers.emit(&Event::DeadLettered { record, reason: TOO_LARGE, cause });
+    let mut letter = dead_letter::too_large(topic, context.group.as_deref(), record, refusals);
+    context.propagation.inject(record, std::slice::from_mut(&mut letter));
+    letter
+}
+
 /// Encodes what has passed all stages.
 fn encode<T, E: Encode<T>>(
     dead_letters: &DeadLetters,
@@ -178,10 +195,10 @@ fn encode<T, E: Encode<T>>(
 }
 
 /// A topology that executes nothing: decode, stages, encode.
-pub(super) struct Straight<T, C, S, E> {
-    pub(super) front: Front<C, S>,
-    pub(super) encode: E,
-    pub(super) decoded: std::marker::PhantomData<fn(T)>,
+pub(in crate::topology) struct Straight<T, C, S, E> {
+    pub(in crate::topology) front: Front<C, S>,
+    pub(in crate::topology) encode: E,
+    pub(in crate::topology) decoded: std::marker::PhantomData<fn(T)>,
 }
 
 impl<T, C, S, E> Pipeline for Straight<T, C, S, E>
@@ -221,17 +238,18 @@ where
 }
 
 /// A topology that executes jobs: decode, stages, execute, stages, encode.
-pub(super) struct Executing<T, C, S, In, Out, B, E> {
-    pub(super) front: Front<C, S>,
-    pub(super) key: KeyOf<In>,
-    pub(super) execution: Execution<In, Out>,
-    pub(super) back: B,
-    pub(super) encode: E,
-    pub(super) decoded: std::marker::PhantomData<fn(T)>,
+pub(in crate::topology) struct Executing<T, C, S, In, Out, B, E> {
+    pub(in crate::topology) front: Front<C, S>,
+    pub(in crate::topology) key: KeyOf<In>,
+    pub(in crate::topology) execution: Execution<In, Out>,
+    pub(in crate::topology) back: B,
+    pub(in crate::topology) encode: E,
+    pub(in crate::topology) decoded: std::marker::PhantomData<fn(T)>,
 }
 
 /// The function that gives a job's key, as a hash; `None` is no key, and no order.
-pub(super) type KeyOf<In> = Box<dyn Fn(&ConsumerRecord, &In) -> Option<KeyHash> + Send + Sync>;
+pub(in crate::topology) type KeyOf<In> =
+    Box<dyn Fn(&ConsumerRecord, &In) -> Option<KeyHash> + Send + Sync>;
 
 impl<T, C, S, In, Out, B, E> Pipeline for Executing<T, C, S, In, Out, B, E>
 where

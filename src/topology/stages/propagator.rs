@@ -24,14 +24,18 @@ pub trait Propagator: Send + Sync {
 
 /// The propagator of a topology, if it has one.
 #[derive(Clone, Default)]
-pub(super) struct Propagation(Option<Arc<dyn Propagator>>);
+pub(in crate::topology) struct Propagation(Option<Arc<dyn Propagator>>);
 
 impl Propagation {
-    pub(super) const fn by(propagator: Arc<dyn Propagator>) -> Self {
+    pub(in crate::topology) const fn by(propagator: Arc<dyn Propagator>) -> Self {
         Self(Some(propagator))
     }
 
-    pub(super) fn inject(&self, record: &ConsumerRecord, outputs: &mut [ProducerRecord]) {
+    pub(in crate::topology) fn inject(
+        &self,
+        record: &ConsumerRecord,
+        outputs: &mut [ProducerRecord],
+    ) {
         let Some(propagator) = &self.0 else { return };
         for ProducerRecord { topic, headers, .. } in outputs {
             propagator.inject(record, topic, headers);
@@ -39,7 +43,7 @@ impl Propagation {
     }
 
     /// The same execution; each of its polls is in the record's context.
-    pub(super) fn within<'a, T: Send + 'a>(
+    pub(in crate::topology) fn within<'a, T: Send + 'a>(
         &'a self,
         record: &'a ConsumerRecord,
         mut execution: BoxFuture<'a, T>,

@@ -1,0 +1,277 @@
+//! The publisher: what is to be published and committed, and when.
+//!
+//! ```text
+//!  outbox ──▶ batch ──▶ published ──▶ records are finished ──▶ commit ──▶ saved
+//!    ▲          │
+//!    └──────────┘ aborted, or too large
+//! ```
+//!
+//! A sink that commits positions has one effect under way at a time, so that no position overtakes
+//! another. A sink that leaves them to the source may have several batches under way, and a commit
+//! beside them: the commit counts only records that were acknowledged before it began.
+//!
+//! Batches that overlap are kept alike. If each began as soon as it had an output, small ones would
+//! soon have all the places; everything else would gather behind them to one large batch, and the
+//! next small ones would wait for that: records in bursts, and time with nothing to do between them.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::assignments::Assignments;
+use super::outbox::{Entry, Outbox};
+use crate::position::PartitionPosition;
+
+/// Batches that may be small beside each other.
+const SMALL_BATCHES: usize = 2;
+/// Outputs of a batch that is worth a place beside those.
+const LARGE_BATCH_OUTPUTS: usize = 2_048;
+/// The longest that outputs wait to be so many, while a place is free.
+const SMALL_BATCH_WAIT: Duration = Duration::from_millis(50);
+/// The wait before a commit that failed is made again, and before an aborted batch is, at first.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// The longest wait before an aborted batch is published again.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
+
+pub(super) struct Publisher {
+    /// Since when the outbox has not been empty.
+    outbox_since: Instant,
+    /// Empty: the memory of outboxes that were published, for the next ones.
+    spares: Vec<Outbox>,
+    /// Batches under way.
+    publishes: usize,
+    publishes_at_once: usize,
+    /// Commits and releases under way.
+    others: usize,
+    /// How far above a frontier a commit can name a record as finished, in offsets.
+    window: i64,
+    /// Batches that were aborted since one was published.
+    aborts: u32,
+    no_publish_before: Instant,
+    commit_at: Instant,
+    commit_interval: Duration,
+    no_commit_before: Instant,
+}
+
+impl Publisher {
+    pub(super) fn new(publishes_at_once: usize, commit_interval: Duration, now: Instant) -> Self {
+        Self {
+            outbox_since: now,
+            spares: Vec::new(),
+            publishes: 0,
+            publishes_at_once,
+            others: 0,
+            window: 0,
+            aborts: 0,
+            no_publish_before: now,
+            commit_at: now + commit_interval,
+            commit_interval,
+            no_commit_before: now,
+        }
+    }
+
+    pub(super) const fn window(&self) -> i64 {
+        self.window
+    }
+
+    pub(super) const fn set_window(&mut self, window: i64) {
+        self.window = window;
+    }
+
+    /// Whether nothing is under way.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.publishes + self.others == 0
+    }
+
+    /// Whether batches overlap each other and a commit: they carry no positions.
+    const fn overlaps(&self) -> bool {
+        self.publishes_at_once > 1
+    }
+
+    /// When the next batch is to be published, if there is something for it, and it may begin beside
+    /// what is under way.
+    pub(super) fn publish_due(&self, outbox: &Outbox) -> Option<Instant> {
+        let may_begin =
+            if self.overlaps() { self.publishes < self.publishes_at_once } else { self.is_idle() };
+        if outbox.is_empty() || !may_begin {
+            return None;
+        }
+        let outputs = outbox.batch().outputs.len();
+        let is_worth_it = self.publishes < SMALL_BATCHES || outputs >= LARGE_BATCH_OUTPUTS;
+        let wait = if is_worth_it { Duration::ZERO } else { SMALL_BATCH_WAIT };
+        Some((self.outbox_since + wait).max(self.no_publish_before))
+    }
+
+    /// Begins a batch, with its positions where they go with it; none if everything is held back.
+    pub(super) fn begin_publish(
+        &mut self,
+        (assignments, outbox): (&mut Assignments, &mut Outbox),
+        now: Instant,
+    ) -> Option<Outbox> {
+        outbox.drop_abandoned();
+        let next = self.spares.pop().unwrap_or_default();
+        let mut batch = std::mem::replace(outbox, next);
+        if !self.overlaps() {
+            if let Some(held) = hold_back(&mut batch, assignments, self.window) {
+                *outbox = held;
+            }
+            if batch.is_empty() {
+                self.spares.push(batch);
+                self.no_publish_before = now + RETRY_DELAY;
+                return None;
+            }
+            batch.set_positions(positions_with(&batch, assignments, self.window));
+        }
+        self.publishes += 1;
+        Some(batch)
+    }
+
+    /// A batch was published.
+    pub(super) fn published(&mut self, batch: Outbox) {
+        self.publishes -= 1;
+        self.aborts = 0;
+        self.spares.push(batch.emptied());
+    }
+
+    /// A batch was not published; if it was aborted, nothing is for a while.
+    pub(super) fn not_published(&mut self, is_aborted: bool, now: Instant) {
+        self.publishes -= 1;
+        if is_aborted {
+            let delay = RETRY_DELAY.saturating_mul(1 << self.aborts.min(10));
+            self.no_publish_before = now + delay.min(MAX_RETRY_DELAY);
+            self.aborts += 1;
+        }
+    }
+
+    /// Notes whether the outbox is empty now.
+    pub(super) fn note_outbox(&mut self, outbox: &Outbox, now: Instant) {
+        if outbox.is_empty() {
+            self.outbox_since = now;
+        }
+    }
+
+    /// When the next commit is to be made, if there is news and it may begin beside what is under
+    /// way: after the interval, or at once if a drain waits for it.
+    pub(super) fn commit_due(&self, assignments: &Assignments) -> Option<Instant> {
+        let beside = if self.overlaps() { 0 } else { self.publishes };
+        if self.others + beside > 0 || !assignments.have_news() {
+            return None;
+        }
+        let has_drained = assignments.iter().any(|(_, partition)| partition.waits_for_commit());
+        let due = if has_drained { self.no_commit_before } else { self.commit_at };
+        Some(due.max(self.no_commit_before))
+    }
+
+    /// Begins a commit.
+    pub(super) fn begin_commit(&mut self, assignments: &mut Assignments) -> Vec<PartitionPosition> {
+        self.others += 1;
+        assignments.save(self.window)
+    }
+
+    /// A commit has ended.
+    pub(super) fn committed(&mut self, is_made: bool, now: Instant) {
+        self.others -= 1;
+        self.commit_at = now + self.commit_interval;
+        if !is_made {
+            self.no_commit_before = now + RETRY_DELAY;
+        }
+    }
+
+    pub(super) const fn begin_release(&mut self) {
+        self.others += 1;
+    }
+
+    pub(super) const fn released(&mut self) {
+        self.others -= 1;
+    }
+}
+
+/// Takes out of a batch what its own commit could not name: records that are further above the
+/// frontier, as the batch moves it, than the window is wide. There are some only if it has shrunk
+/// since they were taken in.
+fn hold_back(outbox: &mut Outbox, assignments: &mut Assignments, window: i64) -> Option<Outbox> {
+    if assignments.iter().all(|(_, partition)| partition.all_fit(window)) {
+        return None;
+    }
+    for (entry, offset) in finishing(outbox) {
+        let (name, generation) = entry.assignment();
+        assignments.current(name, generation).into_iter().for_each(|p| p.publishing(offset));
+    }
+    let is_beyond = |entry: &Entry| {
+        let (name, generation) = entry.assignment();
+        let assigned = assignments.get(name).filter(|_| assignments.holds(name, generation));
+        let record = entry.offset().zip(assigned);
+        record.is_some_and(|(offset, partition)| partition.is_beyond_window(offset, window))
+    };
+    let held = outbox.split(is_beyond);
+    for (entry, offset) in finishing(&held) {
+        let (name, generation) = entry.assignment();
+        assignments.current(name, generation).into_iter().for_each(|p| p.not_published(offset));
+    }
+    Some(held)
+}
+
+/// The entries that finish a record, with its offset.
+fn finishing(outbox: &Outbox) -> impl Iterator<Item = (&Entry, i64)> {
+    outbox.entries().filter_map(|entry| Some((entry, entry.offset()?)))
+}
+
+/// The positions at which a batch is finished.
+fn positions_with(
+    outbox: &Outbox,
+    assignments: &mut Assignments,
+    window: i64,
+) -> Vec<PartitionPosition> {
+    for entry in outbox.entries() {
+        let (name, generation) = entry.assignment();
+        let Some(partition) = assignments.current(name, generation) else { continue };
+        match entry.offset() {
+            Some(offset) => partition.publishing(offset),
+            None => partition.fence_batch(),
+        }
+    }
+    assignments.save_with_batch(window)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::record::{ConsumerRecord, Headers, ProducerRecord, TopicPartition};
+    use crate::topology::Fate;
+    use crate::topology::run::jobs::JobId;
+    use crate::topology::stages::Finished;
+
+    fn push(outbox: &mut Outbox, outputs: usize) {
+        let record = ConsumerRecord {
+            partition: TopicPartition::new("jobs", 0),
+            offset: 0,
+            generation: 1,
+            timestamp: None,
+            key: None,
+            value: None,
+            headers: Headers::new(),
+        };
+        let outputs = vec![ProducerRecord::to("results"); outputs];
+        let finished = Finished { record, outputs, fate: Fate::Succeeded, changes: None };
+        outbox.push(JobId::default(), finished);
+    }
+
+    #[test]
+    fn beside_two_others_a_batch_waits_until_it_is_large_but_not_for_ever() {
+        let since = Instant::now();
+        let limits = crate::topology::Limits::default();
+        let mut publisher = Publisher::new(4, limits.commit_interval, since);
+        let (mut assignments, mut outbox) = (Assignments::new(limits, false), Outbox::default());
+        for _ in 0..SMALL_BATCHES {
+            push(&mut outbox, 1);
+            assert_eq!(publisher.publish_due(&outbox), Some(since));
+            assert!(publisher.begin_publish((&mut assignments, &mut outbox), since).is_some());
+        }
+        assert_eq!(publisher.publish_due(&outbox), None);
+        push(&mut outbox, 1);
+        assert_eq!(publisher.publish_due(&outbox), Some(since + SMALL_BATCH_WAIT));
+        push(&mut outbox, LARGE_BATCH_OUTPUTS);
+        assert_eq!(publisher.publish_due(&outbox), Some(since));
+    }
+}
