@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jobstream::record::{ConsumerRecord, Topic, TopicPartition};
+use jobstream::record::{ConsumerRecord, Topic, TopicId, TopicPartition};
 
 use super::Broker;
 use super::group::CommittedOffset;
@@ -40,6 +40,11 @@ impl Broker {
     /// The names of all topics, ascending.
     pub fn topics(&self) -> Vec<Topic> {
         self.lock().topics.keys().cloned().collect()
+    }
+
+    /// The id of a topic, another one each time that it is created; `None` if there is no such topic.
+    pub fn topic_id(&self, topic: &str) -> Option<TopicId> {
+        self.lock().topic_id(topic)
     }
 
     /// The first offset that is still there; `None` if there is no such partition.

@@ -22,6 +22,9 @@ pub(super) trait Cast {
     /// The topic of the jobs.
     fn input(&self) -> Topic;
 
+    /// Whether commits say of which topic they are.
+    fn commits_name_topics(&self) -> bool;
+
     /// The compacted topics of keyed state.
     fn state_topics(&self) -> Vec<Topic>;
 

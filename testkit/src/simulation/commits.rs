@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jobstream::position::Position;
-use jobstream::record::TopicPartition;
+use jobstream::record::{Topic, TopicId, TopicPartition};
 
 use super::fault::ForeignOffset;
 use super::reopened::ForeignCommit;
@@ -14,11 +14,48 @@ use crate::broker::{Broker, CommittedOffset};
 const BEYOND_THE_END: i64 = 1_000_000;
 
 /// What each group had committed when it was last looked at.
-pub(super) struct Commits(Vec<(Arc<str>, BTreeMap<TopicPartition, CommittedOffset>)>);
+pub(super) struct Commits {
+    groups: Vec<(Arc<str>, BTreeMap<TopicPartition, CommittedOffset>)>,
+    /// The topic of the jobs.
+    input: Topic,
+    /// Its ids, each with the last of its lives so far.
+    ids: Vec<(Option<TopicId>, u32)>,
+}
 
 impl Commits {
-    pub(super) fn of(groups: impl IntoIterator<Item = Arc<str>>) -> Self {
-        Self(groups.into_iter().map(|group| (group, BTreeMap::new())).collect())
+    pub(super) fn of(
+        groups: impl IntoIterator<Item = Arc<str>>,
+        input: Topic,
+        broker: &Broker,
+    ) -> Self {
+        let groups = groups.into_iter().map(|group| (group, BTreeMap::new())).collect();
+        let ids = vec![(broker.topic_id(&input), 0)];
+        Self { groups, input, ids }
+    }
+
+    /// The life in which the topic of the jobs is.
+    pub(super) fn life(&self) -> u32 {
+        self.ids.last().map_or(0, |(_, life)| *life)
+    }
+
+    /// Counts the next life of the topic of the jobs, which may have another id by now.
+    pub(super) fn begin_life(&mut self, broker: &Broker) -> u32 {
+        let (life, id) = (self.life() + 1, broker.topic_id(&self.input));
+        self.ids.retain(|(of, _)| *of != id);
+        self.ids.push((id, life));
+        life
+    }
+
+    /// The life that a commit was made for: the one that is now, unless it says that it is of another
+    /// topic.
+    fn life_of(&self, partition: &TopicPartition, committed: &CommittedOffset) -> u32 {
+        if partition.topic != self.input {
+            return 0;
+        }
+        let commit = Position::from_commit(committed.offset, &committed.metadata);
+        let id = commit.ok().and_then(|commit| commit.topic_id);
+        let of_id = self.ids.iter().find(|(of, _)| id.is_some() && *of == id);
+        of_id.map_or(self.life(), |(_, life)| *life)
     }
 
     /// The positions of a group, by its number, that are others than before.
@@ -26,8 +63,8 @@ impl Commits {
         &mut self,
         group: usize,
         broker: &Broker,
-    ) -> Vec<(TopicPartition, Position)> {
-        let (name, known) = &mut self.0[group];
+    ) -> Vec<(TopicPartition, u32, Position)> {
+        let (name, known) = &mut self.groups[group];
         let before = std::mem::replace(known, broker.committed(name));
         let is_news = |(partition, offset): &(&TopicPartition, &CommittedOffset)| {
             before.get(*partition) != Some(*offset)
@@ -36,8 +73,9 @@ impl Commits {
             let position = offset
                 .position()
                 .unwrap_or_else(|error| unreachable!("a topology commits positions only: {error}"));
-            (partition.clone(), position)
+            (partition.clone(), self.life_of(partition, offset), position)
         };
+        let (_, known) = &self.groups[group];
         known.iter().filter(is_news).map(position).collect()
     }
 
@@ -49,8 +87,9 @@ impl Commits {
         partition: TopicPartition,
         (offset, metadata): (ForeignOffset, Option<&'static str>),
     ) -> ForeignCommit {
-        let (name, known) = &mut self.0[group];
-        let was = broker.committed(name).remove(&partition).unwrap_or_default();
+        let (life, is_first) = (self.life(), self.ids.len() == 1);
+        let (name, known) = &mut self.groups[group];
+        let was = committed(broker, name, &partition);
         let end = broker.high_watermark(&partition).unwrap_or_default();
         let offset = match offset {
             ForeignOffset::Same => was.offset,
@@ -61,6 +100,8 @@ impl Commits {
         let after = match offset {
             _ if offset > end => Position::at(0),
             _ if offset == was.offset && metadata.is_none() => before.clone(),
+            // It does not say its topic: who knew the one before takes it for a commit of that.
+            _ if !is_first => Position::at(0),
             _ => Position::at(offset),
         };
         let metadata = metadata.map_or(was.metadata, str::to_owned);
@@ -69,7 +110,7 @@ impl Commits {
         if let Some(owner) = broker.assignment(name).get(&partition) {
             broker.expire(*owner);
         }
-        ForeignCommit { group: name.clone(), partition, before, after }
+        ForeignCommit { group: name.clone(), partition, life, before, after }
     }
 
     /// The lowest offset of a partition that a group has not finished yet, of all that consume it.
@@ -80,12 +121,20 @@ impl Commits {
         partition: &TopicPartition,
     ) -> i64 {
         let end = broker.high_watermark(partition).unwrap_or_default();
-        let of_group = |group: &Arc<str>| {
-            let committed = broker.committed(group).remove(partition).unwrap_or_default();
-            goes_on_at(&committed, end).frontier()
-        };
+        let of_group =
+            |group: &Arc<str>| goes_on_at(&committed(broker, group, partition), end).frontier();
         groups.iter().map(of_group).min().unwrap_or_default()
     }
+}
+
+/// What a group has committed for a partition; nothing, if that is of a topic before.
+fn committed(broker: &Broker, group: &str, partition: &TopicPartition) -> CommittedOffset {
+    let is = broker.topic_id(&partition.topic);
+    let is_of_it = |committed: &CommittedOffset| {
+        let commit = Position::from_commit(committed.offset, &committed.metadata);
+        commit.map_or(true, |commit| commit.is_of(is))
+    };
+    broker.committed(group).remove(partition).filter(is_of_it).unwrap_or_default()
 }
 
 /// Where a group goes on by what is committed for a log with this end: metadata of another program is

@@ -111,6 +111,12 @@ pub enum Fault {
         /// How many offsets more.
         beyond: i64,
     },
+    /// The jobs' topic is deleted and created again, and the next jobs are produced into it. It stays
+    /// where the broker takes so little metadata that commits do not say of which topic they are.
+    Recreate {
+        /// How many at once.
+        jobs: usize,
+    },
     /// Another program takes a partition of the jobs' topic from its owner, whose session ends, and
     /// commits for the first group that consumes it.
     ForeignCommit {

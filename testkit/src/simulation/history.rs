@@ -15,6 +15,7 @@ use jobstream::topology::{Fate, Limits};
 
 use super::fault::Fault;
 use super::group::Delivery;
+use super::lives::{Lives, NewLife, life};
 use super::reopened::{ForeignCommit, Reopened};
 use super::world::Effect;
 use super::zombies::Zombies;
@@ -36,14 +37,26 @@ pub struct Place {
     pub partition: TopicPartition,
     /// The assignment, counted by the member.
     pub generation: Generation,
+    /// The life of the partition in which it was produced.
+    pub life: u32,
     /// Its offset.
     pub offset: i64,
+}
+
+impl Place {
+    /// Whether this record is there, under whatever assignment.
+    pub(super) fn is_of(&self, record: &ConsumerRecord) -> bool {
+        self.offset == record.offset
+            && self.partition == record.partition
+            && self.life == life(record)
+    }
 }
 
 impl From<&ConsumerRecord> for Place {
     fn from(record: &ConsumerRecord) -> Self {
         let ConsumerRecord { partition, generation, offset, .. } = record;
-        Self { partition: partition.clone(), generation: *generation, offset: *offset }
+        let (partition, generation) = (partition.clone(), *generation);
+        Self { partition, generation, life: life(record), offset: *offset }
     }
 }
 
@@ -95,6 +108,8 @@ pub enum What {
         /// The first offset that is still there.
         before: i64,
     },
+    /// A partition has lost its records from an offset on, and begins a new life.
+    BeganAnew(NewLife),
     /// It was told that a partition's offsets went back: it begins anew.
     Reset(TopicPartition, Reset),
     /// It was told that retention had removed these offsets before it read them.
@@ -149,6 +164,8 @@ pub enum What {
 pub struct Commit {
     /// The partition.
     pub partition: TopicPartition,
+    /// The life of the partition that it was committed for.
+    pub life: u32,
     /// Its position.
     pub position: Position,
     /// Of the outputs' partitions, the offsets that were next then.
@@ -179,8 +196,8 @@ pub struct GroupHistory {
     pub members: Range<usize>,
     /// The topics that it consumes.
     pub topics: Vec<Topic>,
-    /// The records that were to be worked on, by partition and offset; those that retention has
-    /// removed since are among them.
+    /// The records that were to be worked on, by partition, life and offset; those that retention
+    /// has removed since are among them, and those of former lives.
     pub inputs: Vec<ConsumerRecord>,
     /// The changes of keyed state that a `read_committed` reader sees.
     pub state: Vec<ConsumerRecord>,
@@ -210,8 +227,8 @@ impl History {
     }
 
     /// The input at a place, of whatever group.
-    pub fn input(&self, partition: &TopicPartition, offset: i64) -> Option<&ConsumerRecord> {
-        self.groups.iter().find_map(|group| group.input(partition, offset))
+    pub fn input(&self, place: &Place) -> Option<&ConsumerRecord> {
+        self.groups.iter().find_map(|group| group.input(place))
     }
 
     /// The finished records that other programs have let a group work on again.
@@ -219,32 +236,46 @@ impl History {
         Reopened::of(self, &group.name)
     }
 
+    /// The records that were lost before a group has worked on them, if it has not: to retention, or
+    /// with a former life of their partition.
+    pub fn lost(&self, group: &GroupHistory) -> Lost<'_> {
+        Lost { lives: Lives::of(self), ..self.lost_to_retention(group) }
+    }
+
     /// The offsets that retention has removed before a group has worked on them: those that it was
     /// told of, and those that were removed while it had no position to measure by. Who is told that
     /// a partition begins anew at an offset has no position to measure what is below by. What a
     /// zombie is told says nothing of the others.
-    pub fn lost_to_retention(&self, group: &GroupHistory) -> Lost {
+    pub(super) fn lost_to_retention(&self, group: &GroupHistory) -> Lost<'_> {
         let (mut lost, mut positioned) = (Lost::default(), BTreeSet::new());
-        let mut zombies = Zombies::default();
+        let (mut began, mut zombies) = (BTreeMap::new(), Zombies::default());
         for entry in &self.entries {
             let of_group = entry.who.filter(|who| group.members.contains(&who.member));
             of_group.into_iter().for_each(|who| zombies.follow(who, entry));
             match &entry.what {
-                What::Committed(commit) if of_group.is_some() => {
+                What::BeganAnew(NewLife { partition, life, .. }) => {
+                    lost.life = *life;
+                    began.insert(partition, *life);
+                    positioned.remove(partition);
+                }
+                What::Committed(commit)
+                    if of_group.is_some()
+                        && began.get(&commit.partition).is_none_or(|life| commit.life >= *life) =>
+                {
                     positioned.insert(&commit.partition);
                 }
                 What::Truncated { partition, from, to }
                     if of_group.is_some_and(|who| !zombies.contains(who)) =>
                 {
-                    lost.0.push((partition.clone(), *from..*to));
+                    lost.add_to_retention(partition, *from..*to);
                 }
                 What::Reset(partition, Reset::OffsetsWentBack { to, .. })
                     if of_group.is_some_and(|who| !zombies.contains(who)) =>
                 {
-                    lost.0.push((partition.clone(), 0..*to));
+                    lost.add_to_retention(partition, 0..*to);
                 }
                 What::Removed { partition, before } if !positioned.contains(partition) => {
-                    lost.0.push((partition.clone(), 0..*before));
+                    lost.add_to_retention(partition, 0..*before);
                 }
                 _ => {}
             }
@@ -265,26 +296,39 @@ impl GroupHistory {
     }
 
     /// The input at a place.
-    pub fn input(&self, partition: &TopicPartition, offset: i64) -> Option<&ConsumerRecord> {
+    pub fn input(&self, Place { partition, life, offset, .. }: &Place) -> Option<&ConsumerRecord> {
         let at = |record: &ConsumerRecord| {
-            record.partition.cmp(partition).then_with(|| record.offset.cmp(&offset))
+            let lives = || self::life(record).cmp(life);
+            record.partition.cmp(partition).then_with(lives).then_with(|| record.offset.cmp(offset))
         };
         let index = self.inputs.binary_search_by(at).ok()?;
         self.inputs.get(index)
     }
 }
 
-/// Offsets that are lost to retention.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lost(Vec<(TopicPartition, Range<i64>)>);
+/// Records that were lost before a group has worked on them.
+#[derive(Clone, Debug, Default)]
+pub struct Lost<'a> {
+    /// Up to which life of their partition, and at which offsets.
+    to_retention: Vec<(TopicPartition, u32, Range<i64>)>,
+    /// The life that has begun last.
+    life: u32,
+    lives: Lives<'a>,
+}
 
-impl Lost {
+impl Lost<'_> {
+    fn add_to_retention(&mut self, partition: &TopicPartition, offsets: Range<i64>) {
+        self.to_retention.push((partition.clone(), self.life, offsets));
+    }
+
     /// Whether this record is among them.
     pub fn contains(&self, record: &ConsumerRecord) -> bool {
-        let holds = |(partition, offsets): &(TopicPartition, Range<i64>)| {
-            *partition == record.partition && offsets.contains(&record.offset)
+        let holds = |(partition, until, offsets): &(TopicPartition, u32, Range<i64>)| {
+            *partition == record.partition
+                && offsets.contains(&record.offset)
+                && life(record) <= *until
         };
-        self.0.iter().any(holds)
+        self.to_retention.iter().any(holds) || self.lives.have_lost(record)
     }
 }
 
@@ -296,7 +340,11 @@ impl fmt::Display for Who {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{} (assignment {})", self.partition, self.offset, self.generation)
+        write!(f, "{}@{}", self.partition, self.offset)?;
+        if self.life > 0 {
+            write!(f, " of life {}", self.life)?;
+        }
+        write!(f, " (assignment {})", self.generation)
     }
 }
 
@@ -329,6 +377,9 @@ impl fmt::Display for What {
             Self::Truncated { partition, from, to } => {
                 write!(f, "misses {from}..{to} of {partition}, lost to retention")
             }
+            Self::BeganAnew(NewLife { partition, from, life }) => {
+                write!(f, "{partition} loses all from {from} on: life {life} begins")
+            }
             Self::Reset(partition, reset) => write!(f, "begins {partition} anew: {reset}"),
             Self::Assigned(partition, generation) => {
                 write!(f, "assigned {partition} (assignment {generation})")
@@ -354,7 +405,7 @@ impl fmt::Display for What {
                 write!(f, "COMMITTED {partition} up to {}", position.frontier())?;
                 if above.is_empty() { Ok(()) } else { write!(f, " and {above:?}") }
             }
-            Self::ForeignCommit(ForeignCommit { group, partition, before, after }) => {
+            Self::ForeignCommit(ForeignCommit { group, partition, before, after, .. }) => {
                 let (before, after) = (before.frontier(), after.frontier());
                 write!(f, "another program commits {partition} for {group}: {before} to {after}")
             }

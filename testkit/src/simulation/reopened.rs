@@ -6,6 +6,7 @@ use jobstream::position::Position;
 use jobstream::record::{ConsumerRecord, TopicPartition};
 
 use super::history::{History, What};
+use super::lives::life;
 
 /// A commit that another program has made for a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct ForeignCommit {
     pub group: Arc<str>,
     /// The partition.
     pub partition: TopicPartition,
+    /// The life of the partition then.
+    pub life: u32,
     /// The group's position until then.
     pub before: Position,
     /// Where the group is to go on: at the commit's offset, or from the start if that is beyond the
@@ -54,7 +57,9 @@ impl<'a> Reopened<'a> {
 
     /// How often this record was reopened.
     pub fn times(&self, record: &ConsumerRecord) -> usize {
-        let reopens = |commit: &&&ForeignCommit| commit.reopens(&record.partition, record.offset);
+        let reopens = |commit: &&&ForeignCommit| {
+            life(record) <= commit.life && commit.reopens(&record.partition, record.offset)
+        };
         self.0.iter().filter(reopens).count()
     }
 }
@@ -71,7 +76,7 @@ mod tests {
         let reopened = |after: i64| {
             let (group, before, partition) = ("group".into(), before.clone(), partition.clone());
             let after = Position::at(after);
-            let commit = ForeignCommit { group, partition, before, after };
+            let commit = ForeignCommit { group, partition, life: 0, before, after };
             commit.offsets().collect::<Vec<_>>()
         };
         assert_eq!(reopened(3), [3, 4, 7, 9]);

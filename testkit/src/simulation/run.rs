@@ -6,11 +6,10 @@ use std::future::poll_fn;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use jobstream::record::{ConsumerRecord, ProducerRecord, Topic, TopicPartition};
+use jobstream::record::{ConsumerRecord, Topic, TopicPartition};
 use jobstream::sinks::Sink;
 use jobstream::state::Store;
 use jobstream::topology::{Event, Topology, Worker};
@@ -18,14 +17,17 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::cast::Cast;
+use super::fault::{Fault, Planned};
 use super::group::{Delivery, Group};
 use super::history::{GroupHistory, History, Who};
+use super::lives::life;
 use super::member::{Member, told};
 use super::schedule::Schedule;
 use super::scheduler::{Crashes, Scheduler};
 use super::search::Search;
 use super::setup::Setup;
 use super::slot::Life;
+use super::workload::Workload;
 use super::world::{Effect, World};
 use crate::broker::{Assignor, Broker, Isolation, MemberId, Moment, Protocol};
 use crate::random::Random;
@@ -82,12 +84,14 @@ impl<O: Send + Sync + 'static> Search<O> {
 
 impl<O: Send + Sync + 'static> Stage<'_, O> {
     async fn play(self, schedule: &Schedule, patience: Patience) -> Outcome<O> {
-        let produced = self.produce();
+        let workload = self.produce(schedule);
         let members = self.search.setup.members();
         let (world, broker) = (self.world.clone(), self.broker.clone());
         let planned = schedule.faults.clone();
-        let mut scheduler = Scheduler::new(world, broker, &self, members, planned);
-        let rests = || produced.load(Ordering::Acquire) && self.has_caught_up();
+        let mut scheduler =
+            Scheduler::new(world, broker, &self, members, workload.clone(), planned);
+        let groups = self.groups();
+        let rests = || workload.len() == 0 && have_caught_up(&self.broker, &groups);
         until(&mut scheduler, patience.with_faults, |_| rests()).await;
         let polls = scheduler.polls();
         scheduler.heal();
@@ -105,34 +109,23 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         Outcome { history, outside: self.outside, steps, polls, counts, crashes }
     }
 
-    fn has_caught_up(&self) -> bool {
-        self.search.setup.groups.iter().all(|group| {
-            group.topics.iter().all(|topic| self.broker.has_caught_up(&group.name, topic))
-        })
-    }
-
-    /// Half of the jobs are there from the beginning; the others come in handfuls.
-    fn produce(&self) -> Arc<AtomicBool> {
-        let mut jobs = (self.search.setup.jobs)(self.world.seed());
-        let later = jobs.split_off(jobs.len() / 2);
-        let produce = |broker: &Broker, record: ProducerRecord| {
-            let appended = broker.produce(record);
-            appended.unwrap_or_else(|error| panic!("the workload does not fit: {error}"));
+    /// Half of the jobs are there from the beginning; the others come in handfuls. Where the topic is
+    /// to begin another life, a half of these come in the new one, or when the others have been worked
+    /// on.
+    fn produce(&self, schedule: &Schedule) -> Workload {
+        let jobs = (self.search.setup.jobs)(self.world.seed());
+        let count = jobs.len();
+        let workload = Workload::new(self.broker.clone(), jobs);
+        workload.produce(count / 2);
+        let is_anew = |planned: &Planned| matches!(planned.fault, Fault::Recreate { .. });
+        let held_back = if schedule.faults.iter().any(is_anew) { count / 4 } else { 0 };
+        let rests = {
+            let (broker, groups) = (self.broker.clone(), self.groups());
+            move || have_caught_up(&broker, &groups)
         };
-        jobs.into_iter().for_each(|record| produce(&self.broker, record));
-        let done = Arc::new(AtomicBool::new(false));
-        let (broker, is_done) = (self.broker.clone(), done.clone());
-        let mut random = Random::seeded(!self.world.seed());
-        self.world.spawn(async move {
-            for record in later {
-                if random.below(6) == 0 {
-                    sleep(Duration::from_millis(random.next() % 800)).await;
-                }
-                produce(&broker, record);
-            }
-            is_done.store(true, Ordering::Release);
-        });
-        done
+        let random = Random::seeded(!self.world.seed());
+        self.world.spawn(workload.clone().produce_all(random, held_back, rests));
+        workload
     }
 
     fn history(&self, settled: bool, removed: &[ConsumerRecord]) -> History {
@@ -160,7 +153,9 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         let mut inputs: Vec<_> = group.topics.iter().flat_map(read).collect();
         let is_input = |record: &&ConsumerRecord| group.topics.contains(&record.partition.topic);
         inputs.extend(removed.iter().filter(is_input).cloned());
-        inputs.sort_by(|a, b| (&a.partition, a.offset).cmp(&(&b.partition, b.offset)));
+        inputs.sort_by(|a, b| {
+            (&a.partition, life(a), a.offset).cmp(&(&b.partition, life(b), b.offset))
+        });
         GroupHistory {
             name: group.name.clone(),
             members,
@@ -212,6 +207,11 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         let store = store.map(|store| Box::new(store) as Box<dyn Store>);
         (Worker { source: Box::new(source), sink, store }, id)
     }
+}
+
+/// Whether these groups have worked on all of the topics that they consume.
+fn have_caught_up(broker: &Broker, groups: &[(Arc<str>, Vec<Topic>)]) -> bool {
+    groups.iter().all(|(group, topics)| topics.iter().all(|t| broker.has_caught_up(group, t)))
 }
 
 /// Lets the scheduler go on until the condition holds, or until a step; says which.
@@ -279,6 +279,10 @@ impl<O: Send + Sync + 'static> Cast for Stage<'_, O> {
 
     fn input(&self) -> Topic {
         self.search.setup.input.clone()
+    }
+
+    fn commits_name_topics(&self) -> bool {
+        Setup::<O>::commits_name_topics(self.world.seed())
     }
 
     fn state_topics(&self) -> Vec<Topic> {

@@ -49,6 +49,8 @@ const LASTS_STEPS: Range<u64> = 1..200;
 const UNAWARE_STEPS: Range<u64> = 0..200;
 /// How many offsets retention removes that are not finished.
 const BEYOND: Range<i64> = 0..5;
+/// How many jobs are produced at once into a topic that was created again.
+const AT_ONCE: Range<usize> = 0..20;
 /// How many offsets an operator resets a group by.
 const BACK: Range<i64> = 1..12;
 /// What other programs commit as metadata. The last two are base64 of many bits.
@@ -129,6 +131,7 @@ impl Scene {
             (1, away.boxed()),
             (1, jump.boxed()),
             (1, truncate.boxed()),
+            (1, AT_ONCE.prop_map(|jobs| Fault::Recreate { jobs }).boxed()),
             (1, self.foreign_commit()),
         ];
         faults.extend(self.has_state.then(|| (1, Just(Fault::Compact).boxed())));
@@ -289,6 +292,7 @@ mod tests {
             "Move",
             "Outside",
             "Pause",
+            "Recreate",
             "Stop",
             "Truncate",
         ];

@@ -20,7 +20,9 @@ use super::cast::Cast;
 use super::commits::Commits;
 use super::fault::{Fault, ForeignOffset, Planned, Trigger};
 use super::history::{Commit, What, Who};
+use super::lives::NewLife;
 use super::slot::{Due, Ended, Slot};
+use super::workload::Workload;
 use super::world::{Effect, World};
 use crate::broker::{Broker, Isolation, MemberId, Moment};
 
@@ -44,7 +46,8 @@ pub(super) struct Scheduler<'a> {
     /// When what hangs is released.
     releases: Vec<(u64, Fault)>,
     commits: Commits,
-    /// What retention has removed of the jobs.
+    workload: Workload,
+    /// The jobs that are not in their topic any more.
     pub(super) removed: Vec<ConsumerRecord>,
     pub(super) crashes: Crashes,
     is_ending: bool,
@@ -56,9 +59,11 @@ impl<'a> Scheduler<'a> {
         broker: Broker,
         cast: &'a dyn Cast,
         members: usize,
+        workload: Workload,
         planned: Vec<Planned>,
     ) -> Self {
         let groups = cast.groups().into_iter().map(|(group, _)| group);
+        let commits = Commits::of(groups, cast.input(), &broker);
         Self {
             world,
             broker,
@@ -68,7 +73,8 @@ impl<'a> Scheduler<'a> {
             outside: Vec::new(),
             planned,
             releases: Vec::new(),
-            commits: Commits::of(groups),
+            commits,
+            workload,
             removed: Vec::new(),
             crashes: Crashes::new(),
             is_ending: false,
@@ -227,6 +233,7 @@ impl<'a> Scheduler<'a> {
                 self.releases.push((step + steps, fault));
             }
             Fault::Truncate { partition, beyond } => self.truncate(partition, beyond),
+            Fault::Recreate { jobs } => self.recreate(jobs),
             Fault::ForeignCommit { partition, offset, metadata } => {
                 self.commit_as_another_program(partition, (offset, metadata));
             }
@@ -263,6 +270,24 @@ impl<'a> Scheduler<'a> {
         self.removed.extend(removed);
         self.broker.truncate(&partition, before);
         self.world.note(None, What::Removed { partition, before });
+    }
+
+    /// What was in the topic is gone. Where nobody could tell a commit that was made for it from one
+    /// for the new one, it stays.
+    fn recreate(&mut self, jobs: usize) {
+        if !self.cast.commits_name_topics() {
+            return;
+        }
+        let topic = self.cast.input();
+        self.removed.extend(self.broker.records(&topic, Isolation::ReadCommitted));
+        let partitions = self.broker.partitions(&topic);
+        self.broker.recreate_topic(topic, partitions.len() as i32);
+        let life = self.commits.begin_life(&self.broker);
+        for partition in partitions {
+            self.world.note(None, What::BeganAnew(NewLife { partition, from: 0, life }));
+        }
+        self.workload.begin_life(life);
+        self.workload.produce(jobs);
     }
 
     fn commit_as_another_program(
@@ -388,8 +413,8 @@ impl<'a> Scheduler<'a> {
             return;
         }
         let group = self.cast.group_of(who.member);
-        for (partition, position) in self.commits.news(group, &self.broker) {
-            let commit = Commit { partition, position, ends: self.cast.output_ends() };
+        for (partition, life, position) in self.commits.news(group, &self.broker) {
+            let commit = Commit { partition, life, position, ends: self.cast.output_ends() };
             self.world.note(Some(who), What::Committed(commit));
         }
     }

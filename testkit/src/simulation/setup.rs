@@ -71,6 +71,12 @@ impl<O> Setup<O> {
         if seed % 5 == 4 { LITTLE_METADATA_BYTES } else { Position::METADATA_MAX_BYTES }
     }
 
+    /// Whether commits say of which topic they are. Where they can't, one that is made for a topic that
+    /// is no more is one for that of its name.
+    pub(super) const fn commits_name_topics(seed: u64) -> bool {
+        Self::metadata_max_bytes(seed) > LITTLE_METADATA_BYTES
+    }
+
     /// Every fourth run rebalances by the older protocol.
     pub(super) const fn protocol(seed: u64) -> Protocol {
         if seed % 4 == 3 { Protocol::Eager } else { Protocol::Cooperative }

@@ -55,11 +55,11 @@ fn tasks() -> Vec<ProducerRecord> {
     (0..24).map(task).collect()
 }
 
-/// Each key's count is the number of its tasks; what was lost to retention may be missing, and what
+/// Each key's count is the number of its tasks; what was lost may be missing, and what
 /// another program has reopened counts again.
 fn counts_are_true(history: &History, (): &()) -> Result<(), String> {
     let group = &history.groups[0];
-    let lost = history.lost_to_retention(group);
+    let lost = history.lost(group);
     let reopened = history.reopened(group);
     let mut expected: BTreeMap<Bytes, (u8, u8)> = BTreeMap::new();
     for input in &group.inputs {

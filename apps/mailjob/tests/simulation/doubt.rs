@@ -18,9 +18,7 @@ pub(crate) fn what_is_parked_was_in_doubt(history: &History, _: &SmtpServer) -> 
     let mut doubts = Doubts::default();
     let group = &history.groups[0];
     history.of(group).for_each(|(who, entry)| doubts.follow(who, entry));
-    let is_of = |place: &Place, job| {
-        history.input(&place.partition, place.offset).and_then(number) == Some(job)
-    };
+    let is_of = |place: &Place, job| history.input(place).and_then(number) == Some(job);
     for result in results(history) {
         let job = number(result).unwrap();
         let is_parked = header(result, "job-outcome") == "ambiguous";

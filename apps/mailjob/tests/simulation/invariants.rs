@@ -32,7 +32,7 @@ struct Executions {
 
 fn executions(history: &History) -> BTreeMap<u64, Executions> {
     let mut executions: BTreeMap<u64, Executions> = BTreeMap::new();
-    let number = |place: &Place| history.input(&place.partition, place.offset).and_then(number);
+    let number = |place: &Place| history.input(place).and_then(number);
     for entry in &history.entries {
         match &entry.what {
             What::Executed(place, error) => {
@@ -199,7 +199,7 @@ pub(crate) fn hang_ups_count_as_they_should(
 }
 
 fn is_hung_up(history: &History, place: &Place) -> bool {
-    history.input(&place.partition, place.offset).and_then(number) == Some(HUNG_UP)
+    history.input(place).and_then(number) == Some(HUNG_UP)
 }
 
 /// The job on which the server hangs up, as one life of a member has tried it.

@@ -119,6 +119,21 @@ fn positions_of_an_older_assignment_hold_up_no_newer_ones() {
     }
 }
 
+/// A consumer that goes on at the offset that it had reached, or that takes what was finished in the
+/// topic before for finished, misses the first jobs of the new one.
+#[test]
+fn a_topic_that_is_created_again_is_worked_on_from_its_start() {
+    for (delivery, jobs) in
+        [Delivery::AtLeastOnce, Delivery::ExactlyOnce].into_iter().flat_map(|d| [(d, 0), (d, 20)])
+    {
+        let recreated = when(0, "execute", 5, Moment::After).then(Fault::Recreate { jobs });
+        let history = play(delivery, [recreated]);
+        let of_the_new_life =
+            count(&history, |what| matches!(what, What::Finished(place, _) if place.life == 1));
+        assert!(of_the_new_life >= JOBS as usize / 4, "found {of_the_new_life}:\n{history}");
+    }
+}
+
 /// A pool that takes a connection back while an answer is outstanding gives the next mail an answer
 /// that is not its own: a refused mail counts as sent.
 #[test]

@@ -11,11 +11,11 @@ use pizza::topics;
 
 use crate::shop::Shop;
 
-/// The orders that retention has removed before assemble or deliver has read them, and the others.
+/// The orders that were lost before assemble or deliver has worked on them, and the others.
 fn by_loss(history: &History) -> [Vec<OrderId>; 2] {
     let mut orders: BTreeMap<OrderId, bool> = BTreeMap::new();
     for group in &history.groups {
-        let lost = history.lost_to_retention(group);
+        let lost = history.lost(group);
         for input in &group.inputs {
             let id = OrderId::try_from(input.key.as_deref().unwrap()).unwrap();
             *orders.entry(id).or_default() |= lost.contains(input);

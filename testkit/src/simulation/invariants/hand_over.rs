@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use jobstream::record::TopicPartition;
 
-use crate::simulation::{Commit, Entry, ForeignCommit, GroupHistory, History, What, Who, Zombies};
+use crate::simulation::{
+    Commit, Entry, ForeignCommit, GroupHistory, History, Place, What, Who, Zombies,
+};
 
 /// A record that a member took in, before it gave its partition up or stopped, is not executed
 /// after that by anyone. Drains that ran into a deadline are excepted, and records whose next attempt
@@ -29,7 +31,7 @@ pub fn hand_overs_repeat_nothing(history: &History, group: &GroupHistory) -> Res
         let Some(who) = who else { continue };
         zombies.follow(who, entry);
         if let What::Began(place) = &entry.what
-            && let Some((by, at)) = drains.handed_over.get(&(&place.partition, place.offset))
+            && let Some((by, at)) = drains.handed_over.get(&record_at(place))
             && zombies.since(who).is_none_or(|since| since > *at)
         {
             let step = entry.step;
@@ -42,28 +44,41 @@ pub fn hand_overs_repeat_nothing(history: &History, group: &GroupHistory) -> Res
     Ok(())
 }
 
+/// A record: its partition, the life of that in which it was produced, its offset.
+type Record<'a> = (&'a TopicPartition, u32, i64);
+
+const fn record_at(place: &Place) -> Record<'_> {
+    (&place.partition, place.life, place.offset)
+}
+
 /// What every member holds and has handed over.
 #[derive(Default)]
 struct Drains<'a> {
-    taken_in: BTreeMap<(Who, &'a TopicPartition), BTreeSet<i64>>,
+    taken_in: BTreeMap<(Who, &'a TopicPartition), BTreeSet<&'a Place>>,
     /// When each drain began, and of which partition; `None` is a stop's.
     began: BTreeMap<(Who, Option<&'a TopicPartition>), Duration>,
     /// By whom, and after how many entries.
-    handed_over: BTreeMap<(&'a TopicPartition, i64), (Who, usize)>,
+    handed_over: BTreeMap<Record<'a>, (Who, usize)>,
     /// What waits for its next attempt.
-    waiting: BTreeSet<(Who, &'a TopicPartition, i64)>,
-    /// What another program has committed as unfinished, and no member as finished since.
-    reopened: BTreeSet<(&'a TopicPartition, i64)>,
+    waiting: BTreeSet<(Who, &'a Place)>,
+    /// What another program has committed as unfinished, and no member as finished since; up to
+    /// which life.
+    reopened: BTreeMap<(&'a TopicPartition, i64), u32>,
 }
 
 impl<'a> Drains<'a> {
     fn reopen(&mut self, commit: &'a ForeignCommit) {
-        self.handed_over.retain(|(partition, offset), _| !commit.reopens(partition, *offset));
-        self.reopened.extend(commit.offsets().map(|offset| (&commit.partition, offset)));
+        self.handed_over.retain(|(partition, life, offset), _| {
+            *life > commit.life || !commit.reopens(partition, *offset)
+        });
+        let offsets = commit.offsets().map(|offset| ((&commit.partition, offset), commit.life));
+        self.reopened.extend(offsets);
     }
 
-    fn hand_over(&mut self, record: (&'a TopicPartition, i64), by: (Who, usize)) {
-        if !self.reopened.contains(&record) {
+    fn hand_over(&mut self, place: &'a Place, by: (Who, usize)) {
+        let record = record_at(place);
+        let (partition, life, offset) = record;
+        if self.reopened.get(&(partition, offset)).is_none_or(|until| life > *until) {
             self.handed_over.insert(record, by);
         }
     }
@@ -75,14 +90,13 @@ impl<'a> Drains<'a> {
                 self.taken_in.remove(&(who, partition));
             }
             What::Fetched(place) => {
-                let offsets = self.taken_in.entry((who, &place.partition)).or_default();
-                offsets.insert(place.offset);
+                self.taken_in.entry((who, &place.partition)).or_default().insert(place);
             }
             What::Waits(place, _) => {
-                self.waiting.insert((who, &place.partition, place.offset));
+                self.waiting.insert((who, place));
             }
             What::Began(place) => {
-                self.waiting.remove(&(who, &place.partition, place.offset));
+                self.waiting.remove(&(who, place));
             }
             What::CutOff(partition, _) => self.cut_off(group, who, partition),
             What::Revoked(partition) => {
@@ -94,16 +108,16 @@ impl<'a> Drains<'a> {
             What::Released(partition) => {
                 let taken_in = self.taken_in.remove(&(who, partition)).unwrap_or_default();
                 if self.is_in_time(group, who, Some(partition), entry.at) {
-                    taken_in
-                        .into_iter()
-                        .for_each(|o| self.hand_over((partition, o), (who, number)));
+                    taken_in.into_iter().for_each(|place| self.hand_over(place, (who, number)));
                 }
             }
             What::Stopped { unfinished: 0 } if self.is_in_time(group, who, None, entry.at) => {
                 self.hand_all_over(who, number);
             }
-            What::Committed(Commit { partition, position, .. }) => {
-                self.reopened.retain(|(of, o)| *of != partition || !position.is_finished(*o));
+            What::Committed(Commit { partition, life, position, .. }) => {
+                self.reopened.retain(|(of, offset), until| {
+                    *of != partition || *until > *life || !position.is_finished(*offset)
+                });
             }
             _ => {}
         }
@@ -111,12 +125,12 @@ impl<'a> Drains<'a> {
 
     /// What waits is not handed over, nor is what waits in line for its key.
     fn cut_off(&mut self, group: &GroupHistory, who: Who, partition: &'a TopicPartition) {
-        let key = |offset: i64| group.input(partition, offset)?.key.as_ref();
-        let waiting = |offset: i64| self.waiting.contains(&(who, partition, offset));
+        let key = |place: &Place| group.input(place)?.key.as_ref();
+        let waiting = |place| self.waiting.contains(&(who, place));
         let Some(taken_in) = self.taken_in.get_mut(&(who, partition)) else { return };
         let keys: BTreeSet<_> =
-            taken_in.iter().filter(|o| waiting(**o)).filter_map(|o| key(*o)).collect();
-        taken_in.retain(|o| !waiting(*o) && key(*o).is_none_or(|key| !keys.contains(key)));
+            taken_in.iter().filter(|it| waiting(**it)).filter_map(|it| key(it)).collect();
+        taken_in.retain(|it| !waiting(*it) && key(it).is_none_or(|key| !keys.contains(key)));
     }
 
     /// Whether no deadline has cut the drain off: its own, or that of a stop that began before it.
@@ -137,9 +151,9 @@ impl<'a> Drains<'a> {
         let (of_it, others) =
             std::mem::take(&mut self.taken_in).into_iter().partition(|((of, _), _)| *of == who);
         self.taken_in = others;
-        let of_it: BTreeMap<(Who, &TopicPartition), BTreeSet<i64>> = of_it;
-        for ((_, partition), offsets) in of_it {
-            offsets.into_iter().for_each(|o| self.hand_over((partition, o), (who, number)));
+        let of_it: BTreeMap<(Who, &TopicPartition), BTreeSet<&Place>> = of_it;
+        for place in of_it.into_values().flatten() {
+            self.hand_over(place, (who, number));
         }
     }
 }
@@ -205,7 +219,7 @@ mod tests {
             (1, What::Assigned(of.clone(), at.generation)),
             (1, What::Fetched(at.clone())),
             (1, What::Fetched(place(8))),
-            (1, What::Began(at.clone())),
+            (1, What::Began(at)),
             (1, then),
             (1, What::Revoked(of.clone())),
             (1, What::CutOff(of.clone(), 2)),
@@ -228,12 +242,12 @@ mod tests {
     fn reopened(group: &str, after: i64) -> What {
         let (partition, group) = (place(7).partition, group.into());
         let (before, after) = (Position::at(8), Position::at(after));
-        What::ForeignCommit(ForeignCommit { group, partition, before, after })
+        What::ForeignCommit(ForeignCommit { group, partition, life: 0, before, after })
     }
 
     fn committed(frontier: i64) -> What {
         let (partition, position) = (place(7).partition, Position::at(frontier));
-        What::Committed(Commit { partition, position, ends: BTreeMap::new() })
+        What::Committed(Commit { partition, life: 0, position, ends: BTreeMap::new() })
     }
 
     fn again() -> [(usize, What); 1] {
@@ -260,5 +274,14 @@ mod tests {
         let told = Told::default().then_to_nobody(reopened("group", 6));
         let told = told.then(&[(1, committed(8))]).then(&drained_by(1));
         assert!(told.then(&again()).judged(hand_overs_repeat_nothing).is_err());
+    }
+
+    #[test]
+    fn what_is_at_its_offset_in_another_life_is_another_record() {
+        let again = |life| [(0, What::Began(Place { life, ..place(7) }))];
+        for (life, is_repeated) in [(0, true), (1, false)] {
+            let told = Told::default().then(&drained_by(1)).then(&again(life));
+            assert_eq!(told.judged(hand_overs_repeat_nothing).is_err(), is_repeated);
+        }
     }
 }

@@ -7,7 +7,7 @@ use jobstream::record::TopicPartition;
 
 use crate::simulation::{Entry, GroupHistory, History, Place, What, Who, Zombies};
 
-/// Of the records with one key in one partition:
+/// Of the records with one key in one life of a partition:
 ///
 /// - first executions are in the order of the offsets, whoever makes them, except a zombie: it goes
 ///   on until it learns that it has lost the partition, and what it executes counts for nobody else;
@@ -54,11 +54,11 @@ struct Lane {
 }
 
 fn key(group: &GroupHistory, place: &Place) -> Option<Bytes> {
-    group.input(&place.partition, place.offset)?.key.clone()
+    group.input(place)?.key.clone()
 }
 
-/// What has been executed of each key, by anyone.
-type Executed = BTreeMap<(TopicPartition, Bytes), BTreeSet<i64>>;
+/// What has been executed of each key in each life of its partition, by anyone.
+type Executed = BTreeMap<(TopicPartition, u32, Bytes), BTreeSet<i64>>;
 
 fn check_first(
     executed: &mut Executed,
@@ -66,7 +66,7 @@ fn check_first(
     key: Bytes,
     entry: &Entry,
 ) -> Result<(), String> {
-    let offsets = executed.entry((place.partition.clone(), key)).or_default();
+    let offsets = executed.entry((place.partition.clone(), place.life, key)).or_default();
     let last = offsets.last().copied();
     let is_first = offsets.insert(place.offset);
     match last.filter(|last| is_first && *last > place.offset) {

@@ -8,13 +8,14 @@ use jobstream::record::ConsumerRecord;
 use crate::simulation::{Delivery, GroupHistory, History, What};
 
 /// Every input with an identity has an output of the same identity that a `read_committed` reader
-/// sees; every other one was skipped or executed. What is lost to retention was told.
+/// sees; every other one was skipped or executed. What is lost to retention was told; what was lost
+/// with a former life of its partition may have none.
 ///
 /// # Errors
 /// Names the first input that has not.
 pub fn nothing_is_lost(history: &History, group: &GroupHistory) -> Result<(), String> {
     let counts = counts(history, group);
-    let lost = history.lost_to_retention(group);
+    let lost = history.lost(group);
     for input in &group.inputs {
         let is_there = match group.identity(input) {
             Some(identity) => counts.contains_key(&identity),
@@ -28,7 +29,7 @@ pub fn nothing_is_lost(history: &History, group: &GroupHistory) -> Result<(), St
 }
 
 /// In exactly-once mode, every input with an identity has as many outputs as it is there itself;
-/// what is lost to retention may have none. What was finished, and another program has committed as
+/// what is lost may have none. What was finished, and another program has committed as
 /// unfinished, may have one more each time: the group can't know better.
 ///
 /// # Errors
@@ -38,7 +39,7 @@ pub fn outputs_are_exactly_once(history: &History, group: &GroupHistory) -> Resu
         return Ok(());
     }
     let counts = counts(history, group);
-    let lost = history.lost_to_retention(group);
+    let lost = history.lost(group);
     let reopened = history.reopened(group);
     let mut expected: BTreeMap<_, (usize, usize)> = BTreeMap::new();
     for input in &group.inputs {
@@ -72,7 +73,7 @@ fn counts(history: &History, group: &GroupHistory) -> BTreeMap<Bytes, usize> {
 /// would not do: in exactly-once mode who crashes after the commit tells of none.
 fn was_done(input: &ConsumerRecord, what: &What) -> bool {
     let (What::Finished(place, _) | What::Executed(place, None)) = what else { return false };
-    (&place.partition, place.offset) == (&input.partition, input.offset)
+    place.is_of(input)
 }
 
 fn name(record: &ConsumerRecord) -> String {

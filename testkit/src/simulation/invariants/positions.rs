@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use jobstream::record::{ConsumerRecord, TopicPartition};
 
+use crate::simulation::lives::{Lives, life};
 use crate::simulation::{Commit, GroupHistory, History, What};
 
 /// When a commit tells a record as finished, its output is there: published, and in exactly-once
-/// mode in a transaction that commits. A record without an output was skipped or executed before.
+/// mode in a transaction that commits. A record without an output was skipped or executed before. A
+/// commit tells of the life of the partition that it was made for, and of no other.
 ///
 /// # Errors
 /// Names the first commit that passes an unfinished record.
@@ -17,19 +19,19 @@ pub fn positions_pass_nothing_unfinished(
     group: &GroupHistory,
 ) -> Result<(), String> {
     let outputs = outputs(history, group);
-    let lost = history.lost_to_retention(group);
+    let (lost, lives) = (history.lost_to_retention(group), Lives::of(history));
     let mut done = BTreeSet::new();
     let mut told = BTreeSet::new();
     for (_, entry) in history.of(group) {
         match &entry.what {
             What::Finished(place, _) | What::Executed(place, None) => {
-                done.insert((&place.partition, place.offset));
+                done.insert((&place.partition, place.life, place.offset));
             }
             What::Committed(commit) => {
-                for input in newly_told(group, commit, &mut told) {
+                for input in newly_told(group, &lives, commit, &mut told) {
                     let is_finished = match group.identity(input) {
                         Some(identity) => is_there(outputs.get(&identity), commit),
-                        None => done.contains(&(&input.partition, input.offset)),
+                        None => done.contains(&(&input.partition, life(input), input.offset)),
                     };
                     if !is_finished && !lost.contains(input) {
                         let Commit { partition, position, .. } = commit;
@@ -72,10 +74,12 @@ fn is_there(outputs: Option<&Vec<&ConsumerRecord>>, commit: &Commit) -> bool {
 /// The inputs that this commit tells as finished and no earlier one has told.
 fn newly_told<'a>(
     group: &'a GroupHistory,
+    lives: &Lives<'_>,
     commit: &Commit,
-    told: &mut BTreeSet<(TopicPartition, i64)>,
+    told: &mut BTreeSet<(TopicPartition, u32, i64)>,
 ) -> Vec<&'a ConsumerRecord> {
     let of_it = group.inputs.iter().filter(|input| input.partition == commit.partition);
     let finished = of_it.filter(|input| commit.position.is_finished(input.offset));
-    finished.filter(|input| told.insert((input.partition.clone(), input.offset))).collect()
+    let there = finished.filter(|input| lives.had(input, commit.life));
+    there.filter(|it| told.insert((it.partition.clone(), life(it), it.offset))).collect()
 }

@@ -11,7 +11,7 @@ use crate::simulation::{Delivery, Entry, GroupHistory, History, Place, What, Who
 
 /// The place of an offset in the first assignment of the partition.
 pub(super) fn place(offset: i64) -> Place {
-    Place { partition: TopicPartition::new("jobs", 0), generation: 1, offset }
+    Place { partition: TopicPartition::new("jobs", 0), generation: 1, life: 0, offset }
 }
 
 fn input(offset: i64) -> ConsumerRecord {

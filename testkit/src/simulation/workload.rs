@@ -1,0 +1,84 @@
+//! The workload: the jobs of a run that are still to come.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jobstream::record::ProducerRecord;
+use tokio::time::sleep;
+
+use super::lives::header;
+use crate::broker::Broker;
+use crate::random::Random;
+
+/// Between two looks whether the jobs before have been worked on.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The jobs that are still to come; clones share them.
+#[derive(Clone)]
+pub(super) struct Workload {
+    broker: Broker,
+    to_come: Arc<Mutex<ToCome>>,
+}
+
+struct ToCome {
+    jobs: VecDeque<ProducerRecord>,
+    /// The life of their topic.
+    life: u32,
+}
+
+impl Workload {
+    pub(super) fn new(broker: Broker, jobs: Vec<ProducerRecord>) -> Self {
+        let to_come = ToCome { jobs: jobs.into(), life: 0 };
+        Self { broker, to_come: Arc::new(Mutex::new(to_come)) }
+    }
+
+    fn to_come(&self) -> MutexGuard<'_, ToCome> {
+        self.to_come.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many are still to come.
+    pub(super) fn len(&self) -> usize {
+        self.to_come().jobs.len()
+    }
+
+    /// Those that come from now on are of this life of their topic.
+    pub(super) fn begin_life(&self, life: u32) {
+        self.to_come().life = life;
+    }
+
+    /// Produces the next ones.
+    pub(super) fn produce(&self, jobs: usize) {
+        let (jobs, life) = {
+            let mut to_come = self.to_come();
+            let jobs = jobs.min(to_come.jobs.len());
+            (to_come.jobs.drain(..jobs).collect::<Vec<_>>(), to_come.life)
+        };
+        for mut job in jobs {
+            if life > 0 {
+                job.headers.extend([header(&job.topic, life)]);
+            }
+            let appended = self.broker.produce(job);
+            appended.unwrap_or_else(|error| panic!("the workload does not fit: {error}"));
+        }
+    }
+
+    /// Produces all in handfuls; the last ones, if some are held back, when the jobs before have been
+    /// worked on, or a part of them has come.
+    pub(super) async fn produce_all(
+        self,
+        mut random: Random,
+        held_back: usize,
+        rests: impl Fn() -> bool + Send,
+    ) {
+        while self.len() > 0 {
+            while self.len() == held_back && !rests() {
+                sleep(LOOK).await;
+            }
+            if random.below(6) == 0 {
+                sleep(Duration::from_millis(random.next() % 800)).await;
+            }
+            self.produce(1);
+        }
+    }
+}
