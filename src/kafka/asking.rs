@@ -23,7 +23,8 @@ const SETUP_LIMIT_MS: &str = "4000";
 /// A name that no group has: who asks brokers for one gets an answer of each.
 const NO_GROUP: &str = "jobstream-asks-whether-brokers-answer";
 
-type Refusal = (ErrorKind, String);
+/// What it means that there is no answer, and why.
+pub(super) type Refusal = (ErrorKind, String);
 
 /// What the brokers say of a topic.
 pub(super) struct Found {

@@ -4,6 +4,15 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::sources::CommitError;
 
+/// The code of an error, whatever call it is of.
+pub(crate) fn code_of(error: &KafkaError) -> Code {
+    match error {
+        KafkaError::AdminOp(code) => *code,
+        KafkaError::Transaction(error) => error.code(),
+        other => other.rdkafka_error_code().unwrap_or(Code::Unknown),
+    }
+}
+
 /// Whether a newer member, or a newer generation of the group, stands in the way.
 pub(crate) fn is_group_fenced(code: Code) -> bool {
     matches!(

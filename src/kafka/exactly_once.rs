@@ -11,7 +11,7 @@ use super::transactions::{Failure, Transactions};
 use super::{ConfigError, KafkaConfig};
 use crate::record::Topic;
 use crate::sinks::{Batch, Published, RecordMetadata, Sink, SinkError};
-use crate::sources::kafka::KafkaSource;
+use crate::sources::kafka::{KafkaSource, Membership};
 
 /// A member of `group` and the sink that commits its positions, each batch with its outputs in one
 /// transaction (KIP-98, KIP-447). `Source::commit` of the pair is a transaction, too.
@@ -34,8 +34,9 @@ pub async fn exactly_once<T: Into<Topic>>(
 ) -> Result<(KafkaSource, ExactlyOnceSink), ConfigError> {
     let source = KafkaSource::new(config, group, topics)?;
     let membership = source.membership().clone();
-    let transactions = Transactions::new(config, transactional_id, membership).await?;
-    let transactions = Arc::new(transactions);
+    let transactions = Arc::new(Transactions::new(config, transactional_id, membership)?);
+    let fences = transactions.init().await;
+    fences.map_err(|failure| ConfigError::Refused(failure.to_string()))?;
     let sink =
         ExactlyOnceSink { transactions: transactions.clone(), close_limit: config.closes_within() };
     Ok((source.with_transactions(transactions), sink))
@@ -46,7 +47,7 @@ pub async fn exactly_once<T: Into<Topic>>(
 /// A `publish` that is dropped leaves its transaction open, until the next one, the next producer
 /// of its id or the transaction timeout aborts it; one whose commit is under way may still commit.
 pub struct ExactlyOnceSink {
-    transactions: Arc<Transactions>,
+    transactions: Arc<Transactions<Arc<Membership>>>,
     close_limit: Duration,
 }
 

@@ -10,30 +10,31 @@
 //! the life of a source, a sink or a pair; none of its callbacks does more than report.
 
 mod asking;
-mod calls;
+mod blocking;
 mod config;
 mod error;
 mod exactly_once;
 mod failures;
 mod observer;
+mod range;
 mod reader;
-mod reading;
 mod redrive;
 mod topics;
 mod transactions;
 
-pub(crate) use calls::Calls;
+pub(crate) use blocking::Blocking;
 pub use config::{ConfigError, KafkaConfig};
-pub(crate) use error::{commit_error, is_too_large};
+pub(crate) use error::{code_of, commit_error, is_too_large};
 pub use exactly_once::{ExactlyOnceSink, exactly_once};
 pub(crate) use observer::Told;
 pub use observer::{ErrorKind, KafkaEvent, KafkaObserver, LogLevel};
-pub use reader::{PartitionRange, TopicReader};
-pub(crate) use reading::{Reading, reached};
+pub use range::PartitionRange;
+pub(crate) use range::{Fetched, RangeReader};
+pub use reader::TopicReader;
 pub use redrive::{Redrive, RedriveError, RunPosition};
 pub(crate) use topics::metadata_max_bytes;
 pub use topics::{NewTopic, Spread, TopicError, TopicState, Topics};
-pub(crate) use transactions::Transactions;
+pub(crate) use transactions::{Group, Transactions};
 
 /// The version of librdkafka that is beneath, such as `2.12.1`.
 pub fn librdkafka_version() -> String {

@@ -1,41 +1,30 @@
-//! A redrive: records sent again, each batch in one transaction with the position that it was read
-//! up to.
-//!
-//! ```text
-//!  begin ─▶ send ─▶ every report ─▶ position of the group ─▶ commit
-//!    └────────┴───────────┴─────────────── abort ◀─────────────┘
-//! ```
+//! A redrive: records sent again, each batch in one [transaction](super::transactions) with the
+//! position that it was read up to.
 //!
 //! The group has no members: it only keeps how far a run has come. The transactional id is the
 //! group's name, so that a second process which goes on with a run fences the first (KIP-98).
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::producer::Producer as _;
+use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
-use tokio::time::Instant;
 
-use super::error::is_fenced;
-use super::observer::{ErrorKind, Told};
-use super::{Calls, ConfigError, KafkaConfig};
+use super::blocking::ask;
+use super::observer::Told;
+use super::transactions::{Failure, Group, Transactions};
+use super::{Blocking, ConfigError, KafkaConfig, code_of};
 use crate::record::{ProducerRecord, TopicPartition};
-use crate::sinks::kafka::{Producer, Refusal, Sent, take_too_large};
-use crate::sources::kafka::read;
+use crate::sources::kafka::{Offsets, metadata_of};
 
 /// How long one call of the client waits for the brokers.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// How long a call is made again while it fails for now.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The wait before a call that failed for now is made again.
-const RETRY_DELAY: Duration = Duration::from_millis(50);
-/// How often a batch whose transaction was aborted is sent again.
-const ABORTS_MAX: usize = 5;
 
 /// How far a run has come in a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,17 +63,9 @@ impl From<ConfigError> for RedriveError {
 /// Sends the batches of one run. Dropped, its clients end on a thread of their own; an open
 /// transaction is aborted by the next process of the run, or by its timeout (10 s).
 pub struct Redrive {
-    /// Taken by the drop, so that the clients end on the thread of the calls.
-    core: Option<Arc<Core>>,
-    calls: Calls,
-}
-
-struct Core {
-    /// Never subscribes: it stands for the group.
-    consumer: BaseConsumer<Told>,
-    producer: Producer,
+    transactions: Transactions<Run>,
     /// A call that has failed leaves the producer as nobody knows.
-    is_broken: AtomicBool,
+    has_failed: AtomicBool,
 }
 
 impl Redrive {
@@ -94,14 +75,9 @@ impl Redrive {
     /// # Errors
     /// If librdkafka refuses a property, or the brokers the producer.
     pub async fn new(config: &KafkaConfig, group: &str) -> Result<Self, RedriveError> {
-        let consumer = group_client(config, group)?;
-        let producer = Producer::new(config, Some(group))?;
-        let calls = Calls::start("kafka-redrive");
-        let calls = calls.map_err(|error| ConfigError::Refused(error.to_string()))?;
-        let core = Core { consumer, producer, is_broken: AtomicBool::new(false) };
-        let redrive = Self { core: Some(Arc::new(core)), calls };
-        redrive.call(Core::init).await?;
-        Ok(redrive)
+        let transactions = Transactions::new(config, group, Run::new(config, group)?)?;
+        transactions.init().await.map_err(meaning)?;
+        Ok(Self { transactions, has_failed: AtomicBool::new(false) })
     }
 
     /// Where the run is in these partitions, without taking it over: those that it has a position
@@ -114,13 +90,12 @@ impl Redrive {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<RunPosition>, RedriveError> {
-        let client = Arc::new(group_client(config, group)?);
-        let calls = Calls::start("kafka-redrive");
-        let calls = calls.map_err(|error| ConfigError::Refused(error.to_string()))?;
-        let (asked, partitions) = (client.clone(), partitions.to_vec());
-        let answer = calls.call(move || committed(&asked, &partitions)).await;
-        calls.tell(move || drop(client));
-        answer.unwrap_or_else(|| Err(panicked()))
+        let run = Blocking::start("kafka-redrive", Run::new(config, group)?)?;
+        let partitions = partitions.to_vec();
+        let found = run.call(move |run| run.positions(&partitions)).await;
+        let found = found.map(|found| found.map_err(|error| error.to_string()));
+        let panicked = || Err("a call of the client has panicked".to_owned());
+        found.unwrap_or_else(panicked).map_err(RedriveError::Failed)
     }
 
     /// Sends a batch and moves the run to these positions, both in one transaction; completes when
@@ -133,60 +108,16 @@ impl Redrive {
         records: &[ProducerRecord],
         positions: &[RunPosition],
     ) -> Result<(), RedriveError> {
-        let (mut alone, mut aborts) = (Vec::new(), 0);
-        loop {
-            match self.attempt(records, positions, &alone).await {
-                // The broker refuses whole batches; alone, it is the record itself.
-                Err(RedriveError::TooLarge(suspects)) if alone.is_empty() => alone = suspects,
-                Err(RedriveError::Aborted(_)) if aborts < ABORTS_MAX => aborts += 1,
-                done => return done,
-            }
+        if self.has_failed.load(Ordering::Acquire) {
+            return Err(RedriveError::Failed("the run has failed before".to_owned()));
         }
-    }
-
-    /// One transaction, in which the records with the indices `alone` are sent alone.
-    async fn attempt(
-        &self,
-        records: &[ProducerRecord],
-        positions: &[RunPosition],
-        alone: &[usize],
-    ) -> Result<(), RedriveError> {
-        self.call(Core::begin).await?;
-        let together: Vec<_> = (0..records.len()).filter(|index| !alone.contains(index)).collect();
-        let sending = self.core().producer.begin(records);
-        let mut refusals = sending.send(&together, Sent::Together).await;
-        if refusals.is_empty() {
-            for index in alone {
-                refusals.extend(sending.send(&[*index], Sent::Alone).await);
-                // What is sent after a refusal is refused, too.
-                if !refusals.is_empty() {
-                    break;
-                }
-            }
+        let published = self.transactions.run(records, positions).await.map_err(meaning);
+        if let Err(RedriveError::Fenced(_) | RedriveError::Failed(_)) = &published {
+            self.has_failed.store(true, Ordering::Release);
+            // It is aborted by its timeout, or by the next process of the run, if not by this.
+            drop(self.transactions.close().await);
         }
-        drop(sending);
-        let positions = positions.to_vec();
-        self.call(move |core| core.end(refusals, &positions)).await
-    }
-
-    fn core(&self) -> &Arc<Core> {
-        self.core.as_ref().expect("taken by the drop only")
-    }
-
-    async fn call<T: Send + 'static>(
-        &self,
-        call: impl FnOnce(&Core) -> Result<T, RedriveError> + Send + 'static,
-    ) -> Result<T, RedriveError> {
-        let core = self.core().clone();
-        let called = self.calls.call(move || call(&core)).await;
-        called.unwrap_or_else(|| Err(panicked()))
-    }
-}
-
-impl Drop for Redrive {
-    fn drop(&mut self) {
-        let core = self.core.take();
-        self.calls.tell(move || drop(core));
+        published
     }
 }
 
@@ -196,139 +127,76 @@ impl fmt::Debug for Redrive {
     }
 }
 
-impl Core {
-    fn init(&self) -> Result<(), RedriveError> {
-        self.persist(|| self.producer.client().init_transactions(CALL_LIMIT))
+fn meaning(failure: Failure) -> RedriveError {
+    match failure {
+        Failure::Fenced(reason) => RedriveError::Fenced(reason),
+        Failure::Stale(reason) | Failure::Aborted(reason) => RedriveError::Aborted(reason),
+        Failure::TooLarge(records) => RedriveError::TooLarge(records),
+        Failure::Broken(reason) => RedriveError::Failed(reason),
+    }
+}
+
+/// The group of a run. Its client never subscribes.
+struct Run(BaseConsumer<Told>);
+
+impl Run {
+    fn new(config: &KafkaConfig, group: &str) -> Result<Self, ConfigError> {
+        let properties = config.consumer(group);
+        Ok(Self(BaseConsumer::from_config_and_context(&properties, config.told())?))
     }
 
-    fn begin(&self) -> Result<(), RedriveError> {
-        if self.is_broken.load(Ordering::Acquire) {
-            return Err(RedriveError::Failed("the run has failed before".to_owned()));
+    fn positions(&self, partitions: &[TopicPartition]) -> KafkaResult<Vec<RunPosition>> {
+        let mut list = TopicPartitionList::new();
+        for TopicPartition { topic, partition } in partitions {
+            list.add_partition(topic, *partition);
         }
-        self.persist(|| self.producer.client().begin_transaction())
-    }
-
-    /// Commits the transaction, or aborts it.
-    fn end(
-        &self,
-        mut refusals: Vec<Refusal>,
-        positions: &[RunPosition],
-    ) -> Result<(), RedriveError> {
-        let too_large = take_too_large(&mut refusals);
-        let ended = if !too_large.is_empty() {
-            Err(RedriveError::TooLarge(too_large))
-        } else if let Some(refusal) = refusals.first() {
-            Err(self.fatal().unwrap_or_else(|| RedriveError::Aborted(refusal.code.to_string())))
-        } else {
-            self.commit(positions)
+        let found = ask(PATIENCE, || self.0.committed_offsets(list.clone(), CALL_LIMIT))?;
+        let position = |partition: &TopicPartition| {
+            let element = found.find_partition(&partition.topic, partition.partition)?;
+            let Offset::Offset(offset) = element.offset() else { return None };
+            let note = metadata_of(&element).unwrap_or_default();
+            Some(RunPosition { partition: partition.clone(), offset, note })
         };
-        if let Err(RedriveError::TooLarge(_) | RedriveError::Aborted(_)) = &ended {
-            self.persist(|| self.producer.client().abort_transaction(CALL_LIMIT))?;
-        } else if ended.is_err() {
-            self.is_broken.store(true, Ordering::Release);
-            // It is aborted by its timeout, or by the next process of the run, if not by this.
-            drop(self.producer.client().abort_transaction(CALL_LIMIT));
-        }
-        ended
+        Ok(partitions.iter().filter_map(position).collect())
+    }
+}
+
+/// Nobody takes a place of the run's over but another process, which fences this one.
+impl Group for Run {
+    type Position = RunPosition;
+
+    const CALL_LIMIT: Timeout = Timeout::After(CALL_LIMIT);
+    const PATIENCE: Duration = PATIENCE;
+    const ABORTS_MAX: usize = 5;
+
+    fn fence(&self, _: &[RunPosition]) -> Result<(), String> {
+        Ok(())
     }
 
-    fn commit(&self, positions: &[RunPosition]) -> Result<(), RedriveError> {
-        let failed = |error: KafkaError| RedriveError::Failed(error.to_string());
-        let mut offsets = TopicPartitionList::new();
-        for RunPosition { partition, offset, note } in positions {
-            let mut element = offsets.add_partition(&partition.topic, partition.partition);
-            element.set_offset(Offset::Offset(*offset)).map_err(failed)?;
-            element.set_metadata(note);
-        }
-        let Some(group) = self.consumer.group_metadata() else {
-            return Err(RedriveError::Failed("the consumer has no group".to_owned()));
-        };
-        let client = self.producer.client();
-        self.persist(|| client.send_offsets_to_transaction(&offsets, &group, CALL_LIMIT))?;
-        self.persist(|| client.commit_transaction(CALL_LIMIT))
+    fn metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.0.group_metadata()
     }
 
-    /// Makes a call until it no longer fails for now.
-    fn persist(&self, call: impl FnMut() -> KafkaResult<()>) -> Result<(), RedriveError> {
-        let done = persist(
-            call,
-            |error| matches!(error, KafkaError::Transaction(error) if error.is_retriable()),
-        );
-        done.map_err(|error| {
-            self.fatal().unwrap_or_else(|| match &error {
-                KafkaError::Transaction(error) if is_fenced(error.code()) => {
-                    RedriveError::Fenced(error.to_string())
-                }
-                KafkaError::Transaction(error)
-                    if error.code() == RDKafkaErrorCode::OffsetMetadataTooLarge =>
-                {
-                    RedriveError::Failed(format!(
-                        "the brokers take less metadata with a commit than the note of a run needs; \
-                         raise offset.metadata.max.bytes, 4096 by default: {error}"
-                    ))
-                }
-                KafkaError::Transaction(error) if error.txn_requires_abort() => {
-                    RedriveError::Aborted(error.to_string())
-                }
-                _ => RedriveError::Failed(error.to_string()),
-            })
+    fn offsets(&self, positions: &[RunPosition]) -> Result<KafkaResult<Offsets>, String> {
+        let mut positions = positions.iter();
+        Ok(positions
+            .try_fold(Offsets::default(), |all, RunPosition { partition, offset, note }| {
+                all.add(partition, *offset, note)
+            }))
+    }
+
+    fn refused(&self, error: &KafkaError, _: usize) -> Option<String> {
+        (code_of(error) == RDKafkaErrorCode::OffsetMetadataTooLarge).then(|| {
+            format!(
+                "the brokers take less metadata with a commit than the note of a run needs; \
+                 raise offset.metadata.max.bytes, 4096 by default: {error}"
+            )
         })
     }
 
-    fn fatal(&self) -> Option<RedriveError> {
-        let (code, reason) = self.producer.client().client().fatal_error()?;
-        Some(match is_fenced(code) {
-            true => RedriveError::Fenced(reason),
-            false => RedriveError::Failed(reason),
-        })
-    }
-}
+    fn ended(&self, _: bool) {}
 
-fn panicked() -> RedriveError {
-    RedriveError::Failed("a call of the client has panicked".to_owned())
-}
-
-fn group_client(config: &KafkaConfig, group: &str) -> Result<BaseConsumer<Told>, ConfigError> {
-    let properties = config.consumer(group);
-    Ok(BaseConsumer::from_config_and_context(&properties, config.told())?)
-}
-
-fn committed(
-    client: &BaseConsumer<Told>,
-    partitions: &[TopicPartition],
-) -> Result<Vec<RunPosition>, RedriveError> {
-    let mut list = TopicPartitionList::new();
-    for TopicPartition { topic, partition } in partitions {
-        list.add_partition(topic, *partition);
-    }
-    let passes = |error: &KafkaError| {
-        let kind = ErrorKind::of(error.rdkafka_error_code());
-        matches!(kind, ErrorKind::Unreachable | ErrorKind::Passing)
-    };
-    let answer = persist(|| client.committed_offsets(list.clone(), CALL_LIMIT), passes);
-    let found = answer.map_err(|error| RedriveError::Failed(error.to_string()))?;
-    let position = |partition: &TopicPartition| {
-        let element = found.find_partition(&partition.topic, partition.partition)?;
-        let Offset::Offset(offset) = element.offset() else { return None };
-        let note = read(&element).unwrap_or_default();
-        Some(RunPosition { partition: partition.clone(), offset, note })
-    };
-    Ok(partitions.iter().filter_map(position).collect())
-}
-
-/// Makes a call until it no longer fails for now, or for too long.
-#[expect(clippy::disallowed_methods, reason = "the thread is there to block")]
-fn persist<T>(
-    mut call: impl FnMut() -> KafkaResult<T>,
-    passes: impl Fn(&KafkaError) -> bool,
-) -> KafkaResult<T> {
-    let since = Instant::now();
-    loop {
-        match call() {
-            Err(error) if passes(&error) && since.elapsed() < PATIENCE => {
-                std::thread::sleep(RETRY_DELAY);
-            }
-            done => return done,
-        }
+    fn fenced(&self, _: &str) -> bool {
+        false
     }
 }

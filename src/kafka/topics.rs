@@ -1,7 +1,6 @@
 //! Topics: what is there, and creating what is missing.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::admin::{
@@ -9,11 +8,12 @@ use rdkafka::admin::{
     TopicReplication,
 };
 use rdkafka::config::FromClientConfigAndContext as _;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 
-use super::asking::{Asking, Found};
+use super::asking::{Asking, Found, Refusal};
+use super::error::code_of;
 use super::observer::{ErrorKind, Told};
-use super::{Calls, ConfigError, KafkaConfig};
+use super::{Blocking, ConfigError, KafkaConfig};
 use crate::record::Topic;
 
 /// The longest that the brokers may take for an answer.
@@ -90,8 +90,7 @@ pub struct TopicError {
 /// Asks the brokers about topics, and creates them. Dropped, its client ends on a thread of its
 /// own, which nobody waits for.
 pub struct Topics {
-    clients: Option<Arc<Clients>>,
-    calls: Calls,
+    clients: Blocking<Clients>,
 }
 
 struct Clients {
@@ -107,11 +106,7 @@ impl Topics {
     pub fn new(config: &KafkaConfig) -> Result<Self, ConfigError> {
         let admin = AdminClient::from_config_and_context(&config.admin(), config.told())?;
         let asking = Asking::new(&config.admin(), config.told())?;
-        let calls = Calls::start("kafka-topics");
-        Ok(Self {
-            clients: Some(Arc::new(Clients { admin, asking })),
-            calls: calls.map_err(|error| ConfigError::Refused(error.to_string()))?,
-        })
+        Ok(Self { clients: Blocking::start("kafka-topics", Clients { admin, asking })? })
     }
 
     /// How many partitions a topic has; `None` if there is no such topic. Takes up to 10 s.
@@ -132,10 +127,9 @@ impl Topics {
     }
 
     async fn ask(&self, topic: &str) -> Result<Found, TopicError> {
-        let (clients, name) = (self.clients().clone(), topic.to_owned());
-        let asked = self.calls.call(move || clients.asking.topic(&name, ANSWER_LIMIT)).await;
-        let panicked = (ErrorKind::Fatal, "the question has panicked".to_owned());
-        asked.unwrap_or(Err(panicked)).map_err(|(kind, reason)| {
+        let name = topic.to_owned();
+        let asked = self.clients.call(move |clients| clients.asking.topic(&name, ANSWER_LIMIT));
+        asked.await.unwrap_or_else(panicked).map_err(|(kind, reason)| {
             let reason = format!("topic {topic}: {reason}");
             TopicError { kind, reason }
         })
@@ -149,10 +143,9 @@ impl Topics {
     /// # Errors
     /// If a broker can't be reached, which is named.
     pub async fn reach(&self, topic: &str) -> Result<usize, TopicError> {
-        let (clients, topic) = (self.clients().clone(), topic.to_owned());
-        let asked = self.calls.call(move || clients.asking.reach(&topic, REACH_LIMIT)).await;
-        let panicked = (ErrorKind::Fatal, "the question has panicked".to_owned());
-        asked.unwrap_or(Err(panicked)).map_err(|(kind, reason)| TopicError { kind, reason })
+        let topic = topic.to_owned();
+        let asked = self.clients.call(move |clients| clients.asking.reach(&topic, REACH_LIMIT));
+        asked.await.unwrap_or_else(panicked).map_err(|(kind, reason)| TopicError { kind, reason })
     }
 
     /// Creates a topic if it is missing; takes records of 2 MiB then. One that exists is accepted
@@ -188,7 +181,7 @@ impl Topics {
             .request_timeout(Some(ANSWER_LIMIT))
             .operation_timeout(Some(ANSWER_LIMIT));
         let asked = [&NewPartitions::new(topic, partitions)];
-        let grown = self.clients().admin.create_partitions(asked, &options).await;
+        let grown = self.clients.admin.create_partitions(asked, &options).await;
         let grown = grown.map_err(|error| code_of(&error)).and_then(|grown| {
             grown.into_iter().try_for_each(|topic| topic.map(drop).map_err(|(_, code)| code))
         });
@@ -213,7 +206,7 @@ impl Topics {
     pub async fn setting(&self, topic: &str, name: &str) -> Result<Option<String>, TopicError> {
         let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
         let asked = [ResourceSpecifier::Topic(topic)];
-        let described = self.clients().admin.describe_configs(&asked, &options).await;
+        let described = self.clients.admin.describe_configs(&asked, &options).await;
         let found = described.map_err(|error| code_of(&error)).and_then(|described| {
             described.into_iter().next().unwrap_or(Err(RDKafkaErrorCode::Unknown))
         });
@@ -226,9 +219,9 @@ impl Topics {
     /// The most metadata that a commit may have (`offset.metadata.max.bytes`), in bytes, if the brokers
     /// say so. `topic` is one that may be described. Takes up to 20 s.
     pub async fn metadata_max_bytes(&self, topic: &str) -> Option<usize> {
-        let (clients, topic) = (self.clients().clone(), topic.to_owned());
-        let asked = self.calls.call(move || clients.asking.broker(&topic, ANSWER_LIMIT)).await;
-        metadata_max_bytes(&self.clients().admin, asked?.ok()??, ANSWER_LIMIT).await.ok()?
+        let topic = topic.to_owned();
+        let asked = self.clients.call(move |clients| clients.asking.broker(&topic, ANSWER_LIMIT));
+        metadata_max_bytes(&self.clients.admin, asked.await?.ok()??, ANSWER_LIMIT).await.ok()?
     }
 
     /// What a code means that names no broker: where it says only that there was no answer, the
@@ -253,14 +246,14 @@ impl Topics {
         let options = AdminOptions::new()
             .request_timeout(Some(ANSWER_LIMIT))
             .operation_timeout(Some(ANSWER_LIMIT));
-        let created = self.clients().admin.create_topics([&creation], &options).await;
+        let created = self.clients.admin.create_topics([&creation], &options).await;
         let created = created.map_err(|error| code_of(&error))?;
         created.into_iter().try_for_each(|topic| topic.map(drop).map_err(|(_, code)| code))
     }
+}
 
-    fn clients(&self) -> &Arc<Clients> {
-        self.clients.as_ref().expect("taken by the drop only")
-    }
+fn panicked<T>() -> Result<T, Refusal> {
+    Err((ErrorKind::Fatal, "the question has panicked".to_owned()))
 }
 
 /// `offset.metadata.max.bytes` of a broker, if it says so.
@@ -279,20 +272,6 @@ pub(crate) async fn metadata_max_bytes(
     let config = described.transpose()?;
     let entry = config.as_ref().and_then(|config| config.get("offset.metadata.max.bytes"));
     Ok(entry.and_then(|entry| entry.value.as_ref()?.parse().ok()))
-}
-
-fn code_of(error: &KafkaError) -> RDKafkaErrorCode {
-    match error {
-        KafkaError::AdminOp(code) => *code,
-        other => other.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
-    }
-}
-
-impl Drop for Topics {
-    fn drop(&mut self) {
-        let clients = self.clients.take();
-        self.calls.tell(move || drop(clients));
-    }
 }
 
 impl fmt::Debug for Topics {

@@ -6,40 +6,74 @@
 //! ```
 //!
 //! Every call blocks, and is made on one thread. The reports are awaited before the commit: a
-//! commit that finds records in flight looks for them in slices of 100 ms.
+//! commit that finds records in flight looks for them in slices of 100 ms. The exactly-once pair and
+//! the redrive differ in the [`Group`] whose positions they commit.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::Producer as _;
 use rdkafka::util::Timeout;
 
+use super::blocking::persist;
 use super::error::{is_fenced, is_group_fenced};
-use super::{Calls, ConfigError, KafkaConfig, KafkaEvent};
-use crate::position::PartitionPosition;
+use super::{Blocking, ConfigError, KafkaConfig};
 use crate::record::ProducerRecord;
 use crate::sinks::RecordMetadata;
 use crate::sinks::kafka::{Producer, Refusal, Sent, take_too_large};
 use crate::sources::CommitError;
-use crate::sources::kafka::{Membership, Offsets};
-
-/// The wait before a call that failed for now is made again.
-const RETRY_DELAY: Duration = Duration::from_millis(50);
+use crate::sources::kafka::Offsets;
 
 /// How often a transaction in which outputs are sent alone may be aborted for another reason than a
 /// size: what was purged with a refused batch leaves a gap in the producer's sequence, and the
 /// broker tells of it a transaction late.
 const GAPS_MAX: usize = 3;
 
-/// What an abort may take when the pair is closed.
+/// What an abort may take when the transactions are closed.
 const CLOSING_ABORT_LIMIT: Duration = Duration::from_secs(5);
+
+/// The group whose positions are committed with what is published.
+pub(crate) trait Group: Send + Sync + 'static {
+    /// A position of it.
+    type Position: Clone + Send + Sync + 'static;
+
+    /// How long one call waits for the brokers.
+    const CALL_LIMIT: Timeout;
+    /// How long a call is made again while it fails for now.
+    const PATIENCE: Duration;
+    /// How often a transaction that was aborted is tried again.
+    const ABORTS_MAX: usize;
+
+    /// Says why these positions may not be committed, if so.
+    fn fence(&self, positions: &[Self::Position]) -> Result<(), String>;
+
+    /// By what the brokers know who commits. Taken before [`offsets`](Self::offsets), it fences
+    /// whatever changes after.
+    fn metadata(&self) -> Option<ConsumerGroupMetadata>;
+
+    /// What commits these positions.
+    ///
+    /// # Errors
+    /// If they may not be committed, and why; or if librdkafka refuses an offset.
+    fn offsets(&self, positions: &[Self::Position]) -> Result<KafkaResult<Offsets>, String>;
+
+    /// Learns from offsets that were refused; says why nothing can be committed any more, if so.
+    fn refused(&self, error: &KafkaError, longest: usize) -> Option<String>;
+
+    /// A transaction was committed, or aborted.
+    fn ended(&self, committed: bool);
+
+    /// Learns that the producer was fenced; says whether another one goes on.
+    fn fenced(&self, reason: &str) -> bool;
+}
 
 /// Why nothing was published.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The brokers no longer know the producer; a new one has been made here.
+    /// The brokers no longer know the producer; a new one has been made here, if the group goes on.
     Fenced(String),
     /// A position is not this member's any more.
     Stale(String),
@@ -51,17 +85,15 @@ pub(super) enum Failure {
     Broken(String),
 }
 
-/// The producer of a pair, one transaction at a time.
-pub(crate) struct Transactions {
-    /// Taken by the drop, so that the producer ends on the thread of the calls.
-    core: Option<Arc<Core>>,
-    calls: Calls,
+/// A transactional producer, one transaction at a time.
+pub(crate) struct Transactions<G: Group> {
+    core: Blocking<Core<G>>,
 }
 
-struct Core {
+struct Core<G> {
     config: KafkaConfig,
     id: String,
-    membership: Arc<Membership>,
+    group: G,
     current: Mutex<Current>,
     /// Nobody waits any more: a call that fails is not made again.
     stopped: AtomicBool,
@@ -74,43 +106,38 @@ struct Current {
     begun: bool,
 }
 
-impl Transactions {
-    /// Makes a producer, which fences older ones of its id and aborts what they left open. Waits
-    /// for the brokers, however long they are away.
-    pub(super) async fn new(
-        config: &KafkaConfig,
-        id: &str,
-        membership: Arc<Membership>,
-    ) -> Result<Self, ConfigError> {
+impl<G: Group> Transactions<G> {
+    /// Makes a producer, which is to be [initialised](Self::init). No broker need be there yet.
+    pub(super) fn new(config: &KafkaConfig, id: &str, group: G) -> Result<Self, ConfigError> {
         let producer = Arc::new(Producer::new(config, Some(id))?);
-        let calls = Calls::start("kafka-transactions");
         let core = Core {
             config: config.clone(),
             id: id.to_owned(),
-            membership,
+            group,
             current: Mutex::new(Current { producer, begun: false }),
             stopped: AtomicBool::new(false),
         };
-        let calls = calls.map_err(|error| ConfigError::Refused(error.to_string()))?;
-        let transactions = Self { core: Some(Arc::new(core)), calls };
-        match transactions.call(|core| core.init()).await {
-            Ok(()) => Ok(transactions),
-            Err(failure) => Err(ConfigError::Refused(failure.to_string())),
-        }
+        Ok(Self { core: Blocking::start("kafka-transactions", core)? })
+    }
+
+    /// Fences older producers of the id, and aborts what they left open.
+    pub(super) async fn init(&self) -> Result<(), Failure> {
+        self.call(Core::init).await
     }
 
     /// Publishes in one transaction. When it fails, the transaction has been aborted.
     pub(super) async fn run(
         &self,
         outputs: &[ProducerRecord],
-        positions: &[PartitionPosition],
+        positions: &[G::Position],
     ) -> Result<(), Failure> {
-        let (mut alone, mut gaps) = (Vec::new(), 0);
+        let (mut alone, mut aborts) = (Vec::new(), 0);
         loop {
+            let gaps_max = if alone.is_empty() { 0 } else { GAPS_MAX };
             let refused = match self.attempt(outputs, positions, &alone).await {
                 Err(Failure::TooLarge(refused)) => refused,
-                Err(Failure::Aborted(_)) if !alone.is_empty() && gaps < GAPS_MAX => {
-                    gaps += 1;
+                Err(Failure::Aborted(_)) if aborts < G::ABORTS_MAX.max(gaps_max) => {
+                    aborts += 1;
                     continue;
                 }
                 done => return done,
@@ -129,7 +156,7 @@ impl Transactions {
     async fn attempt(
         &self,
         outputs: &[ProducerRecord],
-        positions: &[PartitionPosition],
+        positions: &[G::Position],
         alone: &[usize],
     ) -> Result<(), Failure> {
         let expected = positions.to_vec();
@@ -148,7 +175,7 @@ impl Transactions {
 
     pub(crate) async fn commit_positions(
         &self,
-        positions: &[PartitionPosition],
+        positions: &[G::Position],
     ) -> Result<(), CommitError> {
         self.run(&[], positions).await.map_err(|failure| {
             let reason = failure.to_string();
@@ -162,38 +189,31 @@ impl Transactions {
 
     /// Where the outputs of the last transaction are.
     pub(super) fn metadata(&self) -> Vec<RecordMetadata> {
-        self.core().current().producer.metadata()
+        self.core.current().producer.metadata()
     }
 
     /// Aborts what is open, and ends.
     pub(super) async fn close(&self) -> Result<(), Failure> {
-        self.core().stopped.store(true, Ordering::Release);
-        self.call(|core| core.close()).await
-    }
-
-    fn core(&self) -> &Arc<Core> {
-        self.core.as_ref().expect("taken by the drop only")
+        self.core.stopped.store(true, Ordering::Release);
+        self.call(Core::close).await
     }
 
     async fn call<T: Send + 'static>(
         &self,
-        call: impl FnOnce(&Core) -> Result<T, Failure> + Send + 'static,
+        call: impl FnOnce(&Core<G>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        let core = self.core().clone();
-        let called = self.calls.call(move || call(&core)).await;
+        let called = self.core.call(call).await;
         called.unwrap_or_else(|| Err(Failure::Broken("a call of the client has panicked".into())))
     }
 }
 
-impl Drop for Transactions {
+impl<G: Group> Drop for Transactions<G> {
     fn drop(&mut self) {
-        self.core().stopped.store(true, Ordering::Release);
-        let core = self.core.take();
-        self.calls.tell(move || drop(core));
+        self.core.stopped.store(true, Ordering::Release);
     }
 }
 
-impl Core {
+impl<G: Group> Core<G> {
     fn current(&self) -> Current {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -204,12 +224,12 @@ impl Core {
 
     fn ended(&self, committed: bool) {
         self.set_begun(false);
-        self.config.told().event(&KafkaEvent::Transaction { committed });
+        self.group.ended(committed);
     }
 
     /// Begins a transaction; what a cancelled publish has left open is aborted before.
-    fn begin(&self, positions: &[PartitionPosition]) -> Result<Arc<Producer>, Failure> {
-        self.membership.fence(positions).map_err(Failure::Stale)?;
+    fn begin(&self, positions: &[G::Position]) -> Result<Arc<Producer>, Failure> {
+        self.group.fence(positions).map_err(Failure::Stale)?;
         if self.current().begun {
             self.abort()?;
         }
@@ -224,11 +244,7 @@ impl Core {
     }
 
     /// Commits the transaction, or aborts it.
-    fn end(
-        &self,
-        mut refusals: Vec<Refusal>,
-        positions: &[PartitionPosition],
-    ) -> Result<(), Failure> {
+    fn end(&self, mut refusals: Vec<Refusal>, positions: &[G::Position]) -> Result<(), Failure> {
         let Current { producer, .. } = self.current();
         let too_large = take_too_large(&mut refusals);
         // The first refusal for a size fails the transaction, and with it whatever is sent later.
@@ -248,26 +264,28 @@ impl Core {
         }
     }
 
-    fn commit(&self, producer: &Producer, positions: &[PartitionPosition]) -> Result<(), Failure> {
+    fn commit(&self, producer: &Producer, positions: &[G::Position]) -> Result<(), Failure> {
         let failure = |error: KafkaError| self.failure(producer, &error);
+        let client = producer.client();
         if !positions.is_empty() {
-            let Some(group) = self.membership.group_metadata() else {
+            let Some(group) = self.group.metadata() else {
                 return Err(Failure::Broken("the consumer has no group".into()));
             };
             // After the metadata were taken: what changes from now on is fenced by the broker.
-            let offsets = self.membership.offsets(positions).map_err(Failure::Stale)?;
+            let offsets = self.group.offsets(positions).map_err(Failure::Stale)?;
             let Offsets { list, longest } = offsets.map_err(failure)?;
-            let client = producer.client();
-            self.persist(|| client.send_offsets_to_transaction(&list, &group, Timeout::Never))
-                .inspect_err(|error| self.membership.refused(error, longest))
-                .map_err(failure)?;
+            self.persist(|| client.send_offsets_to_transaction(&list, &group, G::CALL_LIMIT))
+                .map_err(|error| match self.group.refused(&error, longest) {
+                    Some(reason) => Failure::Broken(reason),
+                    None => failure(error),
+                })?;
         }
-        self.persist(|| producer.client().commit_transaction(Timeout::Never)).map_err(failure)
+        self.persist(|| client.commit_transaction(G::CALL_LIMIT)).map_err(failure)
     }
 
     fn abort(&self) -> Result<(), Failure> {
         let Current { producer, .. } = self.current();
-        match self.persist(|| producer.client().abort_transaction(Timeout::Never)) {
+        match self.persist(|| producer.client().abort_transaction(G::CALL_LIMIT)) {
             Ok(()) => {
                 self.ended(false);
                 Ok(())
@@ -289,12 +307,12 @@ impl Core {
         recovered.err().unwrap_or(failure)
     }
 
-    /// Another process may have this transactional id, and the partitions, and a commit under way
-    /// may have been made or not: gives up the assignment, makes a new producer, and joins the
-    /// group again, whose committed positions tell the truth.
+    /// Another process may have this transactional id, and a commit under way may have been made or
+    /// not: if the group goes on, makes a new producer.
     fn start_anew(&self, reason: &str) -> Result<(), Failure> {
-        self.config.told().event(&KafkaEvent::Fenced { reason });
-        self.membership.rejoin();
+        if !self.group.fenced(reason) {
+            return Err(Failure::Fenced(reason.to_owned()));
+        }
         let producer = Producer::new(&self.config, Some(&self.id));
         let producer = producer.map_err(|error| Failure::Broken(error.to_string()))?;
         let current = Current { producer: Arc::new(producer), begun: false };
@@ -304,7 +322,7 @@ impl Core {
 
     fn init(&self) -> Result<(), Failure> {
         let Current { producer, .. } = self.current();
-        self.persist(|| producer.client().init_transactions(Timeout::Never))
+        self.persist(|| producer.client().init_transactions(G::CALL_LIMIT))
             .map_err(|error| self.failure(&producer, &error))
     }
 
@@ -319,18 +337,16 @@ impl Core {
     }
 
     /// Makes a call until it no longer fails for now.
-    #[expect(clippy::disallowed_methods, reason = "the thread is there to block")]
-    fn persist(&self, mut call: impl FnMut() -> KafkaResult<()>) -> KafkaResult<()> {
-        loop {
-            match call() {
-                Err(KafkaError::Transaction(error))
-                    if error.is_retriable() && !self.stopped.load(Ordering::Acquire) =>
-                {
-                    std::thread::sleep(RETRY_DELAY);
-                }
-                done => return done,
-            }
-        }
+    fn persist(&self, call: impl FnMut() -> KafkaResult<()>) -> KafkaResult<()> {
+        let passes = |error: &KafkaError| match error {
+            KafkaError::Transaction(error) => error.is_retriable() && !self.has_stopped(),
+            _ => false,
+        };
+        persist(G::PATIENCE, passes, call)
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
     fn failure(&self, producer: &Producer, error: &KafkaError) -> Failure {
@@ -343,7 +359,9 @@ impl Core {
         let reason = transaction.to_string();
         if is_group_fenced(transaction.code()) {
             Failure::Stale(reason)
-        } else if transaction.txn_requires_abort() || transaction.is_retriable() {
+        } else if transaction.txn_requires_abort()
+            || transaction.is_retriable() && self.has_stopped()
+        {
             Failure::Aborted(reason)
         } else {
             Failure::Broken(reason)

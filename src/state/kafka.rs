@@ -10,8 +10,7 @@
 //! finds nothing more for a while. Where the partition's own end goes back, the log has lost records,
 //! and the restore starts over. What takes long is told.
 //!
-//! It reads by assignment and belongs to no group (librdkafka wants a `group.id` all the same: the
-//! topic's name). It shares nothing with source and sink; the changes are published by the sink.
+//! It shares nothing with source and sink; the changes are published by the sink.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,17 +19,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rdkafka::config::FromClientConfigAndContext as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use rdkafka::Message as _;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
 use tokio::time::Instant;
 
 use super::{Entry, Key, Store, StoreError, Value};
-use crate::kafka::{Calls, ConfigError, ErrorKind, KafkaConfig, KafkaEvent, Reading, reached};
+use crate::kafka::{
+    Blocking, ConfigError, ErrorKind, Fetched, KafkaConfig, KafkaEvent, PartitionRange, RangeReader,
+};
 use crate::record::{Topic, TopicPartition};
 
-/// How long a question, or the wait for a record, takes before it is asked again.
+/// How long a question takes before it is asked again.
 const QUERY_LIMIT: Duration = Duration::from_secs(1);
 /// The wait before a question is asked again.
 const RETRY_BACKOFF: Duration = Duration::from_millis(50);
@@ -54,18 +54,12 @@ impl KafkaStore {
     /// If librdkafka refuses a property.
     pub fn new(config: &KafkaConfig, topic: impl Into<Topic>) -> Result<Self, ConfigError> {
         let store = Self { config: config.clone(), topic: topic.into() };
-        store.consumer("read_committed")?;
+        store.reader("read_committed")?;
         Ok(store)
     }
 
-    fn consumer(&self, isolation: &str) -> KafkaResult<Consumer> {
-        let mut config: ClientConfig = self.config.consumer(&self.topic);
-        config
-            .set("enable.partition.eof", "true")
-            // The end is told by a fetch that finds nothing.
-            .set("fetch.wait.max.ms", "10")
-            .set("isolation.level", isolation);
-        Consumer::from_config_and_context(&config, Reading::new(self.config.told()))
+    fn reader(&self, isolation: &str) -> Result<RangeReader, ConfigError> {
+        Ok(RangeReader::new(&self.config, &self.topic, isolation)?)
     }
 }
 
@@ -79,19 +73,17 @@ impl Store for KafkaStore {
     async fn restore(&self, partition: i32) -> Result<Vec<Entry>, StoreError> {
         let partition = TopicPartition::new(self.topic.clone(), partition);
         let broken = |reason: String| StoreError::Broken(format!("{partition}: {reason}"));
-        let clients = self.consumer("read_uncommitted").and_then(|uncommitted| {
-            self.consumer("read_committed").map(|committed| (uncommitted, committed))
-        });
-        let (uncommitted, committed) = clients.map_err(|error| broken(error.to_string()))?;
-        let calls = Calls::start("kafka-restore").map_err(|error| broken(error.to_string()))?;
         let unwanted = Arc::new(AtomicBool::new(false));
         let _guard = Unwanted(unwanted.clone());
-        let partition = partition.clone();
-        let part = Arc::new(Reader { uncommitted, committed, partition, unwanted });
-        let reader = part.clone();
-        let restored = calls.call(move || reader.restore()).await;
-        // Closing may take its time: nobody waits for it.
-        calls.tell(move || drop(part));
+        let start = || {
+            let (uncommitted, committed) =
+                (self.reader("read_uncommitted")?, self.reader("read_committed")?);
+            let partition = partition.clone();
+            let part = Part { uncommitted, committed, partition, unwanted };
+            Blocking::start("kafka-restore", part)
+        };
+        let part = start().map_err(|error| broken(error.to_string()))?;
+        let restored = part.call(Part::restore).await;
         let panicked = || Err(StoreError::Broken("the restore has panicked".to_owned()));
         restored.unwrap_or_else(panicked)
     }
@@ -103,8 +95,6 @@ impl fmt::Debug for KafkaStore {
     }
 }
 
-type Consumer = BaseConsumer<Reading>;
-
 /// Says, dropped, that nobody waits for the restore any more.
 struct Unwanted(Arc<AtomicBool>);
 
@@ -114,10 +104,10 @@ impl Drop for Unwanted {
     }
 }
 
-/// Reads one part. Its calls block.
-struct Reader {
-    uncommitted: Consumer,
-    committed: Consumer,
+/// Restores one part. Its calls block.
+struct Part {
+    uncommitted: RangeReader,
+    committed: RangeReader,
     partition: TopicPartition,
     unwanted: Arc<AtomicBool>,
 }
@@ -128,15 +118,15 @@ enum Waited<T> {
     LogLost,
 }
 
-impl Reader {
+impl Part {
     fn restore(&self) -> Result<Vec<Entry>, StoreError> {
         loop {
-            let (start, end) = self.watermarks(&self.uncommitted)?;
-            if start >= end {
+            let range = self.range(&self.uncommitted)?;
+            if range.start >= range.end {
                 return Ok(Vec::new());
             }
-            if let Waited::Came(()) = self.until_stable(end)?
-                && let Waited::Came(entries) = self.read(end)?
+            if let Waited::Came(()) = self.until_stable(range.end)?
+                && let Waited::Came(entries) = self.read(range)?
             {
                 return Ok(entries);
             }
@@ -145,15 +135,15 @@ impl Reader {
 
     /// Asks for the first offset and the end, until there is an answer. A leader that may be behind
     /// gives none (KIP-207).
-    fn watermarks(&self, client: &Consumer) -> Result<(i64, i64), StoreError> {
+    fn range(&self, reader: &RangeReader) -> Result<PartitionRange, StoreError> {
         let TopicPartition { topic, partition } = &self.partition;
-        let since = Instant::now();
+        let (since, client) = (Instant::now(), reader.client());
         loop {
-            let error = match client.fetch_watermarks(topic, *partition, QUERY_LIMIT) {
-                Ok(watermarks) => return Ok(watermarks),
+            let error = match reader.range(*partition) {
+                Ok(range) => return Ok(range),
                 Err(error) => error,
             };
-            self.check(client, &error, since)?;
+            self.check(reader, &error, since)?;
             self.check_wanted()?;
             if ErrorKind::of(error.rdkafka_error_code()) == ErrorKind::UnknownTopic {
                 // The client answers from what it knows of the topic, which this renews.
@@ -168,7 +158,7 @@ impl Reader {
     fn until_stable(&self, end: i64) -> Result<Waited<()>, StoreError> {
         let mut look_at = Instant::now() + LOOK_AFTER;
         loop {
-            let (_, stable) = self.watermarks(&self.committed)?;
+            let stable = self.range(&self.committed)?.end;
             if stable >= end {
                 return Ok(Waited::Came(()));
             }
@@ -177,23 +167,20 @@ impl Reader {
                 return Ok(Waited::LogLost);
             }
             self.check_wanted()?;
-            drop(self.committed.poll(RETRY_BACKOFF));
+            drop(self.committed.client().poll(RETRY_BACKOFF));
         }
     }
 
-    fn read(&self, end: i64) -> Result<Waited<Vec<Entry>>, StoreError> {
-        let TopicPartition { topic, partition } = &self.partition;
-        let mut list = TopicPartitionList::new();
-        let assigned = list
-            .add_partition_offset(topic, *partition, Offset::Beginning)
-            .and_then(|()| self.committed.assign(&list));
-        assigned.map_err(|error| self.broken(&error.to_string()))?;
+    /// Reads to the end of the range at least: what is behind it may be what is left of a key.
+    fn read(&self, range: PartitionRange) -> Result<Waited<Vec<Entry>>, StoreError> {
+        let opened = self.committed.open(&[range]);
+        let mut open = opened.map_err(|error| self.broken(&error.to_string()))?;
         let mut entries: BTreeMap<Key, Value> = BTreeMap::new();
-        let (since, mut read_to) = (Instant::now(), 0);
+        let since = Instant::now();
         let mut look_at = since + LOOK_AFTER;
         loop {
-            match self.committed.poll(RETRY_BACKOFF) {
-                Some(Ok(message)) => {
+            match self.committed.poll(&mut open, RETRY_BACKOFF) {
+                Ok(Fetched::Record(message)) => {
                     look_at = Instant::now() + LOOK_AFTER;
                     let Some(key) = message.key().map(Key::from_slice) else { continue };
                     match message.payload() {
@@ -202,18 +189,15 @@ impl Reader {
                     }
                     continue;
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    read_to = reached(&self.committed, topic, *partition);
-                }
-                Some(Err(error)) => self.check(&self.committed, &error, since)?,
-                None => {}
+                Ok(Fetched::End | Fetched::Nothing) => {}
+                Err(error) => self.check(&self.committed, &error, since)?,
             }
             self.check_wanted()?;
-            if read_to >= end {
+            let Some((PartitionRange { end, .. }, end_at)) = open.first() else {
                 let entry = |(key, value)| Entry { key, value };
                 return Ok(Waited::Came(entries.into_iter().map(entry).collect()));
-            }
-            let found = format!("found the end at offset {read_to}, for now");
+            };
+            let found = format!("found the end at offset {end_at}, for now");
             if self.has_lost(&mut look_at, end, &found)? {
                 return Ok(Waited::LogLost);
             }
@@ -226,13 +210,13 @@ impl Reader {
         if Instant::now() < *look_at {
             return Ok(false);
         }
-        let (_, now) = self.watermarks(&self.uncommitted)?;
+        let now = self.range(&self.uncommitted)?.end;
         let reason = match now < end {
             true => format!("{found}, and the log has lost what was before {end}: it starts over"),
             false => format!("{found}, waits for all before offset {end}"),
         };
         let event = KafkaEvent::RestoreWaits { partition: &self.partition, reason: &reason };
-        self.committed.context().told().event(&event);
+        self.committed.told().event(&event);
         *look_at = Instant::now() + LOOK_AFTER;
         Ok(now < end)
     }
@@ -240,7 +224,7 @@ impl Reader {
     /// Errors that pass are told; others end the restore.
     fn check(
         &self,
-        client: &Consumer,
+        reader: &RangeReader,
         error: &KafkaError,
         since: Instant,
     ) -> Result<(), StoreError> {
@@ -254,8 +238,8 @@ impl Reader {
             let expected = format!("expected topic '{topic}' to have a partition {partition}");
             return Err(StoreError::Missing(format!("found none, {expected}")));
         }
-        client.context().told().error(error, &format!("{}: {error}", self.partition));
-        match client.client().fatal_error() {
+        reader.told().error(error, &format!("{}: {error}", self.partition));
+        match reader.client().client().fatal_error() {
             Some((_, reason)) => Err(self.broken(&reason)),
             None if kind == ErrorKind::Fatal => Err(self.broken(&error.to_string())),
             None if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {

@@ -14,7 +14,6 @@
 //! refuses whole batches, with all that is in them.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,7 +21,7 @@ use tokio::time::{sleep, timeout};
 
 pub(crate) use self::producer::{Producer, Refusal, Sent};
 use super::{Batch, Published, RecordMetadata, Sink, SinkError};
-use crate::kafka::{Calls, ConfigError, KafkaConfig, KafkaEvent, Told};
+use crate::kafka::{Blocking, ConfigError, KafkaConfig, KafkaEvent, Told};
 
 mod deliveries;
 mod listener;
@@ -45,8 +44,7 @@ const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(5);
 ///
 /// Dropped, what is not yet acknowledged is purged, on a thread of its own, which nobody waits for.
 pub struct KafkaSink {
-    producer: Option<Arc<Producer>>,
-    calls: Calls,
+    producer: Blocking<Producer>,
     told: Told,
     close_limit: Duration,
 }
@@ -57,25 +55,18 @@ impl KafkaSink {
     /// # Errors
     /// If librdkafka refuses a property.
     pub fn new(config: &KafkaConfig) -> Result<Self, ConfigError> {
-        let producer = Producer::new(config, None)?;
-        let calls = Calls::start("kafka-flush");
         Ok(Self {
-            producer: Some(Arc::new(producer)),
-            calls: calls.map_err(|error| ConfigError::Refused(error.to_string()))?,
+            producer: Blocking::start("kafka-flush", Producer::new(config, None)?)?,
             told: config.told(),
             close_limit: config.closes_within(),
         })
-    }
-
-    fn producer(&self) -> &Arc<Producer> {
-        self.producer.as_ref().expect("taken by the drop only")
     }
 }
 
 #[async_trait]
 impl Sink for KafkaSink {
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
-        let producer = self.producer();
+        let producer = &self.producer;
         let sending = producer.begin(&batch.outputs);
         let mut todo: Vec<usize> = (0..batch.outputs.len()).collect();
         let mut too_large = Vec::new();
@@ -111,27 +102,20 @@ impl Sink for KafkaSink {
     }
 
     fn metadata(&self) -> Vec<RecordMetadata> {
-        self.producer().metadata()
+        self.producer.metadata()
     }
 
     /// Waits for what is in flight, up to [`KafkaConfig::close_limit`].
     async fn close(&self) -> Result<(), SinkError> {
-        let (producer, limit) = (self.producer().clone(), self.close_limit);
-        let flushed = timeout(limit, self.calls.call(move || producer.flush(limit))).await;
-        match flushed {
+        let limit = self.close_limit;
+        let flushed = self.producer.call(move |producer| producer.flush(limit));
+        match timeout(limit, flushed).await {
             Ok(Some(Ok(()))) => Ok(()),
             Ok(Some(Err(error))) => Err(SinkError::Broken(error.to_string())),
             Ok(None) | Err(_) => {
                 Err(SinkError::Broken(format!("not flushed: expected within {limit:?}")))
             }
         }
-    }
-}
-
-impl Drop for KafkaSink {
-    fn drop(&mut self) {
-        let producer = self.producer.take();
-        self.calls.tell(move || drop(producer));
     }
 }
 

@@ -15,8 +15,10 @@ use rdkafka::metadata::MetadataBroker;
 use tokio::time::Instant;
 
 use super::QUERY_LIMIT;
-use super::context::Client;
-use crate::kafka::{Calls, ErrorKind, KafkaEvent, Told, metadata_max_bytes};
+use super::client::Client;
+use crate::kafka::{
+    Blocking, ConfigError, ErrorKind, KafkaEvent, Told, code_of, metadata_max_bytes,
+};
 use crate::record::{Topic, TopicId};
 use crate::sources::Reset;
 
@@ -33,9 +35,8 @@ type Ids = BTreeMap<Topic, TopicId>;
 
 /// What is known of topics, and who asks for it.
 pub(super) struct BrokerFacts {
-    calls: Calls,
     /// What an administrator's client is told.
-    admin: ClientConfig,
+    admin: Blocking<ClientConfig>,
     told: Told,
     /// The ids of the topics that are assigned, as they were last seen.
     ids: Ids,
@@ -57,10 +58,9 @@ impl BrokerFacts {
     ///
     /// # Errors
     /// If the system has no thread left.
-    pub(super) fn new(admin: ClientConfig, told: Told) -> std::io::Result<Self> {
+    pub(super) fn new(admin: ClientConfig, told: Told) -> Result<Self, ConfigError> {
         Ok(Self {
-            calls: Calls::start("kafka-facts")?,
-            admin,
+            admin: Blocking::start("kafka-facts", admin)?,
             told,
             ids: Ids::new(),
             recreated: BTreeMap::new(),
@@ -153,7 +153,7 @@ impl BrokerFacts {
     fn ask(&self, client: &Arc<Client>, topics: Vec<Topic>) -> Receiver<KafkaResult<Ids>> {
         let (answer, answered) = channel();
         let client = client.clone();
-        self.calls.tell(move || {
+        self.admin.ask(move |_| {
             let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
             let ids = topic_ids(client.client(), &names, QUERY_LIMIT).map(|ids| {
                 let ids = ids.into_iter();
@@ -226,11 +226,11 @@ impl BrokerFacts {
         let Some(broker) = metadata.brokers().first().map(MetadataBroker::id) else {
             return Ok(None);
         };
-        let (config, told) = (self.admin.clone(), self.told.clone());
+        let told = self.told.clone();
         let (answer, answered) = channel();
-        self.calls.tell(move || {
+        self.admin.ask(move |config| {
             // Nobody may wait any more.
-            let _ = answer.send(metadata_limit(&config, told, broker));
+            let _ = answer.send(metadata_limit(config, told, broker));
         });
         let answer = answered.recv_timeout(2 * ANSWER_LIMIT);
         answer.unwrap_or(Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut)))
@@ -247,9 +247,5 @@ fn metadata_limit(config: &ClientConfig, told: Told, broker: i32) -> KafkaResult
 }
 
 fn is_unreachable(error: &KafkaError) -> bool {
-    let code = match error {
-        KafkaError::AdminOp(code) => Some(*code),
-        other => other.rdkafka_error_code(),
-    };
-    ErrorKind::of(code) == ErrorKind::Unreachable
+    ErrorKind::of(Some(code_of(error))) == ErrorKind::Unreachable
 }

@@ -14,10 +14,11 @@ use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::Instant;
 
+use super::QUERY_LIMIT;
 use super::buffer::Buffer;
-use super::context::{Rebalance, assign, list, unassign};
+use super::client::{Rebalance, assign, list, unassign};
+use super::membership::metadata_of;
 use super::poller::{CLOSE_POLL, Poller};
-use super::{QUERY_LIMIT, metadata};
 use crate::kafka::KafkaEvent;
 use crate::position::{Commit, Position};
 use crate::record::{TopicId, TopicPartition};
@@ -250,7 +251,7 @@ impl Poller {
         element: &TopicPartitionListElem<'_>,
     ) -> Option<Commit> {
         let Offset::Offset(offset) = element.offset() else { return None };
-        let reason = match metadata::read(element) {
+        let reason = match metadata_of(element) {
             Some(metadata) => match Position::from_commit(offset, &metadata) {
                 Ok(commit) => return Some(commit),
                 Err(error) => error.to_string(),

@@ -1,17 +1,21 @@
 //! Being a member of a group: what a source and the transactions of a pair share.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use rdkafka::consumer::{CommitMode, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::util::Timeout;
+use rdkafka::{Offset, TopicPartitionList};
 
-use super::buffer::{Buffer, Command};
-use super::context::Client;
-use super::metadata::{self, Offsets};
-use super::shared::Shared;
-use crate::kafka::{KafkaEvent, Told, commit_error};
+use super::buffer::{Buffer, Command, Shared};
+use super::client::Client;
+use crate::kafka::{Group, KafkaEvent, Told, code_of, commit_error};
 use crate::position::{PartitionPosition, Position};
+use crate::record::TopicPartition;
 use crate::sources::CommitError;
 
 /// A consumer, and what its stream has been told.
@@ -44,27 +48,6 @@ impl Membership {
         self.client.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
-    /// Says why these positions may not be committed, if so.
-    pub(crate) fn fence(&self, positions: &[PartitionPosition]) -> Result<(), String> {
-        self.shared.with(|buffer| buffer.fence(positions))
-    }
-
-    /// What commits these positions.
-    ///
-    /// # Errors
-    /// If they may not be committed, and why; or if librdkafka refuses an offset.
-    pub(crate) fn offsets(
-        &self,
-        positions: &[PartitionPosition],
-    ) -> Result<KafkaResult<Offsets>, String> {
-        // At once: an assignment that is newer may be of another topic.
-        let topic_ids = self.shared.with(|buffer| {
-            buffer.fence(positions)?;
-            Ok::<_, String>(buffer.topic_ids(positions))
-        })?;
-        Ok(metadata::offsets(positions, &topic_ids, self.metadata_limit.load(Ordering::Relaxed)))
-    }
-
     /// How far above the frontier a commit can say that a record is finished, in offsets.
     pub(super) fn window_offsets(&self) -> i64 {
         Position::window_offsets(self.metadata_limit.load(Ordering::Relaxed))
@@ -79,46 +62,105 @@ impl Membership {
         }
     }
 
-    /// Learns from a refused commit what brokers do not take: half of what was refused is tried
-    /// next.
-    pub(crate) fn refused(&self, error: &KafkaError, longest: usize) {
-        if code_of(error) == Some(RDKafkaErrorCode::OffsetMetadataTooLarge) {
-            self.limit_metadata(longest / 2);
-        }
-    }
-
-    /// What a transaction needs to commit for this member. Taken before
-    /// [`fence`](Self::fence), it fences whatever changes after.
-    pub(crate) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
-        self.client()?.group_metadata()
-    }
-
-    /// Gives the assignment up, as if it were lost, and joins again. From now on no position of
-    /// it can be committed: what became of a commit that was under way is read from the group.
-    pub(crate) fn rejoin(&self) {
-        self.shared.change(Buffer::lose_all);
-        self.shared.ask(Command::Rejoin);
-    }
-
     /// Commits, and blocks until the coordinator has answered.
-    pub(super) fn commit(&self, positions: &[PartitionPosition]) -> Result<(), CommitError> {
+    pub(super) fn commit(
+        self: &Arc<Self>,
+        positions: &[PartitionPosition],
+    ) -> Result<(), CommitError> {
         let Some(client) = self.client() else {
             return Err(CommitError::Broken("the source has ended".into()));
         };
         let offsets = self.offsets(positions).map_err(CommitError::Fenced)?;
         let offsets = offsets.map_err(|error| commit_error(&error))?;
         client.commit(&offsets.list, CommitMode::Sync).map_err(|error| {
-            self.refused(&error, offsets.longest);
+            let _ = self.refused(&error, offsets.longest);
             of_fenced(&client, &error).unwrap_or_else(|| commit_error(&error))
         })
     }
 }
 
-fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
-    match error {
-        KafkaError::Transaction(error) => Some(error.code()),
-        other => other.rdkafka_error_code(),
+/// The group of a pair: there is no limit to how long brokers may be away.
+impl Group for Arc<Membership> {
+    type Position = PartitionPosition;
+
+    const CALL_LIMIT: Timeout = Timeout::Never;
+    const PATIENCE: Duration = Duration::MAX;
+    const ABORTS_MAX: usize = 0;
+
+    fn fence(&self, positions: &[PartitionPosition]) -> Result<(), String> {
+        self.shared.with(|buffer| buffer.fence(positions))
     }
+
+    fn metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.client()?.group_metadata()
+    }
+
+    fn offsets(&self, positions: &[PartitionPosition]) -> Result<KafkaResult<Offsets>, String> {
+        // At once: an assignment that is newer may be of another topic.
+        let topic_ids = self.shared.with(|buffer| {
+            buffer.fence(positions)?;
+            Ok::<_, String>(buffer.topic_ids(positions))
+        })?;
+        let limit = self.metadata_limit.load(Ordering::Relaxed);
+        let mut positions = positions.iter().zip(topic_ids);
+        Ok(positions.try_fold(Offsets::default(), |all, (it, id)| {
+            all.add(&it.partition, it.position.frontier(), &it.position.metadata(id, limit))
+        }))
+    }
+
+    /// Half of the metadata that was refused is tried next.
+    fn refused(&self, error: &KafkaError, longest: usize) -> Option<String> {
+        if code_of(error) == RDKafkaErrorCode::OffsetMetadataTooLarge {
+            self.limit_metadata(longest / 2);
+        }
+        None
+    }
+
+    fn ended(&self, committed: bool) {
+        self.told.event(&KafkaEvent::Transaction { committed });
+    }
+
+    /// Gives the assignment up, as if it were lost, and joins again. From now on no position of
+    /// it can be committed: what became of a commit that was under way is read from the group.
+    fn fenced(&self, reason: &str) -> bool {
+        self.told.event(&KafkaEvent::Fenced { reason });
+        self.shared.change(Buffer::lose_all);
+        self.shared.ask(Command::Rejoin);
+        true
+    }
+}
+
+/// What is committed.
+#[derive(Default)]
+pub(crate) struct Offsets {
+    pub(crate) list: TopicPartitionList,
+    /// The longest metadata of it, in bytes.
+    pub(crate) longest: usize,
+}
+
+impl Offsets {
+    /// Adds an offset.
+    ///
+    /// # Errors
+    /// If librdkafka refuses it.
+    pub(crate) fn add(
+        mut self,
+        partition: &TopicPartition,
+        offset: i64,
+        metadata: &str,
+    ) -> KafkaResult<Self> {
+        let mut element = self.list.add_partition(&partition.topic, partition.partition);
+        element.set_offset(Offset::Offset(offset))?;
+        element.set_metadata(metadata);
+        self.longest = self.longest.max(metadata.len());
+        Ok(self)
+    }
+}
+
+/// A commit's metadata, if it is UTF-8: rdkafka panics where another client has committed anything
+/// else.
+pub(crate) fn metadata_of(element: &TopicPartitionListElem<'_>) -> Option<String> {
+    catch_unwind(AssertUnwindSafe(|| element.metadata().to_owned())).ok()
 }
 
 /// What a commit's error means if the member was fenced: whether that ends the source, the poller

@@ -33,45 +33,36 @@
 //! bytes shares a block of 8 KiB with others, which stays as long as one of them does.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use self::buffer::Command;
-use self::connector::Connector;
-use self::events::Events;
-pub(crate) use self::membership::Membership;
-pub(crate) use self::metadata::{Offsets, read};
-pub(crate) use self::own::own;
+use self::buffer::{Chunk, Command, Shared};
+use self::client::Connector;
+pub(crate) use self::membership::{Membership, Offsets, metadata_of};
 use self::poller::Poller;
-use self::shared::Shared;
+pub(crate) use self::reading::own;
 use super::{CommitError, Source, SourceError, SourceEvent};
-use crate::kafka::{Calls, ConfigError, KafkaConfig, Transactions};
+use crate::kafka::{Blocking, ConfigError, KafkaConfig, Transactions};
 use crate::position::PartitionPosition;
 use crate::record::{Topic, TopicPartition};
 
-mod assigned;
-mod attention;
 mod broker_facts;
 mod buffer;
-mod connector;
-mod context;
-mod events;
+mod client;
 mod flow;
 mod group;
 mod membership;
-mod metadata;
-mod own;
-mod polled;
 mod poller;
+mod reading;
 mod resets;
-mod shared;
-mod signal;
 
 /// The longest that a question to the brokers takes before it is asked again.
 const QUERY_LIMIT: Duration = Duration::from_secs(1);
@@ -84,10 +75,9 @@ const QUERY_LIMIT: Duration = Duration::from_secs(1);
 ///
 /// Dropped, it leaves the group on a thread of its own, which nobody waits for.
 pub struct KafkaSource {
-    membership: Arc<Membership>,
-    calls: Calls,
+    membership: Blocking<Arc<Membership>>,
     /// Where commits go if it is one of an exactly-once pair.
-    transactions: Option<Arc<Transactions>>,
+    transactions: Option<Arc<Transactions<Arc<Membership>>>>,
     left: watch::Receiver<bool>,
     close_limit: Duration,
 }
@@ -107,28 +97,25 @@ impl KafkaSource {
         let (properties, admin) = (config.consumer(group), config.admin());
         let (told, signal) = (config.told(), shared.signal.clone());
         let membership = Arc::new(Membership::new(shared, told.clone()));
+        let membership = Blocking::start("kafka-commit", membership)?;
         let connector = Connector { properties, admin, told, signal };
         let (left, has_left) = watch::channel(false);
         let close_limit = config.closes_within();
         let topics = topics.into_iter().map(Into::into).collect();
-        let poller = Poller::new(connector, membership.clone(), topics, close_limit, left)?;
+        let poller = Poller::new(connector, Arc::clone(&membership), topics, close_limit, left)?;
         start(poller).map_err(|error| ConfigError::Refused(error.to_string()))?;
-        let calls = Calls::start("kafka-commit");
-        Ok(Self {
-            membership,
-            calls: calls.map_err(|error| ConfigError::Refused(error.to_string()))?,
-            transactions: None,
-            left: has_left,
-            close_limit,
-        })
+        Ok(Self { membership, transactions: None, left: has_left, close_limit })
     }
 
-    pub(crate) fn with_transactions(mut self, transactions: Arc<Transactions>) -> Self {
+    pub(crate) fn with_transactions(
+        mut self,
+        transactions: Arc<Transactions<Arc<Membership>>>,
+    ) -> Self {
         self.transactions = Some(transactions);
         self
     }
 
-    pub(crate) const fn membership(&self) -> &Arc<Membership> {
+    pub(crate) fn membership(&self) -> &Arc<Membership> {
         &self.membership
     }
 }
@@ -160,9 +147,9 @@ impl Source for KafkaSource {
         if let Some(transactions) = &self.transactions {
             return transactions.commit_positions(positions).await;
         }
-        let (membership, positions) = (self.membership.clone(), positions.to_vec());
-        let committed = self.calls.call(move || membership.commit(&positions)).await;
-        committed.unwrap_or_else(|| Err(CommitError::Broken("a commit has panicked".into())))
+        let positions = positions.to_vec();
+        let committed = self.membership.call(move |membership| membership.commit(&positions));
+        committed.await.unwrap_or_else(|| Err(CommitError::Broken("a commit has panicked".into())))
     }
 
     fn window_offsets(&self) -> i64 {
@@ -200,5 +187,73 @@ impl Drop for KafkaSource {
 impl fmt::Debug for KafkaSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaSource").finish_non_exhaustive()
+    }
+}
+
+/// Yields what it has taken from the buffer, and looks there when that is used up or something has
+/// happened.
+struct Events<'a> {
+    shared: &'a Shared,
+    chunk: Chunk,
+    ended: bool,
+    polls: u64,
+}
+
+impl<'a> Events<'a> {
+    fn new(source: &'a KafkaSource) -> Self {
+        Self { shared: source.membership.shared(), chunk: Chunk::new(), ended: false, polls: 0 }
+    }
+
+    fn poll_buffer(&mut self, cx: &Context<'_>) -> Poll<Option<Result<SourceEvent, SourceError>>> {
+        let next = self.shared.with(|buffer| {
+            if self.shared.clear_dirty() {
+                buffer.give_back(std::mem::take(&mut self.chunk));
+            }
+            if let Some(notice) = buffer.next_notice() {
+                return Poll::Ready(Some(Ok(notice)));
+            }
+            if let Some(ended) = &mut buffer.ended {
+                self.ended = true;
+                return Poll::Ready(std::mem::replace(ended, Ok(())).err().map(Err));
+            }
+            self.chunk = buffer.take();
+            match self.chunk.pop_front() {
+                Some(record) => Poll::Ready(Some(Ok(SourceEvent::Record(record)))),
+                None => {
+                    buffer.park(cx.waker());
+                    Poll::Pending
+                }
+            }
+        });
+        // The poller may wait for room.
+        if !self.chunk.is_empty() {
+            self.shared.signal.raise();
+        }
+        next
+    }
+}
+
+impl Stream for Events<'_> {
+    type Item = Result<SourceEvent, SourceError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        self.polls += 1;
+        self.shared.count_poll(self.polls);
+        if !self.shared.is_dirty()
+            && let Some(record) = self.chunk.pop_front()
+        {
+            return Poll::Ready(Some(Ok(SourceEvent::Record(record))));
+        }
+        self.poll_buffer(cx)
+    }
+}
+
+impl Drop for Events<'_> {
+    fn drop(&mut self) {
+        let chunk = std::mem::take(&mut self.chunk);
+        self.shared.with(|buffer| buffer.give_back(chunk));
     }
 }

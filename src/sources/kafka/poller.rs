@@ -15,18 +15,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::assigned::Assigned;
-use super::attention::Attention;
 use super::broker_facts::BrokerFacts;
-use super::buffer::{Buffer, Command};
-use super::connector::Connector;
-use super::context::Client;
-use super::flow::Flow;
+use super::buffer::{Buffer, Command, Shared};
+use super::client::{Client, Connector};
+use super::flow::{Attention, Flow};
 use super::group::Rebalancing;
 use super::membership::Membership;
-use super::own::{has_unreadable_header, own};
-use super::polled::{Polled, Stretch};
-use super::shared::Shared;
+use super::reading::{Assigned, Polled, Stretch, has_unreadable_header, own};
 use crate::kafka::{ConfigError, KafkaEvent};
 use crate::record::{Block, HEADERS_MAX, Topic, TopicPartition};
 use crate::sources::SourceError;
@@ -72,9 +67,8 @@ impl Poller {
     ) -> Result<Self, ConfigError> {
         let client = connector.connect()?;
         membership.set_client(&client);
-        let facts = BrokerFacts::new(connector.admin.clone(), connector.told.clone());
         Ok(Self {
-            facts: facts.map_err(|error| ConfigError::Refused(error.to_string()))?,
+            facts: BrokerFacts::new(connector.admin.clone(), connector.told.clone())?,
             client,
             shared: membership.shared().clone(),
             topics,

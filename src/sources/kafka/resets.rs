@@ -8,9 +8,9 @@ use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::QUERY_LIMIT;
-use super::assigned::Step;
 use super::buffer::Chunk;
 use super::poller::Poller;
+use super::reading::Step;
 use crate::position::Position;
 use crate::record::{Generation, Topic, TopicPartition};
 use crate::sources::{Assignment, Reset, SourceError, SourceEvent};

@@ -1,20 +1,52 @@
-//! What librdkafka calls back: it only reports.
+//! The consumer of a source: how it is made, and what librdkafka calls back, which only reports.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
 
-use super::signal::Signal;
-use crate::kafka::Told;
+use super::buffer::Signal;
+use crate::kafka::{ConfigError, Told};
 use crate::record::{Topic, TopicId, TopicPartition};
 
 pub(crate) type Client = BaseConsumer<SourceContext>;
+
+/// The properties of a consumer, and who hears of it.
+pub(super) struct Connector {
+    pub(super) properties: ClientConfig,
+    /// Those of a client that only asks.
+    pub(super) admin: ClientConfig,
+    pub(super) told: Told,
+    pub(super) signal: Arc<Signal>,
+}
+
+impl Connector {
+    /// A consumer that has joined no group.
+    ///
+    /// # Errors
+    /// If librdkafka refuses a property.
+    pub(super) fn connect(&self) -> Result<Arc<Client>, ConfigError> {
+        let log_level = self.properties.log_level;
+        let context = SourceContext::new(self.told.clone(), self.signal.clone(), log_level);
+        let mut properties = self.properties.clone();
+        // librdkafka says that a topic's id has changed by a debug line of its metadata, and by
+        // nothing else.
+        let debug = match properties.get("debug") {
+            Some(debug) if !debug.is_empty() => format!("{debug},metadata"),
+            _ => "metadata".to_owned(),
+        };
+        properties.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
+        let mut client = Client::from_config_and_context(&properties, context)?;
+        let signal = self.signal.clone();
+        client.set_nonempty_callback(move || signal.raise());
+        Ok(Arc::new(client))
+    }
+}
 
 /// What the group wants, in the order in which it wanted it.
 #[derive(Debug)]

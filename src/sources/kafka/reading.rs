@@ -1,8 +1,20 @@
-//! The partitions that the poller reads.
+//! What the poller reads: partitions, each with its place, and records, made our own so that no
+//! memory of librdkafka is held.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::record::{Generation, Topic, TopicPartition};
+use bytes::Bytes;
+use rdkafka::Message as _;
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _};
+
+use super::buffer::Chunk;
+use crate::record::{Block, ConsumerRecord, Generation, Header, Headers, Topic, TopicPartition};
+
+/// Stands for a header's name that is no UTF-8, which Kafka's protocol asks for and no broker
+/// checks; its value can't be read either.
+const NAME_UNREADABLE: &str = "\u{fffd}";
 
 /// Reading one partition.
 #[derive(Debug)]
@@ -84,6 +96,88 @@ impl Assigned {
     pub(super) fn get(&mut self, topic: &str, partition: i32) -> Option<&mut Reading> {
         self.0.get_mut(topic)?.get_mut(&partition)
     }
+}
+
+/// Records of one partition that came one after another.
+#[derive(Debug)]
+pub(super) struct Stretch {
+    /// A name of its own: the count of one that two threads share moves from core to core with every
+    /// record.
+    pub(super) partition: TopicPartition,
+    pub(super) generation: Generation,
+    pub(super) records: Chunk,
+}
+
+/// What one turn of the poller has polled, in order.
+#[derive(Debug, Default)]
+pub(super) struct Polled(Vec<Stretch>);
+
+impl Polled {
+    /// Where the next record of a partition goes, if it is read.
+    pub(super) fn stretch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        assigned: &mut Assigned,
+    ) -> Option<&mut Stretch> {
+        let is_of_it = |name: &TopicPartition| name.partition == partition && *name.topic == *topic;
+        if self.0.last().is_none_or(|last| !is_of_it(&last.partition)) {
+            self.0.push(Stretch::of(assigned.get(topic, partition)?));
+        }
+        self.0.last_mut()
+    }
+
+    pub(super) fn into_chunks(self) -> Vec<Chunk> {
+        self.0.into_iter().map(|stretch| stretch.records).collect()
+    }
+}
+
+impl Stretch {
+    fn of(Reading { partition, generation, .. }: &mut Reading) -> Self {
+        let partition = TopicPartition::new(&*partition.topic, partition.partition);
+        Self { partition, generation: *generation, records: Chunk::new() }
+    }
+}
+
+/// Whether a record has a header that could not be read.
+pub(super) fn has_unreadable_header(record: &ConsumerRecord) -> bool {
+    let is_unreadable = |header: &Header| header.name == NAME_UNREADABLE && header.value.is_none();
+    record.headers.iter().any(is_unreadable)
+}
+
+/// Copies a record, with so many of its headers at most; a small one shares a block with others.
+pub(crate) fn own(
+    block: &mut Block,
+    message: &BorrowedMessage<'_>,
+    partition: TopicPartition,
+    generation: Generation,
+    headers_max: usize,
+) -> ConsumerRecord {
+    let parts = [message.key().unwrap_or_default(), message.payload().unwrap_or_default()];
+    let mut copied = block.concat(&parts);
+    let key = message.key().map(|key| copied.split_to(key.len()));
+    let value = message.payload().map(|_| copied);
+    ConsumerRecord {
+        partition,
+        offset: message.offset(),
+        generation,
+        timestamp: message.timestamp().to_millis(),
+        key,
+        value,
+        headers: message.headers().map(|all| headers(all, headers_max)).unwrap_or_default(),
+    }
+}
+
+fn headers(headers: &BorrowedHeaders, max: usize) -> Headers {
+    // rdkafka panics on a name that is no UTF-8; a record must not end the source.
+    let header = |index| match catch_unwind(AssertUnwindSafe(|| headers.get(index))) {
+        Ok(header) => Header {
+            name: Cow::Owned(header.key.to_owned()),
+            value: header.value.map(Bytes::copy_from_slice),
+        },
+        Err(_) => Header { name: Cow::Borrowed(NAME_UNREADABLE), value: None },
+    };
+    (0..headers.count().min(max)).map(header).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,108 @@
+//! A client whose calls block, and the thread that makes them.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::Builder;
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, KafkaResult};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{ConfigError, ErrorKind};
+
+/// The wait before a call that failed for now is made again.
+const RETRY_DELAY: Duration = Duration::from_millis(50);
+
+type Call<T> = Box<dyn FnOnce(&T) + Send>;
+
+/// Owns a client, with a thread that makes its calls one after another. Dropped, the thread makes the
+/// calls that were asked for, and ends the client; nobody waits for that, since a call on a broker
+/// that is away can't be interrupted.
+///
+/// # Invariant
+/// The client ends on the thread: fields are dropped in their order, and the thread keeps the client
+/// until there is nobody to ask for a call.
+pub(crate) struct Blocking<T> {
+    client: Arc<T>,
+    calls: Sender<Call<T>>,
+}
+
+impl<T: Send + Sync + 'static> Blocking<T> {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub(crate) fn start(name: &str, client: T) -> Result<Self, ConfigError> {
+        let client = Arc::new(client);
+        let (calls, asked) = channel::<Call<T>>();
+        let kept = client.clone();
+        let run = move || asked.into_iter().for_each(|call| call(&kept));
+        let thread = Builder::new().name(name.to_owned()).spawn(run);
+        thread.map_err(|error| ConfigError::Refused(error.to_string()))?;
+        Ok(Self { client, calls })
+    }
+
+    /// Makes a call, and awaits its end. Cancelled, the call is made all the same. `None` if a
+    /// call has panicked.
+    pub(crate) async fn call<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&T) -> R + Send + 'static,
+    ) -> Option<R> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(move |client| {
+            // Whoever asked may have gone.
+            let _ = answer.send(call(client));
+        });
+        answered.await.ok()
+    }
+
+    /// Asks for a call, and does not wait for it.
+    pub(crate) fn ask(&self, call: impl FnOnce(&T) + Send + 'static) {
+        // The thread has gone only if a call has panicked; `call` says so.
+        let _ = self.calls.send(Box::new(call));
+    }
+}
+
+impl<T> Deref for Blocking<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.client
+    }
+}
+
+impl<T> fmt::Debug for Blocking<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocking").finish_non_exhaustive()
+    }
+}
+
+/// Makes a call until it does not fail in a way that passes, or has failed for so long.
+#[expect(clippy::disallowed_methods, reason = "the thread is there to block")]
+pub(super) fn persist<R>(
+    limit: Duration,
+    passes: impl Fn(&KafkaError) -> bool,
+    mut call: impl FnMut() -> KafkaResult<R>,
+) -> KafkaResult<R> {
+    let since = Instant::now();
+    loop {
+        match call() {
+            Err(error) if passes(&error) && since.elapsed() < limit => {
+                std::thread::sleep(RETRY_DELAY);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Asks brokers until there is an answer, or a refusal, or for so long.
+pub(super) fn ask<R>(limit: Duration, question: impl FnMut() -> KafkaResult<R>) -> KafkaResult<R> {
+    let passes = |error: &KafkaError| {
+        let kind = ErrorKind::of(error.rdkafka_error_code());
+        matches!(kind, ErrorKind::Unreachable | ErrorKind::Passing)
+    };
+    persist(limit, passes, question)
+}
