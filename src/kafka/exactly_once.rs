@@ -1,6 +1,5 @@
 //! The exactly-once pair: a source and a sink that share transactions.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,9 @@ use super::{ConfigError, KafkaConfig};
 use crate::record::Topic;
 use crate::sinks::{Batch, Published, RecordMetadata, Sink, SinkError};
 use crate::sources::kafka::{KafkaSource, Membership};
+
+/// The transactions that source and sink share.
+pub(crate) type PairTransactions = Transactions<Arc<Membership>>;
 
 /// A member of `group` and the sink that commits its positions, each batch with its outputs in one
 /// transaction (KIP-98, KIP-447). `Source::commit` of the pair is a transaction, too.
@@ -34,7 +36,7 @@ pub async fn exactly_once<T: Into<Topic>>(
 ) -> Result<(KafkaSource, ExactlyOnceSink), ConfigError> {
     let source = KafkaSource::new(config, group, topics)?;
     let membership = source.membership().clone();
-    let transactions = Arc::new(Transactions::new(config, transactional_id, membership)?);
+    let transactions = Arc::new(PairTransactions::new(config, transactional_id, membership)?);
     let fences = transactions.init().await;
     fences.map_err(|failure| ConfigError::Refused(failure.to_string()))?;
     let sink =
@@ -46,8 +48,9 @@ pub async fn exactly_once<T: Into<Topic>>(
 ///
 /// A `publish` that is dropped leaves its transaction open, until the next one, the next producer
 /// of its id or the transaction timeout aborts it; one whose commit is under way may still commit.
+#[derive(Debug)]
 pub struct ExactlyOnceSink {
-    transactions: Arc<Transactions<Arc<Membership>>>,
+    transactions: Arc<PairTransactions>,
     close_limit: Duration,
 }
 
@@ -77,11 +80,5 @@ impl Sink for ExactlyOnceSink {
                 Err(SinkError::Broken(format!("not closed: expected within {limit:?}")))
             }
         }
-    }
-}
-
-impl fmt::Debug for ExactlyOnceSink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExactlyOnceSink").finish_non_exhaustive()
     }
 }

@@ -25,6 +25,7 @@ mod transactions;
 pub(crate) use blocking::Blocking;
 pub use config::{ConfigError, KafkaConfig};
 pub(crate) use error::{code_of, commit_error, is_too_large};
+pub(crate) use exactly_once::PairTransactions;
 pub use exactly_once::{ExactlyOnceSink, exactly_once};
 pub(crate) use observer::Told;
 pub use observer::{ErrorKind, KafkaEvent, KafkaObserver, LogLevel};
@@ -34,7 +35,7 @@ pub use reader::TopicReader;
 pub use redrive::{Redrive, RedriveError, RunPosition};
 pub(crate) use topics::metadata_max_bytes;
 pub use topics::{NewTopic, Spread, TopicError, TopicState, Topics};
-pub(crate) use transactions::{Group, Transactions};
+pub(crate) use transactions::Group;
 
 /// The version of librdkafka that is beneath, such as `2.12.1`.
 pub fn librdkafka_version() -> String {

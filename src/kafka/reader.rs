@@ -6,7 +6,6 @@
 //!
 //! It reads as `read_committed`.
 
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +30,7 @@ const NEXT_LIMIT_BYTES: usize = 4 << 20;
 
 /// Reads ranges of a topic that exists. Dropped, its client ends on a thread of its own, which
 /// nobody waits for.
+#[derive(Debug)]
 pub struct TopicReader {
     core: Blocking<Core>,
 }
@@ -126,12 +126,6 @@ impl TopicReader {
             let reason = "a call of the client has panicked".to_owned();
             Err(TopicError { kind: ErrorKind::Fatal, reason })
         })
-    }
-}
-
-impl fmt::Debug for TopicReader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TopicReader").finish_non_exhaustive()
     }
 }
 

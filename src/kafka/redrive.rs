@@ -4,7 +4,6 @@
 //! The group has no members: it only keeps how far a run has come. The transactional id is the
 //! group's name, so that a second process which goes on with a run fences the first (KIP-98).
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -62,6 +61,7 @@ impl From<ConfigError> for RedriveError {
 
 /// Sends the batches of one run. Dropped, its clients end on a thread of their own; an open
 /// transaction is aborted by the next process of the run, or by its timeout (10 s).
+#[derive(Debug)]
 pub struct Redrive {
     transactions: Transactions<Run>,
     /// A call that has failed leaves the producer as nobody knows.
@@ -118,12 +118,6 @@ impl Redrive {
             drop(self.transactions.close().await);
         }
         published
-    }
-}
-
-impl fmt::Debug for Redrive {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redrive").finish_non_exhaustive()
     }
 }
 

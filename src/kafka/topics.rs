@@ -1,6 +1,5 @@
 //! Topics: what is there, and creating what is missing.
 
-use std::fmt;
 use std::time::Duration;
 
 use rdkafka::admin::{
@@ -89,6 +88,7 @@ pub struct TopicError {
 
 /// Asks the brokers about topics, and creates them. Dropped, its client ends on a thread of its
 /// own, which nobody waits for.
+#[derive(Debug)]
 pub struct Topics {
     clients: Blocking<Clients>,
 }
@@ -177,11 +177,8 @@ impl Topics {
         if self.partitions(topic).await?.is_some_and(|found| found >= partitions) {
             return Ok(());
         }
-        let options = AdminOptions::new()
-            .request_timeout(Some(ANSWER_LIMIT))
-            .operation_timeout(Some(ANSWER_LIMIT));
         let asked = [&NewPartitions::new(topic, partitions)];
-        let grown = self.clients.admin.create_partitions(asked, &options).await;
+        let grown = self.clients.admin.create_partitions(asked, &change()).await;
         let grown = grown.map_err(|error| code_of(&error)).and_then(|grown| {
             grown.into_iter().try_for_each(|topic| topic.map(drop).map_err(|(_, code)| code))
         });
@@ -243,10 +240,7 @@ impl Topics {
         for (name, value) in &topic.settings {
             creation = creation.set(name, value);
         }
-        let options = AdminOptions::new()
-            .request_timeout(Some(ANSWER_LIMIT))
-            .operation_timeout(Some(ANSWER_LIMIT));
-        let created = self.clients.admin.create_topics([&creation], &options).await;
+        let created = self.clients.admin.create_topics([&creation], &change()).await;
         let created = created.map_err(|error| code_of(&error))?;
         created.into_iter().try_for_each(|topic| topic.map(drop).map_err(|(_, code)| code))
     }
@@ -254,6 +248,12 @@ impl Topics {
 
 fn panicked<T>() -> Result<T, Refusal> {
     Err((ErrorKind::Fatal, "the question has panicked".to_owned()))
+}
+
+/// For a change of topics.
+fn change() -> AdminOptions {
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
+    options.operation_timeout(Some(ANSWER_LIMIT))
 }
 
 /// `offset.metadata.max.bytes` of a broker, if it says so.
@@ -272,10 +272,4 @@ pub(crate) async fn metadata_max_bytes(
     let config = described.transpose()?;
     let entry = config.as_ref().and_then(|config| config.get("offset.metadata.max.bytes"));
     Ok(entry.and_then(|entry| entry.value.as_ref()?.parse().ok()))
-}
-
-impl fmt::Debug for Topics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Topics").finish_non_exhaustive()
-    }
 }

@@ -9,6 +9,7 @@
 //! commit that finds records in flight looks for them in slices of 100 ms. The exactly-once pair and
 //! the redrive differ in the [`Group`] whose positions they commit.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -207,6 +208,12 @@ impl<G: Group> Transactions<G> {
     }
 }
 
+impl<G: Group> fmt::Debug for Transactions<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transactions").finish_non_exhaustive()
+    }
+}
+
 impl<G: Group> Drop for Transactions<G> {
     fn drop(&mut self) {
         self.core.stopped.store(true, Ordering::Release);
@@ -378,8 +385,8 @@ impl<G: Group> Core<G> {
     }
 }
 
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fenced(reason) => write!(f, "the producer was fenced: {reason}"),
             Self::Stale(reason) => write!(f, "a position is stale: {reason}"),

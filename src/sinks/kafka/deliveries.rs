@@ -14,14 +14,8 @@ const _: () = assert!(usize::BITS == 64, "a report's tag has 64 bits");
 /// Of a record that is not acknowledged yet.
 const NOWHERE: RecordMetadata = RecordMetadata { partition: -1, offset: -1 };
 
-/// A record that was not published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// Its index in the batch.
-    pub(super) index: usize,
-    /// Why.
-    pub(super) code: RDKafkaErrorCode,
-}
+/// The index of a record that was not published, and why.
+pub(super) type Unpublished = (usize, RDKafkaErrorCode);
 
 /// The reports of the batches under way.
 #[derive(Debug, Default)]
@@ -49,7 +43,7 @@ struct Tally {
     awaited: usize,
     /// Who is told when the last report has come.
     all: Option<oneshot::Sender<()>>,
-    refusals: Vec<Refusal>,
+    refusals: Vec<Unpublished>,
     /// By index.
     metadata: Vec<RecordMetadata>,
 }
@@ -113,7 +107,7 @@ impl Tally {
     fn count(&mut self, index: usize, report: Result<RecordMetadata, RDKafkaErrorCode>) {
         match report {
             Ok(metadata) => self.metadata[index] = metadata,
-            Err(code) => self.refusals.push(Refusal { index, code }),
+            Err(code) => self.refusals.push((index, code)),
         }
         self.awaited -= 1;
         if self.awaited == 0
@@ -149,7 +143,7 @@ impl Delivery {
         &self,
         records: usize,
         send: impl Future<Output = ()> + Send,
-    ) -> Vec<Refusal> {
+    ) -> Vec<Unpublished> {
         let (all, have_come) = oneshot::channel();
         if records > 0 {
             self.with(|tally| (tally.awaited, tally.all) = (records, Some(all)));
@@ -189,8 +183,7 @@ mod tests {
         deliveries.report(cancelled, Ok(NOWHERE));
         assert_eq!((&mut reports).now_or_never(), None);
         deliveries.report(batch.tag(0), Err(RDKafkaErrorCode::UnknownTopic));
-        let refusal = Refusal { index: 0, code: RDKafkaErrorCode::UnknownTopic };
-        assert_eq!(reports.now_or_never(), Some(vec![refusal]));
+        assert_eq!(reports.now_or_never(), Some(vec![(0, RDKafkaErrorCode::UnknownTopic)]));
     }
 
     #[test]

@@ -13,7 +13,6 @@
 //! refused for their size are sent once more, alone, before they count as too large: the broker
 //! refuses whole batches, with all that is in them.
 
-use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,6 +42,7 @@ const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// `lz4`, `zstd`). A record's timestamp 0 is taken as none.
 ///
 /// Dropped, what is not yet acknowledged is purged, on a thread of its own, which nobody waits for.
+#[derive(Debug)]
 pub struct KafkaSink {
     producer: Blocking<Producer>,
     told: Told,
@@ -116,12 +116,6 @@ impl Sink for KafkaSink {
                 Err(SinkError::Broken(format!("not flushed: expected within {limit:?}")))
             }
         }
-    }
-}
-
-impl fmt::Debug for KafkaSink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaSink").finish_non_exhaustive()
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::select;
 use tokio::sync::{Mutex, RwLock};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::deliveries::{self, Deliveries, Delivery};
+use super::deliveries::{Deliveries, Delivery, Unpublished};
 use super::listener::Listener;
 use crate::kafka::{ConfigError, ErrorKind, KafkaConfig, Told};
 use crate::record::{ProducerRecord, Topic};
@@ -199,7 +199,7 @@ impl Sending<'_> {
             _ if indices.is_empty() => Vec::new(),
             Sent::Together => {
                 let _shared = self.producer.queue.read().await;
-                self.refused(self.send_together(indices).await)
+                self.send_together(indices).await
             }
             Sent::Alone => {
                 let _alone = self.producer.queue.write().await;
@@ -207,21 +207,12 @@ impl Sending<'_> {
                 for index in indices {
                     refusals.extend(self.send_together(&[*index]).await);
                 }
-                self.refused(refusals)
+                refusals
             }
         }
     }
 
-    /// The same with the topics.
-    fn refused(&self, refusals: Vec<deliveries::Refusal>) -> Vec<Refusal> {
-        let topic = |index: usize| self.outputs[index].topic.clone();
-        let refusals = refusals.into_iter();
-        refusals
-            .map(|deliveries::Refusal { index, code }| Refusal { index, topic: topic(index), code })
-            .collect()
-    }
-
-    async fn send_together(&self, indices: &[usize]) -> Vec<deliveries::Refusal> {
+    async fn send_together(&self, indices: &[usize]) -> Vec<Refusal> {
         let send = async {
             let _turn = self.producer.turn.lock().await;
             for turn in indices.chunks(SEND_RECORDS) {
@@ -235,14 +226,20 @@ impl Sending<'_> {
         let _watch = self.producer.listener.watch();
         let mut reports = pin!(self.delivery.reports(indices.len(), send));
         let since = Instant::now();
-        loop {
+        let refusals = loop {
             let look = (since.elapsed() / LOOK_PART).clamp(LOOK_MIN, LOOK_MAX);
             select! {
                 biased;
-                refusals = &mut reports => return refusals,
+                refusals = &mut reports => break refusals,
                 () = sleep(look) => self.producer.take_reports(),
             }
-        }
+        };
+        let named = |(index, code): Unpublished| Refusal {
+            index,
+            topic: self.outputs[index].topic.clone(),
+            code,
+        };
+        refusals.into_iter().map(named).collect()
     }
 
     async fn send_one(&self, index: usize) {

@@ -107,7 +107,8 @@ impl Buffer {
         *generation
     }
 
-    /// Marks those of the partitions that are assigned as asked back, and gives them.
+    /// Marks those of the partitions that are assigned as asked back, tells the stream, and gives
+    /// them.
     pub(super) fn revoke(&mut self, partitions: &[TopicPartition]) -> BTreeSet<TopicPartition> {
         let mut revoked = BTreeSet::new();
         for partition in partitions {
@@ -117,7 +118,19 @@ impl Buffer {
                 revoked.insert(partition.clone());
             }
         }
+        if !revoked.is_empty() {
+            self.notify(SourceEvent::Revoked(revoked.iter().cloned().collect()));
+        }
         revoked
+    }
+
+    /// Forgets those of the partitions that were asked back.
+    pub(super) fn release(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            if self.fetches.get(partition).is_some_and(|fetch| fetch.revoked) {
+                self.fetches.remove(partition);
+            }
+        }
     }
 
     /// Forgets partitions, and tells the stream which it has lost.
@@ -229,11 +242,6 @@ impl Buffer {
     pub(super) const fn is_parked(&self) -> bool {
         self.waker.is_some()
     }
-
-    /// The waker of a stream that waits.
-    pub(super) const fn take_waker(&mut self) -> Option<Waker> {
-        self.waker.take()
-    }
 }
 
 fn size_bytes(chunk: &Chunk) -> usize {
@@ -259,11 +267,16 @@ impl Shared {
 
     /// Changes what the stream must know before it yields another record.
     pub(super) fn change<T>(&self, f: impl FnOnce(&mut Buffer) -> T) -> T {
-        let (out, waker) = self.with(|buffer| {
+        self.wake_after(|buffer| {
             let out = f(buffer);
             self.dirty.store(true, Ordering::Release);
-            (out, buffer.take_waker())
-        });
+            out
+        })
+    }
+
+    /// Wakes the stream once the buffer is no longer locked.
+    fn wake_after<T>(&self, f: impl FnOnce(&mut Buffer) -> T) -> T {
+        let (out, waker) = self.with(|buffer| (f(buffer), buffer.waker.take()));
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -290,13 +303,7 @@ impl Shared {
 
     /// Adds what was fetched. It changes nothing that the stream has taken already.
     pub(super) fn push(&self, chunks: Vec<Chunk>) {
-        let waker = self.with(|buffer| {
-            buffer.push(chunks);
-            buffer.take_waker()
-        });
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.wake_after(|buffer| buffer.push(chunks));
     }
 
     /// Asks the poller for something; a poller that has ended drops it.

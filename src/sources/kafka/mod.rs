@@ -32,7 +32,6 @@
 //! 256 KiB for each partition that the topology has paused for longer. A record of at most 1,365
 //! bytes shares a block of 8 KiB with others, which stays as long as one of them does.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -50,7 +49,7 @@ pub(crate) use self::membership::{Membership, Offsets, metadata_of};
 use self::poller::Poller;
 pub(crate) use self::reading::own;
 use super::{CommitError, Source, SourceError, SourceEvent};
-use crate::kafka::{Blocking, ConfigError, KafkaConfig, Transactions};
+use crate::kafka::{Blocking, ConfigError, KafkaConfig, PairTransactions};
 use crate::position::PartitionPosition;
 use crate::record::{Topic, TopicPartition};
 
@@ -60,9 +59,9 @@ mod client;
 mod flow;
 mod group;
 mod membership;
+mod partitions;
 mod poller;
 mod reading;
-mod resets;
 
 /// The longest that a question to the brokers takes before it is asked again.
 const QUERY_LIMIT: Duration = Duration::from_secs(1);
@@ -74,10 +73,11 @@ const QUERY_LIMIT: Duration = Duration::from_secs(1);
 /// (`cooperative-sticky` if nothing is said; `range` and `roundrobin` are eager).
 ///
 /// Dropped, it leaves the group on a thread of its own, which nobody waits for.
+#[derive(Debug)]
 pub struct KafkaSource {
     membership: Blocking<Arc<Membership>>,
     /// Where commits go if it is one of an exactly-once pair.
-    transactions: Option<Arc<Transactions<Arc<Membership>>>>,
+    transactions: Option<Arc<PairTransactions>>,
     left: watch::Receiver<bool>,
     close_limit: Duration,
 }
@@ -107,10 +107,7 @@ impl KafkaSource {
         Ok(Self { membership, transactions: None, left: has_left, close_limit })
     }
 
-    pub(crate) fn with_transactions(
-        mut self,
-        transactions: Arc<Transactions<Arc<Membership>>>,
-    ) -> Self {
+    pub(crate) fn with_transactions(mut self, transactions: Arc<PairTransactions>) -> Self {
         self.transactions = Some(transactions);
         self
     }
@@ -181,12 +178,6 @@ impl Source for KafkaSource {
 impl Drop for KafkaSource {
     fn drop(&mut self) {
         self.membership.shared().ask(Command::Close);
-    }
-}
-
-impl fmt::Debug for KafkaSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaSource").finish_non_exhaustive()
     }
 }
 

@@ -11,19 +11,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::broker_facts::BrokerFacts;
 use super::buffer::{Buffer, Command, Shared};
 use super::client::{Client, Connector};
 use super::flow::{Attention, Flow};
 use super::group::Rebalancing;
 use super::membership::Membership;
-use super::reading::{Assigned, Polled, Stretch, has_unreadable_header, own};
+use super::partitions::Partitions;
+use super::reading::{Polled, Stretch, has_unreadable_header, own};
 use crate::kafka::{ConfigError, KafkaEvent};
-use crate::record::{Block, HEADERS_MAX, Topic, TopicPartition};
+use crate::record::{Block, HEADERS_MAX, Topic};
 use crate::sources::SourceError;
 
 /// Records that are polled before they are handed to the stream.
@@ -41,14 +41,13 @@ pub(super) const CLOSE_POLL: Duration = Duration::from_millis(50);
 
 /// What the thread owns.
 pub(super) struct Poller {
-    pub(super) client: Arc<Client>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) topics: Vec<Topic>,
-    pub(super) assigned: Assigned,
-    pub(super) rebalancing: Rebalancing,
-    pub(super) connector: Connector,
-    pub(super) membership: Arc<Membership>,
-    pub(super) facts: BrokerFacts,
+    client: Arc<Client>,
+    shared: Arc<Shared>,
+    topics: Vec<Topic>,
+    partitions: Partitions,
+    rebalancing: Rebalancing,
+    connector: Connector,
+    membership: Arc<Membership>,
     block: Block,
     flow: Flow,
     attention: Attention,
@@ -68,11 +67,10 @@ impl Poller {
         let client = connector.connect()?;
         membership.set_client(&client);
         Ok(Self {
-            facts: BrokerFacts::new(connector.admin.clone(), connector.told.clone())?,
             client,
             shared: membership.shared().clone(),
             topics,
-            assigned: Assigned::default(),
+            partitions: Partitions::new(&connector, membership.clone())?,
             rebalancing: Rebalancing::default(),
             attention: Attention::new(&connector.properties),
             connector,
@@ -105,7 +103,9 @@ impl Poller {
                 match command {
                     Command::Join => self.subscribe()?,
                     Command::Release(partitions, done) => {
-                        self.release(&partitions);
+                        self.shared.change(|buffer| buffer.release(&partitions));
+                        self.rebalancing.release(|partition| partitions.contains(partition));
+                        self.answer();
                         // Whoever asked may have gone.
                         let _ = done.send(());
                     }
@@ -113,8 +113,10 @@ impl Poller {
                     Command::Close => return Ok(()),
                 }
             }
-            self.rebalance();
-            self.read_recreated()?;
+            self.rebalancing.hear(&self.client, &self.shared);
+            self.answer();
+            let read = self.partitions.read_recreated(&self.client);
+            self.go_on(read)?;
             let is_open = self.flow.is_open(&self.client, &self.shared);
             if is_open && !self.attention.is_lost(&self.shared) {
                 if self.poll()? < POLL_RECORDS {
@@ -152,7 +154,7 @@ impl Poller {
                         [only] => only,
                         _ => message.topic(),
                     };
-                    let stretch = polled.stretch(topic, message.partition(), &mut self.assigned);
+                    let stretch = self.partitions.stretch(&mut polled, topic, message.partition());
                     let Some(Stretch { partition, generation, records }) = stretch else {
                         continue;
                     };
@@ -176,7 +178,8 @@ impl Poller {
         }
         let mut chunks = polled.into_chunks();
         if !chunks.is_empty() {
-            self.look_at(&mut chunks)?;
+            let read = self.partitions.look_at(&self.client, &mut chunks);
+            self.go_on(read)?;
             self.shared.push(chunks);
         }
         if let Some(reason) = fenced {
@@ -212,19 +215,34 @@ impl Poller {
         let client = self.connector.connect().map_err(|error| SourceError(error.to_string()))?;
         self.membership.set_client(&client);
         end(std::mem::replace(&mut self.client, client), &self.shared);
-        self.assigned = Assigned::default();
+        self.partitions.clear();
         self.rebalancing = Rebalancing::default();
         self.flow = Flow::default();
         self.shared.change(Buffer::lose_all);
         self.subscribe()
     }
 
-    /// A partition that is new is not paused, whatever it was before.
-    pub(super) fn resume(&mut self, partitions: &[TopicPartition]) {
-        self.flow.assigned(&self.client, partitions);
+    fn answer(&mut self) {
+        self.rebalancing.answer(&self.client, &mut self.partitions, &mut self.flow);
     }
 
-    pub(super) fn subscribe(&self) -> Result<(), SourceError> {
+    /// Goes on; with a new assignment, if topics that were created anew can't be read without.
+    fn go_on(&mut self, read: KafkaResult<()>) -> Result<(), SourceError> {
+        let Err(error) = read else { return Ok(()) };
+        self.client.context().told.error(&error, "a topic created anew could not be sought");
+        self.rejoin()
+    }
+
+    /// Gives everything up, as if it were lost, and joins the group anew.
+    fn rejoin(&mut self) -> Result<(), SourceError> {
+        self.shared.change(Buffer::lose_all);
+        self.rebalancing.release(|_| true);
+        self.answer();
+        self.client.unsubscribe();
+        self.subscribe()
+    }
+
+    fn subscribe(&self) -> Result<(), SourceError> {
         let topics: Vec<&str> = self.topics.iter().map(|topic| &**topic).collect();
         self.client.subscribe(&topics).map_err(|error| SourceError(error.to_string()))
     }
@@ -233,7 +251,8 @@ impl Poller {
     fn leave(&mut self) -> bool {
         let until = Instant::now() + self.close_limit;
         self.client.context().closing.store(true, Ordering::Release);
-        if let Err(error) = self.give_up(until) {
+        let signal = &self.shared.signal;
+        if let Err(error) = self.rebalancing.give_up(&self.client, signal, until) {
             self.client.context().told.error(&error, "the assignment could not be given up");
         }
         match self.client.close_queue() {

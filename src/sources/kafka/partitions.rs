@@ -1,0 +1,350 @@
+//! The partitions of a member: taken on where the group's commits say, and begun anew where offsets
+//! are not where they were, lost to retention or of a topic created anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaResult;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::QUERY_LIMIT;
+use super::broker_facts::BrokerFacts;
+use super::buffer::Chunk;
+use super::client::{Client, Connector, list};
+use super::membership::{Membership, metadata_of};
+use super::reading::{Assigned, Polled, Step, Stretch};
+use crate::kafka::{ConfigError, KafkaEvent};
+use crate::position::{Commit, Position};
+use crate::record::{Generation, Topic, TopicId, TopicPartition};
+use crate::sources::{Assignment, Reset, SourceEvent};
+
+/// What is read, and what is known of its topics. The client is that of the member.
+pub(super) struct Partitions {
+    membership: Arc<Membership>,
+    assigned: Assigned,
+    facts: BrokerFacts,
+    /// Where a partition is read from that begins anew.
+    reset_offset: Offset,
+}
+
+impl Partitions {
+    /// None yet.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub(super) fn new(
+        connector: &Connector,
+        membership: Arc<Membership>,
+    ) -> Result<Self, ConfigError> {
+        let reset_offset = match connector.properties.get("auto.offset.reset") {
+            Some("latest" | "largest" | "end") => Offset::End,
+            _ => Offset::Beginning,
+        };
+        let facts = BrokerFacts::new(connector.admin.clone(), connector.told.clone())?;
+        Ok(Self { membership, assigned: Assigned::default(), facts, reset_offset })
+    }
+
+    /// Forgets these, which are given up.
+    pub(super) fn remove(&mut self, partitions: &[TopicPartition]) {
+        partitions.iter().for_each(|partition| self.assigned.remove(partition));
+    }
+
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        self.assigned = Assigned::default();
+    }
+
+    /// Where the next record of a partition goes, if it is read.
+    pub(super) fn stretch<'a>(
+        &mut self,
+        polled: &'a mut Polled,
+        topic: &str,
+        partition: i32,
+    ) -> Option<&'a mut Stretch> {
+        polled.stretch(topic, partition, &mut self.assigned)
+    }
+
+    /// Takes partitions on where the group's commits say, and gives the offsets to read from.
+    ///
+    /// # Errors
+    /// If no broker says so for now.
+    pub(super) fn assign(
+        &mut self,
+        client: &Arc<Client>,
+        partitions: &[TopicPartition],
+    ) -> KafkaResult<TopicPartitionList> {
+        let recreated = self.learn(client, partitions)?;
+        let committed = committed(client, partitions)?;
+        let resets = client.context().resets.load(Ordering::Acquire);
+        let mut offsets = TopicPartitionList::new();
+        let (facts, start) = (&self.facts, self.start());
+        let assignments = self.membership.shared().change(|buffer| {
+            let assignments: Vec<_> = committed
+                .into_iter()
+                .map(|(partition, commit)| {
+                    let topic_id = facts.topic_id(&partition.topic);
+                    let generation = buffer.assign(&partition, topic_id);
+                    let is_of_no_topic = commit.as_ref().is_none_or(|c| c.topic_id.is_none());
+                    let (position, reset) = of_topic(commit, topic_id);
+                    let before = facts.was_recreated(&partition.topic).filter(|_| is_of_no_topic);
+                    let recreated = recreated.get(&partition.topic).copied().or(before);
+                    let is_stale = reset.is_some() || recreated.is_some() && is_of_no_topic;
+                    let position = if is_stale { start.clone() } else { position };
+                    Assignment { partition, generation, position, reset: reset.or(recreated) }
+                })
+                .collect();
+            if !assignments.is_empty() {
+                buffer.notify(SourceEvent::Assigned(assignments.clone()));
+            }
+            assignments
+        });
+        for Assignment { partition, generation, position, reset } in assignments {
+            let frontier = position.as_ref().map(Position::frontier);
+            let offset = match (frontier, reset) {
+                (Some(frontier), _) => Offset::Offset(frontier),
+                // The group's commit is of another topic.
+                (None, Some(_)) => self.reset_offset,
+                (None, None) => Offset::Invalid,
+            };
+            let number = partition.partition;
+            offsets.add_partition(&partition.topic, number).set_offset(offset)?;
+            self.assigned.insert(partition, generation, frontier, resets);
+        }
+        Ok(offsets)
+    }
+
+    /// Looks at the offsets of what was polled: reports what retention has removed, and lets a
+    /// partition begin anew whose offsets have gone back.
+    ///
+    /// # Errors
+    /// See [`read_recreated`](Self::read_recreated).
+    pub(super) fn look_at(
+        &mut self,
+        client: &Arc<Client>,
+        chunks: &mut [Chunk],
+    ) -> KafkaResult<()> {
+        for chunk in chunks {
+            let partition = chunk[0].partition.clone();
+            let mut index = 0;
+            while index < chunk.len() {
+                let offset = chunk[index].offset;
+                let Some(generation) = self.generation_at(client, &partition, offset)? else {
+                    chunk.clear();
+                    break;
+                };
+                if generation != chunk[0].generation {
+                    // What came before it, under the generation before, counts no more.
+                    chunk.drain(..index);
+                    index = 0;
+                }
+                chunk[index].generation = generation;
+                index += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The generation under which the next record of a partition is read; none if it is not, since
+    /// its topic is read from the start, or its partition has gone.
+    fn generation_at(
+        &mut self,
+        client: &Arc<Client>,
+        partition: &TopicPartition,
+        offset: i64,
+    ) -> KafkaResult<Option<Generation>> {
+        let resets = client.context().resets.load(Ordering::Acquire);
+        let TopicPartition { topic, partition: number } = partition;
+        let Some(reading) = self.assigned.get(topic, *number) else { return Ok(None) };
+        let generation = reading.generation;
+        match reading.step(offset, resets) {
+            Step::Next => Ok(Some(generation)),
+            Step::Gap(from) => {
+                self.report_truncation(client, partition, from, offset);
+                Ok(Some(generation))
+            }
+            Step::Back(from) => {
+                // The topic may be another one, whose id is wanted for what is committed next.
+                let recreated = self.facts.learn(client, vec![topic.clone()]);
+                let recreated = recreated.unwrap_or_default();
+                if !recreated.is_empty() {
+                    return self.read_anew(client, recreated).map(|()| None);
+                }
+                let reset = Reset::OffsetsWentBack { from, to: offset };
+                self.begin_anew(client, partition, Some(Position::at(offset)), reset);
+                let reading = self.assigned.get(topic, *number);
+                Ok(reading.map(|reading| {
+                    reading.step(offset, resets);
+                    reading.generation
+                }))
+            }
+        }
+    }
+
+    /// Asks for the low watermark where offsets are missing and truncation may be the cause.
+    fn report_truncation(&self, client: &Client, partition: &TopicPartition, from: i64, to: i64) {
+        let TopicPartition { topic, partition: number } = partition;
+        match client.fetch_watermarks(topic, *number, QUERY_LIMIT) {
+            Ok((low, _)) if from < low => {
+                let event =
+                    SourceEvent::Truncated { partition: partition.clone(), from, to: low.min(to) };
+                self.membership.shared().change(|buffer| buffer.notify(event));
+            }
+            Ok(_) => {}
+            Err(error) => client.context().told.error(&error, "watermarks not found"),
+        }
+    }
+
+    /// Assigns a partition once more, under a new generation; unless it is asked back, or gone. Says
+    /// whether it did.
+    fn begin_anew(
+        &mut self,
+        client: &Client,
+        partition: &TopicPartition,
+        position: Option<Position>,
+        reset: Reset,
+    ) -> bool {
+        let topic_id = self.facts.topic_id(&partition.topic);
+        let frontier = position.as_ref().map(Position::frontier);
+        let generation = self.membership.shared().change(|buffer| {
+            if !buffer.keeps(partition) {
+                return None;
+            }
+            let generation = buffer.assign(partition, topic_id);
+            let (partition, reset) = (partition.clone(), Some(reset));
+            let assignment = Assignment { partition, generation, position, reset };
+            buffer.notify(SourceEvent::Assigned(vec![assignment]));
+            Some(generation)
+        });
+        let Some(generation) = generation else {
+            // Nobody takes its records in any more.
+            self.assigned.remove(partition);
+            return false;
+        };
+        let resets = client.context().resets.load(Ordering::Acquire);
+        self.assigned.insert(partition.clone(), generation, frontier, resets);
+        true
+    }
+
+    /// Reads topics from their start that were created anew since this was last asked.
+    ///
+    /// # Errors
+    /// If their start can't be sought. What stands in the way of that does not stand in the way of a
+    /// new assignment.
+    pub(super) fn read_recreated(&mut self, client: &Arc<Client>) -> KafkaResult<()> {
+        let new_ids = client.context().take_new_ids();
+        let recreated = match new_ids.is_empty() {
+            true => self.facts.recreated(client, self.assigned.topics()),
+            false => {
+                let topics: BTreeSet<Topic> = self.assigned.topics().collect();
+                self.facts.seen(new_ids.into_iter().filter(|(topic, _)| topics.contains(topic)))
+            }
+        };
+        if recreated.is_empty() { Ok(()) } else { self.read_anew(client, recreated) }
+    }
+
+    /// Reads topics from their start.
+    fn read_anew(&mut self, client: &Client, recreated: BTreeMap<Topic, Reset>) -> KafkaResult<()> {
+        let mut seek = TopicPartitionList::new();
+        for (topic, reset) in recreated {
+            let partitions = partitions_of(client, &topic);
+            for partition in self.assigned.of_topic(&topic) {
+                if partitions.is_some_and(|count| partition.partition >= count) {
+                    // The topic has fewer by now, and the group will hear of that.
+                    self.assigned.remove(&partition);
+                    let lost = std::slice::from_ref(&partition);
+                    self.membership.shared().change(|buffer| buffer.lose(lost));
+                } else if self.begin_anew(client, &partition, self.start(), reset) {
+                    let (topic, number) = (&*partition.topic, partition.partition);
+                    seek.add_partition_offset(topic, number, self.reset_offset)?;
+                }
+            }
+        }
+        let sought = client.seek_partitions(seek, QUERY_LIMIT)?;
+        sought.elements().iter().try_for_each(|element| element.error())
+    }
+
+    /// The position of a partition that begins anew at its start. It is committed at once, so that a
+    /// commit from before, which may not say of which topic it is, counts no more.
+    fn start(&self) -> Option<Position> {
+        (self.reset_offset == Offset::Beginning).then_some(const { Position::at(0) })
+    }
+
+    /// Asks for the ids of the topics of partitions that are assigned, and for how much metadata a
+    /// commit may have. Gives the topics that are others than they were.
+    fn learn(
+        &mut self,
+        client: &Arc<Client>,
+        partitions: &[TopicPartition],
+    ) -> KafkaResult<BTreeMap<Topic, Reset>> {
+        let mut topics: Vec<Topic> = partitions.iter().map(|p| p.topic.clone()).collect();
+        topics.dedup();
+        let Some(topic) = topics.first().cloned() else { return Ok(BTreeMap::new()) };
+        if let Some(bytes) = self.facts.metadata_limit(client, &topic)? {
+            self.membership.limit_metadata(bytes);
+        }
+        self.facts.learn(client, topics)
+    }
+}
+
+/// What the group has committed. The list that librdkafka fills is dropped here: kept, it
+/// would hold partitions, and with them the end of the consumer.
+fn committed(
+    client: &Client,
+    partitions: &[TopicPartition],
+) -> KafkaResult<Vec<(TopicPartition, Option<Commit>)>> {
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let committed = client.committed_offsets(list(partitions), QUERY_LIMIT)?;
+    let elements = committed.elements();
+    elements.iter().try_for_each(|element| element.error())?;
+    let commit = |element: &TopicPartitionListElem<'_>| {
+        let partition = TopicPartition::new(element.topic(), element.partition());
+        let commit = commit_in(client, &partition, element);
+        (partition, commit)
+    };
+    Ok(elements.iter().map(commit).collect())
+}
+
+/// What the group has committed for a partition. Metadata of another client is told, and passed over.
+fn commit_in(
+    client: &Client,
+    partition: &TopicPartition,
+    element: &TopicPartitionListElem<'_>,
+) -> Option<Commit> {
+    let Offset::Offset(offset) = element.offset() else { return None };
+    let reason = match metadata_of(element) {
+        Some(metadata) => match Position::from_commit(offset, &metadata) {
+            Ok(commit) => return Some(commit),
+            Err(error) => error.to_string(),
+        },
+        None => "the commit's metadata is no UTF-8: expected a set of finished offsets".into(),
+    };
+    let event = KafkaEvent::ForeignMetadata { partition, reason: &reason };
+    client.context().told.event(&event);
+    Some(Commit { position: Position::at(offset), topic_id: None })
+}
+
+/// The position of a commit if it was made for this topic; else why the partition begins anew.
+fn of_topic(
+    commit: Option<Commit>,
+    topic_id: Option<TopicId>,
+) -> (Option<Position>, Option<Reset>) {
+    match commit {
+        Some(Commit { topic_id: Some(was), .. }) if topic_id.is_some_and(|is| is != was) => {
+            (None, topic_id.map(|is| Reset::TopicRecreated { was, is }))
+        }
+        Some(commit) => (Some(commit.position), None),
+        None => (None, None),
+    }
+}
+
+/// How many partitions a topic has, if a broker says so at once.
+fn partitions_of(client: &Client, topic: &str) -> Option<i32> {
+    let metadata = client.fetch_metadata(Some(topic), QUERY_LIMIT).ok()?;
+    let count = metadata.topics().first()?.partitions().len();
+    i32::try_from(count).ok().filter(|count| *count > 0)
+}
