@@ -205,7 +205,7 @@ mod tests {
             (1, What::Assigned(of.clone(), at.generation)),
             (1, What::Fetched(at.clone())),
             (1, What::Fetched(place(8))),
-            (1, What::Began(at.clone())),
+            (1, What::Began(at)),
             (1, then),
             (1, What::Revoked(of.clone())),
             (1, What::CutOff(of.clone(), 2)),
