@@ -106,3 +106,28 @@ pub(super) fn ask<R>(limit: Duration, question: impl FnMut() -> KafkaResult<R>) 
     };
     persist(limit, passes, question)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says on which thread it ends.
+    struct Client(Sender<String>);
+
+    impl Drop for Client {
+        fn drop(&mut self) {
+            let thread = std::thread::current();
+            self.0.send(thread.name().unwrap_or_default().to_owned()).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_ends_on_the_thread_of_its_calls_after_those_that_were_asked_for() {
+        let (says, said) = channel();
+        let client = Blocking::start("calls", Client(says)).unwrap();
+        assert_eq!(client.call(|_| 7).await, Some(7));
+        client.ask(|client| client.0.send("asked".to_owned()).unwrap());
+        drop(client);
+        assert_eq!(said.iter().collect::<Vec<_>>(), ["asked", "calls"]);
+    }
+}
