@@ -1,4 +1,8 @@
 //! What a run tells about itself: the one seam of logs, metrics and traces.
+//!
+//! An observer is notified and changes nothing. The context of a trace must be in the outputs of a
+//! record and around each poll of its job, so it has a seam of its own, the
+//! [propagator](crate::topology::Propagator), which costs nothing where it is not used.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,9 @@
 //! Timers: what is to happen as time goes by, and not with a record.
+//!
+//! A timer belongs to a partition, so that it has the partition's owner and ends with the
+//! assignment. It has no keyed state: to change an entry outside the lane of its key would race
+//! with the key's job. What must be ordered is published as a record, and comes back through the
+//! lane.
 
 use std::sync::Arc;
 use std::time::Duration;

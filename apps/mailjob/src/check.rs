@@ -1,4 +1,9 @@
 //! Says whether the service could run: settings, Kafka, topics, mail server.
+//!
+//! The check asks every broker. The one that is asked first answers with the addresses by which the
+//! cluster knows itself, and a client then works with those addresses alone, which may be
+//! unreachable from here. An error of a call names no broker, so the report quotes librdkafka's
+//! log, which does.
 
 use std::io::Write as _;
 use std::sync::Arc;

@@ -1,4 +1,8 @@
 //! The command line of the mail executor.
+//!
+//! The topology is one task, and the thread that runs it also drives its sockets, so that no mail
+//! costs a wake-up of another thread. Calls to Kafka, the look-up of host names and the log have
+//! threads of their own.
 
 use std::process::ExitCode;
 

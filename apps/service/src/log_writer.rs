@@ -6,6 +6,11 @@
 //! ```
 //!
 //! Who logs never waits for who reads: an output that nobody reads costs lines, not jobs.
+//!
+//! A stalled log collector must not stall a partition, and a line is worth less than a job: so
+//! lines are dropped, and counted where they are missing. `tracing-appender` was tried, and keeps
+//! neither half of that: its queue is bounded in lines and not in bytes, and the log does not say
+//! how many lines were dropped.
 
 use std::io::{self, ErrorKind, Write};
 use std::mem;

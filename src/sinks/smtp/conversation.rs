@@ -1,4 +1,10 @@
 //! One connection, and what was said on it: commands out, replies in.
+//!
+//! lettre spells the commands; the conversation and the pool are our own. lettre's pool takes a
+//! connection back one reply behind if a send is dropped after the final dot. The next mail then
+//! reads a stale reply, and a refused mail is reported as sent (`tests/smtp_sink/pooled_lettre.rs`
+//! shows it). Its connections do not pipeline either, and wait 40 ms for Nagle's algorithm at every
+//! mail.
 
 use std::fmt::Display;
 use std::future::{Future, poll_fn};

@@ -1,4 +1,12 @@
 //! What becomes of a mail on a connection, and whether it counts.
+//!
+//! Servers limit the mails of a connection, refuse commands that come early, or ignore some of
+//! them, so that replies are one short. None of that is the fault of the mail that meets it. A mail
+//! that was certainly not sent is therefore tried once more, alone on a fresh connection, which
+//! shows the cause: a refusal that comes again is the mail's own, and changes nothing for other
+//! mails. If the answer is another one, the connection was the cause, and the pool adapts: no mail
+//! follows another for a minute, or for ten minutes no connection carries more mails than that one
+//! had.
 
 use std::mem::discriminant;
 use std::time::Duration;

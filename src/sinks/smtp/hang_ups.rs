@@ -1,4 +1,8 @@
 //! Whose fault it is that the server hangs up in the midst of a mail.
+//!
+//! A server that goes away answers 421, or closes the connection in the midst of a mail; a server
+//! that dislikes a recipient may do the same. Only other mails distinguish the two: if the server
+//! has taken one since the job's last attempt, it is not away.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

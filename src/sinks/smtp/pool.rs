@@ -1,4 +1,10 @@
 //! The connections of a sink: never more than the cap, first come first served.
+//!
+//! A send that follows another mail may leave that connection again. The server may take minutes
+//! for the mail before it, while other connections come free: after 2 s without an answer the
+//! follower returns to the head of the queue, and the connection that holds its commands is closed
+//! after the answer to the earlier mail. A server that ignores what stands behind a final dot costs
+//! a reconnection a minute.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;

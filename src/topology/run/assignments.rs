@@ -1,4 +1,10 @@
 //! The partitions that this worker is assigned, and what is kept of those that it has lost.
+//!
+//! A topic that was created anew has other records at the same offsets. Which of the old knowledge
+//! still holds could only be guessed; to drop all of it repeats some jobs and loses none. So
+//! offsets that go back begin a new life of the partition: the source assigns it once more under a
+//! new generation, and everything that keeps stale work out (positions, leftovers, state) keeps out
+//! the old life, too.
 
 use tokio::time::Instant;
 

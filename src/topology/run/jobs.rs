@@ -10,6 +10,17 @@
 //! A job holds its key, and counts as in flight, until it is finished. It has a *place* among those
 //! that execute while it executes or is in line; a job that waits has none, and neither have those in
 //! line behind it. So as many as may be in flight can wait, while the others go on.
+//!
+//! There are two limits of records. Those that execute or are in line are bounded by the smaller
+//! one, since a drain waits for them. All in flight are bounded by the larger one: records that
+//! wait only for their acknowledgement make batches, and so transactions, large; and a job that
+//! waits for another attempt must not take a place, or a server that defers jobs for minutes
+//! (greylisting) would soon hold every place. A drain gives up at once each job that would be due
+//! after the drain's end, with those in line behind it.
+//!
+//! The execution of a job ends with the time of its wait and the future that goes on after it. So
+//! the waiting jobs lie here, with one timer for all of them, and one that is due goes on before
+//! anything new is taken in.
 
 use std::collections::{BTreeMap, VecDeque};
 

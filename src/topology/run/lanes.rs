@@ -1,4 +1,7 @@
 //! Order per key: of the jobs with one key, one at a time is under way; the others wait in line.
+//!
+//! A hash stands for the key. Two keys with the same hash only wait for each other, and no key is
+//! kept in memory.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};

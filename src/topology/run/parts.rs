@@ -7,6 +7,10 @@
 //! ```
 //!
 //! A partition whose part is not ready takes no record; the others go on.
+//!
+//! A part is missing where the input topic was given more partitions and the store's topic was not.
+//! Only an operator can change that, so the partition waits and looks again: if the run ended, the
+//! member would take its other partitions with it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

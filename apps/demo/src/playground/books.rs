@@ -1,4 +1,7 @@
 //! The books: whether what came in has come out, once.
+//!
+//! The books ask no member, since a member that was killed can't say what was lost. They read the
+//! topics, the committed positions and the inbox.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,7 @@
 //! What Kafka's clients tell, counted and measured.
+//!
+//! Lags come from the consumers' statistics: to ask a broker for watermarks blocks, and the
+//! statistics have them already.
 
 use std::fmt;
 use std::sync::Arc;

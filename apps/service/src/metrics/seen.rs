@@ -1,4 +1,9 @@
 //! When something was last seen to work.
+//!
+//! Readiness asks when a broker has last answered, because librdkafka's state of a connection stays
+//! `UP` for minutes after a broker hangs, and its state of a group stays `steady` until the session
+//! ends. The time of the last byte received is reliable. Every client asks for metadata every 5 s,
+//! so that there is an answer even where nothing is consumed or produced.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
