@@ -30,7 +30,7 @@ pub type Timestamp = i64;
 /// unfinished job of an older generation is stale.
 pub type Generation = u64;
 
-/// What tells a topic from another one that had its name before (KIP-516). Shown as Kafka shows it:
+/// Distinguishes a topic from one that had the same name before (KIP-516). Shown as Kafka shows it:
 /// 22 characters of base64url.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(u128);
@@ -178,7 +178,7 @@ impl Header {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Option<Arc<List>>);
 
-/// As many lie beside the count of who shares them; more have memory of their own.
+/// Up to four headers lie in the shared allocation itself; more have memory of their own.
 type List = SmallVec<[Header; 4]>;
 
 impl Headers {

@@ -13,10 +13,10 @@
 //! their members must have the same partitions of each.
 //!
 //! What a job changes is published with the outputs of its record, in exactly-once mode in the
-//! transaction that holds the record's position too: after a crash the state tells of exactly the
-//! records that the position counts as finished. In at-least-once mode it may also tell of records
-//! that are delivered again, and a member that has lost a partition is not kept from changing its
-//! part. [`State::persist`] makes changes durable before the record is finished.
+//! transaction that holds the record's position too: after a crash the state holds the changes of
+//! exactly the records that the position counts as finished. In at-least-once mode it may also hold
+//! those of records that are delivered again, and nothing stops a member that has lost a partition
+//! from changing its part. [`State::persist`] makes changes durable before the record is finished.
 //!
 //! # Why it is so
 //!

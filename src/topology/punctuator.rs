@@ -30,7 +30,7 @@ pub trait Punctuator: Send + Sync {
     /// The records are published in their order, in one batch, which in exactly-once mode carries the
     /// partition's position: it is refused to a member that has lost the partition. A batch that is
     /// aborted is published again. What is not published before the partition goes is dropped, and
-    /// so is a record that the broker refuses as too large (told as
+    /// so is a record that the broker refuses as too large (reported as
     /// [`PublishFailed`](super::Event::PublishFailed)): the next owner's calls follow.
     async fn punctuate(&self, punctuation: &Punctuation) -> Vec<ProducerRecord>;
 }

@@ -127,8 +127,8 @@ fn topic(name: &str, partitions: Option<usize>, create: bool) -> Checked {
     }
 }
 
-/// How long the mail server may be silent. `run` waits for minutes, as RFC 5321 asks for; whoever
-/// looks on wants an answer.
+/// How long the mail server may be silent. `run` waits for minutes, as RFC 5321 asks for; a person
+/// who runs the check wants an answer.
 const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the mail server may take in all.
 const MAIL_LIMIT: Duration = Duration::from_secs(12);

@@ -28,8 +28,6 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let command = cli::Cli::parse().command;
-    // The topology is one task, and whoever drives its sockets is best the thread that runs it: it
-    // needs no wake-up. What blocks has threads of its own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(EXIT_FAILURE, &error),

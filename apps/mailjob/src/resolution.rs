@@ -7,7 +7,7 @@
 //! | `accepted` | publishes its result as succeeded, and sends nothing |
 //! | `rejected` | publishes its result as failed, and sends nothing |
 //!
-//! Any other value is none. Whoever may produce jobs may decide so, too.
+//! Any other value is none. Every client that may produce jobs may decide so, too.
 
 use std::fmt;
 use std::sync::Arc;

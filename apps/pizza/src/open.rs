@@ -177,7 +177,7 @@ pub(crate) fn surroundings(
     }
 }
 
-/// What the parts on Kafka are told.
+/// The settings of the parts on Kafka.
 pub(crate) struct Settings {
     kafka: KafkaConfig,
     /// Variables that set no property.
@@ -188,13 +188,13 @@ pub(crate) struct Settings {
     traces: Vec<(&'static str, TracesSettings)>,
     /// The least severe lines that are logged.
     pub(crate) level: Level,
-    /// Where metrics and health are told, if they are.
+    /// Where metrics and health are served, if they are.
     metrics_address: Option<SocketAddr>,
     /// The label of the metrics.
     environment: Option<String>,
 }
 
-/// What is counted of these parts, and what tells it, if the settings say where.
+/// What is counted of these parts, and what serves it, if the settings say where.
 pub(crate) fn metrics(parts: &[Part], settings: &Settings) -> Option<(Metrics, Told)> {
     let (address, environment) = (settings.metrics_address?, settings.environment.as_deref());
     let groups: Vec<_> = parts.iter().filter_map(|part| part.group()).collect();
@@ -219,7 +219,7 @@ impl Settings {
     }
 }
 
-/// Reads what these parts are told.
+/// Reads the settings of these parts.
 ///
 /// # Errors
 /// If one is wrong or missing, or a file can't be read.

@@ -11,7 +11,7 @@ use tracing::{debug, error, info, warn};
 /// The same kind of error is logged once in this time.
 const REPEAT_AFTER: Duration = Duration::from_secs(60);
 
-/// Logs what Kafka's clients tell.
+/// Logs what Kafka's clients report.
 #[derive(Debug, Default)]
 pub struct KafkaLog {
     told: Mutex<Told>,
@@ -92,7 +92,7 @@ impl KafkaObserver for KafkaLog {
     fn on_event(&self, event: &KafkaEvent<'_>) {
         match event {
             KafkaEvent::Error { kind, reason } => self.error(*kind, reason),
-            // What fails is told as an error, too.
+            // A failure is reported as an error, too.
             KafkaEvent::Log { facility: "FAIL" | "ERROR", line, .. } => debug!("Kafka: {line}"),
             KafkaEvent::Log { level: LogLevel::Error | LogLevel::Warning, line, .. } => {
                 warn!("Kafka: {line}");

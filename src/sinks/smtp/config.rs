@@ -1,4 +1,4 @@
-//! What a mail sink is told.
+//! The settings of a mail sink.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
@@ -162,7 +162,7 @@ pub struct TimeLimits {
     pub data: Duration,
     /// Writing the whole message.
     pub body: Duration,
-    /// The answer to the final dot. Who waits for less causes duplicates (RFC 1047).
+    /// The answer to the final dot. A shorter wait causes duplicates (RFC 1047).
     pub final_reply: Duration,
     /// All of these together, for one mail.
     pub whole: Duration,

@@ -92,7 +92,7 @@ struct Shared {
     yields: bool,
     witness: Option<Arc<dyn Witness>>,
     state: Mutex<State>,
-    /// Notified after every change, for whoever waits for a condition.
+    /// Notified after every change, for the tasks that wait for a condition.
     changed: Notify,
 }
 
@@ -176,7 +176,7 @@ impl Broker {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `f` on the state, and wakes whoever waits if it says that something changed.
+    /// Runs `f` on the state, and wakes the tasks that wait if it says that something changed.
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let out = f(&mut state);
@@ -194,7 +194,7 @@ impl Broker {
         out
     }
 
-    /// Runs `f` on the state, and wakes whoever waits.
+    /// Runs `f` on the state, and wakes the tasks that wait.
     fn change<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         self.with(|state| {
             state.changed = true;

@@ -90,7 +90,7 @@ impl Broker {
         self.lock().groups.get(group).map(super::group::Group::members).unwrap_or_default()
     }
 
-    /// Who owns each partition of a group, revoked ones included until they are released.
+    /// The owner of each partition of a group, revoked ones included until they are released.
     pub fn assignment(&self, group: &str) -> BTreeMap<TopicPartition, MemberId> {
         self.lock().groups.get(group).map(super::group::Group::owners).unwrap_or_default()
     }

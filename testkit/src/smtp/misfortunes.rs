@@ -118,7 +118,7 @@ impl Misfortunes {
         Some(rule.struck)
     }
 
-    /// Takes all of them out. Who stalls goes on stalling.
+    /// Takes all of them out. A conversation that stalls goes on stalling.
     pub fn clear(&self) {
         let mut list = self.list();
         list.rules.clear();

@@ -1,4 +1,4 @@
-//! A fake SMTP server (RFC 5321) that keeps what it accepts, and misbehaves when it is told to.
+//! A fake SMTP server (RFC 5321) that keeps what it accepts, and misbehaves on request.
 //!
 //! ```
 //! use jobstream_testkit::smtp::{Act, Misfortune, Moment, SmtpServer};
@@ -8,7 +8,7 @@
 //! let server = SmtpServer::builder().listen().await?;
 //! println!("send mail to {}", server.address());
 //!
-//! // The second mail is accepted, but the client is never told.
+//! // The second mail is accepted, but the client never gets the answer.
 //! let lost = Misfortune::at(Moment::Dot).nth(2).then(Act::AcceptThenDisconnect);
 //! server.misfortunes().push(lost);
 //! # Ok(())

@@ -56,7 +56,7 @@ struct Listening {
     switch: mpsc::Sender<Switch>,
 }
 
-/// What the accept loop can be told.
+/// A command to the accept loop.
 #[derive(Debug)]
 enum Switch {
     /// Close the listener, and say when it is closed.

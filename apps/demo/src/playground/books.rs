@@ -90,7 +90,7 @@ pub(crate) struct Account {
     mails: u64,
     /// Those of them that came after another one of the same `Message-ID`.
     copies: u64,
-    /// Attempts that followed one of which nobody knew, as the ledgers have told.
+    /// Attempts that followed one with an unknown end, as the ledgers report.
     resent: u64,
     verdict: Verdict,
 }
@@ -266,7 +266,7 @@ mod tests {
 
     const GROUP: &str = "group";
 
-    /// Topics with one job in the first, and whoever writes what a service would.
+    /// Topics with one job in the first, and what writes as a service would.
     struct Scene {
         broker: Broker,
         topics: Topics,

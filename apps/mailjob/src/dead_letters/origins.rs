@@ -10,8 +10,9 @@ use crate::operations::{Brokers, OperationError};
 
 /// Decides where a dead letter goes, and reads what it does not hold.
 ///
-/// Whoever can write to the dead letters can write these headers, and a redrive has its operator's
-/// rights: so the headers choose neither the topic that is written to nor one that is read.
+/// Every client that can write to the dead letters can write these headers, and a redrive has its
+/// operator's rights: so the headers choose neither the topic that is written to nor one that is
+/// read.
 pub(super) struct Origins<'a> {
     brokers: &'a Brokers,
     rules: Rules<'a>,

@@ -64,7 +64,7 @@ impl Selection {
     /// What is to be read for it now, by partition.
     ///
     /// # Errors
-    /// If a partition does not exist, or the brokers do not tell.
+    /// If a partition does not exist, or the brokers do not answer.
     pub(super) async fn ranges(
         &self,
         reader: &TopicReader,

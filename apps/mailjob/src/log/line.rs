@@ -42,7 +42,7 @@ impl Line {
         line
     }
 
-    /// Writes a line; `record` shows what it tells to the visitor that is asked.
+    /// Writes a line; `record` shows its fields to the visitor that it is given.
     fn write(
         &self,
         out: &mut dyn fmt::Write,
@@ -123,7 +123,7 @@ enum Part {
     Fields,
 }
 
-/// Writes what an event tells, as it is shown.
+/// Writes the fields of an event, as they are shown.
 struct Telling<'a> {
     out: &'a mut dyn fmt::Write,
     format: LogFormat,

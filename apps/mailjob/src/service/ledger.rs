@@ -32,7 +32,7 @@ impl Fitness {
     /// Judges a topic that has so many partitions, where the input topic has `inputs`.
     ///
     /// # Errors
-    /// If the brokers can't be asked, or refuse to tell.
+    /// If the brokers can't be asked, or refuse to answer.
     pub(crate) async fn of(
         topics: &Topics,
         settings: &TopicSettings,

@@ -9,8 +9,8 @@
 //!  read model ◀── status ◀──────────────────── pizza-status ◀─────┴──────────────┘
 //! ```
 //!
-//! Each is a [`Topology`]. What it can't read is a dead letter, beside which it tells that the order
-//! has [failed](Status::FAILED).
+//! Each is a [`Topology`]. What it can't read becomes a dead letter, and beside it the status that
+//! the order has [failed](Status::FAILED) is published.
 
 use bytes::Bytes;
 use jobstream::record::{ConsumerRecord, ProducerRecord};
@@ -46,7 +46,7 @@ fn failed(record: &ConsumerRecord) -> Vec<ProducerRecord> {
     id.map(|id| told(id, Status::FAILED)).into_iter().collect()
 }
 
-/// The record that tells the status of an order.
+/// The record that reports the status of an order.
 pub fn told(id: OrderId, status: Status) -> ProducerRecord {
     record(topics::STATUS, id).value(StatusEvent::of(status).to_json())
 }

@@ -19,7 +19,7 @@ const STEPS: [(&str, Status); 4] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OrderView {
     pub(super) id: String,
-    /// What the customer is told.
+    /// What the customer reads.
     pub(super) label: Cow<'static, str>,
     /// Words beside the label, where it alone would leave a question.
     pub(super) hint: Option<&'static str>,

@@ -1,4 +1,4 @@
-//! The forms in which metrics are told: OpenMetrics, and the older text that everybody reads.
+//! The forms in which metrics are exposed: OpenMetrics, and the older text that every scraper reads.
 
 use std::fmt::Write as _;
 
@@ -32,7 +32,7 @@ impl Exposition {
         }
     }
 
-    /// Takes what is told in OpenMetrics, and tells it in this form.
+    /// Converts metrics in OpenMetrics to this form.
     pub(super) fn of(self, open_metrics: String) -> String {
         match self {
             Self::OpenMetrics => open_metrics,

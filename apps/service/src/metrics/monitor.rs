@@ -1,4 +1,4 @@
-//! Answers who scrapes and who probes, over HTTP.
+//! Answers scrapes and probes, over HTTP.
 
 use std::fmt;
 use std::future::pending;
@@ -41,7 +41,7 @@ impl fmt::Debug for Monitor {
 }
 
 impl Monitor {
-    /// What the kernel tells of this process, and which service of which version it is; every
+    /// What the kernel reports about this process, and which service of which version it is; every
     /// metric has the label `environment` where there is one.
     pub fn new(service: &str, version: &str, environment: Option<&str>) -> Self {
         let label = |name: &str| ("environment".into(), name.to_owned().into());

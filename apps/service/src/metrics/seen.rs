@@ -40,7 +40,7 @@ impl Seen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
     }
 
-    /// Whether it was no longer ago than `limit`; what it is that was seen is told by `what`.
+    /// Whether it was no longer ago than `limit`; `what` names it in the finding.
     pub fn within(&self, limit: Duration, what: &str) -> Finding {
         match self.age() {
             Some(age) if age <= limit => Ok(format!("{what} {:.1} s ago", age.as_secs_f64())),

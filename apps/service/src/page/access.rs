@@ -1,4 +1,4 @@
-//! Who may come.
+//! Access to a page.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use super::{assets, enter};
 /// The cookie that a browser has after its first visit.
 pub(super) const COOKIE_NAME: &str = "jobstream-page";
 
-/// Who may come to a page: nobody from another site, and from another machine only who has the
-/// token.
+/// Access to a page: requests from another site have none, and those from another machine only with
+/// the token.
 #[derive(Clone, Debug)]
 pub struct Access {
     is_loopback: bool,
@@ -34,7 +34,7 @@ pub struct Access {
 pub struct Exposed(pub SocketAddr);
 
 impl Access {
-    /// Who may come to the page on this address. A token that is there is needed on loopback, too.
+    /// Access to the page on this address. A token that is set is needed on loopback, too.
     ///
     /// # Errors
     /// If it is no loopback address and there is no token.

@@ -19,7 +19,7 @@ pub(super) struct Given {
     token: String,
 }
 
-/// Lets in who gives the token.
+/// Lets a visitor in that gives the token.
 pub(super) async fn enter(
     State(site): State<Site>,
     client: Client,

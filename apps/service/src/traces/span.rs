@@ -14,7 +14,7 @@ const ERROR_TYPE: &str = "error.type";
 /// What OpenTelemetry's conventions say where no better word is known.
 const OTHER_ERROR: &str = "_OTHER";
 
-/// What a span tells when it begins.
+/// What is known of a span when it begins.
 pub(super) struct Beginning {
     pub(super) name: Cow<'static, str>,
     pub(super) kind: SpanKind,

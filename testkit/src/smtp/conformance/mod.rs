@@ -21,7 +21,7 @@
 //!
 //! # Where the fake server and Postfix 3.7 differ
 //!
-//! The suite asks for what both do, or what [`Features`] tells apart. Beyond that:
+//! The suite asks for what both do, or what [`Features`] distinguishes. Beyond that:
 //!
 //! | | fake | Postfix | why |
 //! |---|---|---|---|
