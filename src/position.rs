@@ -20,8 +20,8 @@ const HEAD_BYTES: usize = 56;
 /// How far a partition has been worked off: every record below the frontier is finished, and so is
 /// each record of a set above it.
 ///
-/// The frontier is what Kafka commits as the offset; the set travels in the commit's metadata, which
-/// says of itself that it is ours, and what it belongs to:
+/// The frontier is what Kafka commits as the offset; the set travels in the commit's metadata,
+/// which says of itself that it is ours, and what it belongs to:
 ///
 /// ```text
 /// js1:FRONTIER:TOPICID:CRC32C:SET

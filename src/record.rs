@@ -16,8 +16,8 @@ mod block;
 /// The name of a topic; cloning it copies a pointer.
 pub type Topic = Arc<str>;
 
-/// Headers of one record that is worked on, at most. In Kafka's format an empty one takes two bytes, and
-/// compressed almost none; in memory each takes some sixty.
+/// Headers of one record that is worked on, at most. In Kafka's format an empty one takes two
+/// bytes, and compressed almost none; in memory each takes some sixty.
 pub const HEADERS_MAX: usize = 1_000;
 
 /// Milliseconds since 1970-01-01T00:00:00Z, as Kafka counts them.
@@ -96,8 +96,8 @@ pub struct ConsumerRecord {
 }
 
 impl ConsumerRecord {
-    /// Bytes of key, value and headers, each header with what its place in memory takes: the measure of
-    /// the in-flight limit.
+    /// Bytes of key, value and headers, each header with what its place in memory takes: the
+    /// measure of the in-flight limit.
     pub fn size_bytes(&self) -> usize {
         size_bytes(self.key.as_ref(), self.value.as_ref(), &self.headers)
     }

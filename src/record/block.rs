@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 
 /// Bytes of a block.
 const BLOCK_BYTES: usize = 8 << 10;
-/// A string of more bytes than this has memory of its own: less than a sixth of a block stays unused.
+/// A string of more bytes than this has memory of its own: less than a sixth of a block stays
+/// unused.
 const SHARED_BYTES_MAX: usize = BLOCK_BYTES / 6;
 
 /// Where copies lie, one after another. Its memory stays as long as any of them does.

@@ -228,7 +228,8 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(u64);
 
-/// Reports that a run's loop turns, from the begin on, and, when it is dropped, that it does no more.
+/// Reports that a run's loop turns, from the begin on, and, when it is dropped, that it does no
+/// more.
 pub(super) struct Turning<'a> {
     run: RunId,
     observers: &'a Observers,

@@ -73,8 +73,8 @@ impl Resolving {
 impl JobSink<Job, Accepted> for Resolving {
     /// What was decided as accepted has no `Message-ID`: nothing was sent here.
     ///
-    /// Written out, since hardly any job was decided, and a future around the other job sink's would
-    /// cost every job an allocation.
+    /// Written out, since hardly any job was decided, and a future around the other job sink's
+    /// would cost every job an allocation.
     fn execute<'s, 'j, 'r, 'f>(
         &'s self,
         job: &'j Job,

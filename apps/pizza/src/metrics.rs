@@ -28,8 +28,8 @@ impl Metrics {
         (Self { run, kafka: KafkaObservers(vec![kafka]) }, monitor)
     }
 
-    /// The observers of a web app that is alone: it has no partitions to wait for, and is ready when
-    /// brokers answer.
+    /// The observers of a web app that is alone: it has no partitions to wait for, and is ready
+    /// when brokers answer.
     pub fn of_web_app(environment: Option<&str>) -> (Self, Monitor) {
         let (mut metrics, mut monitor) = Self::of_services(&[], environment);
         monitor.health.clear();

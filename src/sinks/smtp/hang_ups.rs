@@ -20,8 +20,8 @@ const LATELY: Duration = Duration::from_secs(5);
 /// connection, in answer to what was said from MAIL on.
 ///
 /// It is the job if the server has taken another mail since that job's last attempt. The first time
-/// is nobody's while the server takes mails, however many jobs it befalls beside each other: one more
-/// attempt shows it. A server that has taken none [`LATELY`] is away.
+/// is nobody's while the server takes mails, however many jobs it befalls beside each other: one
+/// more attempt shows it. A server that has taken none [`LATELY`] is away.
 #[derive(Debug, Default)]
 pub(super) struct HangUps(Mutex<State>);
 

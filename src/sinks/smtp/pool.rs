@@ -28,7 +28,8 @@ const ALONE_SECONDS: u64 = 60;
 /// Idle connections, and the right to have one more.
 ///
 /// A send opens a connection only if it holds a [`Slot`] and finds no idle one, and returns the
-/// connection before its slot: so open connections, idle ones included, are never more than there are slots.
+/// connection before its slot: so open connections, idle ones included, are never more than there
+/// are slots.
 pub(super) struct Pool {
     queue: Mutex<Queue>,
     idle: Mutex<Vec<Conversation>>,
@@ -91,8 +92,8 @@ impl Pool {
         Arc::new(Self { queue: Mutex::new(queue), idle, idle_limit, session_limit, gauge })
     }
 
-    /// Completes when there is a slot; sends that wait get one in the order in which they came. A send
-    /// with a mail may follow another one instead.
+    /// Completes when there is a slot; sends that wait get one in the order in which they came. A
+    /// send with a mail may follow another one instead.
     pub(super) async fn turn(self: &Arc<Self>, mail: Option<&Arc<Mail>>) -> Turn {
         let turn = {
             let mut queue = self.queue();
@@ -206,8 +207,8 @@ impl Pool {
 }
 
 impl Queue {
-    /// Before the queue grows, the entries of cancelled sends are removed: where no slot comes free for
-    /// long, many sends may come and be cancelled.
+    /// Before the queue grows, the entries of cancelled sends are removed: where no slot comes free
+    /// for long, many sends may come and be cancelled.
     fn push(&mut self, waiter: Waiter) {
         if self.waiting.len() == self.waiting.capacity() {
             self.waiting.retain(|it| !it.turn.is_closed());

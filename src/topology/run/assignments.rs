@@ -126,8 +126,8 @@ impl Assignments {
         due.map(|(name, partition)| (name.clone(), partition.generation())).collect()
     }
 
-    /// The partitions that the source is to pause, and those that it is to resume, since a partition
-    /// takes records in or does not. With a shut intake none does.
+    /// The partitions that the source is to pause, and those that it is to resume, since a
+    /// partition takes records in or does not. With a shut intake none does.
     pub(super) fn pause_and_resume(
         &mut self,
         intake_is_open: bool,

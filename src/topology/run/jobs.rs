@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A job holds its key, and counts as in flight, until it is finished. It has a *place* among those
-//! that execute while it executes or is in line; a job that waits has none, and neither have those in
-//! line behind it. So as many as may be in flight can wait, while the others go on.
+//! that execute while it executes or is in line; a job that waits has none, and neither have those
+//! in line behind it. So as many as may be in flight can wait, while the others go on.
 //!
 //! There are two limits of records. Those that execute or are in line are bounded by the smaller
 //! one, since a drain waits for them. All in flight are bounded by the larger one: records that
@@ -45,7 +45,8 @@ pub(super) struct Jobs<'a> {
     limits: Limits,
     jobs: Slab<Job<'a>>,
     lanes: Lanes<JobId>,
-    /// The jobs that wait, by when they are due; those due at once in the order in which their waits began.
+    /// The jobs that wait, by when they are due; those due at once in the order in which their
+    /// waits began.
     waiting: BTreeMap<(Instant, u64), JobId>,
     /// Waits so far.
     waits: u64,
@@ -223,8 +224,8 @@ impl<'a> Jobs<'a> {
         self.take_out(&in_line, &heads)
     }
 
-    /// Takes out the jobs of an assignment that wait until a time or longer, and those of it in line
-    /// behind them; returns how many.
+    /// Takes out the jobs of an assignment that wait until a time or longer, and those of it in
+    /// line behind them; returns how many.
     pub(super) fn cancel_waiting(
         &mut self,
         partition: &TopicPartition,

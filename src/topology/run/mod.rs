@@ -319,8 +319,8 @@ async fn timed<T>(effect: impl Future<Output = T>) -> (T, Duration) {
     (result, started.elapsed())
 }
 
-/// Completes when one of the futures does, and takes it out; never, if there is none. Cancelled, all
-/// of them stay.
+/// Completes when one of the futures does, and takes it out; never, if there is none. Cancelled,
+/// all of them stay.
 async fn completed<K: Clone + Ord, T>(futures: &mut BTreeMap<K, BoxFuture<'_, T>>) -> T {
     poll_fn(|cx| {
         let ended = futures.iter_mut().find_map(|(key, future)| match future.poll_unpin(cx) {

@@ -12,7 +12,8 @@
 //!
 //! Batches that overlap are kept alike. If each began as soon as it had an output, small ones would
 //! soon have all the places; everything else would gather behind them to one large batch, and the
-//! next small ones would wait for that: records in bursts, and time with nothing to do between them.
+//! next small ones would wait for that: records in bursts, and time with nothing to do between
+//! them.
 
 use std::time::Duration;
 
@@ -88,8 +89,8 @@ impl Publisher {
         self.publishes_at_once > 1
     }
 
-    /// When the next batch is to be published, if there is something for it, and it may begin beside
-    /// what is under way.
+    /// When the next batch is to be published, if there is something for it, and it may begin
+    /// beside what is under way.
     pub(super) fn publish_due(&self, outbox: &Outbox) -> Option<Instant> {
         let may_begin =
             if self.overlaps() { self.publishes < self.publishes_at_once } else { self.is_idle() };

@@ -149,8 +149,8 @@ impl<'a> Records<'a> {
         self.emit(&Event::Assigned(assignment));
     }
 
-    /// A partition is gone. With batches under way, which may have outputs of it, its next assignment
-    /// waits for their end.
+    /// A partition is gone. With batches under way, which may have outputs of it, its next
+    /// assignment waits for their end.
     pub(super) fn lose(&mut self, name: &TopicPartition, has_batches: bool) {
         self.emit(&Event::Lost(name));
         if has_batches {
@@ -185,8 +185,8 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Takes out everything that belongs to a partition, and returns what was executed of it and not
-    /// published.
+    /// Takes out everything that belongs to a partition, and returns what was executed of it and
+    /// not published.
     fn abandon(&mut self, name: &TopicPartition) -> Vec<Unpublished> {
         self.end_punctuation(name);
         let Some(partition) = self.assignments.remove(name) else { return Vec::new() };

@@ -114,8 +114,9 @@ impl Broker {
         self.change(|state| state.create_topic(&topic, &options))
     }
 
-    /// Gives a topic partitions, so that it has this many. Says whether it did: one that has as many,
-    /// and one that does not exist, stays as it is. Groups that subscribe to it are rebalanced.
+    /// Gives a topic partitions, so that it has this many. Says whether it did: one that has as
+    /// many, and one that does not exist, stays as it is. Groups that subscribe to it are
+    /// rebalanced.
     pub fn grow_topic(&self, topic: impl Into<Topic>, partitions: i32) -> bool {
         let topic = topic.into();
         self.change(|state| state.grow_topic(&topic, partitions))

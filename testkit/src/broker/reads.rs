@@ -42,7 +42,8 @@ impl Broker {
         self.lock().topics.keys().cloned().collect()
     }
 
-    /// The id of a topic, another one each time that it is created; `None` if there is no such topic.
+    /// The id of a topic, another one each time that it is created; `None` if there is no such
+    /// topic.
     pub fn topic_id(&self, topic: &str) -> Option<TopicId> {
         self.lock().topic_id(topic)
     }

@@ -14,8 +14,8 @@ use super::reply::Reply;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MisfortuneId(u64);
 
-/// The misfortunes that are in force. Clones are handles to the same list. Changes hold from the next
-/// moment on of every conversation.
+/// The misfortunes that are in force. Clones are handles to the same list. Changes hold from the
+/// next moment on of every conversation.
 #[derive(Clone, Debug)]
 pub struct Misfortunes {
     shared: Arc<Shared>,
@@ -158,7 +158,8 @@ impl Misfortunes {
         verdict
     }
 
-    /// Judges the text that is about to come: the first misfortune in it, and after how many octets.
+    /// Judges the text that is about to come: the first misfortune in it, and after how many
+    /// octets.
     pub(super) fn judge_body(
         &self,
         scene: &Scene<'_>,
@@ -184,8 +185,8 @@ impl Misfortunes {
         first
     }
 
-    /// After how long without a command the next misfortune of idleness is due, leaving out those up
-    /// to `judged`.
+    /// After how long without a command the next misfortune of idleness is due, leaving out those
+    /// up to `judged`.
     pub(super) fn idle_limit(&self, judged: Option<Duration>) -> Option<Duration> {
         if self.is_empty() {
             return None;

@@ -23,9 +23,10 @@
 //!               └────────────────────── Reply ◀──────────────────────┘
 //! ```
 //!
-//! What it takes care of: only CRLF.CRLF ends the data; a CR or an LF alone is an octet of the mail,
-//! and refused in a command line. What was sent in clear and not yet read when STARTTLS was is thrown
-//! away. Every buffer has a limit, and no octets that a client can send make the server panic.
+//! What it takes care of: only CRLF.CRLF ends the data; a CR or an LF alone is an octet of the
+//! mail, and refused in a command line. What was sent in clear and not yet read when STARTTLS was
+//! is thrown away. Every buffer has a limit, and no octets that a client can send make the server
+//! panic.
 
 mod auth;
 mod builder;

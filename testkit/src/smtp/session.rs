@@ -89,8 +89,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'a, S> {
         }
     }
 
-    /// Talks until the end. `connect` is the verdict on the connection where the greeting is still to
-    /// come; after STARTTLS there is none.
+    /// Talks until the end. `connect` is the verdict on the connection where the greeting is still
+    /// to come; after STARTTLS there is none.
     pub(super) async fn run(mut self, connect: Option<Verdict>) -> io::Result<End<S>> {
         let mut flow = match connect {
             Some(verdict) => self.greet(&verdict).await?,

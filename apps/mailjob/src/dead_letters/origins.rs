@@ -62,8 +62,8 @@ impl Rules<'_> {
 }
 
 impl<'a> Origins<'a> {
-    /// Sends all to `to_topic`, or those of the jobs back to their topic; those of other groups only
-    /// if the operator has chosen the groups.
+    /// Sends all to `to_topic`, or those of the jobs back to their topic; those of other groups
+    /// only if the operator has chosen the groups.
     pub(super) fn new(brokers: &'a Brokers, to_topic: Option<&str>, any_group: bool) -> Self {
         let settings = &brokers.settings;
         let (jobs, group) = (&settings.topics.jobs, settings.group.as_str());

@@ -1,7 +1,7 @@
 //! The topic of the ledger: a partition for each one of the input topic, and compacted alone.
 //!
-//! Where the input topic is given partitions, the ledger's is, too, if topics may be created. If not,
-//! the new partitions wait for theirs, and the others go on.
+//! Where the input topic is given partitions, the ledger's is, too, if topics may be created. If
+//! not, the new partitions wait for theirs, and the others go on.
 
 use std::convert::Infallible;
 use std::time::Duration;

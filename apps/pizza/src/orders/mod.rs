@@ -86,8 +86,8 @@ pub trait Orders: fmt::Debug + Send + Sync {
     /// If the store can't be read.
     async fn unpublished(&self, before: Timestamp) -> Result<Vec<StoredOrder>, OrdersError>;
 
-    /// Holds those of the orders that are not published and that nobody else holds, and gives them in
-    /// the same order: of several web apps, only the holder publishes an order.
+    /// Holds those of the orders that are not published and that nobody else holds, and gives them
+    /// in the same order: of several web apps, only the holder publishes an order.
     ///
     /// # Errors
     /// If the store can't be written.

@@ -85,8 +85,8 @@ pub struct Surroundings {
     /// kitchen does not answer; the order is published all the same.
     pub answer_limit: Duration,
     /// How old an order of another process must be to be published by this one: time enough for a
-    /// service to report that it has it. For so long a process holds an order that it publishes; one
-    /// that stands still for longer may publish it beside another.
+    /// service to report that it has it. For so long a process holds an order that it publishes;
+    /// one that stands still for longer may publish it beside another.
     pub settled_after: Duration,
     /// What makes traces, if anything does.
     pub traces: Option<Traces>,

@@ -17,8 +17,8 @@ use super::{Counters, Monitor, Words, begin_at_zero};
 /// What a ledger decides about a job.
 const DECISIONS: [&str; 5] = ["attempted", "resent", "duplicate", "parked", "stays-parked"];
 
-/// Counts and measures what a ledger reports. It observes the topology, too: the partitions that are
-/// assigned and lost say whose entries the ledger has.
+/// Counts and measures what a ledger reports. It observes the topology, too: the partitions that
+/// are assigned and lost say whose entries the ledger has.
 #[derive(Debug)]
 pub struct LedgerMetrics {
     decisions: Counters<Words<1>>,

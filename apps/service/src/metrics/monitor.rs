@@ -53,9 +53,9 @@ impl Monitor {
         Self { registry, health: Vec::new(), readiness: Vec::new() }
     }
 
-    /// Answers `/metrics` in OpenMetrics or in Prometheus's text, as `Accept` has it, and `/healthz`
-    /// and `/readyz` with 200 or 503 and their reasons in JSON, within the limits of a listener
-    /// beside the work. Never completes; dropped, it listens no more.
+    /// Answers `/metrics` in OpenMetrics or in Prometheus's text, as `Accept` has it, and
+    /// `/healthz` and `/readyz` with 200 or 503 and their reasons in JSON, within the limits of a
+    /// listener beside the work. Never completes; dropped, it listens no more.
     pub async fn serve(self, listener: TcpListener) {
         let router = Router::new()
             .route("/metrics", get(metrics))

@@ -59,9 +59,9 @@ struct Totals {
 }
 
 impl RunMetrics {
-    /// Metrics that `monitor` exposes of the members of a group, and its checks: that the loop turns,
-    /// for health, and that partitions are assigned and brokers answer, for readiness. A spare
-    /// member, to which its group assigns no partition, is ready, too.
+    /// Metrics that `monitor` exposes of the members of a group, and its checks: that the loop
+    /// turns, for health, and that partitions are assigned and brokers answer, for readiness. A
+    /// spare member, to which its group assigns no partition, is ready, too.
     pub fn register(monitor: &mut Monitor, group: &str) -> Arc<Self> {
         let metrics = Arc::new(Self {
             messaging: Messaging::register(&mut monitor.registry, group),

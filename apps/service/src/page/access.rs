@@ -104,8 +104,8 @@ impl Access {
     }
 }
 
-/// The passes that a request gives: one in a header and one in a cookie, at most, so that it can't be
-/// many guesses at once.
+/// The passes that a request gives: one in a header and one in a cookie, at most, so that it can't
+/// be many guesses at once.
 fn given(parts: &Parts) -> Vec<String> {
     let bearer = header(parts, &AUTHORIZATION).and_then(|it| it.strip_prefix("Bearer "));
     let cookies = parts.headers.get_all(COOKIE).iter().filter_map(|it| it.to_str().ok());

@@ -12,8 +12,8 @@
 //! Names and attributes are those of OpenTelemetry's conventions for messaging (1.27). No attribute
 //! holds a key, an address or what is in a record.
 //!
-//! Spans that have ended wait in a queue with a limit, and a thread of its own exports them: work on
-//! a record never waits for a collector of traces.
+//! Spans that have ended wait in a queue with a limit, and a thread of its own exports them: work
+//! on a record never waits for a collector of traces.
 
 mod context;
 mod export;

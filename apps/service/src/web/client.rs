@@ -24,8 +24,8 @@ impl Client {
     }
 }
 
-/// The client of a request that [`serve`](fn@super::serve) has taken; one without a connection is that
-/// of the unspecified address.
+/// The client of a request that [`serve`](fn@super::serve) has taken; one without a connection is
+/// that of the unspecified address.
 impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = Infallible;
 
