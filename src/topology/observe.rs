@@ -68,8 +68,8 @@ pub enum Event<'a> {
         took: Duration,
     },
     /// The store has no place for the part of the keyed state that the partitions of this number
-    /// share: they take in no record until it has, and the others go on. Told each time that it is
-    /// found so.
+    /// share: they take in no record until it has, and the others go on. Emitted each time that the
+    /// part is found missing.
     PartMissing {
         /// The partition number.
         partition: i32,
@@ -224,7 +224,7 @@ pub enum Event<'a> {
     },
 }
 
-/// Tells the runs of a process apart. It means nothing beyond the process.
+/// Distinguishes the runs of a process. It means nothing beyond the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(u64);
 

@@ -39,7 +39,8 @@ impl KafkaLog {
         }
     }
 
-    /// An error of that kind was logged in other words: what the clients say of it is no news.
+    /// An error of that kind was logged in other words: the clients' own words for it are not
+    /// logged again.
     pub fn was_told(&self, kind: ErrorKind) {
         self.told().is_news(kind);
     }

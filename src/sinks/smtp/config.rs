@@ -19,7 +19,8 @@ pub struct MailConfig {
     /// Certificates of further authorities, in PEM, beside those of the system. One that the server
     /// has made for itself is trusted too, on a server that has exactly this one.
     pub tls_ca_pem: Option<Vec<u8>>,
-    /// Whether the server's certificate must hold. Without it anybody can pose as the server.
+    /// Whether the server's certificate is checked. Without that, any machine can pose as the
+    /// server.
     pub tls_verify: bool,
     /// The login, if the server wants one.
     pub login: Option<Login>,

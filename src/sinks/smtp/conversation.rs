@@ -27,8 +27,8 @@ const READ_BYTES: usize = 4096;
 /// A connection on which SMTP is spoken.
 ///
 /// The send that speaks on it owns it: it takes the connection out of the pool by value, and puts
-/// it back only after a clean end. Whatever else happens, cancellation included, drops it, which
-/// closes it: so no reply is ever left over for somebody else's mail.
+/// it back only after a clean end. Any other end, cancellation included, drops the connection,
+/// which closes it: so no reply is ever left over for another send's mail.
 pub(super) struct Conversation {
     stream: Box<dyn Stream>,
     /// Bytes that were read and belong to no reply yet.
@@ -40,8 +40,8 @@ pub(super) struct Conversation {
     /// Whether every command has its reply and nothing is left over, except what belongs to the
     /// mail that follows.
     clean: bool,
-    /// Whether the last write has ended well. Until it has, nobody knows where the server's input
-    /// ends, and the connection is never used again.
+    /// Whether the last write has ended well. If it has not, it is unknown how much the server has
+    /// read, and the connection is never used again.
     is_written: bool,
     pub(super) extensions: Extensions,
     /// Whether it has carried a mail, or waited for one.

@@ -53,11 +53,11 @@ struct Queue {
 struct Waiter {
     /// What it sends. A probe sends none.
     mail: Option<Arc<Mail>>,
-    turn: oneshot::Sender<Turn>,
+    turn: oneshot::Sender<Grant>,
 }
 
-/// The turn of a send.
-pub(super) struct Turn {
+/// What a send gets when it has its turn.
+pub(super) struct Grant {
     /// The connection on which its commands are written already, behind the mail before it.
     pub(super) followed: Option<Conversation>,
     pub(super) slot: Slot,
@@ -94,7 +94,7 @@ impl Pool {
 
     /// Completes when there is a slot; sends that wait get one in the order in which they came. A
     /// send with a mail may follow another one instead.
-    pub(super) async fn turn(self: &Arc<Self>, mail: Option<&Arc<Mail>>) -> Turn {
+    pub(super) async fn turn(self: &Arc<Self>, mail: Option<&Arc<Mail>>) -> Grant {
         let turn = {
             let mut queue = self.queue();
             if queue.free > 0 {
@@ -180,8 +180,8 @@ impl Pool {
         Slot { pool: Arc::clone(self), withheld: false }
     }
 
-    fn alone(self: &Arc<Self>) -> Turn {
-        Turn { followed: None, slot: self.slot() }
+    fn alone(self: &Arc<Self>) -> Grant {
+        Grant { followed: None, slot: self.slot() }
     }
 
     /// Hands a slot to the send that has waited longest.
@@ -282,7 +282,7 @@ impl Follower {
     pub(super) fn follow(mut self, slot: Slot, conversation: Conversation) {
         let Some(waiter) = self.waiter.take() else { return };
         // If it has gone, its commands stand there for nobody: the connection is closed.
-        let _ = waiter.turn.send(Turn { followed: Some(conversation), slot });
+        let _ = waiter.turn.send(Grant { followed: Some(conversation), slot });
         self.pool.restore_one();
     }
 }

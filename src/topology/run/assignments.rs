@@ -186,12 +186,12 @@ impl Assignments {
         self.iter().any(|(_, partition)| partition.has_news())
     }
 
-    /// The positions with news, as far as they fit into a window.
+    /// The positions that have moved since they were committed, as far as they fit into a window.
     pub(super) fn save(&mut self, window: i64) -> Vec<PartitionPosition> {
         self.positions(Partition::has_news, |partition| partition.save(window))
     }
 
-    /// The positions that a batch carries: those with news, and those that fence it.
+    /// The positions that a batch carries: those that have moved, and those that fence it.
     pub(super) fn save_with_batch(&mut self, window: i64) -> Vec<PartitionPosition> {
         self.positions(Partition::is_in_batch, |partition| partition.save_with_batch(window))
     }

@@ -1,4 +1,4 @@
-//! The engine: it decides everything in a run, and does none of it.
+//! The engine: it decides everything in a run and carries out nothing.
 //!
 //! ```text
 //!            ┌──────────── handle(Input, now) ───────────┐
@@ -272,7 +272,8 @@ impl<'a> Engine<'a> {
     }
 
     /// Whether nothing begins before all that is under way has ended: a partition is to be given
-    /// up, or one that was lost and is back waits for what becomes of its outputs.
+    /// up, or a partition that was lost and is assigned again waits for the end of the batches that
+    /// may hold its outputs.
     fn waits_for_the_end(&self) -> bool {
         !self.publisher.is_idle() && (self.is_releasing || self.records.assignments().is_awaiting())
     }

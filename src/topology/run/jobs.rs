@@ -224,7 +224,7 @@ impl<'a> Jobs<'a> {
         self.take_out(&in_line, &heads)
     }
 
-    /// Takes out the jobs of an assignment that wait until a time or longer, and those of it in
+    /// Takes out the jobs of an assignment that wait until this time or longer, and its jobs in
     /// line behind them; returns how many.
     pub(super) fn cancel_waiting(
         &mut self,
@@ -242,7 +242,7 @@ impl<'a> Jobs<'a> {
         self.take_out(&in_line, &late)
     }
 
-    /// Those in line go first: no lane is to go to one of them.
+    /// The jobs in line are removed first, so that no lane goes on to one of them.
     fn take_out(&mut self, in_line: &[JobId], heads: &[JobId]) -> usize {
         for id in in_line {
             self.remove(*id);

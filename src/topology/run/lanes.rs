@@ -20,10 +20,10 @@ struct Lane<J> {
     line: Line<J>,
 }
 
-/// Most lanes have none, so that it takes no more room than a pointer.
+/// Most lanes have no line, so a missing one takes no more room than a pointer.
 type Line<J> = Option<Box<VecDeque<J>>>;
 
-/// The hasher of what is a hash already.
+/// The hasher of keys that are hashes already: it passes them on.
 #[derive(Default)]
 struct Hashed(KeyHash);
 

@@ -1,4 +1,4 @@
-//! The driver of a run: it owns the futures, and nobody else calls source, sink and store.
+//! The driver of a run: it owns the futures, and is the only caller of source, sink and store.
 //!
 //! ```text
 //!  source ──▶ deliver ──▶ jobs ──▶ outbox ──▶ publish ──▶ finish ──▶ commit
@@ -6,7 +6,7 @@
 //!                           └─┘ another attempt
 //! ```
 //!
-//! What is done, and when, the [engine](engine) decides; [`Driver::run`] is the whole loop.
+//! The [engine](engine) decides what is done, and when; [`Driver::run`] is the whole loop.
 
 mod assignments;
 mod command;

@@ -199,7 +199,7 @@ impl Misfortunes {
         limits.min()
     }
 
-    /// Tells when the list changes.
+    /// Notifies of changes of the list.
     pub(super) fn watch(&self) -> watch::Receiver<u64> {
         self.shared.changed.subscribe()
     }

@@ -24,8 +24,8 @@ pub(crate) struct JobLog {
 }
 
 impl JobLog {
-    /// Tells `kafka` when records flow; asks `ledger` for duplicates, and `traces`, which must hear
-    /// of a record after this, for its trace.
+    /// Notifies `kafka` when records flow. Asks `ledger` for duplicates, and `traces` for the trace
+    /// of a record: so `traces` must be notified of the record after this log.
     pub(crate) fn new(
         kafka: Arc<KafkaLog>,
         ledger: Arc<LedgerLog>,

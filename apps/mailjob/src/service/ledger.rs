@@ -101,7 +101,7 @@ async fn is_ready(
     let state = ensure_topic(topics, &topic, settings.create, log).await;
     let state = state.map_err(|error| Failure::Ended(refused(error)))?;
     let found = match state {
-        // It is being made by somebody else.
+        // Another process is making it.
         TopicState::Existed { partitions: 0 } => return Ok(false),
         TopicState::Existed { partitions } => partitions,
         TopicState::Created => inputs,

@@ -40,7 +40,8 @@ fn builder() -> Builder {
     Topology::builder(topics::DEAD_LETTER).beside_dead_letters(failed)
 }
 
-/// Tells that an event of an order can't be read, if its key says which order that is.
+/// The record that reports an order as failed, since an event of it can't be read; none if the
+/// event's key does not say which order that is.
 fn failed(record: &ConsumerRecord) -> Vec<ProducerRecord> {
     let id = record.key.as_deref().and_then(|key| OrderId::try_from(key).ok());
     id.map(|id| told(id, Status::FAILED)).into_iter().collect()

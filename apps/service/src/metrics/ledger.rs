@@ -87,10 +87,10 @@ impl topology::Observer for LedgerMetrics {
 /// The parts of the ledger that this process has, by partition number; one that is gone is
 /// forgotten.
 #[derive(Debug, Default)]
-struct Parts(Mutex<BTreeMap<i32, Part>>);
+struct Parts(Mutex<BTreeMap<i32, KnownPart>>);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Part {
+struct KnownPart {
     /// Assigned partitions with the number.
     owners: usize,
     /// None before the part is restored.
@@ -124,7 +124,7 @@ impl Parts {
         }
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<i32, Part>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<i32, KnownPart>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -132,7 +132,7 @@ impl Parts {
         &self,
         encoder: &mut DescriptorEncoder<'_>,
         (name, help): (&str, &str),
-        value: impl Fn(&Part, usize) -> f64,
+        value: impl Fn(&KnownPart, usize) -> f64,
     ) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (number, part) in &*self.all() {

@@ -82,9 +82,9 @@ impl Access {
         Ok(None)
     }
 
-    /// Whether this is no request that another site has caused, and none to a name that somebody
-    /// else has pointed at this machine (DNS rebinding). Where there is a token, a name that is not
-    /// known is harmless: no browser has its cookie.
+    /// Refuses a request that another site has caused, and one to a foreign name that points at
+    /// this machine (DNS rebinding). With a token an unknown name is harmless: no browser has its
+    /// cookie.
     fn check_site(&self, parts: &Parts) -> Result<(), Refusal> {
         let host = header(parts, &HOST).unwrap_or_default();
         if self.token.is_none() && self.is_loopback && !is_of_this_machine(host) {
