@@ -220,7 +220,7 @@ pub(crate) fn limits() -> Limits {
     Limits { commit_interval: Duration::from_millis(500), ..Limits::default() }
 }
 
-/// Collects what a run tells, in words.
+/// Collects the events of a run, in words.
 #[derive(Debug, Default)]
 pub(crate) struct Told(Mutex<Vec<String>>);
 
