@@ -5,7 +5,7 @@
 //!
 //! 400-byte jobs with keys, 6 partitions, one thread, a commit a second; a pass is from the start of
 //! the worker to its last commit. Neither ever waits, so that on a machine that does other work too
-//! the ratio of CPU time tells more than that of the clock. Every record must have its result and be
+//! the ratio of CPU time means more than that of the clock. Every record must have its result and be
 //! committed. The loop does what the topology promises for this input and no more: same decode, same
 //! splice, same headers.
 

@@ -88,7 +88,7 @@ fn pass(runtime: &Runtime, greylisted: usize, others: usize) -> Took {
     };
     let topology =
         topology(&topics, Arc::new(Greylisting), Retry::default()).with_observer(observer);
-    // Who waits is not waited for.
+    // The shutdown does not wait for jobs that wait for another attempt.
     let limits = Limits { shutdown_timeout: Duration::ZERO, ..Limits::default() };
     let topology = topology.with_limits(limits);
     let (took, drained) = runtime.block_on(async {

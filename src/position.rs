@@ -1,4 +1,9 @@
 //! The position of a partition: what a commit says of it.
+//!
+//! A commit's metadata says of itself that it is ours and what it belongs to, because other clients
+//! write metadata of their own, some of it valid base64, and tools copy metadata to other offsets
+//! and topics. A set that is taken for the wrong offset or topic would hide jobs that nobody has
+//! done.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,8 +20,8 @@ const HEAD_BYTES: usize = 56;
 /// How far a partition has been worked off: every record below the frontier is finished, and so is
 /// each record of a set above it.
 ///
-/// The frontier is what Kafka commits as the offset; the set travels in the commit's metadata, which
-/// says of itself that it is ours, and what it belongs to:
+/// The frontier is what Kafka commits as the offset; the set travels in the commit's metadata,
+/// which says of itself that it is ours, and what it belongs to:
 ///
 /// ```text
 /// js1:FRONTIER:TOPICID:CRC32C:SET

@@ -1,7 +1,11 @@
 //! Reasons: why something was refused, for people.
 //!
 //! A reason goes into headers, logs and tables. It names type and place and never shows content,
-//! which may be private and of any size; and it is bounded, whoever has written it.
+//! which may be private and of any size; and it is bounded, whatever its source.
+//!
+//! Headers, logs and tables have other readers than a job has, and take less. serde's errors repeat
+//! the value that was refused, whole: so a codec takes such an error apart, and leaves out what may
+//! hold data.
 
 /// The longest reason, in bytes. A longer one is cut, and ends with `…`.
 pub const REASON_LIMIT_BYTES: usize = 1_024;

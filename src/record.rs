@@ -16,8 +16,8 @@ mod block;
 /// The name of a topic; cloning it copies a pointer.
 pub type Topic = Arc<str>;
 
-/// Headers of one record that is worked on, at most. In Kafka's format an empty one takes two bytes, and
-/// compressed almost none; in memory each takes some sixty.
+/// Headers of one record that is worked on, at most. In Kafka's format an empty one takes two
+/// bytes, and compressed almost none; in memory each takes some sixty.
 pub const HEADERS_MAX: usize = 1_000;
 
 /// Milliseconds since 1970-01-01T00:00:00Z, as Kafka counts them.
@@ -30,7 +30,7 @@ pub type Timestamp = i64;
 /// unfinished job of an older generation is stale.
 pub type Generation = u64;
 
-/// What tells a topic from another one that had its name before (KIP-516). Shown as Kafka shows it:
+/// Distinguishes a topic from one that had the same name before (KIP-516). Shown as Kafka shows it:
 /// 22 characters of base64url.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(u128);
@@ -96,8 +96,8 @@ pub struct ConsumerRecord {
 }
 
 impl ConsumerRecord {
-    /// Bytes of key, value and headers, each header with what its place in memory takes: the measure of
-    /// the in-flight limit.
+    /// Bytes of key, value and headers, each header with what its place in memory takes: the
+    /// measure of the in-flight limit.
     pub fn size_bytes(&self) -> usize {
         size_bytes(self.key.as_ref(), self.value.as_ref(), &self.headers)
     }
@@ -178,7 +178,7 @@ impl Header {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Option<Arc<List>>);
 
-/// As many lie beside the count of who shares them; more have memory of their own.
+/// Up to four headers lie in the shared allocation itself; more have memory of their own.
 type List = SmallVec<[Header; 4]>;
 
 impl Headers {

@@ -1,4 +1,4 @@
-//! The one seam of logs, metrics and traces: what a run tells, in which order, with its durations.
+//! The one seam of logs, metrics and traces: the events of a run, their order and durations.
 
 mod support;
 

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 /// How long anything may take: much, since other programs may want the machine, too.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What the brokers at this address are told to have answered.
+/// The error of a question to the brokers at this address.
 async fn asked(brokers: &str) -> TopicError {
     let topics = Topics::new(&KafkaConfig::new(brokers)).unwrap();
     let answer = timeout(LIMIT, topics.partitions("jobs")).await.expect("an end");

@@ -179,7 +179,7 @@ async fn a_close_ends_in_time_while_the_broker_is_away() {
     assert!(timeout(Duration::from_millis(200), commit).await.is_err());
     let flushed = timeout(LIMIT, sink.close()).await.expect("an end");
     assert!(matches!(flushed, Err(SinkError::Broken(_))), "found {flushed:?}");
-    // Whether the group can be told or not: there is an end.
+    // Whether or not the group can be notified, there is an end.
     let _ = timeout(LIMIT, source.close()).await.expect("an end");
 }
 
@@ -412,7 +412,7 @@ async fn metadata_of_another_client_is_told_and_taken_as_an_empty_set() {
     assert!(told.len() == 1 && told[0].contains("consumer-7@host"), "found {told:?}");
 }
 
-/// Keeps what is told of foreign metadata, and of outputs that wait.
+/// Keeps what is reported about foreign metadata, and about outputs that wait.
 #[derive(Debug, Default)]
 struct Told(Mutex<Vec<String>>);
 

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 const TOPIC: &str = "entries";
 const PARTITIONS: i32 = 2;
 
-/// The errors that clients tell.
+/// The errors that clients report.
 #[derive(Default)]
 struct Errors(Mutex<Vec<String>>);
 

@@ -16,8 +16,8 @@ use jobstream::topology::{Limits, Topology};
 use jobstream_testkit::broker::Operation;
 use proptest::prelude::*;
 use support::{
-    Diary, Entry, GROUP, JOBS, Task, broker, frontiers, limits, produce, results, run_to_the_end,
-    topology,
+    Diary, DiaryEntry, GROUP, JOBS, Task, broker, frontiers, limits, produce, results,
+    run_to_the_end, topology,
 };
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -125,11 +125,11 @@ async fn one_slow_job_delays_nobody_until_its_partitions_window_is_full() {
 }
 
 /// Per key and partition, the order in which first executions began is the order of offsets.
-fn check_order(entries: &[Entry]) {
+fn check_order(entries: &[DiaryEntry]) {
     let mut last: BTreeMap<(Bytes, i32), i64> = BTreeMap::new();
     let mut seen = std::collections::BTreeSet::new();
     for entry in entries {
-        let Entry::Began { key: Some(key), partition, offset, .. } = entry else { continue };
+        let DiaryEntry::Began { key: Some(key), partition, offset, .. } = entry else { continue };
         if seen.insert((*partition, *offset)) {
             let last = last.entry((key.clone(), *partition)).or_insert(-1);
             assert!(offset > last, "{key:?}: {offset} was first executed after {last}");
@@ -138,7 +138,7 @@ fn check_order(entries: &[Entry]) {
     }
 }
 
-async fn run_with_rebalances(tasks: &[(u8, u8, u8)], moves: &[(u8, u8, u16)]) -> Vec<Entry> {
+async fn run_with_rebalances(tasks: &[(u8, u8, u8)], moves: &[(u8, u8, u16)]) -> Vec<DiaryEntry> {
     let (broker, diary) = (broker(4), Diary::new());
     for (id, (key, takes, failures)) in tasks.iter().enumerate() {
         let takes = Duration::from_millis(u64::from(*takes) * 10);
@@ -188,7 +188,7 @@ proptest! {
 
 #[test]
 fn the_order_check_itself_notices_a_swap() {
-    let began = |offset| Entry::Began { id: 0, key: Some(Bytes::new()), partition: 0, offset };
+    let began = |offset| DiaryEntry::Began { id: 0, key: Some(Bytes::new()), partition: 0, offset };
     check_order(&[began(1), began(2), began(1)]);
     let swapped = std::panic::catch_unwind(|| check_order(&[began(2), began(1)]));
     assert!(swapped.is_err());

@@ -23,7 +23,7 @@ fn partition() -> TopicPartition {
     TopicPartition::new(JOBS, 0)
 }
 
-/// A topology that keeps a diary, and what it tells of resets.
+/// A topology that keeps a diary, and the resets that it reports.
 fn worker(diary: &Arc<Diary>, told: &Arc<Told>) -> Topology {
     let told = told.clone();
     let observer = move |event: &Event<'_>| {

@@ -1,4 +1,4 @@
-//! The house keeps its laws: who may import whom, and what code must not do.
+//! The house keeps its laws: which room may import which, and what code must not do.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -17,8 +17,8 @@ use jobstream::topology::{Event, Limits, Retry, Topology};
 use jobstream_testkit::broker::Isolation;
 use proptest::prelude::*;
 use support::{
-    DEAD_LETTERS, Diary, Entry, GROUP, JOBS, RESULTS, Task, broker, frontiers, limits, produce,
-    results, run_to_the_end, topology, values,
+    DEAD_LETTERS, Diary, DiaryEntry, GROUP, JOBS, RESULTS, Task, broker, frontiers, limits,
+    produce, results, run_to_the_end, topology, values,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -159,7 +159,7 @@ async fn played(tasks: &[(u8, u8, u8)], executing: usize) -> (usize, BTreeMap<St
     assert!(results(&broker).values().all(|times| *times == 1));
     let mut order: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for entry in diary.entries() {
-        let Entry::Began { id, key: Some(key), .. } = entry else { continue };
+        let DiaryEntry::Began { id, key: Some(key), .. } = entry else { continue };
         let ids = order.entry(String::from_utf8_lossy(&key).into_owned()).or_default();
         if ids.last() != Some(&id) {
             ids.push(id);

@@ -1,4 +1,4 @@
-//! Processes: the bench again in the role of a contender, and what `/proc` tells of one.
+//! Processes: the bench again in the role of a contender, and what `/proc` says of one.
 
 use std::env;
 use std::fs;
@@ -24,7 +24,7 @@ const RECORDS: &str = "KAFKA_BENCH_RECORDS";
 const EXACTLY_ONCE: &str = "KAFKA_BENCH_EXACTLY_ONCE";
 const MAIL_PORT: &str = "KAFKA_BENCH_MAIL_PORT";
 
-/// What a process of the bench is told.
+/// The arguments of a process of the bench.
 #[derive(Clone, Debug)]
 pub(crate) struct Role {
     pub(crate) name: String,

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::jobs::key;
 
 pub(crate) const PARTITIONS: i32 = 6;
-/// How often it is asked whether the broker tells of a new topic.
+/// How often the broker is asked whether it knows a new topic.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 const BATCH_RECORDS: usize = 10_000;
 

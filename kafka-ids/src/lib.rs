@@ -12,10 +12,12 @@ use rdkafka_sys as sys;
 /// The room for what librdkafka says of an option that it refuses.
 const REASON_BYTES: usize = 256;
 
-/// Asks a broker for the ids of topics, each a number of 128 bits, and waits for the answer. A topic
-/// that does not exist, and one of a broker that knows no ids (before Apache Kafka 2.8), has none.
+/// Asks a broker for the ids of topics, each a number of 128 bits, and waits for the answer. A
+/// topic that does not exist, and one of a broker that knows no ids (before Apache Kafka 2.8), has
+/// none.
 ///
-/// Blocks for up to twice the time limit. Any client can ask, a consumer that is polled elsewhere too.
+/// Blocks for up to twice the time limit. Any client can ask, a consumer that is polled elsewhere
+/// too.
 ///
 /// # Errors
 /// If no broker has answered in time, or the broker refuses to describe a topic.
@@ -34,8 +36,8 @@ pub fn topic_ids<C: ClientContext>(
     // Left alone, librdkafka asks the controller, which need not be known.
     let broker = client.fetch_metadata(topics.first().copied(), limit)?.orig_broker_id();
     let client = client.native_ptr();
-    // SAFETY: the pointers are of as many strings that end with NUL, which live until the end of this
-    // function; librdkafka copies them.
+    // SAFETY: the pointers are of as many strings that end with NUL, which live until the end of
+    // this function; librdkafka copies them.
     let collection = Owned::new(
         unsafe {
             sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len())

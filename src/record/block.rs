@@ -1,10 +1,16 @@
 //! Memory that small byte strings share, so that each is not an allocation of its own.
+//!
+//! Thousands of records and results are in flight at once, so memory that is freed has long left
+//! the processor's caches, and an allocation of its own for each of them costs more than copying
+//! its bytes. On Kafka, with records of 1 KiB, a record takes 9.8 us of CPU with blocks and 10.8 us
+//! without. A block stays as long as anything in it does, so blocks are small.
 
 use bytes::{Bytes, BytesMut};
 
 /// Bytes of a block.
 const BLOCK_BYTES: usize = 8 << 10;
-/// A string of more bytes than this has memory of its own: less than a sixth of a block stays unused.
+/// A string of more bytes than this has memory of its own: less than a sixth of a block stays
+/// unused.
 const SHARED_BYTES_MAX: usize = BLOCK_BYTES / 6;
 
 /// Where copies lie, one after another. Its memory stays as long as any of them does.

@@ -154,8 +154,8 @@ impl State {
         (Changes::new(self.part.clone(), changes.collect()), overlay.persists)
     }
 
-    /// Ends a persist. Only the latest one clears what is being persisted: an earlier one has published
-    /// less than that.
+    /// Ends a persist. Only the latest one clears what is being persisted: an earlier one has
+    /// published less than that.
     fn end_persist(&self, number: u64) {
         let mut overlay = self.overlay();
         if overlay.persists == number {

@@ -13,10 +13,26 @@
 //! their members must have the same partitions of each.
 //!
 //! What a job changes is published with the outputs of its record, in exactly-once mode in the
-//! transaction that holds the record's position too: after a crash the state tells of exactly the
-//! records that the position counts as finished. In at-least-once mode it may also tell of records
-//! that are delivered again, and a member that has lost a partition is not kept from changing its
-//! part. [`State::persist`] makes changes durable before the record is finished.
+//! transaction that holds the record's position too: after a crash the state holds the changes of
+//! exactly the records that the position counts as finished. In at-least-once mode it may also hold
+//! those of records that are delivered again, and nothing stops a member that has lost a partition
+//! from changing its part. [`State::persist`] makes changes durable before the record is finished.
+//!
+//! # Why it is so
+//!
+//! A job's changes belong to the fate of its record. As records of the same batch they are in the
+//! same transaction as results and position, need no protocol of their own, and are fenced, aborted
+//! and published again like everything else. A store only has to read.
+//!
+//! Parts go by partition number, and not by topic, since what a job must remember often comes by
+//! another topic with the same key. Topics that share a part need an assignor that gives a member
+//! the same partitions of each (`range` does), and partitions that share a part are released
+//! together.
+//!
+//! A restore waits for open transactions, since a former owner may have committed after it was
+//! given up. Up to the end that `read_uncommitted` sees, everything is either committed, and read,
+//! or aborted. What comes later is refused, because it carries the position of a partition that has
+//! moved.
 
 use async_trait::async_trait;
 use smallvec::SmallVec;

@@ -1,4 +1,7 @@
 //! The entries of one partition number, in memory.
+//!
+//! Because they are in memory, a look-up is a plain function, and what a job sees is consistent
+//! without a lock that is held over an await. Small keys and values lie in the tree itself.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,8 @@
 //! Changes that a job waits for.
+//!
+//! A persist always publishes the position of its partition as well, even if the position has not
+//! moved. The group fences a transaction only through the positions in it: without one, a member
+//! that lost the partition long ago could still write.
 
 use futures::channel::oneshot;
 

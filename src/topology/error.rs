@@ -4,8 +4,8 @@ use crate::sinks::SinkError;
 use crate::sources::{CommitError, SourceError};
 use crate::state::StoreError;
 
-/// A broken source, sink or store: the only things that stop a run. What was in flight is left unfinished
-/// and is delivered again.
+/// A broken source, sink or store: the only things that stop a run. What was in flight is left
+/// unfinished and is delivered again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RunError {
     /// The source is broken.

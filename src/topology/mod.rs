@@ -103,8 +103,8 @@ impl Topology {
         self
     }
 
-    /// The same topology, whose dead letters name this group as theirs in `dead-letter-group`: of two
-    /// executors on one topic each tells its own from the other's.
+    /// The same topology, whose dead letters name this group in `dead-letter-group`: where two
+    /// executors read one topic, each finds its own.
     #[must_use]
     pub fn with_group(mut self, group: impl Into<Arc<str>>) -> Self {
         self.context.group = Some(group.into());

@@ -1,4 +1,8 @@
-//! What a run tells about itself: the one seam of logs, metrics and traces.
+//! The events of a run: the one seam of logs, metrics and traces.
+//!
+//! An observer is notified and changes nothing. The context of a trace must be in the outputs of a
+//! record and around each poll of its job, so it has a seam of its own, the
+//! [propagator](crate::topology::Propagator), which costs nothing where it is not used.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,8 +16,8 @@ use crate::record::{ConsumerRecord, TopicPartition};
 use crate::sinks::{Batch, JobError, JobErrorKind, SinkError};
 use crate::sources::{Assignment, CommitError, Reset};
 
-/// Is told everything that happens in a run, on the run's own task: it must return soon and must
-/// not block. Closures implement it.
+/// Is notified of everything that happens in a run, on the run's own task: it must return soon and
+/// must not block. Closures implement it.
 pub trait Observer: Send + Sync {
     /// Something happened.
     fn on(&self, event: &Event<'_>);
@@ -64,8 +68,8 @@ pub enum Event<'a> {
         took: Duration,
     },
     /// The store has no place for the part of the keyed state that the partitions of this number
-    /// share: they take in no record until it has, and the others go on. Told each time that it is
-    /// found so.
+    /// share: they take in no record until it has, and the others go on. Emitted each time that the
+    /// part is found missing.
     PartMissing {
         /// The partition number.
         partition: i32,
@@ -86,8 +90,8 @@ pub enum Event<'a> {
         /// How long it took.
         took: Duration,
     },
-    /// The stages between decoding and execution were gone through; one that stopped the record is
-    /// told of next.
+    /// The record has passed the stages between decoding and execution. If one of them stopped it,
+    /// the next event says so.
     Filtered {
         /// The record.
         record: &'a ConsumerRecord,
@@ -162,7 +166,7 @@ pub enum Event<'a> {
     },
     /// A batch, or a part of it, was not published and is going to be again.
     PublishFailed(&'a SinkError),
-    /// Positions were committed, through the source or with the batch that was told before.
+    /// Positions were committed, through the source or with the batch of the event before.
     Committed {
         /// The positions.
         positions: &'a [PartitionPosition],
@@ -180,7 +184,7 @@ pub enum Event<'a> {
     },
     /// Source or sink could not be closed in time, or at all.
     CloseFailed(&'a str),
-    /// Where a partition stands; told at every commit interval.
+    /// Where a partition stands; emitted at every commit interval.
     Frontier {
         /// The partition.
         partition: &'a TopicPartition,
@@ -191,12 +195,13 @@ pub enum Event<'a> {
         /// How long the frontier has stood before an unfinished record; zero if there is none.
         age: Duration,
     },
-    /// The loop of a run turns, whether or not there are partitions; told when it begins, and at
-    /// every commit interval, after where the partitions stand.
+    /// The loop of a run turns, whether or not there are partitions; emitted when it begins, and at
+    /// every commit interval after the partitions' [`Frontier`](Self::Frontier).
     Turned(RunId),
     /// A run has ended, or was dropped: its loop turns no more.
     Ended(RunId),
-    /// The frontier of a partition has stood still for longer than the limit; told once a record.
+    /// The frontier of a partition has stood still for longer than the limit; emitted once for each
+    /// record that it stands at.
     Stuck {
         /// The partition.
         partition: &'a TopicPartition,
@@ -219,11 +224,12 @@ pub enum Event<'a> {
     },
 }
 
-/// Tells the runs of a process apart. It means nothing beyond the process.
+/// Distinguishes the runs of a process. It means nothing beyond the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(u64);
 
-/// Reports that a run's loop turns, from the begin on, and, when it is dropped, that it does no more.
+/// Reports that a run's loop turns, from the begin on, and, when it is dropped, that it does no
+/// more.
 pub(super) struct Turning<'a> {
     run: RunId,
     observers: &'a Observers,
@@ -280,7 +286,7 @@ impl Observers {
         }
     }
 
-    /// What `act` gives; the event that tells how long it took is made only where it is heard.
+    /// What `act` gives. How long it took is measured and emitted only if there is an observer.
     pub(super) fn timed<'a, T>(
         &self,
         act: impl FnOnce() -> T,

@@ -1,4 +1,9 @@
 //! Timers: what is to happen as time goes by, and not with a record.
+//!
+//! A timer belongs to a partition, so that it has the partition's owner and ends with the
+//! assignment. It has no keyed state: to change an entry outside the lane of its key would race
+//! with the key's job. What must be ordered is published as a record, and comes back through the
+//! lane.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +16,10 @@ use crate::record::{ProducerRecord, Timestamp, TopicPartition};
 /// happened by now, or to publish what was gathered. As Kafka Streams' punctuator, but it may wait.
 ///
 /// A call begins an interval after the partition's assignment, or after the end of the call before
-/// and the acknowledgement of what it gave: there are never two at once for one partition. Calls for
-/// several partitions, and jobs, run beside it. When the partition is asked back or lost, or the run
-/// ends, the call under way is dropped, and no other begins: a timer belongs to the partition's one
-/// owner.
+/// and the acknowledgement of what it gave: there are never two at once for one partition. Calls
+/// for several partitions, and jobs, run beside it. When the partition is asked back or lost, or
+/// the run ends, the call under way is dropped, and no other begins: a timer belongs to the
+/// partition's one owner.
 ///
 /// It has no state of its own in the topology: what must survive, it derives again from what does.
 #[async_trait]
@@ -22,10 +27,10 @@ pub trait Punctuator: Send + Sync {
     /// Does what is due on a partition by now, and gives the records to be published for it. What
     /// failed is tried in the next call.
     ///
-    /// The records are published in their order, in one batch, which in exactly-once mode carries the
-    /// partition's position: it is refused to a member that has lost the partition. A batch that is
-    /// aborted is published again. What is not published before the partition goes is dropped, and
-    /// so is a record that the broker refuses as too large (told as
+    /// The records are published in their order, in one batch, which in exactly-once mode carries
+    /// the partition's position: it is refused to a member that has lost the partition. A batch
+    /// that is aborted is published again. What is not published before the partition goes is
+    /// dropped, and so is a record that the broker refuses as too large (reported as
     /// [`PublishFailed`](super::Event::PublishFailed)): the next owner's calls follow.
     async fn punctuate(&self, punctuation: &Punctuation) -> Vec<ProducerRecord>;
 }

@@ -16,7 +16,7 @@ use tokio::io::{AsyncWriteExt, BufWriter, stderr, stdout};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A fake SMTP server: accepts every mail, and misbehaves when it is told to.
+/// A fake SMTP server: accepts every mail, and misbehaves on request.
 #[derive(Debug, Parser)]
 struct Options {
     /// Where to listen; port 0 is a free one.

@@ -1,4 +1,4 @@
-//! Where published records are, as sinks tell it.
+//! Where published records are, as sinks report it.
 #![allow(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 
 use jobstream::record::ProducerRecord;

@@ -171,7 +171,7 @@ fn start<'a>(consumer: &'a Consumer) -> Member<'a> {
     }
 }
 
-/// Runs the actions, lets the last member and whoever is left finish, and gives what was delivered.
+/// Runs the actions, lets all members that are left finish, and gives what was delivered.
 async fn run(protocol: Protocol, actions: Vec<Action>) -> (usize, BTreeSet<(TopicPartition, i64)>) {
     let broker = Broker::new();
     broker.create_topic("jobs", PARTITIONS);

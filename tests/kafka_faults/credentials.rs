@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::kafka_broker::Broker;
 use crate::{LIMIT, assigned, create, publish};
 
-/// Keeps the kinds of errors that were told.
+/// Keeps the kinds of errors that were reported.
 #[derive(Debug, Default)]
 struct Kinds(Mutex<Vec<ErrorKind>>);
 

@@ -39,7 +39,7 @@ impl JobSink<usize, usize> for Gate {
     }
 }
 
-/// What a run has told.
+/// The events of a run.
 #[derive(Debug, Default)]
 struct Told {
     published: usize,

@@ -38,7 +38,7 @@ async fn next(source: &KafkaSource, records: usize) -> Vec<ConsumerRecord> {
     found
 }
 
-/// A header whose name is no UTF-8 costs that header, and is told; nothing else is lost: not the
+/// A header whose name is no UTF-8 costs that header, and is reported; nothing else is lost: not the
 /// record, not its other headers, not the record after it. It can be carried over.
 pub(crate) async fn a_header_that_cannot_be_read_costs_nothing_else(cluster: &dyn Cluster) {
     let topic = format!("headers-{}", std::process::id());

@@ -11,7 +11,7 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use super::LIMIT;
 
-/// Tells what became of each record.
+/// Reports what became of each record.
 pub(super) struct Reports(Sender<KafkaResult<()>>);
 
 impl ClientContext for Reports {}
@@ -21,7 +21,7 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         let report = result.as_ref().map(drop).map_err(|(error, _)| error.clone());
-        // Whoever has opened the transaction may have seen enough.
+        // The test that opened the transaction may have seen enough.
         let _ = self.0.send(report);
     }
 }

@@ -56,7 +56,7 @@ impl Post {
         self.executions.lock().unwrap().clone()
     }
 
-    /// Resends that the ledger has told.
+    /// Resends that the ledger has reported.
     pub(crate) fn resends(&self) -> u64 {
         self.resends.load(Ordering::Relaxed)
     }

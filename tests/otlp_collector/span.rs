@@ -7,7 +7,7 @@ use serde_json::Value;
 /// What a test looks at in a span.
 #[derive(Clone, Debug)]
 pub(crate) struct Span {
-    /// The service that has told it.
+    /// The service that has exported it.
     pub(crate) service: String,
     pub(crate) trace_id: String,
     pub(crate) id: String,
@@ -57,7 +57,7 @@ impl Span {
 }
 
 /// The spans below one, indented by their depth, those of one parent in the order of their names.
-/// The service is told where it is another one than the parent's.
+/// The service is shown where it is another one than the parent's.
 pub(crate) fn tree(spans: &[Span], root: &Span) -> Vec<String> {
     let mut lines = vec![format!("{} ({})", root.name, root.service)];
     below(spans, root, 1, &mut lines);

@@ -68,7 +68,7 @@ pub(crate) fn counting(sink: impl StatefulJobSink<Task, u64> + 'static) -> Topol
         .with_limits(limits())
 }
 
-/// What the topic tells, of all parts.
+/// What the topic holds, of all parts.
 pub(crate) async fn counts(broker: &Broker) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for TopicPartition { partition, .. } in broker.partitions(STATE) {

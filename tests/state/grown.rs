@@ -24,7 +24,7 @@ fn results(broker: &Broker) -> usize {
     values(broker, RESULTS, Isolation::ReadCommitted).len()
 }
 
-/// What is told of the parts.
+/// What is reported about the parts.
 fn told() -> (Arc<Told>, Arc<dyn jobstream::topology::Observer>) {
     let told = Arc::new(Told::default());
     let observer = told.clone();

@@ -1,4 +1,4 @@
-//! Keyed state: it tells of exactly the records that are finished, whatever happens.
+//! Keyed state: it holds the changes of exactly the finished records, whatever happens.
 
 #![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 

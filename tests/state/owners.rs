@@ -1,4 +1,4 @@
-//! Whoever owns a partition goes on with the state that the last owner has left.
+//! Each owner of a partition goes on with the state that the last owner has left.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -77,7 +77,7 @@ pub(crate) fn produce(broker: &Broker, key: Option<&str>, task: &Task) -> (i32, 
 
 /// What a job sink saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub(crate) enum DiaryEntry {
     Began { id: u64, key: Option<Bytes>, partition: i32, offset: i64 },
     Ended { id: u64 },
 }
@@ -85,7 +85,7 @@ pub(crate) enum Entry {
 /// Executes tasks as they say, and keeps a diary.
 #[derive(Debug, Default)]
 pub(crate) struct Diary {
-    entries: Mutex<Vec<Entry>>,
+    entries: Mutex<Vec<DiaryEntry>>,
     attempts: Mutex<BTreeMap<u64, u32>>,
     concurrent: Mutex<(usize, usize)>,
 }
@@ -103,24 +103,24 @@ impl Diary {
         Arc::default()
     }
 
-    pub(crate) fn entries(&self) -> Vec<Entry> {
+    pub(crate) fn entries(&self) -> Vec<DiaryEntry> {
         self.entries.lock().unwrap().clone()
     }
 
     /// The tasks in the order in which their executions began.
     pub(crate) fn began(&self) -> Vec<u64> {
-        let id = |entry: &Entry| match entry {
-            Entry::Began { id, .. } => Some(*id),
-            Entry::Ended { .. } => None,
+        let id = |entry: &DiaryEntry| match entry {
+            DiaryEntry::Began { id, .. } => Some(*id),
+            DiaryEntry::Ended { .. } => None,
         };
         self.entries().iter().filter_map(id).collect()
     }
 
     /// The tasks whose execution succeeded, in that order.
     pub(crate) fn ended(&self) -> Vec<u64> {
-        let id = |entry: &Entry| match entry {
-            Entry::Ended { id } => Some(*id),
-            Entry::Began { .. } => None,
+        let id = |entry: &DiaryEntry| match entry {
+            DiaryEntry::Ended { id } => Some(*id),
+            DiaryEntry::Began { .. } => None,
         };
         self.entries().iter().filter_map(id).collect()
     }
@@ -132,7 +132,7 @@ impl Diary {
 
     fn begin(&self, task: &Task, record: &ConsumerRecord) -> (Running<'_>, u32) {
         let (partition, offset) = (record.partition.partition, record.offset);
-        let began = Entry::Began { id: task.id, key: record.key.clone(), partition, offset };
+        let began = DiaryEntry::Began { id: task.id, key: record.key.clone(), partition, offset };
         self.entries.lock().unwrap().push(began);
         let mut concurrent = self.concurrent.lock().unwrap();
         concurrent.0 += 1;
@@ -154,7 +154,7 @@ impl JobSink<Task, u64> for Diary {
         if attempt <= task.failures {
             return Err(JobError::transient(format!("attempt {attempt} fails")));
         }
-        self.entries.lock().unwrap().push(Entry::Ended { id: task.id });
+        self.entries.lock().unwrap().push(DiaryEntry::Ended { id: task.id });
         Ok(task.id)
     }
 }
@@ -220,7 +220,7 @@ pub(crate) fn limits() -> Limits {
     Limits { commit_interval: Duration::from_millis(500), ..Limits::default() }
 }
 
-/// Collects what a run tells, in words.
+/// Collects the events of a run, in words.
 #[derive(Debug, Default)]
 pub(crate) struct Told(Mutex<Vec<String>>);
 

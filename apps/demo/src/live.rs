@@ -60,7 +60,7 @@ pub(crate) async fn run(input: &Input, address: SocketAddr) -> Result<(), DemoEr
 fn stopped(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
     let mut stopped = stop.subscribe();
     async move {
-        // Without its sender nobody is left who waits for an end.
+        // Without its sender nothing is left that waits for an end.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }
 }

@@ -1,5 +1,5 @@
-//! The mail executor with all that it needs in one process: in-memory broker, shipping topology, mail
-//! sink, inbox. With a page, it is a playground: everything can be broken by hand.
+//! The mail executor with all that it needs in one process: in-memory broker, shipping topology,
+//! mail sink, inbox. With a page, it is a playground: everything can be broken by hand.
 
 use std::process::ExitCode;
 
@@ -18,8 +18,8 @@ mod summary;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    // The topology is one task, and whoever drives its sockets is best the thread that runs it: it
-    // needs no wake-up.
+    // The topology is one task, and the thread that runs it also drives its sockets: so a mail
+    // costs no wake-up of another thread.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(EXIT_FAILURE, &error),

@@ -1,4 +1,9 @@
 //! Says whether the service could run: settings, Kafka, topics, mail server.
+//!
+//! The check asks every broker. The one that is asked first answers with the addresses by which the
+//! cluster knows itself, and a client then works with those addresses alone, which may be
+//! unreachable from here. An error of a call names no broker, so the report quotes librdkafka's
+//! log, which does.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -122,8 +127,8 @@ fn topic(name: &str, partitions: Option<usize>, create: bool) -> Checked {
     }
 }
 
-/// How long the mail server may be silent. `run` waits for minutes, as RFC 5321 asks for; whoever
-/// looks on wants an answer.
+/// How long the mail server may be silent. `run` waits for minutes, as RFC 5321 asks for; a person
+/// who runs the check wants an answer.
 const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the mail server may take in all.
 const MAIL_LIMIT: Duration = Duration::from_secs(12);

@@ -32,7 +32,7 @@ impl HealthcheckError {
 /// Asks the service with these settings for `/healthz`, and prints its reasons.
 ///
 /// # Errors
-/// If it is not well, does not answer, or tells its health nowhere.
+/// If it is not well, does not answer, or has no address for its health.
 pub(crate) async fn run() -> Result<(), HealthcheckError> {
     let settings = Settings::read(&environment::variables(), &environment::read_file)?;
     let address = settings.metrics_address.ok_or(HealthcheckError::NoAddress)?;

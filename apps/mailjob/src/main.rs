@@ -1,4 +1,8 @@
 //! The command line of the mail executor.
+//!
+//! The topology is one task, and the thread that runs it also drives its sockets, so that no mail
+//! costs a wake-up of another thread. Calls to Kafka, the look-up of host names and the log have
+//! threads of their own.
 
 use std::process::ExitCode;
 
@@ -24,8 +28,6 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let command = cli::Cli::parse().command;
-    // The topology is one task, and whoever drives its sockets is best the thread that runs it: it
-    // needs no wake-up. What blocks has threads of its own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(EXIT_FAILURE, &error),

@@ -7,7 +7,7 @@
 //! | `accepted` | publishes its result as succeeded, and sends nothing |
 //! | `rejected` | publishes its result as failed, and sends nothing |
 //!
-//! Any other value is none. Whoever may produce jobs may decide so, too.
+//! Any other value is none. Every client that may produce jobs may decide so, too.
 
 use std::fmt;
 use std::sync::Arc;
@@ -73,8 +73,8 @@ impl Resolving {
 impl JobSink<Job, Accepted> for Resolving {
     /// What was decided as accepted has no `Message-ID`: nothing was sent here.
     ///
-    /// Written out, since hardly any job was decided, and a future around the other job sink's would
-    /// cost every job an allocation.
+    /// Written out, since hardly any job was decided, and a future around the other job sink's
+    /// would cost every job an allocation.
     fn execute<'s, 'j, 'r, 'f>(
         &'s self,
         job: &'j Job,

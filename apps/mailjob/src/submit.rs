@@ -97,7 +97,7 @@ pub(crate) async fn run(args: &SubmitArgs) -> Result<(), SubmitError> {
     Ok(())
 }
 
-/// Keeps why records are not taken, as the producer has last told.
+/// Keeps why records are not taken, as the producer has last reported.
 #[derive(Debug, Default)]
 struct Waits(Mutex<Option<String>>);
 

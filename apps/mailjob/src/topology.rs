@@ -101,7 +101,7 @@ where
     )
 }
 
-/// What a job that has succeeded tells in its result.
+/// What the result of a job that has succeeded says.
 trait Success {
     /// The value of `job-outcome`.
     fn outcome(&self) -> &'static str;

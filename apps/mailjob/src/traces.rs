@@ -1,4 +1,4 @@
-//! What the mail sink tells, as spans below the execution of a job.
+//! What the mail sink reports, as spans below the execution of a job.
 
 use std::sync::Arc;
 use std::time::Duration;

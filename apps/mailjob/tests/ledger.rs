@@ -33,7 +33,7 @@ impl JobSink<Job, Accepted> for Forgetful {
     }
 }
 
-/// The outcome of each job's result, its status, and what else it tells, by offset of the results.
+/// The outcome of each job's result, its status, and what else it says, by offset of the results.
 async fn outcomes(ambiguous: Ambiguous, jobs: &[(&str, bool)]) -> Vec<String> {
     let (broker, topics) = (Broker::new(), Topics::default());
     for topic in [&*topics.jobs, &*topics.results, &*topics.dead_letters, LEDGER] {

@@ -55,7 +55,7 @@ fn mail_sink(server: &SmtpServer, metrics: &Metrics) -> MailSink {
     MailSink::with(&config, Arc::new(TcpConnect::new(host, port)), metrics.mail.clone()).unwrap()
 }
 
-/// What is scraped once the partitions are told to stand at their ends.
+/// What is scraped once the partitions are reported to stand at their ends.
 async fn scrape_at_the_end(address: SocketAddr, records: usize) -> Scrape {
     loop {
         let scrape = Scrape::of(address).await;

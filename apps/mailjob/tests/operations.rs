@@ -19,10 +19,10 @@ const LEAST: [(&str, &str); 3] =
 /// No value of anything but a text: it has a space.
 const NONSENSE: &str = "? ?";
 
-/// Whether settings that nobody has set hold a default that the document tells in words.
+/// Whether settings that are not set hold a default that the document describes in words.
 type Holds = fn(&Settings) -> bool;
 
-/// What the document tells in words, and how it is seen.
+/// What the document describes in words, and how it is seen.
 const TOLD: [(&str, &str, Holds); 21] = [
     ("EMAIL_DOMAIN", "none", |s| s.mail.allowed_from_domains.is_empty()),
     ("EMAIL_SERVICE_PORT", "none", |s| s.metrics_address.is_none()),

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jobstream::record::Timestamp;
 
-/// Tells the time, in milliseconds since 1970.
+/// Gives the time, in milliseconds since 1970.
 pub type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The machine's clock.

@@ -13,7 +13,7 @@ mod open;
 mod run;
 
 use cli::Command;
-use open::Part;
+use open::Component;
 use run::{CommandError, until_signal};
 
 fn main() -> ExitCode {
@@ -29,25 +29,25 @@ fn main() -> ExitCode {
 }
 
 async fn run(command: &Command) -> Result<(), CommandError> {
-    let (parts, args): (&[Part], _) = match command {
+    let (components, args): (&[Component], _) = match command {
         Command::Demo(args) => {
             let _log = log::start(Level::INFO).map_err(CommandError::Log)?;
             return until_signal(demo::open(args)).await;
         }
         Command::All(args) => (&open::ALL, args),
-        Command::Webapp(args) => (&[Part::WebApp], args),
-        Command::Assemble(args) => (&[Part::Assemble], args),
-        Command::Bake(args) => (&[Part::Bake], args),
-        Command::Deliver(args) => (&[Part::Deliver], args),
-        Command::Status(args) => (&[Part::Status], args),
+        Command::Webapp(args) => (&[Component::WebApp], args),
+        Command::Assemble(args) => (&[Component::Assemble], args),
+        Command::Bake(args) => (&[Component::Bake], args),
+        Command::Deliver(args) => (&[Component::Deliver], args),
+        Command::Status(args) => (&[Component::Status], args),
     };
-    let settings = open::settings(parts, args)?;
+    let settings = open::settings(components, args)?;
     let _log = log::start(settings.level).map_err(CommandError::Log)?;
-    let (metrics, told) = open::metrics(parts, &settings).unzip();
+    let (metrics, told) = open::metrics(components, &settings).unzip();
     let (traces, _exports) = settings.start_traces()?;
     tokio::select! {
         biased;
-        ended = until_signal(open::open(parts, args, settings, metrics, traces)) => ended,
+        ended = until_signal(open::open(components, args, settings, metrics, traces)) => ended,
         untold = run::tell(told) => Err(untold),
     }
 }

@@ -19,8 +19,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The observers of services that run in these groups, and what tells what they have heard. All
-    /// services of a process count together.
+    /// The observers of services that run in these groups, and the monitor that exposes what they
+    /// have counted. All services of a process count together.
     pub fn of_services(groups: &[&str], environment: Option<&str>) -> (Self, Monitor) {
         let mut monitor = monitor(environment);
         let run = RunMetrics::register(&mut monitor, &groups.join(","));
@@ -28,8 +28,8 @@ impl Metrics {
         (Self { run, kafka: KafkaObservers(vec![kafka]) }, monitor)
     }
 
-    /// The observers of a web app that is alone: it has no partitions to wait for, and is ready when
-    /// brokers answer.
+    /// The observers of a web app that is alone: it has no partitions to wait for, and is ready
+    /// when brokers answer.
     pub fn of_web_app(environment: Option<&str>) -> (Self, Monitor) {
         let (mut metrics, mut monitor) = Self::of_services(&[], environment);
         monitor.health.clear();

@@ -1,4 +1,4 @@
-//! Opens the shop, or a part of it, on Kafka.
+//! Opens the shop, or a component of it, on Kafka.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -34,9 +34,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// How old an order of another process must be to be published by this one.
 const SETTLED_AFTER: Duration = Duration::from_secs(15);
 
-/// The parts of the shop.
+/// The components of the shop: the web app and the services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum Component {
     WebApp,
     Assemble,
     Bake,
@@ -44,7 +44,7 @@ pub(crate) enum Part {
     Status,
 }
 
-impl Part {
+impl Component {
     /// What it is called in the log, and in traces.
     const fn name(self) -> &'static str {
         match self {
@@ -68,19 +68,24 @@ impl Part {
     }
 }
 
-/// What makes the traces of each part, where they are made.
+/// What makes the traces of each component, where they are made.
 pub(crate) type PartTraces = BTreeMap<&'static str, Traces>;
 
-/// Every part.
-pub(crate) const ALL: [Part; 5] =
-    [Part::WebApp, Part::Assemble, Part::Bake, Part::Deliver, Part::Status];
+/// Every component.
+pub(crate) const ALL: [Component; 5] = [
+    Component::WebApp,
+    Component::Assemble,
+    Component::Bake,
+    Component::Deliver,
+    Component::Status,
+];
 
 /// Parts of the shop, between their ends on Kafka; completes when the topics are there.
 ///
 /// # Errors
 /// If something that no time mends is in the way.
 pub(crate) async fn open(
-    parts: &[Part],
+    components: &[Component],
     args: &KafkaArgs,
     settings: Settings,
     metrics: Option<Metrics>,
@@ -97,18 +102,22 @@ pub(crate) async fn open(
     }
     let kafka = kafka.observer(Arc::new(observers));
     // Before anything else: a port that is taken is said at once.
-    let listener = match parts.contains(&Part::WebApp) {
+    let listener = match components.contains(&Component::WebApp) {
         true => Some(listen(args.shop.listen).await?),
         false => None,
     };
-    let has_orders = parts.iter().any(|part| matches!(part, Part::WebApp | Part::Status));
+    let has_orders = components
+        .iter()
+        .any(|component| matches!(component, Component::WebApp | Component::Status));
     let orders: Option<Arc<dyn Orders>> = match has_orders {
         true => Some(Arc::new(SqliteOrders::open(&args.orders)?)),
         false => None,
     };
     on_kafka::create_topics(&kafka, args.replicas, args.min_insync_replicas, &kafka_log).await?;
     let mut shop = Shop::default();
-    for service in parts.iter().filter_map(|part| service(*part, args, orders.as_ref())) {
+    for service in
+        components.iter().filter_map(|component| service(*component, args, orders.as_ref()))
+    {
         let service = match traces.get(service.name) {
             Some(traces) => service.traced(traces.clone()),
             None => service,
@@ -127,14 +136,18 @@ pub(crate) async fn open(
     Ok(shop)
 }
 
-fn service(part: Part, args: &KafkaArgs, orders: Option<&Arc<dyn Orders>>) -> Option<Service> {
+fn service(
+    component: Component,
+    args: &KafkaArgs,
+    orders: Option<&Arc<dyn Orders>>,
+) -> Option<Service> {
     let speed = args.shop.speed();
-    match part {
-        Part::WebApp => None,
-        Part::Assemble => Some(assemble::service(speed)),
-        Part::Bake => Some(bake::service(speed)),
-        Part::Deliver => Some(deliver::service(speed)),
-        Part::Status => Some(status::service(orders?.clone(), clock::system(), speed)),
+    match component {
+        Component::WebApp => None,
+        Component::Assemble => Some(assemble::service(speed)),
+        Component::Bake => Some(bake::service(speed)),
+        Component::Deliver => Some(deliver::service(speed)),
+        Component::Status => Some(status::service(orders?.clone(), clock::system(), speed)),
     }
 }
 
@@ -177,27 +190,27 @@ pub(crate) fn surroundings(
     }
 }
 
-/// What the parts on Kafka are told.
+/// The settings of the components on Kafka.
 pub(crate) struct Settings {
     kafka: KafkaConfig,
     /// Variables that set no property.
     warnings: Vec<String>,
     /// Names this process among live ones.
     instance: String,
-    /// Where the traces of each part go, if they do.
+    /// Where the traces of each component go, if they do.
     traces: Vec<(&'static str, TracesSettings)>,
     /// The least severe lines that are logged.
     pub(crate) level: Level,
-    /// Where metrics and health are told, if they are.
+    /// Where metrics and health are served, if they are.
     metrics_address: Option<SocketAddr>,
     /// The label of the metrics.
     environment: Option<String>,
 }
 
-/// What is counted of these parts, and what tells it, if the settings say where.
-pub(crate) fn metrics(parts: &[Part], settings: &Settings) -> Option<(Metrics, Told)> {
+/// What is counted of these components, and what serves it, if the settings say where.
+pub(crate) fn metrics(components: &[Component], settings: &Settings) -> Option<(Metrics, Told)> {
     let (address, environment) = (settings.metrics_address?, settings.environment.as_deref());
-    let groups: Vec<_> = parts.iter().filter_map(|part| part.group()).collect();
+    let groups: Vec<_> = components.iter().filter_map(|component| component.group()).collect();
     let (metrics, monitor) = match &groups[..] {
         [] => Metrics::of_web_app(environment),
         groups => Metrics::of_services(groups, environment),
@@ -206,7 +219,8 @@ pub(crate) fn metrics(parts: &[Part], settings: &Settings) -> Option<(Metrics, T
 }
 
 impl Settings {
-    /// Exports the traces of each part, under its name, until what this returns besides is dropped.
+    /// Exports the traces of each component, under its name, until what this returns besides is
+    /// dropped.
     ///
     /// # Errors
     /// If that can't be done.
@@ -219,11 +233,14 @@ impl Settings {
     }
 }
 
-/// Reads what these parts are told.
+/// Reads the settings of these components.
 ///
 /// # Errors
 /// If one is wrong or missing, or a file can't be read.
-pub(crate) fn settings(parts: &[Part], args: &KafkaArgs) -> Result<Settings, CommandError> {
+pub(crate) fn settings(
+    components: &[Component],
+    args: &KafkaArgs,
+) -> Result<Settings, CommandError> {
     check_in_sync(args)?;
     let variables = with_properties_of(args.config.as_deref())?;
     let variables = Variables::read(&variables, &environment::read_file)?;
@@ -250,11 +267,11 @@ pub(crate) fn settings(parts: &[Part], args: &KafkaArgs) -> Result<Settings, Com
         None => config,
     };
     let instance = id.unwrap_or_else(random);
-    let traces = |part: &Part| {
-        let settings = TracesSettings::read(&variables, part.name()).transpose()?;
-        Some(settings.map(|settings| (part.name(), settings)))
+    let traces = |component: &Component| {
+        let settings = TracesSettings::read(&variables, component.name()).transpose()?;
+        Some(settings.map(|settings| (component.name(), settings)))
     };
-    let traces = parts.iter().filter_map(traces).collect::<Result<_, _>>()?;
+    let traces = components.iter().filter_map(traces).collect::<Result<_, _>>()?;
     let (level, environment) = (log_level(&variables)?, variables.text("ENVIRONMENT"));
     Ok(Settings { kafka, warnings, instance, traces, level, metrics_address, environment })
 }

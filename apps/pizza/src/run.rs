@@ -56,7 +56,7 @@ impl CommandError {
     }
 }
 
-/// Tells metrics and health to who asks, if anybody may. Completes only if that is not possible.
+/// Serves metrics and health, if the settings say where. Completes only if that is not possible.
 pub(crate) async fn tell(told: Option<Told>) -> CommandError {
     let Some(told) = told else { return pending().await };
     let address = told.address;

@@ -50,7 +50,7 @@ impl std::fmt::Debug for BoxedSink {
     }
 }
 
-/// What closes the shop before it is told to.
+/// What closes the shop before its shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum ShopError {
     /// A service has ended.

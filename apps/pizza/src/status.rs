@@ -46,7 +46,7 @@ impl Status {
         self.0
     }
 
-    /// What the customer is told.
+    /// What the customer reads.
     pub fn label(self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::ORDERED => "Order received and being prepared",
@@ -98,7 +98,7 @@ impl Progress {
     /// An order of which nothing was heard yet.
     pub const NEW: Self = Self { status: Status::ORDERED, furthest: Status::ORDERED };
 
-    /// Where the order is when it is told that status; `None` if that is old news.
+    /// Where the order is once that status is reported; `None` if that is old news.
     ///
     /// It never goes back: a status before the furthest one is passed over, and so is one that is
     /// shown already. Nothing comes after a final status, and a cancellation comes too late once

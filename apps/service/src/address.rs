@@ -18,8 +18,8 @@ impl Address {
     /// Reads one; an IPv6 address without a port may stand without brackets.
     ///
     /// # Errors
-    /// What is wrong with it: an address with a scheme, white space or other characters that no name
-    /// has, brackets around anything but an IPv6 address, a port that is none.
+    /// What is wrong with it: an address with a scheme, white space or other characters that no
+    /// name has, brackets around anything but an IPv6 address, a port that is none.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         if text.is_empty() {
             return Err("one is empty".to_owned());

@@ -1,4 +1,9 @@
 //! Files of settings: a `NAME=VALUE` a line.
+//!
+//! `dotenvy` was tried in place of this parser, and breaks three promises. Its error shows the line
+//! that it refuses, with the value on it; ours has the number of the line, and never a value. It
+//! substitutes variables in values, which cuts the password `pa$sword` to `pa`. It refuses a value
+//! with spaces that is not quoted.
 
 use crate::encoding::BYTE_ORDER_MARK;
 use crate::error::SettingsError;

@@ -11,7 +11,7 @@ use tracing::{debug, error, info, warn};
 /// The same kind of error is logged once in this time.
 const REPEAT_AFTER: Duration = Duration::from_secs(60);
 
-/// Logs what Kafka's clients tell.
+/// Logs what Kafka's clients report.
 #[derive(Debug, Default)]
 pub struct KafkaLog {
     told: Mutex<Told>,
@@ -39,7 +39,8 @@ impl KafkaLog {
         }
     }
 
-    /// An error of that kind was logged in other words: what the clients say of it is no news.
+    /// An error of that kind was logged in other words: the clients' own words for it are not
+    /// logged again.
     pub fn was_told(&self, kind: ErrorKind) {
         self.told().is_news(kind);
     }
@@ -92,7 +93,7 @@ impl KafkaObserver for KafkaLog {
     fn on_event(&self, event: &KafkaEvent<'_>) {
         match event {
             KafkaEvent::Error { kind, reason } => self.error(*kind, reason),
-            // What fails is told as an error, too.
+            // A failure is reported as an error, too.
             KafkaEvent::Log { facility: "FAIL" | "ERROR", line, .. } => debug!("Kafka: {line}"),
             KafkaEvent::Log { level: LogLevel::Error | LogLevel::Warning, line, .. } => {
                 warn!("Kafka: {line}");

@@ -1,6 +1,6 @@
 //! What the applications share as services: settings from variables and files, the properties of
-//! Kafka among them, output topics, signals, exit codes, what writes log lines, metrics, traces, the
-//! live page, and what web pages share.
+//! Kafka among them, output topics, signals, exit codes, what writes log lines, metrics, traces,
+//! the live page, and what web pages share.
 //!
 //! ```text
 //!  environment ─┐
@@ -8,8 +8,8 @@
 //!  TOPICS_FILE ─┘
 //! ```
 //!
-//! Without the feature `kafka` there is no librdkafka, and nothing that only a service on Kafka needs;
-//! without `otlp` there are no traces.
+//! Without the feature `kafka` there is no librdkafka, and nothing that only a service on Kafka
+//! needs; without `otlp` there are no traces.
 
 mod address;
 mod dotenv;

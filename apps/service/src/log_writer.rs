@@ -5,7 +5,13 @@
 //!                     └─ full: the line is dropped; their number is logged once there is room
 //! ```
 //!
-//! Who logs never waits for who reads: an output that nobody reads costs lines, not jobs.
+//! A task that logs never waits for the reader of the log: an output that is not read costs lines,
+//! and no jobs.
+//!
+//! A stalled log collector must not stall a partition, and a line is worth less than a job: so
+//! lines are dropped, and counted where they are missing. `tracing-appender` was tried, and keeps
+//! neither half of that: its queue is bounded in lines and not in bytes, and the log does not say
+//! how many lines were dropped.
 
 use std::io::{self, ErrorKind, Write};
 use std::mem;
@@ -44,7 +50,7 @@ impl Drop for Log {
     }
 }
 
-/// Starts the thread that writes to `output`. `notice` is the line that tells how many lines were
+/// Starts the thread that writes to `output`. `notice` makes the line that says how many lines were
 /// dropped.
 ///
 /// # Errors
@@ -145,7 +151,7 @@ impl Queue {
         let mut waiting = self.waiting();
         waiting.is_closed = true;
         self.filled.notify_one();
-        // Where the limit passes first, nobody is there to be told.
+        // If the limit passes first, there is no log left that could say so.
         drop(self.ended.wait_timeout_while(waiting, limit, |waiting| !waiting.has_ended));
     }
 

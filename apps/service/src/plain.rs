@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 /// Whether a character is shown as itself and does nothing else: it is no control character
-/// (U+0000-1F, U+007F-9F), separates neither lines nor paragraphs (U+2028, U+2029), and does not turn
-/// the text around it (the bidirectional controls of Unicode's annex 9).
+/// (U+0000-1F, U+007F-9F), separates neither lines nor paragraphs (U+2028, U+2029), and does not
+/// turn the text around it (the bidirectional controls of Unicode's annex 9).
 pub const fn is_plain(c: char) -> bool {
     !matches!(
         c,
@@ -53,7 +53,8 @@ pub fn without_addresses(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// General category Cc, and the properties White_Space of lines and paragraphs and Bidi_Control.
+    /// General category Cc, and the properties White_Space of lines and paragraphs and
+    /// Bidi_Control.
     const NOT_PLAIN: [char; 17] = [
         '\0', '\n', '\u{1b}', '\u{7f}', '\u{80}', '\u{9b}', '\u{9f}', '\u{61c}', '\u{200e}',
         '\u{200f}', '\u{2028}', '\u{2029}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2068}',

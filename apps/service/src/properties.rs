@@ -49,7 +49,8 @@ pub fn accept(settings: &KafkaSettings) -> Result<Accepted, PropertyError> {
     }
 }
 
-/// The longest interval of statistics, in ms, at which readiness sees each 30 s whether brokers answer.
+/// The longest interval of statistics, in ms, at which readiness sees each 30 s whether brokers
+/// answer.
 const STATISTICS_INTERVAL_MAX_MS: u64 = 10_000;
 
 fn warnings(

@@ -40,7 +40,7 @@ pub async fn ensure_topic(
                 log.is_away(&error.reason);
                 sleep(ASK_AGAIN_AFTER).await;
             }
-            // Another process is creating it: nobody can tell its partitions yet.
+            // Another process is creating it: its partitions are not known yet.
             Ok(TopicState::Existed { partitions: 0 }) => sleep(ASK_AGAIN_AFTER).await,
             asked => break asked?,
         }

@@ -69,7 +69,7 @@ fn mail(data: &JobData) -> Message {
         .expect("a message")
 }
 
-/// Runs until it is told to end; then the stored offsets are committed.
+/// Runs until it is stopped; then the stored offsets are committed.
 pub(crate) fn run(role: &Role) {
     let runtime = Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

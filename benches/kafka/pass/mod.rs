@@ -69,7 +69,7 @@ async fn compare(broker: &Broker, plan: &Plan, input: &str, is_exactly_once: boo
     let mut pairs = Vec::new();
     for round in 0..plan.rounds {
         let (ours, rival) = (role(OURS, round), role(LOOP, round));
-        // Whoever goes second may find the broker busy with what the first has left.
+        // The second contender may find the broker busy with what the first has left.
         pairs.push(match round % 2 {
             0 => (run(&ours).await, run(&rival).await),
             _ => {

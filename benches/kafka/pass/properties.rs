@@ -5,7 +5,7 @@ use rdkafka::ClientConfig;
 
 use crate::process::Role;
 
-/// What the topology's source and sink are told.
+/// The properties of the topology's source and sink.
 pub(super) fn config(role: &Role) -> KafkaConfig {
     KafkaConfig::new(&role.bootstrap)
 }

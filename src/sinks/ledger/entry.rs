@@ -30,7 +30,7 @@ impl Outcome {
 
 /// An entry: 21 bytes, which take no memory of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct LedgerEntry {
     pub(super) outcome: Outcome,
     /// The offset of the record that it was written for.
     pub(super) offset: i64,
@@ -40,7 +40,7 @@ pub(super) struct Entry {
     pub(super) resends: u32,
 }
 
-impl Entry {
+impl LedgerEntry {
     pub(super) fn encode(&self) -> Value {
         let mut value = Value::new();
         value.push(self.outcome.tag());
@@ -79,20 +79,20 @@ mod tests {
     #[test]
     fn an_entry_is_read_as_it_was_written_and_takes_no_memory_of_its_own() {
         for (outcome, _) in Outcome::ALL {
-            let entry = Entry { outcome, offset: i64::MAX - 1, written_ms: -5, resends: 7 };
+            let entry = LedgerEntry { outcome, offset: i64::MAX - 1, written_ms: -5, resends: 7 };
             let value = entry.encode();
             assert!(!value.spilled());
-            assert_eq!(Entry::decode(&value), entry);
+            assert_eq!(LedgerEntry::decode(&value), entry);
         }
     }
 
     #[test]
     fn an_entry_that_cannot_be_read_leaves_open_whether_the_job_was_executed() {
-        let entry = Entry { outcome: Outcome::Done, offset: 1, written_ms: 2, resends: 0 };
+        let entry = LedgerEntry { outcome: Outcome::Done, offset: 1, written_ms: 2, resends: 0 };
         let value = entry.encode();
         let longer = [&value[..], b"x"].concat();
         for unreadable in [&value[..20], &longer, b"", &[9; 21]] {
-            let read = Entry::decode(unreadable);
+            let read = LedgerEntry::decode(unreadable);
             assert_eq!((read.outcome, read.offset), (Outcome::Intent, i64::MAX));
         }
     }

@@ -1,4 +1,4 @@
-//! What a ledger tells of itself, for metrics, traces and logs.
+//! What a ledger reports about itself, for metrics, traces and logs.
 
 use crate::record::ConsumerRecord;
 

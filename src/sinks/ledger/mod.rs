@@ -22,10 +22,10 @@
 //! | [transient](crate::sinks::JobErrorKind::Transient), [unavailable](crate::sinks::JobErrorKind::Unavailable) | not executed, durable before the wait | is executed |
 //! | [ambiguous](crate::sinks::JobErrorKind::Ambiguous), or cut off by a crash or a lost assignment | the intent | by policy |
 //!
-//! With [`Resend`](crate::sinks::Ambiguous::Resend) a job is executed at most once and once more for
-//! each of its ambiguous ends; each such resend is reported, and counted in its entry. With
-//! [`Park`](crate::sinks::Ambiguous::Park) it is executed at most once, possibly not at all: it ends
-//! as ambiguous, and stays so until a record [overrules](Ledger::overruled_by) that.
+//! With [`Resend`](crate::sinks::Ambiguous::Resend) a job is executed at most once and once more
+//! for each of its ambiguous ends; each such resend is reported, and counted in its entry. With
+//! [`Park`](crate::sinks::Ambiguous::Park) it is executed at most once, possibly not at all: it
+//! ends as ambiguous, and stays so until a record [overrules](Ledger::overruled_by) that.
 //!
 //! # What is not
 //!
@@ -46,6 +46,34 @@
 //! [`LedgerLimits::attempts_max`] bounds how many attempts lie between intent and outcome, and
 //! [`LedgerLimits::executions_max`] how many of them were executed: an outcome is durable before
 //! the next execution takes its place.
+//!
+//! # Why it is so
+//!
+//! It is a job sink and not a stage: it stands between a job and its execution, writes before and
+//! after, and waits in between, which is what a job sink may do. It knows neither Kafka nor mail.
+//! Its entries are keyed state, so restore, fencing, abort and hand-over are those of state.
+//!
+//! An attempt waits until its intent is durable. A send can't be taken back, and a crash may follow
+//! it at once: only what was durable before shows the next owner that there is something to decide.
+//! The intents of many jobs share a transaction, so the wait is one commit for all of them.
+//!
+//! An attempt that certainly failed is recorded before the wait for the next one. Otherwise a crash
+//! during that wait, which may take a minute, would leave an intent without an outcome, and a job
+//! that was surely not sent would be parked.
+//!
+//! Attempts have a limit because each one between intent and outcome is in doubt after a crash.
+//! Without it every job in flight would be, and [`Park`](crate::sinks::Ambiguous::Park) would park
+//! them all.
+//!
+//! Old entries are found a few with each write. A list by age would cost memory for every entry,
+//! and a sweep would stop the run. Entries lie in the order of their keys, which are hashes, so
+//! each write meets entries of any age, and removes old ones faster than new ones come.
+//!
+//! An entry must be below the frontier to be removed, since its record could otherwise be delivered
+//! again: a wall clock that jumps must not make it look old enough.
+//!
+//! Between the commit of an intent and the end of its attempt no broker is asked, so nothing can
+//! stop a zombie there.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::LedgerKey;
-use super::entry::Entry;
+use super::entry::LedgerEntry;
 use crate::position::Position;
 use crate::state::{Key, State};
 
@@ -92,7 +92,7 @@ impl Room {
         let entries = state.range((from, Bound::Unbounded), looks);
         let mut removed = 0;
         for entry in &entries {
-            let Entry { offset, written_ms, .. } = Entry::decode(&entry.value);
+            let LedgerEntry { offset, written_ms, .. } = LedgerEntry::decode(&entry.value);
             let is_in_use = || partition.in_use.iter().any(|key| key[..] == entry.key[..]);
             // The job that writes is within the window above the frontier that it was given, and
             // others are within the window above a frontier that has not passed this job since.

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
-use super::entry::{Entry, Outcome};
+use super::entry::{LedgerEntry, Outcome};
 use super::event::{Event, Observer};
 use super::room::{Age, Room};
 use super::{LedgerKey, LedgerLimits, Recorded, WallClock};
@@ -60,14 +60,14 @@ impl<In: Sync, Out> Ledger<In, Out> {
         }
     }
 
-    /// Tells an observer what happens.
+    /// Notifies an observer of what happens.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
         self
     }
 
-    /// Executes a parked job again if its record says so: somebody has looked at it.
+    /// Executes a parked job again if its record says so: an operator has decided that.
     #[must_use]
     pub fn overruled_by(
         mut self,
@@ -79,7 +79,7 @@ impl<In: Sync, Out> Ledger<In, Out> {
 
     /// What is to be done with a job, by its entry: the resends so far if it is to be executed.
     fn decide(&self, job: &Job<'_>) -> Result<u32, Decided<Out>> {
-        let Some(entry) = job.state.get(&job.key).map(|value| Entry::decode(&value)) else {
+        let Some(entry) = job.state.get(&job.key).map(|value| LedgerEntry::decode(&value)) else {
             return Ok(0);
         };
         match (entry.outcome, self.ambiguous) {
@@ -104,7 +104,7 @@ impl<In: Sync, Out> Ledger<In, Out> {
     /// Completes when the attempt's intent is durable.
     async fn intend(&self, job: &Job<'_>, resends: u32) -> Result<(), JobError> {
         let state = job.state;
-        let known = state.get(&job.key).map(|value| Entry::decode(&value));
+        let known = state.get(&job.key).map(|value| LedgerEntry::decode(&value));
         let partition = state.partition();
         let mut pruned = self.room.prune(state, self.age());
         if known.is_none() && state.len().saturating_sub(pruned) >= self.limits.entries_max {
@@ -176,7 +176,7 @@ impl<In: Sync, Out> Ledger<In, Out> {
 
     fn put(&self, job: &Job<'_>, outcome: Outcome, resends: u32) {
         let written_ms = self.age().now_ms;
-        let entry = Entry { outcome, offset: job.record.offset, written_ms, resends };
+        let entry = LedgerEntry { outcome, offset: job.record.offset, written_ms, resends };
         job.state.put(&job.key, &entry.encode());
     }
 

@@ -30,8 +30,8 @@ pub enum AddressError {
     /// U+0000 to U+001F, U+007F, or a control character beyond ASCII.
     #[error("found a control character, expected none")]
     ControlCharacter,
-    /// A character that is not seen, or turns the direction of those that are: U+200B, U+2060, U+FEFF,
-    /// or one with Unicode's property `Bidi_Control`.
+    /// A character that is not seen, or turns the direction of those that are: U+200B, U+2060,
+    /// U+FEFF, or one with Unicode's property `Bidi_Control`.
     #[error("found the invisible character U+{:04X}, expected none", u32::from(*.0))]
     InvisibleCharacter(char),
     /// `=?` in the local part of an address that stands in a header: readers would take it for an

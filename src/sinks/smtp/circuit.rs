@@ -1,4 +1,7 @@
 //! The circuit: open while the server is away.
+//!
+//! A server that is away is not a job's fault. Jobs wait without spending attempts and the topology
+//! takes in no more of them, so that a long outage fails nothing and fills nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a mail sink is told.
+//! The settings of a mail sink.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
@@ -19,7 +19,8 @@ pub struct MailConfig {
     /// Certificates of further authorities, in PEM, beside those of the system. One that the server
     /// has made for itself is trusted too, on a server that has exactly this one.
     pub tls_ca_pem: Option<Vec<u8>>,
-    /// Whether the server's certificate must hold. Without it anybody can pose as the server.
+    /// Whether the server's certificate is checked. Without that, any machine can pose as the
+    /// server.
     pub tls_verify: bool,
     /// The login, if the server wants one.
     pub login: Option<Login>,
@@ -162,7 +163,7 @@ pub struct TimeLimits {
     pub data: Duration,
     /// Writing the whole message.
     pub body: Duration,
-    /// The answer to the final dot. Who waits for less causes duplicates (RFC 1047).
+    /// The answer to the final dot. A shorter wait causes duplicates (RFC 1047).
     pub final_reply: Duration,
     /// All of these together, for one mail.
     pub whole: Duration,

@@ -1,4 +1,10 @@
 //! One connection, and what was said on it: commands out, replies in.
+//!
+//! lettre spells the commands; the conversation and the pool are our own. lettre's pool takes a
+//! connection back one reply behind if a send is dropped after the final dot. The next mail then
+//! reads a stale reply, and a refused mail is reported as sent (`tests/smtp_sink/pooled_lettre.rs`
+//! shows it). Its connections do not pipeline either, and wait 40 ms for Nagle's algorithm at every
+//! mail.
 
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
@@ -20,9 +26,9 @@ const READ_BYTES: usize = 4096;
 
 /// A connection on which SMTP is spoken.
 ///
-/// The send that speaks on it owns it: it takes the connection out of the pool by value, and puts it
-/// back only after a clean end. Whatever else happens, cancellation included, drops it, which closes it: so no
-/// reply is ever left over for somebody else's mail.
+/// The send that speaks on it owns it: it takes the connection out of the pool by value, and puts
+/// it back only after a clean end. Any other end, cancellation included, drops the connection,
+/// which closes it: so no reply is ever left over for another send's mail.
 pub(super) struct Conversation {
     stream: Box<dyn Stream>,
     /// Bytes that were read and belong to no reply yet.
@@ -31,11 +37,11 @@ pub(super) struct Conversation {
     outgoing: Vec<u8>,
     /// When the time of the whole is over.
     deadline: Instant,
-    /// Whether every command has its reply and nothing is left over, except what belongs to the mail
-    /// that follows.
+    /// Whether every command has its reply and nothing is left over, except what belongs to the
+    /// mail that follows.
     clean: bool,
-    /// Whether the last write has ended well. Until it has, nobody knows where the server's input
-    /// ends, and the connection is never used again.
+    /// Whether the last write has ended well. If it has not, it is unknown how much the server has
+    /// read, and the connection is never used again.
     is_written: bool,
     pub(super) extensions: Extensions,
     /// Whether it has carried a mail, or waited for one.

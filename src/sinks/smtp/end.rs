@@ -1,4 +1,12 @@
 //! What becomes of a mail on a connection, and whether it counts.
+//!
+//! Servers limit the mails of a connection, refuse commands that come early, or ignore some of
+//! them, so that replies are one short. None of that is the fault of the mail that meets it. A mail
+//! that was certainly not sent is therefore tried once more, alone on a fresh connection, which
+//! shows the cause: a refusal that comes again is the mail's own, and changes nothing for other
+//! mails. If the answer is another one, the connection was the cause, and the pool adapts: no mail
+//! follows another for a minute, or for ten minutes no connection carries more mails than that one
+//! had.
 
 use std::mem::discriminant;
 use std::time::Duration;
@@ -13,11 +21,11 @@ pub(super) enum End {
     /// The server has it.
     Accepted(Reply),
     /// The server does not want it: 4yz or 5yz.
-    Refused(Step, Reply),
+    Refused(Exchange, Reply),
     /// An address in it needs SMTPUTF8, which the server does not offer.
     NoSmtputf8,
     /// No answer, and the final dot was not begun to be written.
-    Unsent(Step, NoAnswer),
+    Unsent(Exchange, NoAnswer),
     /// A connection out of the pool was closed before the first answer, or wants no RSET.
     Stale,
     /// No answer after a write that holds the final dot had begun.
@@ -29,11 +37,11 @@ impl End {
     /// connection was lost there both times.
     pub(super) fn is_same_refusal(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Refused(step, reply), Self::Refused(other_step, other)) => {
-                step == other_step && reply.code / 100 == other.code / 100
+            (Self::Refused(exchange, reply), Self::Refused(other_exchange, other)) => {
+                exchange == other_exchange && reply.code / 100 == other.code / 100
             }
-            (Self::Unsent(step, lost), Self::Unsent(other_step, other)) => {
-                step == other_step && discriminant(lost) == discriminant(other)
+            (Self::Unsent(exchange, lost), Self::Unsent(other_exchange, other)) => {
+                exchange == other_exchange && discriminant(lost) == discriminant(other)
             }
             _ => false,
         }
@@ -44,14 +52,18 @@ impl End {
         match self {
             Self::Accepted(_) | Self::NoSmtputf8 | Self::Ambiguous(_) => None,
             Self::Stale if follows => Some(Again::Followed),
-            Self::Refused(step, _) | Self::Unsent(step, _) if follows && *step != Step::Message => {
+            Self::Refused(exchange, _) | Self::Unsent(exchange, _)
+                if follows && *exchange != Exchange::Message =>
+            {
                 Some(Again::Followed)
             }
             Self::Refused(_, reply) if mails_before > 0 && reply.code / 100 == 4 => {
                 Some(Again::Spent(mails_before))
             }
             // MAIL says nothing of the recipient: the limit may be meant here, too.
-            Self::Refused(Step::Mail, reply) if mails_before > 0 && !is_servers_fault(reply) => {
+            Self::Refused(Exchange::Mail, reply)
+                if mails_before > 0 && !is_servers_fault(reply) =>
+            {
                 Some(Again::Spent(mails_before))
             }
             Self::Refused(..) | Self::Unsent(_, NoAnswer::TimedOut(_)) => None,
@@ -74,9 +86,9 @@ pub(super) enum Again {
     Spent(u32),
 }
 
-/// A part of the transaction that is answered.
+/// A command of the transaction, or its message, with the reply to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Exchange {
     Rset,
     Mail,
     Rcpt,
@@ -84,7 +96,7 @@ pub(super) enum Step {
     Message,
 }
 
-impl Step {
+impl Exchange {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Rset => "RSET",

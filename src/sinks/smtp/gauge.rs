@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::observer::Observer;
 
-/// The two numbers, told to the observer when they change.
+/// The two numbers; the observer is notified when they change.
 pub(super) struct Gauge {
     open: AtomicUsize,
     waiting: AtomicUsize,

@@ -1,4 +1,8 @@
 //! Whose fault it is that the server hangs up in the midst of a mail.
+//!
+//! A server that goes away answers 421, or closes the connection in the midst of a mail; a server
+//! that dislikes a recipient may do the same. Only other mails distinguish the two: if the server
+//! has taken one since the job's last attempt, it is not away.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,12 +16,13 @@ const JOBS_MAX: usize = 16_384;
 /// A server that has taken a mail so lately is not away.
 const LATELY: Duration = Duration::from_secs(5);
 
-/// Tells a server that goes away from one that hangs up on a certain job: by 421, or by closing the
-/// connection, in answer to what was said from MAIL on.
+/// Distinguishes a server that goes away from one that hangs up on a certain job. Both answer 421,
+/// or close the connection, after MAIL or a later command.
 ///
-/// It is the job if the server has taken another mail since that job's last attempt. The first time
-/// is nobody's while the server takes mails, however many jobs it befalls beside each other: one more
-/// attempt shows it. A server that has taken none [`LATELY`] is away.
+/// The job is the cause if the server has taken another mail since that job's last attempt. The
+/// first hang-up on a job has no known cause while the server takes mails, however many jobs it
+/// happens to at once: one more attempt shows it. A server that has taken no mail [`LATELY`] is
+/// away.
 #[derive(Debug, Default)]
 pub(super) struct HangUps(Mutex<State>);
 

@@ -18,54 +18,56 @@
 //! | no answer after that write had begun: lost, too late, or no SMTP | [`Ambiguous`](crate::sinks::JobErrorKind::Ambiguous) |
 //! | no connection, TLS or login failed, any 4yz or 5yz before MAIL; 530 or 535 to anything; other 421 and lost connections; no SMTPUTF8 where `mail_from` needs it | [`Unavailable`](crate::sinks::JobErrorKind::Unavailable), and the circuit opens |
 //!
-//! A reply of 421 to the final dot is an answer: the server is going away and did not take the mail.
-//! The first time that the server hangs up on a job opens the circuit only if no mail was taken since
-//! it hung up last, on whichever job.
+//! A reply of 421 to the final dot is an answer: the server is going away and did not take the
+//! mail. The first time that the server hangs up on a job opens the circuit only if no mail was
+//! taken since it hung up last, on whichever job.
 //!
 //! Some ends do not count until the mail was asked again, once, on a fresh connection, and the job
-//! learns nothing of it: a connection out of the pool that turns out to be closed, or answers out of
-//! step; 4yz, or 5yz to MAIL, on a connection that had carried another mail; any refusal of commands
-//! that followed another mail, or silence of 2 s.
+//! learns nothing of it: a connection out of the pool that turns out to be closed, or answers out
+//! of step; 4yz, or 5yz to MAIL, on a connection that had carried another mail; any refusal of
+//! commands that followed another mail, or silence of 2 s.
 //!
 //! # Connections
 //!
 //! lettre builds the messages and spells the commands; the pool and the conversation are our own. A
 //! connection belongs to one send at a time, by value, and goes back only after every command has
 //! had its reply: a cancelled send closes it. After a refused mail RSET goes before the next MAIL.
-//! There are never more connections than [`MailConfig::connections_max`], and the sends that
-//! wait for one are served in order. Where the server has fewer connections for us (421 instead of a greeting while
-//! others are open), the pool settles at what it allows, and tries one more every minute.
+//! There are never more connections than [`MailConfig::connections_max`], and the sends that wait
+//! for one are served in order. Where the server has fewer connections for us (421 instead of a
+//! greeting while others are open), the pool settles at what it allows, and tries one more every
+//! minute.
 //!
-//! Where PIPELINING is offered (RFC 2920), MAIL, RCPT and DATA are one write. Where mails wait for a
-//! connection, those of the next one stand in the same write as the message before it, behind its
+//! Where PIPELINING is offered (RFC 2920), MAIL, RCPT and DATA are one write. Where mails wait for
+//! a connection, those of the next one stand in the same write as the message before it, behind its
 //! final dot: a mail then takes one round trip instead of two. It follows only on a connection that
 //! has answered the last final dot within 500 ms, and waits for at most 2 s: then it takes its turn
 //! on another connection, and for a minute no mail follows another. The same holds if its commands
 //! are refused there, and not on a fresh connection.
 //!
-//! Where such a reply does not come again on a fresh connection, the number of mails that the other one
-//! had carried is the server's limit: for ten minutes no connection carries more, unless one has of late.
+//! Where such a reply does not come again on a fresh connection, the number of mails that the other
+//! one had carried is the server's limit: for ten minutes no connection carries more, unless one
+//! has of late.
 //!
 //! # The circuit
 //!
 //! It opens on the server's fault; then no mail is tried and
 //! [`JobSink::ready`](crate::sinks::JobSink::ready) is pending. The calls that wait there ask the
-//! server again, with a back-off that doubles, by NOOP on an idle connection or by a new one up to its
-//! login. The [`Observer`] is notified of a change once.
+//! server again, with a back-off that doubles, by NOOP on an idle connection or by a new one up to
+//! its login. The [`Observer`] is notified of a change once.
 //!
 //! # Mails
 //!
 //! The bytes of a mail depend on its job alone (and on the record's timestamp, where the job has no
-//! usable date): `Message-ID` is the [hash](crate::job::Job::name_hash) of `Id` and `ScheduleTime`, `Date` is the first of
-//! `ScheduleTime` and `CreatedAt` that is RFC 3339 in the years 1970 to 9999. The text arrives as it
-//! is in the job, with every line end as CRLF and perhaps one more at the end. A subject has at most
-//! [`SUBJECT_LIMIT_BYTES`].
+//! usable date): `Message-ID` is the [hash](crate::job::Job::name_hash) of `Id` and `ScheduleTime`,
+//! `Date` is the first of `ScheduleTime` and `CreatedAt` that is RFC 3339 in the years 1970 to
+//! 9999. The text arrives as it is in the job, with every line end as CRLF and perhaps one more at
+//! the end. A subject has at most [`SUBJECT_LIMIT_BYTES`].
 //!
 //! # TLS
 //!
 //! The server's certificate must be of its host, and an authority must vouch for it: one of the
-//! system's, or one in [`MailConfig::tls_ca_pem`]. A certificate in there is trusted itself, too, if
-//! it is the server's own, as `openssl req -x509` makes them.
+//! system's, or one in [`MailConfig::tls_ca_pem`]. A certificate in there is trusted itself, too,
+//! if it is the server's own, as `openssl req -x509` makes them.
 //!
 //! # Logins
 //!

@@ -1,4 +1,4 @@
-//! What a sink tells of itself, for metrics, traces and logs.
+//! What a sink reports about itself, for metrics, traces and logs.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 ///
 /// They are called in the middle of a send, on its task: they must be quick, and must not block.
 pub trait Observer: Send + Sync {
-    /// A phase has ended, well or not; a phase that is cancelled is not told.
+    /// A phase has ended, well or not; a phase that is cancelled is not reported.
     fn phase(&self, phase: Phase, elapsed: Duration, succeeded: bool) {
         let _ = (phase, elapsed, succeeded);
     }

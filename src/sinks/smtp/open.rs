@@ -176,8 +176,8 @@ impl Opener {
         }
     }
 
-    /// Credentials never travel in clear unless that is allowed. An attacker who strips STARTTLS from
-    /// the server's offers gets none.
+    /// Credentials never travel in clear unless that is allowed. An attacker who strips STARTTLS
+    /// from the server's offers gets none.
     fn check_login_may_travel(&self, encrypted: bool) -> Result<(), ServerFault> {
         if encrypted || self.allow_plaintext_auth {
             return Ok(());

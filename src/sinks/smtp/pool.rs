@@ -1,4 +1,10 @@
 //! The connections of a sink: never more than the cap, first come first served.
+//!
+//! A send that follows another mail may leave that connection again. The server may take minutes
+//! for the mail before it, while other connections come free: after 2 s without an answer the
+//! follower returns to the head of the queue, and the connection that holds its commands is closed
+//! after the answer to the earlier mail. A server that ignores what stands behind a final dot costs
+//! a reconnection a minute.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -22,7 +28,8 @@ const ALONE_SECONDS: u64 = 60;
 /// Idle connections, and the right to have one more.
 ///
 /// A send opens a connection only if it holds a [`Slot`] and finds no idle one, and returns the
-/// connection before its slot: so open connections, idle ones included, are never more than there are slots.
+/// connection before its slot: so open connections, idle ones included, are never more than there
+/// are slots.
 pub(super) struct Pool {
     queue: Mutex<Queue>,
     idle: Mutex<Vec<Conversation>>,
@@ -46,11 +53,11 @@ struct Queue {
 struct Waiter {
     /// What it sends. A probe sends none.
     mail: Option<Arc<Mail>>,
-    turn: oneshot::Sender<Turn>,
+    turn: oneshot::Sender<Grant>,
 }
 
-/// The turn of a send.
-pub(super) struct Turn {
+/// What a send gets when it has its turn.
+pub(super) struct Grant {
     /// The connection on which its commands are written already, behind the mail before it.
     pub(super) followed: Option<Conversation>,
     pub(super) slot: Slot,
@@ -85,9 +92,9 @@ impl Pool {
         Arc::new(Self { queue: Mutex::new(queue), idle, idle_limit, session_limit, gauge })
     }
 
-    /// Completes when there is a slot; sends that wait get one in the order in which they came. A send
-    /// with a mail may follow another one instead.
-    pub(super) async fn turn(self: &Arc<Self>, mail: Option<&Arc<Mail>>) -> Turn {
+    /// Completes when there is a slot; sends that wait get one in the order in which they came. A
+    /// send with a mail may follow another one instead.
+    pub(super) async fn turn(self: &Arc<Self>, mail: Option<&Arc<Mail>>) -> Grant {
         let turn = {
             let mut queue = self.queue();
             if queue.free > 0 {
@@ -173,8 +180,8 @@ impl Pool {
         Slot { pool: Arc::clone(self), withheld: false }
     }
 
-    fn alone(self: &Arc<Self>) -> Turn {
-        Turn { followed: None, slot: self.slot() }
+    fn alone(self: &Arc<Self>) -> Grant {
+        Grant { followed: None, slot: self.slot() }
     }
 
     /// Hands a slot to the send that has waited longest.
@@ -200,8 +207,8 @@ impl Pool {
 }
 
 impl Queue {
-    /// Before the queue grows, the entries of cancelled sends are removed: where no slot comes free for
-    /// long, many sends may come and be cancelled.
+    /// Before the queue grows, the entries of cancelled sends are removed: where no slot comes free
+    /// for long, many sends may come and be cancelled.
     fn push(&mut self, waiter: Waiter) {
         if self.waiting.len() == self.waiting.capacity() {
             self.waiting.retain(|it| !it.turn.is_closed());
@@ -275,7 +282,7 @@ impl Follower {
     pub(super) fn follow(mut self, slot: Slot, conversation: Conversation) {
         let Some(waiter) = self.waiter.take() else { return };
         // If it has gone, its commands stand there for nobody: the connection is closed.
-        let _ = waiter.turn.send(Turn { followed: Some(conversation), slot });
+        let _ = waiter.turn.send(Grant { followed: Some(conversation), slot });
         self.pool.restore_one();
     }
 }

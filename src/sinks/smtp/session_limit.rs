@@ -10,8 +10,8 @@ const REMEMBERED_SECONDS: u64 = 600;
 
 /// The server's limit of mails on one connection, as far as it has shown one.
 ///
-/// A refusal shows it that does not come again on a fresh connection, unless another connection has
-/// carried more mails of late: then it had another cause.
+/// A refusal that does not come again on a fresh connection shows it, unless another connection has
+/// carried more mails recently: then the refusal had another cause.
 #[derive(Debug, Default)]
 pub(super) struct SessionLimit(Mutex<Seen>);
 

@@ -24,10 +24,10 @@ use super::hang_ups::{Fault, HangUps};
 use super::message::{Mail, Sender};
 use super::observer::{Observer, Phase};
 use super::open::{Opened, Opener};
-use super::pool::{Pool, Slot, Turn};
+use super::pool::{Grant, Pool, Slot};
 use super::rate::Rate;
 use super::tls::Tls;
-use super::transaction::{Sent, Transaction};
+use super::transaction::{MailTransaction, Sent};
 
 /// How long a connection that is given up is waited for, once QUIT was said.
 const QUIT_LIMIT: Duration = Duration::from_secs(1);
@@ -188,9 +188,9 @@ impl MailSink {
         self.circuit.reason()
     }
 
-    async fn deliver(&self, turn: Turn, mail: &Mail) -> Result<Accepted, JobError> {
-        let Turn { followed, slot } = turn;
-        let transaction = Transaction {
+    async fn deliver(&self, turn: Grant, mail: &Mail) -> Result<Accepted, JobError> {
+        let Grant { followed, slot } = turn;
+        let transaction = MailTransaction {
             mail_from: &self.mail_from,
             limits: &self.limits,
             observer: &*self.observer,
@@ -254,14 +254,14 @@ impl MailSink {
             End::Accepted(reply) => {
                 Ok(Accepted { message_id: mail.message_id.clone(), reply: reply.to_string() })
             }
-            End::Refused(step, reply) if reply.code == 421 => {
-                Err(self.hung_up(mail, format!("{}: {reply}", step.name())))
+            End::Refused(exchange, reply) if reply.code == 421 => {
+                Err(self.hung_up(mail, format!("{}: {reply}", exchange.name())))
             }
-            End::Refused(step, reply) if is_servers_fault(&reply) => {
-                Err(self.unavailable(&format!("{}: {reply}", step.name())))
+            End::Refused(exchange, reply) if is_servers_fault(&reply) => {
+                Err(self.unavailable(&format!("{}: {reply}", exchange.name())))
             }
-            End::Refused(step, reply) => {
-                let reason = format!("{}: {reply}", step.name());
+            End::Refused(exchange, reply) => {
+                let reason = format!("{}: {reply}", exchange.name());
                 let for_good = reply.code / 100 == 5;
                 Err(if for_good { JobError::permanent } else { JobError::transient }(reason))
             }
@@ -269,11 +269,11 @@ impl MailSink {
                 "an address has a local part beyond ASCII, which needs SMTPUTF8, and the server \
                  does not offer it",
             )),
-            End::Unsent(step, no_answer) if no_answer.is_lost() => {
-                Err(self.hung_up(mail, format!("{}: {no_answer}", step.name())))
+            End::Unsent(exchange, no_answer) if no_answer.is_lost() => {
+                Err(self.hung_up(mail, format!("{}: {no_answer}", exchange.name())))
             }
-            End::Unsent(step, no_answer) => {
-                Err(JobError::transient(format!("{}: {no_answer}", step.name())))
+            End::Unsent(exchange, no_answer) => {
+                Err(JobError::transient(format!("{}: {no_answer}", exchange.name())))
             }
             End::Stale => Err(JobError::transient("the connection was closed before any answer")),
             End::Ambiguous(no_answer) => {
@@ -300,7 +300,7 @@ impl MailSink {
     /// Asks whether the server is there: an idle connection if there is one, else a new one, which
     /// then waits for the next mail.
     async fn probe(&self) -> Result<(), ServerFault> {
-        let Turn { slot, .. } = self.pool.turn(None).await;
+        let Grant { slot, .. } = self.pool.turn(None).await;
         if let Some(mut conversation) = slot.idle().await {
             let start = Instant::now();
             conversation.begin(after(self.limits.whole));

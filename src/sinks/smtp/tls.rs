@@ -1,4 +1,9 @@
 //! TLS on a stream.
+//!
+//! webpki accepts no authority's certificate as a server's own, which is what `openssl req -x509`
+//! makes. Where the settings name exactly that certificate, no authority needs to vouch for it;
+//! host and time are still checked. Only for such a certificate, and only if it has no
+//! `subjectAltName`, is the host's name in `commonName` accepted.
 
 use std::fmt::Display;
 use std::io;
@@ -118,8 +123,8 @@ impl Verified {
     }
 
     /// A certificate that is its own authority, as a server makes it for itself, is no server's to
-    /// webpki. One that the settings name needs no authority that vouches for it: it must be of this
-    /// host, and its validity in time is checked already.
+    /// webpki. One that the settings name needs no authority that vouches for it: it must be of
+    /// this host, and its validity in time is checked already.
     fn is_named(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -9,8 +9,8 @@
 //! mail is held up by a server that is slow to answer the final dot; so it follows only where the
 //! last answer came soon, and goes back to the queue if this one does not.
 //!
-//! What befell other mails on a connection is not the fault of the next one: some ends do not count
-//! until the mail was asked again on a fresh one (see [`End::again`]).
+//! The next mail is not to blame for what happened to earlier mails on its connection: some ends do
+//! not count until the mail was asked again on a fresh one (see [`End::again`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use super::circuit::Circuit;
 use super::config::TimeLimits;
 use super::conversation::{Conversation, NoAnswer, after};
-use super::end::{Again, End, Step, is_servers_fault};
+use super::end::{Again, End, Exchange, is_servers_fault};
 use super::message::Mail;
 use super::observer::{Observer, Phase};
 use super::pool::{Follower, Pool};
@@ -45,10 +45,10 @@ const SOON: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The three commands, with the one that is due after a refused mail.
-const STEPS: [Step; 4] = [Step::Rset, Step::Mail, Step::Rcpt, Step::Data];
+const EXCHANGES: [Exchange; 4] = [Exchange::Rset, Exchange::Mail, Exchange::Rcpt, Exchange::Data];
 
 /// Sends mails of one envelope sender.
-pub(super) struct Transaction<'a> {
+pub(super) struct MailTransaction<'a> {
     pub(super) mail_from: &'a Address,
     pub(super) limits: &'a TimeLimits,
     pub(super) observer: &'a dyn Observer,
@@ -68,7 +68,7 @@ pub(super) struct Sent {
     pub(super) follower: Option<Follower>,
 }
 
-impl Transaction<'_> {
+impl MailTransaction<'_> {
     /// Sends a mail, and gives the connection back if the conversation ended cleanly. Dropping the
     /// future closes the connection.
     pub(super) async fn send(&self, mut conversation: Conversation, mail: &Mail) -> Sent {
@@ -97,22 +97,24 @@ impl Transaction<'_> {
 
     /// MAIL, RCPT and DATA: `Ok` if the server waits for the message.
     async fn envelope(&self, c: &mut Conversation, mail: &Mail, follows: bool) -> Result<(), End> {
-        let steps = if c.needs_reset && !follows { &STEPS[..] } else { &STEPS[1..] };
+        let exchanges = if c.needs_reset && !follows { &EXCHANGES[..] } else { &EXCHANGES[1..] };
         let pipelining = c.extensions.pipelining;
         if pipelining && !follows {
-            for step in steps {
-                self.queue(c, *step, mail);
+            for exchange in exchanges {
+                self.queue(c, *exchange, mail);
             }
-            c.flush(self.limits.command).await.map_err(|error| unsent(c, steps[0], error, true))?;
+            c.flush(self.limits.command)
+                .await
+                .map_err(|error| unsent(c, exchanges[0], error, true))?;
         }
         let mut refusal = None;
-        for (i, &step) in steps.iter().enumerate() {
+        for (i, &exchange) in exchanges.iter().enumerate() {
             if !pipelining {
-                self.queue(c, step, mail);
+                self.queue(c, exchange, mail);
                 let flushed = c.flush(self.limits.command).await;
-                flushed.map_err(|error| unsent(c, step, error, i == 0))?;
+                flushed.map_err(|error| unsent(c, exchange, error, i == 0))?;
             }
-            let limit = step.limit(self.limits);
+            let limit = exchange.limit(self.limits);
             let limit = if follows { limit.min(PATIENCE) } else { limit };
             let reply = match (c.reply(limit).await, refusal) {
                 (Ok(reply), None) => reply,
@@ -126,16 +128,16 @@ impl Transaction<'_> {
                 }
                 (Err(no_answer @ NoAnswer::TimedOut(_)), None) if follows => {
                     self.pool.let_none_follow();
-                    return Err(End::Unsent(step, no_answer));
+                    return Err(End::Unsent(exchange, no_answer));
                 }
-                (Err(no_answer), None) => return Err(unsent(c, step, no_answer, i == 0)),
+                (Err(no_answer), None) => return Err(unsent(c, exchange, no_answer, i == 0)),
                 (Err(_), Some(refused)) => return Err(refused),
             };
-            if step.is_accepted_by(&reply) {
+            if exchange.is_accepted_by(&reply) {
                 refusal = None;
                 continue;
             }
-            let refused = refused(c, step, reply, i == 0)?;
+            let refused = refused(c, exchange, reply, i == 0)?;
             if follows {
                 // The server may have passed over a command: then a reply is missing.
                 return Err(refused);
@@ -151,16 +153,16 @@ impl Transaction<'_> {
         Err(refused)
     }
 
-    fn queue(&self, c: &mut Conversation, step: Step, mail: &Mail) {
-        match step {
-            Step::Rset => c.queue(Rset),
-            Step::Mail => {
+    fn queue(&self, c: &mut Conversation, exchange: Exchange, mail: &Mail) {
+        match exchange {
+            Exchange::Rset => c.queue(Rset),
+            Exchange::Mail => {
                 let parameters = parameters(c, mail);
                 c.queue(MailCommand::new(Some(self.mail_from.clone()), parameters));
             }
-            Step::Rcpt => c.queue(Rcpt::new(mail.recipient.clone(), Vec::new())),
-            Step::Data => c.queue(Data),
-            Step::Message => unreachable!("the message is no command"),
+            Exchange::Rcpt => c.queue(Rcpt::new(mail.recipient.clone(), Vec::new())),
+            Exchange::Data => c.queue(Data),
+            Exchange::Message => unreachable!("the message is no command"),
         }
     }
 
@@ -180,8 +182,8 @@ impl Transaction<'_> {
         {
             told(false);
             let end = match parting_words(c) {
-                Some(reply) if reply.is_negative() => End::Refused(Step::Message, reply),
-                _ => End::Unsent(Step::Message, no_answer),
+                Some(reply) if reply.is_negative() => End::Refused(Exchange::Message, reply),
+                _ => End::Unsent(Exchange::Message, no_answer),
             };
             return (end, None);
         }
@@ -223,7 +225,7 @@ impl Transaction<'_> {
     ) -> Result<(), NoAnswer> {
         let Some(follower) = follower else { return c.write(last, self.limits.body).await };
         c.queue_bytes(last);
-        STEPS[1..].iter().for_each(|step| self.queue(c, *step, follower.mail()));
+        EXCHANGES[1..].iter().for_each(|exchange| self.queue(c, *exchange, follower.mail()));
         c.is_ahead = true;
         c.flush(self.limits.body).await
     }
@@ -263,7 +265,7 @@ fn final_answer(c: &mut Conversation, answer: Result<Reply, NoAnswer>) -> End {
                 c.needs_reset = true;
                 c.end();
             }
-            End::Refused(Step::Message, reply)
+            End::Refused(Exchange::Message, reply)
         }
         Ok(reply) => End::Ambiguous(NoAnswer::Unexpected(reply)),
         Err(no_answer) => End::Ambiguous(no_answer),
@@ -271,25 +273,25 @@ fn final_answer(c: &mut Conversation, answer: Result<Reply, NoAnswer>) -> End {
 }
 
 /// What a refusal leads to: `Ok` if the conversation can go on after it.
-fn refused(c: &Conversation, step: Step, reply: Reply, is_first: bool) -> Result<End, End> {
+fn refused(c: &Conversation, exchange: Exchange, reply: Reply, is_first: bool) -> Result<End, End> {
     // Of a connection that has only waited, 421 says that it has waited for too long.
     let waited = c.reused && c.mails == 1;
-    if step == Step::Rset || is_first && waited && reply.code == 421 {
+    if exchange == Exchange::Rset || is_first && waited && reply.code == 421 {
         return Err(End::Stale);
     }
     if !reply.is_negative() {
-        return Err(End::Unsent(step, NoAnswer::Unexpected(reply)));
+        return Err(End::Unsent(exchange, NoAnswer::Unexpected(reply)));
     }
     let closes = is_servers_fault(&reply);
-    let end = End::Refused(step, reply);
+    let end = End::Refused(exchange, reply);
     if closes { Err(end) } else { Ok(end) }
 }
 
-fn unsent(c: &Conversation, step: Step, no_answer: NoAnswer, is_first: bool) -> End {
+fn unsent(c: &Conversation, exchange: Exchange, no_answer: NoAnswer, is_first: bool) -> End {
     if is_first && c.reused && no_answer.is_lost() {
         End::Stale
     } else {
-        End::Unsent(step, no_answer)
+        End::Unsent(exchange, no_answer)
     }
 }
 

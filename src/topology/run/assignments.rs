@@ -1,4 +1,10 @@
 //! The partitions that this worker is assigned, and what is kept of those that it has lost.
+//!
+//! A topic that was created anew has other records at the same offsets. Which of the old knowledge
+//! still holds could only be guessed; to drop all of it repeats some jobs and loses none. So
+//! offsets that go back begin a new life of the partition: the source assigns it once more under a
+//! new generation, and everything that keeps stale work out (positions, leftovers, state) keeps out
+//! the old life, too.
 
 use tokio::time::Instant;
 
@@ -120,8 +126,8 @@ impl Assignments {
         due.map(|(name, partition)| (name.clone(), partition.generation())).collect()
     }
 
-    /// The partitions that the source is to pause, and those that it is to resume, since a partition
-    /// takes records in or does not. With a shut intake none does.
+    /// The partitions that the source is to pause, and those that it is to resume, since a
+    /// partition takes records in or does not. With a shut intake none does.
     pub(super) fn pause_and_resume(
         &mut self,
         intake_is_open: bool,
@@ -180,12 +186,12 @@ impl Assignments {
         self.iter().any(|(_, partition)| partition.has_news())
     }
 
-    /// The positions with news, as far as they fit into a window.
+    /// The positions that have moved since they were committed, as far as they fit into a window.
     pub(super) fn save(&mut self, window: i64) -> Vec<PartitionPosition> {
         self.positions(Partition::has_news, |partition| partition.save(window))
     }
 
-    /// The positions that a batch carries: those with news, and those that fence it.
+    /// The positions that a batch carries: those that have moved, and those that fence it.
     pub(super) fn save_with_batch(&mut self, window: i64) -> Vec<PartitionPosition> {
         self.positions(Partition::is_in_batch, |partition| partition.save_with_batch(window))
     }

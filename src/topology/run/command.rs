@@ -40,8 +40,8 @@ pub(super) enum Input<'a> {
     Shutdown,
 }
 
-/// What the driver is to do. It answers publishes, commits, releases, restores, executions and calls
-/// by an input, unless they are cancelled.
+/// What the driver is to do. It answers publishes, commits, releases, restores, executions and
+/// calls by an input, unless they are cancelled.
 pub(super) enum Command<'a> {
     /// Execute a job.
     Execute(JobId, Execution<'a>),

@@ -1,4 +1,4 @@
-//! The engine: it decides everything in a run, and does none of it.
+//! The engine: it decides everything in a run and carries out nothing.
 //!
 //! ```text
 //!            ┌──────────── handle(Input, now) ───────────┐
@@ -8,14 +8,14 @@
 //!            └── next() -> Command ◀── advance(now) ─────┘
 //! ```
 //!
-//! It knows no I/O, no task and no clock: time comes in. It holds the executions of jobs while these
-//! wait, and never polls them.
+//! It knows no I/O, no task and no clock: time comes in. It holds the executions of jobs while
+//! these wait, and never polls them.
 //!
 //! The order of calls is the driver's duty:
 //!
-//! 1. `handle` takes in one thing that has happened. The commands that follow from it, by `next`, are
-//!    carried out before the next input: records that come after a `Pause` would be dropped, and a
-//!    job that was cancelled has no end.
+//! 1. `handle` takes in one thing that has happened. The commands that follow from it, by `next`,
+//!    are carried out before the next input: records that come after a `Pause` would be dropped,
+//!    and a job that was cancelled has no end.
 //! 2. `advance`, once a turn, begins what is due; its commands are carried out, too.
 //! 3. If the run is not over by then, the driver waits for the next thing to happen, until
 //!    `wakes_at` at the latest.
@@ -67,8 +67,8 @@ pub(super) struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    /// An engine at the begin of a run. `store` is the topic of the keyed state, and `persists` where
-    /// jobs ask for durable changes; `batches_at_once` is the sink's.
+    /// An engine at the begin of a run. `store` is the topic of the keyed state, and `persists`
+    /// where jobs ask for durable changes; `batches_at_once` is the sink's.
     pub(super) fn new(
         topology: &'a Topology,
         store: Option<Topic>,
@@ -170,8 +170,8 @@ impl<'a> Engine<'a> {
         self.stop.is_some()
     }
 
-    /// After the shutdown: what is left unfinished, once there is nothing to be done any more, or no
-    /// time.
+    /// After the shutdown: what is left unfinished, once there is nothing to be done any more, or
+    /// no time.
     pub(super) fn drained(&self) -> Option<Drained> {
         let (_, end) = self.stop?;
         let in_flight = self.records.in_flight();
@@ -246,7 +246,8 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Begins a release, a commit or a batch, where one is due and may be under way beside the others.
+    /// Begins a release, a commit or a batch, where one is due and may be under way beside the
+    /// others.
     fn begin_effects(&mut self) {
         let to_release = self.records.assignments().to_release(self.now);
         self.is_releasing = !to_release.is_empty();
@@ -271,7 +272,8 @@ impl<'a> Engine<'a> {
     }
 
     /// Whether nothing begins before all that is under way has ended: a partition is to be given
-    /// up, or one that was lost and is back waits for what becomes of its outputs.
+    /// up, or a partition that was lost and is assigned again waits for the end of the batches that
+    /// may hold its outputs.
     fn waits_for_the_end(&self) -> bool {
         !self.publisher.is_idle() && (self.is_releasing || self.records.assignments().is_awaiting())
     }

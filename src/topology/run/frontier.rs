@@ -8,6 +8,9 @@
 //! ```
 //!
 //! It counts records that were delivered and never does arithmetic with offsets, which have gaps.
+//!
+//! Transaction markers and compaction make these gaps: a frontier that added one to an offset would
+//! wait for records that never come.
 
 use std::collections::VecDeque;
 

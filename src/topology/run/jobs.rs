@@ -8,8 +8,19 @@
 //! ```
 //!
 //! A job holds its key, and counts as in flight, until it is finished. It has a *place* among those
-//! that execute while it executes or is in line; a job that waits has none, and neither have those in
-//! line behind it. So as many as may be in flight can wait, while the others go on.
+//! that execute while it executes or is in line; a job that waits has none, and neither have those
+//! in line behind it. So as many as may be in flight can wait, while the others go on.
+//!
+//! There are two limits of records. Those that execute or are in line are bounded by the smaller
+//! one, since a drain waits for them. All in flight are bounded by the larger one: records that
+//! wait only for their acknowledgement make batches, and so transactions, large; and a job that
+//! waits for another attempt must not take a place, or a server that defers jobs for minutes
+//! (greylisting) would soon hold every place. A drain gives up at once each job that would be due
+//! after the drain's end, with those in line behind it.
+//!
+//! The execution of a job ends with the time of its wait and the future that goes on after it. So
+//! the waiting jobs lie here, with one timer for all of them, and one that is due goes on before
+//! anything new is taken in.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -34,7 +45,8 @@ pub(super) struct Jobs<'a> {
     limits: Limits,
     jobs: Slab<Job<'a>>,
     lanes: Lanes<JobId>,
-    /// The jobs that wait, by when they are due; those due at once in the order in which their waits began.
+    /// The jobs that wait, by when they are due; those due at once in the order in which their
+    /// waits began.
     waiting: BTreeMap<(Instant, u64), JobId>,
     /// Waits so far.
     waits: u64,
@@ -212,8 +224,8 @@ impl<'a> Jobs<'a> {
         self.take_out(&in_line, &heads)
     }
 
-    /// Takes out the jobs of an assignment that wait until a time or longer, and those of it in line
-    /// behind them; returns how many.
+    /// Takes out the jobs of an assignment that wait until this time or longer, and its jobs in
+    /// line behind them; returns how many.
     pub(super) fn cancel_waiting(
         &mut self,
         partition: &TopicPartition,
@@ -230,7 +242,7 @@ impl<'a> Jobs<'a> {
         self.take_out(&in_line, &late)
     }
 
-    /// Those in line go first: no lane is to go to one of them.
+    /// The jobs in line are removed first, so that no lane goes on to one of them.
     fn take_out(&mut self, in_line: &[JobId], heads: &[JobId]) -> usize {
         for id in in_line {
             self.remove(*id);

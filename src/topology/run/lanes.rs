@@ -1,4 +1,7 @@
 //! Order per key: of the jobs with one key, one at a time is under way; the others wait in line.
+//!
+//! A hash stands for the key. Two keys with the same hash only wait for each other, and no key is
+//! kept in memory.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -17,10 +20,10 @@ struct Lane<J> {
     line: Line<J>,
 }
 
-/// Most lanes have none, so that it takes no more room than a pointer.
+/// Most lanes have no line, so a missing one takes no more room than a pointer.
 type Line<J> = Option<Box<VecDeque<J>>>;
 
-/// The hasher of what is a hash already.
+/// The hasher of keys that are hashes already: it passes them on.
 #[derive(Default)]
 struct Hashed(KeyHash);
 

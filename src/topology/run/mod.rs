@@ -1,4 +1,4 @@
-//! The driver of a run: it owns the futures, and nobody else calls source, sink and store.
+//! The driver of a run: it owns the futures, and is the only caller of source, sink and store.
 //!
 //! ```text
 //!  source ──▶ deliver ──▶ jobs ──▶ outbox ──▶ publish ──▶ finish ──▶ commit
@@ -6,7 +6,7 @@
 //!                           └─┘ another attempt
 //! ```
 //!
-//! What is done, and when, the [engine](engine) decides; [`Driver::run`] is the whole loop.
+//! The [engine](engine) decides what is done, and when; [`Driver::run`] is the whole loop.
 
 mod assignments;
 mod command;
@@ -319,8 +319,8 @@ async fn timed<T>(effect: impl Future<Output = T>) -> (T, Duration) {
     (result, started.elapsed())
 }
 
-/// Completes when one of the futures does, and takes it out; never, if there is none. Cancelled, all
-/// of them stay.
+/// Completes when one of the futures does, and takes it out; never, if there is none. Cancelled,
+/// all of them stay.
 async fn completed<K: Clone + Ord, T>(futures: &mut BTreeMap<K, BoxFuture<'_, T>>) -> T {
     poll_fn(|cx| {
         let ended = futures.iter_mut().find_map(|(key, future)| match future.poll_unpin(cx) {

@@ -16,7 +16,7 @@ const MOST_REFUSALS: u8 = 2;
 
 /// What is finished once its outputs, next in the batch, are published.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct Item {
     subject: Subject,
     /// How many of the batch's outputs are its own.
     outputs: usize,
@@ -44,14 +44,14 @@ pub(super) struct Done {
     pub(super) changes: Option<Box<Changes>>,
 }
 
-/// Entries and their outputs, in the same order.
+/// Items and their outputs, in the same order.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    entries: Vec<Entry>,
+    items: Vec<Item>,
     batch: Batch,
 }
 
-impl Entry {
+impl Item {
     /// The partition and the assignment that it belongs to.
     pub(super) fn assignment(&self) -> (&TopicPartition, Generation) {
         match &self.subject {
@@ -100,7 +100,7 @@ impl Entry {
 
 impl Outbox {
     pub(super) const fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.items.is_empty()
     }
 
     /// What is published.
@@ -108,14 +108,14 @@ impl Outbox {
         &self.batch
     }
 
-    /// The entries, in the order of their outputs.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+    /// The items, in the order of their outputs.
+    pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter()
     }
 
     /// Takes out what is finished with the batch, in order.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Subject> + '_ {
-        self.entries.drain(..).map(|entry| entry.subject)
+        self.items.drain(..).map(|item| item.subject)
     }
 
     /// The positions that are committed with the batch.
@@ -126,7 +126,7 @@ impl Outbox {
     pub(super) fn push(&mut self, job: JobId, finished: Finished) {
         let Finished { record, outputs, fate, changes } = finished;
         let subject = Subject::Record(Done { record, fate, job, changes });
-        self.entries.push(Entry { subject, outputs: outputs.len(), refusals: 0 });
+        self.items.push(Item { subject, outputs: outputs.len(), refusals: 0 });
         self.batch.outputs.extend(outputs);
     }
 
@@ -134,30 +134,30 @@ impl Outbox {
         let before = self.batch.outputs.len();
         self.batch.outputs.extend(persist.records());
         let outputs = self.batch.outputs.len() - before;
-        self.entries.push(Entry { subject: Subject::Persist(persist), outputs, refusals: 0 });
+        self.items.push(Item { subject: Subject::Persist(persist), outputs, refusals: 0 });
     }
 
     pub(super) fn push_punctuated(&mut self, punctuated: Punctuated) {
         let Punctuated { partition, generation, outputs } = punctuated;
         let subject = Subject::Punctuated(partition, generation);
-        self.entries.push(Entry { subject, outputs: outputs.len(), refusals: 0 });
+        self.items.push(Item { subject, outputs: outputs.len(), refusals: 0 });
         self.batch.outputs.extend(outputs);
     }
 
     /// Drops the changes that nobody waits for any more.
     pub(super) fn drop_abandoned(&mut self) {
-        let is_abandoned = |entry: &Entry| match &entry.subject {
+        let is_abandoned = |item: &Item| match &item.subject {
             Subject::Persist(persist) => persist.is_abandoned(),
             Subject::Record(_) | Subject::Punctuated(..) => false,
         };
-        if self.entries.iter().any(is_abandoned) {
+        if self.items.iter().any(is_abandoned) {
             self.take_out(is_abandoned);
         }
     }
 
     /// An empty one in the memory of this one, which was published.
     pub(super) fn emptied(mut self) -> Self {
-        self.entries.clear();
+        self.items.clear();
         self.batch.outputs.clear();
         self.batch.positions.clear();
         self
@@ -165,23 +165,20 @@ impl Outbox {
 
     /// Puts what was not published back before what has come since.
     pub(super) fn put_back(&mut self, mut earlier: Self) {
-        earlier.entries.append(&mut self.entries);
+        earlier.items.append(&mut self.items);
         earlier.batch.outputs.append(&mut self.batch.outputs);
         earlier.batch.positions.clear();
         *self = earlier;
     }
 
-    /// Takes out the entries for which `condition` holds. Returns those of records, with their
+    /// Takes out the items for which `condition` holds. Returns those of records, with their
     /// outputs; the others are dropped.
-    pub(super) fn take_out(
-        &mut self,
-        condition: impl Fn(&Entry) -> bool,
-    ) -> Vec<(JobId, Finished)> {
-        let Self { entries, batch } = self.split(condition);
+    pub(super) fn take_out(&mut self, condition: impl Fn(&Item) -> bool) -> Vec<(JobId, Finished)> {
+        let Self { items, batch } = self.split(condition);
         let mut outputs = batch.outputs.into_iter();
-        let taken = entries.into_iter().filter_map(|entry| {
-            let outputs: Vec<_> = outputs.by_ref().take(entry.outputs).collect();
-            let Subject::Record(Done { record, fate, job, changes }) = entry.subject else {
+        let taken = items.into_iter().filter_map(|item| {
+            let outputs: Vec<_> = outputs.by_ref().take(item.outputs).collect();
+            let Subject::Record(Done { record, fate, job, changes }) = item.subject else {
                 return None;
             };
             Some((job, Finished { record, outputs, fate, changes }))
@@ -189,22 +186,22 @@ impl Outbox {
         taken.collect()
     }
 
-    /// Takes out the entries for which `condition` holds, with their outputs.
-    pub(super) fn split(&mut self, condition: impl Fn(&Entry) -> bool) -> Self {
+    /// Takes out the items for which `condition` holds, with their outputs.
+    pub(super) fn split(&mut self, condition: impl Fn(&Item) -> bool) -> Self {
         let mut outputs = std::mem::take(&mut self.batch.outputs).into_iter();
         let mut taken = Self::default();
-        for entry in std::mem::take(&mut self.entries) {
-            let own = outputs.by_ref().take(entry.outputs);
-            let to = if condition(&entry) { &mut taken } else { &mut *self };
+        for item in std::mem::take(&mut self.items) {
+            let own = outputs.by_ref().take(item.outputs);
+            let to = if condition(&item) { &mut taken } else { &mut *self };
             to.batch.outputs.extend(own);
-            to.entries.push(entry);
+            to.items.push(item);
         }
         taken
     }
 
     /// Replaces each record's refused outputs by one that `substitute` makes of it and the number
     /// of its refusals so far; what else is refused is dropped. If the other outputs were
-    /// published, they are taken out, and the entries of which nothing is left to be published are
+    /// published, they are taken out, and the items of which nothing is left to be published are
     /// given back: they are finished.
     ///
     /// # Errors
@@ -217,22 +214,22 @@ impl Outbox {
     ) -> Result<Vec<Subject>, RunError> {
         let mut outputs = std::mem::take(&mut self.batch.outputs).into_iter().enumerate();
         let mut finished = Vec::new();
-        for mut entry in std::mem::take(&mut self.entries) {
+        for mut item in std::mem::take(&mut self.items) {
             let (own_refused, own): (Vec<_>, Vec<_>) = outputs
                 .by_ref()
-                .take(entry.outputs)
+                .take(item.outputs)
                 .partition(|(index, _)| refused.binary_search(index).is_ok());
             let kept = if others_published { Vec::new() } else { own };
             let before = self.batch.outputs.len();
             self.batch.outputs.extend(kept.into_iter().map(|(_, output)| output));
             if !own_refused.is_empty() {
-                self.batch.outputs.extend(entry.refused(&own_refused, &substitute)?);
+                self.batch.outputs.extend(item.refused(&own_refused, &substitute)?);
             }
-            entry.outputs = self.batch.outputs.len() - before;
-            if others_published && entry.outputs == 0 {
-                finished.push(entry.subject);
+            item.outputs = self.batch.outputs.len() - before;
+            if others_published && item.outputs == 0 {
+                finished.push(item.subject);
             } else {
-                self.entries.push(entry);
+                self.items.push(item);
             }
         }
         Ok(finished)

@@ -36,7 +36,8 @@ pub(super) struct Partition {
     unsaved: usize,
     /// Of these, the ones in the position that is being committed.
     saving: usize,
-    /// Whether the next batch carries the position without news, so that the changes in it are fenced.
+    /// Whether the next batch carries the position even if it has not moved, so that the group
+    /// fences the changes in the batch.
     is_fenced_by_batch: bool,
     /// What an earlier assignment has executed and not published, by offset, until it is finished.
     unpublished: BTreeMap<i64, Unpublished>,
@@ -47,8 +48,8 @@ pub(super) struct Partition {
 enum Phase {
     /// Its part of the state is not there yet.
     Restoring,
-    /// A batch that was begun under an earlier assignment may have its outputs: what becomes of them
-    /// comes first.
+    /// A batch that was begun under an earlier assignment may hold outputs of the partition: the
+    /// end of that batch comes first.
     Awaiting,
     Open,
     Draining(Drain),
@@ -98,7 +99,8 @@ impl Partition {
             held: None,
             is_paused: false,
             cut_off: 0,
-            // A commit from before must not count once there are as many records again.
+            // A commit of the former life must not count once the log has grown to its offset
+            // again.
             unsaved: usize::from(assignment.reset.is_some() && assignment.position.is_some()),
             saving: 0,
             is_fenced_by_batch: false,
@@ -207,8 +209,8 @@ impl Partition {
         self.drain_state().is_some_and(|drain| is_done || now >= drain.flush_until)
     }
 
-    /// Whether the source is to pause the partition, or to resume it; none if it is as it should be.
-    /// The source yields no record of a revoked partition anyway.
+    /// Whether the source is to pause the partition, or to resume it; none if it is as it should
+    /// be. The source yields no record of a revoked partition anyway.
     pub(super) fn pause_or_resume(&mut self, intake_is_open: bool) -> Option<bool> {
         let is_paused = !(intake_is_open && self.is_open());
         if self.is_revoked() || self.is_paused == is_paused {
@@ -301,8 +303,8 @@ impl Partition {
         self.frontier.not_published(offset);
     }
 
-    /// The frontier at which a record would be with the batch, if that is too far below the record
-    /// for the batch's own commit to name it.
+    /// The frontier after the batch, if it is so far below the record that the batch's own commit
+    /// can't name the record as finished.
     pub(super) fn is_beyond_window(&self, offset: i64, window: i64) -> bool {
         let frontier = self.frontier.position_once_published(window).frontier();
         offset >= frontier && offset - frontier >= window
@@ -329,7 +331,8 @@ impl Partition {
         self.frontier.position(window)
     }
 
-    /// The position at which the batch that is being published is finished, too, to be saved with it.
+    /// The position at which the batch that is being published is finished, too, to be saved with
+    /// it.
     pub(super) fn save_with_batch(&mut self, window: i64) -> Position {
         self.is_fenced_by_batch = false;
         self.saving = self.unsaved + self.frontier.in_batch();

@@ -7,6 +7,10 @@
 //! ```
 //!
 //! A partition whose part is not ready takes no record; the others go on.
+//!
+//! A part is missing where the input topic was given more partitions and the store's topic was not.
+//! Only an operator can change that, so the partition waits and looks again: if the run ended, the
+//! member would take its other partitions with it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,8 +55,8 @@ impl Parts {
         Self { has_state, topic, parts: BTreeMap::new(), restores: 0, persists }
     }
 
-    /// Takes the part on, if it is not there, and says whether it is ready. A restore under way begins
-    /// anew: what it has read may be older than the new assignment.
+    /// Takes the part on, if it is not there, and says whether it is ready. A restore under way
+    /// begins anew: what it has read may be older than the new assignment.
     pub(super) fn take_on(&mut self, number: i32, now: Instant) -> bool {
         if !self.has_state || matches!(self.parts.get(&number), Some(Held::Ready(_))) {
             return true;
@@ -130,8 +134,8 @@ impl Parts {
         }
     }
 
-    /// The state for a record that is taken in, whose partition has its frontier at an offset; none if
-    /// the topology has no state.
+    /// The state for a record that is taken in, whose partition has its frontier at an offset; none
+    /// if the topology has no state.
     pub(super) fn state_for(&self, record: &ConsumerRecord, frontier: i64) -> Option<Box<State>> {
         let part = self.part_for(record)?.clone();
         let assignment = (record.partition.clone(), record.generation);

@@ -12,14 +12,15 @@
 //!
 //! Batches that overlap are kept alike. If each began as soon as it had an output, small ones would
 //! soon have all the places; everything else would gather behind them to one large batch, and the
-//! next small ones would wait for that: records in bursts, and time with nothing to do between them.
+//! next small ones would wait for that: records in bursts, and time with nothing to do between
+//! them.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::assignments::Assignments;
-use super::outbox::{Entry, Outbox};
+use super::outbox::{Item, Outbox};
 use crate::position::PartitionPosition;
 
 /// Batches that may be small beside each other.
@@ -88,8 +89,8 @@ impl Publisher {
         self.publishes_at_once > 1
     }
 
-    /// When the next batch is to be published, if there is something for it, and it may begin beside
-    /// what is under way.
+    /// When the next batch is to be published, if there is something for it, and it may begin
+    /// beside what is under way.
     pub(super) fn publish_due(&self, outbox: &Outbox) -> Option<Instant> {
         let may_begin =
             if self.overlaps() { self.publishes < self.publishes_at_once } else { self.is_idle() };
@@ -150,8 +151,8 @@ impl Publisher {
         }
     }
 
-    /// When the next commit is to be made, if there is news and it may begin beside what is under
-    /// way: after the interval, or at once if a drain waits for it.
+    /// When the next commit is to be made, if a position has moved and the commit may begin beside
+    /// what is under way: after the interval, or at once if a drain waits for it.
     pub(super) fn commit_due(&self, assignments: &Assignments) -> Option<Instant> {
         let beside = if self.overlaps() { 0 } else { self.publishes };
         if self.others + beside > 0 || !assignments.have_news() {
@@ -193,27 +194,27 @@ fn hold_back(outbox: &mut Outbox, assignments: &mut Assignments, window: i64) ->
     if assignments.iter().all(|(_, partition)| partition.all_fit(window)) {
         return None;
     }
-    for (entry, offset) in finishing(outbox) {
-        let (name, generation) = entry.assignment();
+    for (item, offset) in finishing(outbox) {
+        let (name, generation) = item.assignment();
         assignments.current(name, generation).into_iter().for_each(|p| p.publishing(offset));
     }
-    let is_beyond = |entry: &Entry| {
-        let (name, generation) = entry.assignment();
+    let is_beyond = |item: &Item| {
+        let (name, generation) = item.assignment();
         let assigned = assignments.get(name).filter(|_| assignments.holds(name, generation));
-        let record = entry.offset().zip(assigned);
+        let record = item.offset().zip(assigned);
         record.is_some_and(|(offset, partition)| partition.is_beyond_window(offset, window))
     };
     let held = outbox.split(is_beyond);
-    for (entry, offset) in finishing(&held) {
-        let (name, generation) = entry.assignment();
+    for (item, offset) in finishing(&held) {
+        let (name, generation) = item.assignment();
         assignments.current(name, generation).into_iter().for_each(|p| p.not_published(offset));
     }
     Some(held)
 }
 
-/// The entries that finish a record, with its offset.
-fn finishing(outbox: &Outbox) -> impl Iterator<Item = (&Entry, i64)> {
-    outbox.entries().filter_map(|entry| Some((entry, entry.offset()?)))
+/// The items that finish a record, with its offset.
+fn finishing(outbox: &Outbox) -> impl Iterator<Item = (&Item, i64)> {
+    outbox.items().filter_map(|item| Some((item, item.offset()?)))
 }
 
 /// The positions at which a batch is finished.
@@ -222,10 +223,10 @@ fn positions_with(
     assignments: &mut Assignments,
     window: i64,
 ) -> Vec<PartitionPosition> {
-    for entry in outbox.entries() {
-        let (name, generation) = entry.assignment();
+    for item in outbox.items() {
+        let (name, generation) = item.assignment();
         let Some(partition) = assignments.current(name, generation) else { continue };
-        match entry.offset() {
+        match item.offset() {
             Some(offset) => partition.publishing(offset),
             None => partition.fence_batch(),
         }

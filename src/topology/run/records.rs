@@ -22,7 +22,7 @@ use super::assignments::{Assigned, Assignments};
 use super::command::Command;
 use super::jobs::{Execution, JobId, Jobs};
 use super::leftovers::Unpublished;
-use super::outbox::{Done, Entry, Outbox, Subject};
+use super::outbox::{Done, Item, Outbox, Subject};
 use super::partition::Delivery;
 use super::parts::Parts;
 use super::punctuations::{Punctuated, Punctuations};
@@ -149,8 +149,8 @@ impl<'a> Records<'a> {
         self.emit(&Event::Assigned(assignment));
     }
 
-    /// A partition is gone. With batches under way, which may have outputs of it, its next assignment
-    /// waits for their end.
+    /// A partition is gone. With batches under way, which may have outputs of it, its next
+    /// assignment waits for their end.
     pub(super) fn lose(&mut self, name: &TopicPartition, has_batches: bool) {
         self.emit(&Event::Lost(name));
         if has_batches {
@@ -185,8 +185,8 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Takes out everything that belongs to a partition, and returns what was executed of it and not
-    /// published.
+    /// Takes out everything that belongs to a partition, and returns what was executed of it and
+    /// not published.
     fn abandon(&mut self, name: &TopicPartition) -> Vec<Unpublished> {
         self.end_punctuation(name);
         let Some(partition) = self.assignments.remove(name) else { return Vec::new() };
@@ -197,7 +197,7 @@ impl<'a> Records<'a> {
         if !is_shared && self.parts.drop_part(number) {
             self.commands.push_back(Command::EndRestore(number));
         }
-        let mut executed = self.take_out(|entry| entry.assignment() == (name, generation));
+        let mut executed = self.take_out(|item| item.assignment() == (name, generation));
         let mut earlier = partition.into_unpublished();
         executed.iter().for_each(|of_outbox| drop(earlier.remove(&of_outbox.place().1)));
         executed.extend(earlier.into_values());
@@ -205,7 +205,7 @@ impl<'a> Records<'a> {
     }
 
     /// Takes records out of the outbox that are not going to be published now.
-    fn take_out(&mut self, condition: impl Fn(&Entry) -> bool) -> Vec<Unpublished> {
+    fn take_out(&mut self, condition: impl Fn(&Item) -> bool) -> Vec<Unpublished> {
         let taken = self.outbox.take_out(condition).into_iter();
         let let_go = |(job, finished)| Unpublished { lane: self.jobs.finish(job), finished };
         taken.map(let_go).collect()
@@ -352,7 +352,7 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// What an entry of the outbox was for is published.
+    /// The outputs of an item of the outbox are published: its record, persist or call is finished.
     pub(super) fn published(&mut self, subject: Subject, now: Instant) {
         match subject {
             Subject::Record(done) => self.finish(done, now),
@@ -364,8 +364,8 @@ impl<'a> Records<'a> {
     }
 
     /// A batch was not published: it goes back to the outbox, with substitutes for the outputs that
-    /// were refused as too large. If the others of them were published, what is finished with them
-    /// is.
+    /// were refused as too large. If the other outputs were published, the records that need no
+    /// more than those are finished.
     ///
     /// # Errors
     /// If the sink is broken, or even a dead letter without key and headers was refused.
@@ -375,10 +375,10 @@ impl<'a> Records<'a> {
         error: SinkError,
         now: Instant,
     ) -> Result<(), RunError> {
-        for entry in batch.entries() {
-            let (name, generation) = entry.assignment();
+        for item in batch.items() {
+            let (name, generation) = item.assignment();
             let partition = self.assignments.current(name, generation);
-            if let (Some(partition), Some(offset)) = (partition, entry.offset()) {
+            if let (Some(partition), Some(offset)) = (partition, item.offset()) {
                 partition.not_published(offset);
             }
         }
@@ -397,8 +397,8 @@ impl<'a> Records<'a> {
         self.outbox.put_back(batch);
         // The outputs of partitions that were lost meanwhile.
         let assignments = &self.assignments;
-        let stale = self.outbox.take_out(|entry| {
-            let (name, generation) = entry.assignment();
+        let stale = self.outbox.take_out(|item| {
+            let (name, generation) = item.assignment();
             !assignments.holds(name, generation)
         });
         for (job, finished) in stale {

@@ -1,4 +1,4 @@
-//! Who gets which partition.
+//! Assignors: which member gets which partition.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use jobstream::record::{Topic, TopicPartition};
 
 use super::member::MemberId;
 
-/// How a group decides who gets which partition.
+/// How a group decides which member gets which partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Assignor {
     /// Each member about as many partitions as the others, moving as few as possible; as Kafka's

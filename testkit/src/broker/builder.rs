@@ -86,7 +86,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// Is [yielding](Self::yielding), and tells `witness` each time.
+    /// Is [yielding](Self::yielding), and notifies `witness` each time.
     #[must_use]
     pub fn witnessed_by(self, witness: Arc<dyn Witness>) -> Self {
         Self { witness: Some(witness), ..self.yielding() }

@@ -19,7 +19,7 @@ pub(super) struct MetadataTooLarge {
 }
 
 impl State {
-    /// Lets a group decide anew who gets what.
+    /// Lets a group assign its partitions anew.
     pub(super) fn rebalance(&mut self, name: &str) {
         let Some(group) = self.groups.get_mut(name) else { return };
         let partitions = self.topics.values().filter(|topic| group.topics.contains(&topic.name));
@@ -37,7 +37,7 @@ impl State {
         }
     }
 
-    /// Lets a group take its next steps, and tells its members.
+    /// Lets a group take its next steps, and notifies its members.
     pub(super) fn reconcile(&mut self, name: &str) {
         let unstable = self.transactions.unstable_offsets(name);
         let ids = self.topics.values().map(|topic| (topic.name.clone(), topic.id)).collect();

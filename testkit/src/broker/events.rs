@@ -10,7 +10,7 @@ use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::consumer::Consumer;
-use super::fetch::{Chunk, Step};
+use super::fetch::{Chunk, Next};
 use super::operation::Operation;
 use super::witness::Moment;
 
@@ -43,24 +43,24 @@ impl<'a> Events<'a> {
             let Self { consumer, chunk, .. } = self;
             let step = consumer.broker.with(|state| state.step(consumer.member, chunk, cx.waker()));
             match step {
-                Step::Parked(None) => return Poll::Pending,
-                Step::Parked(Some(until)) => ready!(self.poll_timer(until, cx)),
-                Step::Ended => self.ended = true,
-                Step::Broken(error) => {
+                Next::Parked(None) => return Poll::Pending,
+                Next::Parked(Some(until)) => ready!(self.poll_timer(until, cx)),
+                Next::Ended => self.ended = true,
+                Next::Broken(error) => {
                     self.ended = true;
                     return Poll::Ready(Some(Err(error)));
                 }
-                Step::Event(event) => {
+                Next::Event(event) => {
                     progress.made_progress();
                     return Poll::Ready(Some(Ok(event)));
                 }
-                Step::Joined => {
+                Next::Joined => {
                     progress.made_progress();
                     if consumer.broker.yields_at(Operation::Join, Moment::After) {
                         return yield_now(cx);
                     }
                 }
-                Step::Records => {
+                Next::Records => {
                     progress.made_progress();
                     if consumer.broker.yields_at(Operation::Fetch, Moment::After) {
                         return yield_now(cx);

@@ -52,7 +52,8 @@ impl Broker {
         });
     }
 
-    /// Ends everything that was set: failures, held operations, what is hidden, the broker's absence.
+    /// Ends everything that was set: failures, held operations, what is hidden, the broker's
+    /// absence.
     pub fn heal(&self) {
         self.change(|state| {
             state.held.clear();
@@ -104,9 +105,9 @@ impl Broker {
     }
 
     /// Hides from a member that its session has ended, until that is [revealed](Self::reveal_loss).
-    /// Its stream yields no `Lost`, and reads on what it was assigned, as Kafka lets anyone read; it
-    /// does not join again. What else it asks for is answered as ever: positions are fenced, outputs
-    /// without positions are taken.
+    /// Its stream yields no `Lost`, and reads on what it was assigned, as Kafka lets anyone read;
+    /// it does not join again. What else it asks for is answered as ever: positions are fenced,
+    /// outputs without positions are taken.
     pub fn hide_loss(&self, member: MemberId) {
         self.change(|state| state.members[member.0].hides_loss = true);
     }
@@ -142,8 +143,8 @@ impl Broker {
         });
     }
 
-    /// Deletes a topic and creates it again: it is empty, has another id, and no group has committed
-    /// anything for it. Members find out when they next look for records.
+    /// Deletes a topic and creates it again: it is empty, has another id, and no group has
+    /// committed anything for it. Members find out when they next look for records.
     pub fn recreate_topic(&self, topic: impl Into<Topic>, options: impl Into<TopicOptions>) {
         let (topic, options) = (topic.into(), options.into());
         self.change(|state| state.recreate_topic(&topic, &options));

@@ -17,7 +17,7 @@ use super::state::State;
 /// Records that a stream has fetched and not yet yielded, of one partition.
 pub(super) type Chunk = VecDeque<ConsumerRecord>;
 
-pub(super) enum Step {
+pub(super) enum Next {
     Event(SourceEvent),
     /// The member is in its group.
     Joined,
@@ -31,42 +31,42 @@ pub(super) enum Step {
 
 impl State {
     /// What the member's stream does next. Records that it has not yielded are read again.
-    pub(super) fn step(&mut self, id: MemberId, chunk: &mut Chunk, waker: &Waker) -> Step {
+    pub(super) fn step(&mut self, id: MemberId, chunk: &mut Chunk, waker: &Waker) -> Next {
         let now = Instant::now();
         self.expire_overdue(now);
         self.members[id.0].rewind(chunk);
         let step = self.next_step(id, chunk, now);
-        if matches!(step, Step::Parked(_)) {
+        if matches!(step, Next::Parked(_)) {
             self.parked.insert(id, waker.clone());
         }
         step
     }
 
-    fn next_step(&mut self, id: MemberId, chunk: &mut Chunk, now: Instant) -> Step {
+    fn next_step(&mut self, id: MemberId, chunk: &mut Chunk, now: Instant) -> Next {
         let member = &mut self.members[id.0];
         if member.process != Process::Running || self.stopped {
-            return Step::Parked(self.next_deadline());
+            return Next::Parked(self.next_deadline());
         }
         if let Some(event) = member.notices.pop_front() {
             let group = self.groups.get(&member.subscription.group);
             member.apply(&event, |partition| group.and_then(|g| g.topic_id(id, partition)));
-            return Step::Event(event);
+            return Next::Event(event);
         }
         if member.retry_at.is_some_and(|at| at > now) {
             return self.park(id);
         }
         member.retry_at = None;
         match member.membership {
-            Membership::Left => Step::Ended,
+            Membership::Left => Next::Ended,
             Membership::Outside if member.hidden_loss.is_none() => self.try_join(id, now),
             Membership::Outside | Membership::Joined(_) => self.try_fetch(id, chunk, now),
         }
     }
 
-    fn try_join(&mut self, id: MemberId, now: Instant) -> Step {
+    fn try_join(&mut self, id: MemberId, now: Instant) -> Next {
         self.attempt(id, Operation::Join, now).unwrap_or_else(|| {
             self.join(id);
-            Step::Joined
+            Next::Joined
         })
     }
 
@@ -87,7 +87,7 @@ impl State {
         }
     }
 
-    fn try_fetch(&mut self, id: MemberId, chunk: &mut Chunk, now: Instant) -> Step {
+    fn try_fetch(&mut self, id: MemberId, chunk: &mut Chunk, now: Instant) -> Next {
         if self.next_readable(id).is_none() {
             return self.park(id);
         }
@@ -96,18 +96,18 @@ impl State {
         }
         while let Some(partition) = self.next_readable(id) {
             if let Some(event) = self.seek(id, &partition) {
-                return Step::Event(event);
+                return Next::Event(event);
             }
             self.fetch(id, partition, chunk);
             if !chunk.is_empty() {
-                return Step::Records;
+                return Next::Records;
             }
         }
         self.park(id)
     }
 
     /// Nothing if the operation may go on.
-    fn attempt(&mut self, id: MemberId, operation: Operation, now: Instant) -> Option<Step> {
+    fn attempt(&mut self, id: MemberId, operation: Operation, now: Instant) -> Option<Next> {
         match self.admit(operation, Some(id)) {
             Admission::Granted => None,
             Admission::Waits => Some(self.park(id)),
@@ -116,13 +116,13 @@ impl State {
                 Some(self.park(id))
             }
             Admission::Fails(Fault::Fenced | Fault::Broken) => {
-                Some(Step::Broken(SourceError(format!("{operation:?} of {id} failed for good"))))
+                Some(Next::Broken(SourceError(format!("{operation:?} of {id} failed for good"))))
             }
         }
     }
 
-    fn park(&self, id: MemberId) -> Step {
-        Step::Parked(self.members[id.0].retry_at.into_iter().chain(self.next_deadline()).min())
+    fn park(&self, id: MemberId) -> Next {
+        Next::Parked(self.members[id.0].retry_at.into_iter().chain(self.next_deadline()).min())
     }
 
     /// The next partition with something to read, round and round.

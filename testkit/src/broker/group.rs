@@ -1,4 +1,4 @@
-//! A consumer group: who is in it, who owns what, and what it has committed.
+//! A consumer group: its members, the owners of partitions, and what it has committed.
 //!
 //! ```text
 //!            assign                    release
@@ -135,7 +135,7 @@ impl Group {
         self.owners.iter().map(|(partition, owner)| (partition.clone(), owner.member)).collect()
     }
 
-    /// Computes anew who is to get which of the partitions.
+    /// Computes anew which member is to get which of the partitions.
     pub(super) fn rebalance(&mut self, partitions: BTreeSet<TopicPartition>) {
         self.partitions = partitions;
         match self.protocol {
@@ -255,7 +255,7 @@ impl Group {
         owner.map(|owner| owner.topic_id)
     }
 
-    /// Positions as their owner commits them, who knows this limit of metadata.
+    /// Positions as their owner commits them under this limit of metadata.
     pub(super) fn encode(
         &self,
         member: MemberId,

@@ -85,7 +85,7 @@ pub(super) struct Member {
     pub(super) metadata_max_bytes: usize,
     /// The partition that was read last; the next one has its turn.
     pub(super) turn: Option<TopicPartition>,
-    /// Tells the stream to look here before it yields what it has fetched.
+    /// Set when the stream must look here before it yields what it has fetched.
     pub(super) dirty: Arc<AtomicBool>,
 }
 

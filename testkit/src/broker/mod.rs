@@ -92,7 +92,7 @@ struct Shared {
     yields: bool,
     witness: Option<Arc<dyn Witness>>,
     state: Mutex<State>,
-    /// Notified after every change, for whoever waits for a condition.
+    /// Notified after every change, for the tasks that wait for a condition.
     changed: Notify,
 }
 
@@ -114,8 +114,9 @@ impl Broker {
         self.change(|state| state.create_topic(&topic, &options))
     }
 
-    /// Gives a topic partitions, so that it has this many. Says whether it did: one that has as many,
-    /// and one that does not exist, stays as it is. Groups that subscribe to it are rebalanced.
+    /// Gives a topic partitions, so that it has this many. Says whether it did: one that has as
+    /// many, and one that does not exist, stays as it is. Groups that subscribe to it are
+    /// rebalanced.
     pub fn grow_topic(&self, topic: impl Into<Topic>, partitions: i32) -> bool {
         let topic = topic.into();
         self.change(|state| state.grow_topic(&topic, partitions))
@@ -176,7 +177,7 @@ impl Broker {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `f` on the state, and wakes whoever waits if it says that something changed.
+    /// Runs `f` on the state, and wakes the tasks that wait if it says that something changed.
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let out = f(&mut state);
@@ -194,7 +195,7 @@ impl Broker {
         out
     }
 
-    /// Runs `f` on the state, and wakes whoever waits.
+    /// Runs `f` on the state, and wakes the tasks that wait.
     fn change<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         self.with(|state| {
             state.changed = true;

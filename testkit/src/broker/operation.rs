@@ -144,7 +144,7 @@ impl Broker {
         .await;
     }
 
-    /// Tells the witness; says whether whoever is at this moment is to yield once.
+    /// Notifies the witness; says whether the client is to yield once at this moment.
     pub(super) fn yields_at(&self, operation: Operation, moment: Moment) -> bool {
         if let Some(witness) = &self.shared.witness {
             witness.on(operation, moment);

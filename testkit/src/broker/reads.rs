@@ -42,7 +42,8 @@ impl Broker {
         self.lock().topics.keys().cloned().collect()
     }
 
-    /// The id of a topic, another one each time that it is created; `None` if there is no such topic.
+    /// The id of a topic, another one each time that it is created; `None` if there is no such
+    /// topic.
     pub fn topic_id(&self, topic: &str) -> Option<TopicId> {
         self.lock().topic_id(topic)
     }
@@ -90,7 +91,7 @@ impl Broker {
         self.lock().groups.get(group).map(super::group::Group::members).unwrap_or_default()
     }
 
-    /// Who owns each partition of a group, revoked ones included until they are released.
+    /// The owner of each partition of a group, revoked ones included until they are released.
     pub fn assignment(&self, group: &str) -> BTreeMap<TopicPartition, MemberId> {
         self.lock().groups.get(group).map(super::group::Group::owners).unwrap_or_default()
     }

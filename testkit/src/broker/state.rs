@@ -33,10 +33,10 @@ pub(super) struct State {
     /// Every consumer there was; a `MemberId` is its place.
     pub(super) members: Vec<Member>,
     pub(super) sessions: u64,
-    /// The sessions that have ended, and that the witness has not been told of.
+    /// The sessions that have ended, of which the witness is still to be notified.
     pub(super) ended_sessions: Vec<MemberId>,
     pub(super) transactions: Transactions,
-    /// Faults by the operation that they hit, of one member or of whoever comes first.
+    /// Faults by the operation that they hit, of one member or of the first client that comes.
     pub(super) failures: BTreeMap<(Operation, Option<MemberId>), VecDeque<Fault>>,
     pub(super) held: BTreeSet<(Operation, Option<MemberId>)>,
     pub(super) stopped: bool,

@@ -30,7 +30,8 @@ pub enum Retention {
 }
 
 impl TopicOptions {
-    /// A topic with so many partitions, [`DEFAULT_MAX_MESSAGE_BYTES`] and [`Retention::Everything`].
+    /// A topic with so many partitions, [`DEFAULT_MAX_MESSAGE_BYTES`] and
+    /// [`Retention::Everything`].
     ///
     /// # Panics
     /// If it is not at least one.

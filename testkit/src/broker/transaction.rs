@@ -1,4 +1,5 @@
-//! The transaction coordinator: who holds a transactional id, and what its transaction touches.
+//! The transaction coordinator: the holder of each transactional id, and what its transaction
+//! touches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -35,7 +35,7 @@ pub enum TransactionError {
     Fault(Fault),
 }
 
-/// Who commits positions in a transaction.
+/// The member that commits positions in a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupMetadata {
     pub(super) group: Arc<str>,

@@ -1,4 +1,4 @@
-//! Who is told of every operation, so that a simulation can crash its client at each of them.
+//! The witness of every operation, by which a simulation can crash the client at each of them.
 
 use super::member::MemberId;
 use super::operation::Operation;
@@ -8,11 +8,11 @@ use super::operation::Operation;
 pub enum Moment {
     /// The effect has not happened.
     Before,
-    /// The effect has happened, or has failed; who asked for it has not been told.
+    /// The effect has happened, or has failed; the client that asked for it does not know yet.
     After,
 }
 
-/// Is told of the operations on a broker, and of what its clients do not know yet.
+/// Is notified of the operations on a broker, and of what its clients do not know yet.
 pub trait Witness: Send + Sync {
     /// The client that is being polled has come to this moment of an operation, and yields.
     fn on(&self, operation: Operation, moment: Moment);

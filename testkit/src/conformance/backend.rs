@@ -34,8 +34,8 @@ pub trait Backend: Sync {
     /// is committed, and has not joined yet.
     async fn source(&self, group: &str, topic: &Topic) -> Self::Source;
 
-    /// A consumer of several topics, like [`source`](Self::source), of which each member has a range
-    /// of partitions.
+    /// A consumer of several topics, like [`source`](Self::source), of which each member has a
+    /// range of partitions.
     async fn ranges(&self, group: &str, topics: &[Topic]) -> Self::Source;
 
     /// A sink that leaves the positions to the source, and places keys by CRC-32.

@@ -109,7 +109,7 @@ pub async fn a_commit_of_the_topic_before_does_not_count<B: Backend>(backend: &B
     assert!(matches!(reset, Some(Reset::TopicRecreated { .. })), "found {reset:?}");
 }
 
-/// Once the member has been told.
+/// Once the member has been notified.
 pub async fn a_position_of_the_topic_before_is_fenced<B: Backend>(backend: &B) {
     let (topic, partition, group) = topic_with(backend, 2).await;
     let source = backend.source(&group, &topic).await;

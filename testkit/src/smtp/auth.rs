@@ -31,7 +31,7 @@ pub(super) enum Challenge {
 
 /// Where the exchange stands.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum AuthState {
     /// The reply is a 334, and the client's next line is the response to this challenge.
     Prompt(Reply, Challenge),
     /// The client claims to be this user.
@@ -41,16 +41,16 @@ pub(super) enum Step {
 
 impl Challenge {
     /// Begins with the mechanism and the initial response, if there is one.
-    pub(super) fn begin(mechanism: &str, initial: Option<&str>) -> Step {
+    pub(super) fn begin(mechanism: &str, initial: Option<&str>) -> AuthState {
         let (challenge, prompt) = match Self::extension(mechanism) {
             Some(Extension::AuthPlain) => (Self::Plain, ""),
             Some(Extension::AuthLogin) => (Self::LoginUser, "VXNlcm5hbWU6"),
-            _ => return Step::Failed(Reply::new(504, "5.5.4", "unknown mechanism")),
+            _ => return AuthState::Failed(Reply::new(504, "5.5.4", "unknown mechanism")),
         };
         match initial {
             Some("=") => challenge.decoded(String::new()),
             Some(response) => challenge.answer(response),
-            None => Step::Prompt(Reply::plain(334, prompt), challenge),
+            None => AuthState::Prompt(Reply::plain(334, prompt), challenge),
         }
     }
 
@@ -64,28 +64,28 @@ impl Challenge {
     }
 
     /// Takes the client's response.
-    pub(super) fn answer(self, response: &str) -> Step {
+    pub(super) fn answer(self, response: &str) -> AuthState {
         if response == "*" {
-            return Step::Failed(Reply::new(501, "5.7.0", "authentication cancelled"));
+            return AuthState::Failed(Reply::new(501, "5.7.0", "authentication cancelled"));
         }
         let decoded = STANDARD.decode(response).ok().and_then(|it| String::from_utf8(it).ok());
-        decoded.map_or(Step::Failed(BAD_RESPONSE), |text| self.decoded(text))
+        decoded.map_or(AuthState::Failed(BAD_RESPONSE), |text| self.decoded(text))
     }
 
-    fn decoded(self, text: String) -> Step {
+    fn decoded(self, text: String) -> AuthState {
         match self {
             Self::Plain => {
                 let parts: Vec<&str> = text.split('\0').collect();
                 let [_, user, password] = parts[..] else {
-                    return Step::Failed(BAD_RESPONSE);
+                    return AuthState::Failed(BAD_RESPONSE);
                 };
-                Step::Claim(Login { user: user.to_owned(), password: password.to_owned() })
+                AuthState::Claim(Login { user: user.to_owned(), password: password.to_owned() })
             }
             Self::LoginUser => {
                 let prompt = Reply::plain(334, "UGFzc3dvcmQ6");
-                Step::Prompt(prompt, Self::LoginPassword { user: text })
+                AuthState::Prompt(prompt, Self::LoginPassword { user: text })
             }
-            Self::LoginPassword { user } => Step::Claim(Login { user, password: text }),
+            Self::LoginPassword { user } => AuthState::Claim(Login { user, password: text }),
         }
     }
 }

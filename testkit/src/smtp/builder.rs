@@ -1,4 +1,4 @@
-//! What a server is told before it starts.
+//! The settings of a server.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -163,14 +163,15 @@ impl SmtpServerBuilder {
         self
     }
 
-    /// The host names and IP addresses in the certificate. Default: `localhost`, `127.0.0.1`, `::1`.
+    /// The host names and IP addresses in the certificate. Default: `localhost`, `127.0.0.1`,
+    /// `::1`.
     pub fn tls_names<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.parts.tls_names = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The certificate is its own authority, as `openssl req -x509` makes it, with this `commonName`;
-    /// [`SmtpServer::ca_pem`] is then the certificate itself.
+    /// The certificate is its own authority, as `openssl req -x509` makes it, with this
+    /// `commonName`; [`SmtpServer::ca_pem`] is then the certificate itself.
     pub fn self_made_certificate(mut self, common_name: impl Into<String>) -> Self {
         self.parts.self_made = Some(common_name.into());
         self
@@ -218,9 +219,9 @@ impl SmtpServerBuilder {
     }
 
     /// Makes a server without an address, which is reached by [`SmtpServer::connect`] and
-    /// [`SmtpServer::serve`]. It needs no runtime to be made, uses no thread and no clock but tokio's,
-    /// and what it does is a function of its seed and of what the clients do (under TLS: but for the
-    /// keys).
+    /// [`SmtpServer::serve`]. It needs no runtime to be made, uses no thread and no clock but
+    /// tokio's, and what it does is a function of its seed and of what the clients do (under TLS:
+    /// but for the keys).
     ///
     /// # Errors
     /// When no certificate can be made.

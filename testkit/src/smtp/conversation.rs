@@ -12,8 +12,8 @@ pub struct Exchange {
     pub connection: u64,
     /// Where in the conversation; an unknown command is at [`Moment::Any`].
     pub moment: Moment,
-    /// The command line without its CRLF; empty for the greeting, `.` for the final dot. Of AUTH only
-    /// the first line.
+    /// The command line without its CRLF; empty for the greeting, `.` for the final dot. Of AUTH
+    /// only the first line.
     pub command: String,
     /// The code of the reply; `None` where a misfortune kept it back.
     pub reply: Option<u16>,
@@ -21,8 +21,8 @@ pub struct Exchange {
     pub tls: bool,
 }
 
-/// The exchanges of all connections in the order in which they were answered: the last ones, up to a
-/// limit.
+/// The exchanges of all connections in the order in which they were answered: the last ones, up to
+/// a limit.
 #[derive(Clone, Debug)]
 pub(super) struct Conversation {
     limit: usize,

@@ -22,7 +22,7 @@ pub enum Keep {
 /// The mails that the server accepted, in the order in which it did. Clones are handles to the same
 /// inbox.
 ///
-/// A mail is here before its 250 is written, so whoever has seen the 250 finds it.
+/// A mail is here before its 250 is written, so a client that has read the 250 finds it.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     shared: Arc<Shared>,

@@ -53,13 +53,14 @@ impl Moment {
 
 /// What the server does at that moment, instead of or besides what it should.
 ///
-/// Several misfortunes at one moment add up: delays are summed, any [`SplitReply`](Self::SplitReply)
-/// splits, and of the others the one that was pushed first counts, one reply and one end each.
+/// Several misfortunes at one moment add up: delays are summed, any
+/// [`SplitReply`](Self::SplitReply) splits, and of the others the one that was pushed first counts,
+/// one reply and one end each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Sends this reply. With 4xx or 5xx the command has no effect; with 2xx or 3xx it is obeyed and
-    /// only the reply is replaced. 421 closes the connection. 354 to DATA is obeyed even where no
-    /// recipient was accepted (RFC 2920 section 3.1); the final dot then gets 554.
+    /// Sends this reply. With 4xx or 5xx the command has no effect; with 2xx or 3xx it is obeyed
+    /// and only the reply is replaced. 421 closes the connection. 354 to DATA is obeyed even where
+    /// no recipient was accepted (RFC 2920 section 3.1); the final dot then gets 554.
     Reply {
         /// Any three digits.
         code: u16,
@@ -86,7 +87,8 @@ pub enum Act {
     Ignore,
 }
 
-/// What the count of [`Occasion::nth`], [`Occasion::every`] and [`Occasion::after`] begins anew with.
+/// What the count of [`Occasion::nth`], [`Occasion::every`] and [`Occasion::after`] begins anew
+/// with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Per {
     /// Never: it counts all occurrences on the server.
@@ -186,16 +188,16 @@ impl Occasion {
         self
     }
 
-    /// Only at each `every`th occurrence. With `Moment::Rcpt`, `every(2)` and `per(Per::Mail)` half of
-    /// the recipients of each mail are refused, beginning with the second. 0 is taken as 1.
+    /// Only at each `every`th occurrence. With `Moment::Rcpt`, `every(2)` and `per(Per::Mail)` half
+    /// of the recipients of each mail are refused, beginning with the second. 0 is taken as 1.
     #[must_use]
     pub fn every(mut self, every: u64) -> Self {
         self.every = Some(every.max(1));
         self
     }
 
-    /// Not at the first `after` occurrences. With `Moment::Data` and `per(Per::Connection)` the server
-    /// has a limit of mails on one connection.
+    /// Not at the first `after` occurrences. With `Moment::Data` and `per(Per::Connection)` the
+    /// server has a limit of mails on one connection.
     #[must_use]
     pub fn after(mut self, after: u64) -> Self {
         self.after = Some(after);
@@ -216,8 +218,9 @@ impl Occasion {
         self
     }
 
-    /// Strikes with this probability, 0.0 to 1.0. Whether the kth occurrence is struck depends on the
-    /// server's seed, on how many misfortunes were pushed before this one, and on k; on nothing else.
+    /// Strikes with this probability, 0.0 to 1.0. Whether the kth occurrence is struck depends on
+    /// the server's seed, on how many misfortunes were pushed before this one, and on k; on nothing
+    /// else.
     #[must_use]
     pub fn probability(mut self, probability: f64) -> Self {
         self.probability = Some(probability);

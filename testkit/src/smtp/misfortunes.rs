@@ -14,8 +14,8 @@ use super::reply::Reply;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MisfortuneId(u64);
 
-/// The misfortunes that are in force. Clones are handles to the same list. Changes hold from the next
-/// moment on of every conversation.
+/// The misfortunes that are in force. Clones are handles to the same list. Changes hold from the
+/// next moment on of every conversation.
 #[derive(Clone, Debug)]
 pub struct Misfortunes {
     shared: Arc<Shared>,
@@ -118,7 +118,7 @@ impl Misfortunes {
         Some(rule.struck)
     }
 
-    /// Takes all of them out. Who stalls goes on stalling.
+    /// Takes all of them out. A conversation that stalls goes on stalling.
     pub fn clear(&self) {
         let mut list = self.list();
         list.rules.clear();
@@ -158,7 +158,8 @@ impl Misfortunes {
         verdict
     }
 
-    /// Judges the text that is about to come: the first misfortune in it, and after how many octets.
+    /// Judges the text that is about to come: the first misfortune in it, and after how many
+    /// octets.
     pub(super) fn judge_body(
         &self,
         scene: &Scene<'_>,
@@ -184,8 +185,8 @@ impl Misfortunes {
         first
     }
 
-    /// After how long without a command the next misfortune of idleness is due, leaving out those up
-    /// to `judged`.
+    /// After how long without a command the next misfortune of idleness is due, leaving out those
+    /// up to `judged`.
     pub(super) fn idle_limit(&self, judged: Option<Duration>) -> Option<Duration> {
         if self.is_empty() {
             return None;
@@ -198,7 +199,7 @@ impl Misfortunes {
         limits.min()
     }
 
-    /// Tells when the list changes.
+    /// Notifies of changes of the list.
     pub(super) fn watch(&self) -> watch::Receiver<u64> {
         self.shared.changed.subscribe()
     }

@@ -1,4 +1,4 @@
-//! A fake SMTP server (RFC 5321) that keeps what it accepts, and misbehaves when it is told to.
+//! A fake SMTP server (RFC 5321) that keeps what it accepts, and misbehaves on request.
 //!
 //! ```
 //! use jobstream_testkit::smtp::{Act, Misfortune, Moment, SmtpServer};
@@ -8,7 +8,7 @@
 //! let server = SmtpServer::builder().listen().await?;
 //! println!("send mail to {}", server.address());
 //!
-//! // The second mail is accepted, but the client is never told.
+//! // The second mail is accepted, but the client never gets the answer.
 //! let lost = Misfortune::at(Moment::Dot).nth(2).then(Act::AcceptThenDisconnect);
 //! server.misfortunes().push(lost);
 //! # Ok(())
@@ -23,9 +23,10 @@
 //!               └────────────────────── Reply ◀──────────────────────┘
 //! ```
 //!
-//! What it takes care of: only CRLF.CRLF ends the data; a CR or an LF alone is an octet of the mail,
-//! and refused in a command line. What was sent in clear and not yet read when STARTTLS was is thrown
-//! away. Every buffer has a limit, and no octets that a client can send make the server panic.
+//! What it takes care of: only CRLF.CRLF ends the data; a CR or an LF alone is an octet of the
+//! mail, and refused in a command line. What was sent in clear and not yet read when STARTTLS was
+//! is thrown away. Every buffer has a limit, and no octets that a client can send make the server
+//! panic.
 
 mod auth;
 mod builder;

@@ -1,6 +1,6 @@
 //! What each command does and answers, without any input or output.
 
-use super::auth::{Challenge, Login, Step};
+use super::auth::{AuthState, Challenge, Login};
 use super::builder::Config;
 use super::command::{Command, Path, Verb};
 use super::data::{DataDecoder, Excess};
@@ -26,13 +26,13 @@ pub(super) struct Protocol<'a> {
     client: Option<String>,
     extended: bool,
     login: Option<String>,
-    transaction: Option<Transaction>,
+    transaction: Option<MailTransaction>,
     /// The greeting was a refusal: everything but QUIT gets 503 (RFC 5321 section 3.1).
     refused: bool,
 }
 
 #[derive(Debug)]
-struct Transaction {
+struct MailTransaction {
     path: Path,
     utf8: bool,
     recipients: Vec<String>,
@@ -173,9 +173,9 @@ impl<'a> Protocol<'a> {
     }
 
     /// Begins AUTH, or refuses to.
-    pub(super) fn begin_auth(&self, argument: &str) -> Step {
+    pub(super) fn begin_auth(&self, argument: &str) -> AuthState {
         if let Some(refusal) = self.refusal(Verb::Auth) {
-            return Step::Failed(refusal);
+            return AuthState::Failed(refusal);
         }
         let mut words = argument.split_ascii_whitespace();
         let (mechanism, initial, more) = (words.next(), words.next(), words.next());
@@ -197,7 +197,7 @@ impl<'a> Protocol<'a> {
                 Reply::new(504, "5.5.4", "unknown mechanism")
             }
         };
-        Step::Failed(refusal)
+        AuthState::Failed(refusal)
     }
 
     /// Ends AUTH.
@@ -229,7 +229,7 @@ impl<'a> Protocol<'a> {
         if !path.address.is_ascii() && !utf8 {
             return Reply::new(553, "5.6.7", "a sender beyond ASCII needs SMTPUTF8");
         }
-        self.transaction = Some(Transaction { path, utf8, recipients: Vec::new() });
+        self.transaction = Some(MailTransaction { path, utf8, recipients: Vec::new() });
         Reply::new(250, "2.1.0", "sender ok")
     }
 

@@ -17,7 +17,8 @@
 //!   `body=OCTETS`, `dot`, `rset`, `noop`, `vrfy`, `quit`, `idle=DURATION`, `any`.
 //! - Conditions, as in [`Occasion`]: `to=ADDRESS`, `from=ADDRESS`, `connection=N`, `message=N`,
 //!   `nth=N`, `every=N`, `after=N`, `behind=dot`, `per=server|connection|mail`, `probability=P`,
-//!   `times=N`. An address is `user@host`, or `@host` for all of that host; `from=` is the null sender.
+//!   `times=N`. An address is `user@host`, or `@host` for all of that host; `from=` is the null
+//!   sender.
 //! - Acts, as in [`Act`]: `reply CODE TEXT`, `disconnect-before`, `disconnect-after`,
 //!   `accept-then-disconnect`, `delay DURATION`, `stall`, `accept-then-stall`, `split-reply`,
 //!   `ignore`. In the text of a reply `\n` begins another line and `\\` is a backslash.

@@ -56,7 +56,7 @@ struct Listening {
     switch: mpsc::Sender<Switch>,
 }
 
-/// What the accept loop can be told.
+/// A command to the accept loop.
 #[derive(Debug)]
 enum Switch {
     /// Close the listener, and say when it is closed.
@@ -148,9 +148,9 @@ impl SmtpServer {
         Ok(client)
     }
 
-    /// Serves one connection that the caller has made, as a future that the caller polls: nothing is
-    /// spawned. It completes when the conversation has ended; dropping it cuts the connection. It does
-    /// not end with the server.
+    /// Serves one connection that the caller has made, as a future that the caller polls: nothing
+    /// is spawned. It completes when the conversation has ended; dropping it cuts the connection.
+    /// It does not end with the server.
     pub fn serve<S>(&self, stream: S) -> impl Future<Output = ()> + Send + 'static
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,

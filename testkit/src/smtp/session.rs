@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::auth::Step;
+use super::auth::AuthState;
 use super::command::{Command, Verb};
 use super::conversation::Exchange;
 use super::data::DataDecoder;
@@ -89,8 +89,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'a, S> {
         }
     }
 
-    /// Talks until the end. `connect` is the verdict on the connection where the greeting is still to
-    /// come; after STARTTLS there is none.
+    /// Talks until the end. `connect` is the verdict on the connection where the greeting is still
+    /// to come; after STARTTLS there is none.
     pub(super) async fn run(mut self, connect: Option<Verdict>) -> io::Result<End<S>> {
         let mut flow = match connect {
             Some(verdict) => self.greet(&verdict).await?,
@@ -239,9 +239,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'a, S> {
         let mut step = self.protocol.begin_auth(argument);
         loop {
             let challenge = match step {
-                Step::Failed(reply) => return Ok(Some(reply)),
-                Step::Claim(login) => return Ok(Some(self.protocol.claim(login))),
-                Step::Prompt(prompt, challenge) => {
+                AuthState::Failed(reply) => return Ok(Some(reply)),
+                AuthState::Claim(login) => return Ok(Some(self.protocol.claim(login))),
+                AuthState::Prompt(prompt, challenge) => {
                     self.send(&prompt, &Verdict::default()).await?;
                     challenge
                 }

@@ -55,8 +55,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
         self.input.advance(octets);
     }
 
-    /// Takes a line of at most `limit` octets, without its CRLF. A bad line is told once, as soon as
-    /// it is known to be bad, and passed over to its CRLF.
+    /// Takes a line of at most `limit` octets, without its CRLF. A bad line is reported once, as
+    /// soon as it is known to be bad, and passed over to its CRLF.
     pub(super) fn take_line(&mut self, limit: usize) -> Option<Result<String, BadLine>> {
         loop {
             let Some(feed) = memchr(b'\n', &self.input) else {
@@ -167,7 +167,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire<S> {
         self.stream.shutdown().await
     }
 
-    /// After [`shutdown`](Self::shutdown): waits for the client to close its side, but not for long.
+    /// After [`shutdown`](Self::shutdown): waits for the client to close its side, but not for
+    /// long.
     pub(super) async fn linger(mut self) {
         tokio::select! {
             biased;

@@ -1,4 +1,5 @@
-//! Keyed state in exactly-once mode tells of exactly the records that are finished, whatever comes.
+//! Keyed state in exactly-once mode holds the changes of exactly the finished records, whatever
+//! comes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A client that says exactly what a test tells it to.
+//! A client that sends exactly what a test gives it.
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream, DuplexStream};
 

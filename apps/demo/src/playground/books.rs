@@ -1,4 +1,7 @@
 //! The books: whether what came in has come out, once.
+//!
+//! The books ask no member, since a member that was killed can't say what was lost. They read the
+//! topics, the committed positions and the inbox.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,7 +90,7 @@ pub(crate) struct Account {
     mails: u64,
     /// Those of them that came after another one of the same `Message-ID`.
     copies: u64,
-    /// Attempts that followed one of which nobody knew, as the ledgers have told.
+    /// Attempts that followed one with an unknown end, as the ledgers report.
     resent: u64,
     verdict: Verdict,
 }
@@ -263,7 +266,7 @@ mod tests {
 
     const GROUP: &str = "group";
 
-    /// Topics with one job in the first, and whoever writes what a service would.
+    /// Topics with one job in the first, and what writes as a service would.
     struct Scene {
         broker: Broker,
         topics: Topics,

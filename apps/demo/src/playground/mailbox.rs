@@ -1,4 +1,4 @@
-//! The mails that have arrived, as somebody keeps them who reads them all.
+//! The mails that have arrived, as a person who reads all of them would keep them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

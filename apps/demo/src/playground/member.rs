@@ -37,7 +37,7 @@ const RETRY: Retry = Retry {
 const PROBE_BACKOFF_MIN: Duration = Duration::from_millis(200);
 const PROBE_BACKOFF_MAX: Duration = Duration::from_secs(1);
 const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
-/// Who ends the demo does not wait for a misfortune to end.
+/// A person who ends the demo does not wait for a misfortune to end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 

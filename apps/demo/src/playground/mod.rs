@@ -80,7 +80,7 @@ const SHOWN_RECORDS: usize = 100;
 /// How often the books are brought up to date.
 const BOOKED_EVERY: Duration = Duration::from_millis(50);
 
-/// What ends a playground before it is told to.
+/// What ends a playground before its shutdown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlaygroundError {
     /// A member has ended.

@@ -23,8 +23,8 @@ use super::trouble::Trouble;
 /// The largest body with jobs, in bytes: some thousand.
 const MAX_JOBS_BYTES: usize = 4 << 20;
 
-/// What a mail's frame may do: nothing, and only this page may show it. What is in a mail is somebody
-/// else's.
+/// What a mail's frame may do: nothing, and only this page may show it. What is in a mail is
+/// somebody else's.
 const FRAME_POLICY: &str = "sandbox; default-src 'none'; frame-ancestors 'self'";
 
 impl Playable for Playground {

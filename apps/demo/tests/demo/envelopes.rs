@@ -1,4 +1,4 @@
-//! Who sends, and to whom: nobody outside the allowed domain can be impersonated.
+//! Senders and recipients: no address outside the allowed domain can be impersonated.
 
 use crate::check::check;
 use crate::job::Job;

@@ -1,4 +1,4 @@
-//! Ctrl-C: what is in flight is finished, and what was done is written and told.
+//! Ctrl-C: what is in flight is finished, and what was done is written and reported.
 #![cfg(unix)]
 
 use std::process::{Command, Output, Stdio};

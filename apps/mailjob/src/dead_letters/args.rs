@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 
-use crate::operations::Moment;
+use crate::operations::TimeArg;
 
 const LIST_EXAMPLES: &str = "\
 Settings come from where those of 'run' do; KAFKA_BROKERS is required.
@@ -46,11 +46,11 @@ pub(crate) struct Filter {
 
     /// Only those that became dead letters at this time or later: 2026-11-22T03:00:00Z, 2h (ago)
     #[arg(long, value_name = "TIME")]
-    pub(crate) from: Option<Moment>,
+    pub(crate) from: Option<TimeArg>,
 
     /// Only those that became dead letters before this time
     #[arg(long, value_name = "TIME")]
-    pub(crate) to: Option<Moment>,
+    pub(crate) to: Option<TimeArg>,
 
     /// Only those in this partition of the dead letters (may be repeated)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
@@ -100,8 +100,8 @@ pub(crate) struct RedriveArgs {
     #[arg(long, value_name = "NAME", value_parser = run_name)]
     pub(crate) run: Option<String>,
 
-    /// Send all of them to this topic; without it, those that came from TOPIC_JOB_RUN go back there,
-    /// and nothing goes anywhere else
+    /// Send all of them to this topic; without it, those that came from TOPIC_JOB_RUN go back
+    /// there, and nothing goes anywhere else
     #[arg(long, value_name = "TOPIC", value_parser = topic_name)]
     pub(crate) to_topic: Option<String>,
 

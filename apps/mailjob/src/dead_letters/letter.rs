@@ -91,8 +91,8 @@ impl<'a> Letter<'a> {
         timestamp == found.timestamp
     }
 
-    /// The record that it was, on its way to a topic: key, value and headers of `bytes`, without our
-    /// headers, and with the round counted. The caller places it.
+    /// The record that it was, on its way to a topic: key, value and headers of `bytes`, without
+    /// our headers, and with the round counted. The caller places it.
     pub(super) fn redriven(self, topic: &Topic, bytes: &ConsumerRecord) -> ProducerRecord {
         let mut headers: Headers = bytes.headers.clone();
         OURS.iter().for_each(|name| headers.remove(name));

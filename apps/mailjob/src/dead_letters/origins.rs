@@ -10,8 +10,9 @@ use crate::operations::{Brokers, OperationError};
 
 /// Decides where a dead letter goes, and reads what it does not hold.
 ///
-/// Whoever can write to the dead letters can write these headers, and a redrive has its operator's
-/// rights: so the headers choose neither the topic that is written to nor one that is read.
+/// Every client that can write to the dead letters can write these headers, and a redrive has its
+/// operator's rights: so the headers choose neither the topic that is written to nor one that is
+/// read.
 pub(super) struct Origins<'a> {
     brokers: &'a Brokers,
     rules: Rules<'a>,
@@ -61,8 +62,8 @@ impl Rules<'_> {
 }
 
 impl<'a> Origins<'a> {
-    /// Sends all to `to_topic`, or those of the jobs back to their topic; those of other groups only
-    /// if the operator has chosen the groups.
+    /// Sends all to `to_topic`, or those of the jobs back to their topic; those of other groups
+    /// only if the operator has chosen the groups.
     pub(super) fn new(brokers: &'a Brokers, to_topic: Option<&str>, any_group: bool) -> Self {
         let settings = &brokers.settings;
         let (jobs, group) = (&settings.topics.jobs, settings.group.as_str());

@@ -56,7 +56,7 @@ async fn begin(
     let group = Run::group(brokers, &name);
     let redrive = match args.dry_run {
         true => None,
-        // Whoever had the run is fenced before it is looked where it is.
+        // A process that has the run already is fenced before the run's position is read.
         false => Some(Redrive::new(&brokers.config, &group).await.map_err(|e| failed(&name, e))?),
     };
     if let Some(run) = Run::find(brokers, &name, (&selection, args.to_topic.as_deref())).await? {
@@ -66,7 +66,7 @@ async fn begin(
     if let Some(redrive) = &redrive {
         let begun = redrive.publish(&[], &run.positions()).await;
         begun.map_err(|error| failed(&name, error))?;
-        // Said before anything is sent, for whoever has to go on with it.
+        // Said before anything is sent, for the operator who may have to go on with it.
         writeln!(anstream::stderr(), "run '{name}' begins")?;
     }
     Ok((run, redrive))

@@ -1,4 +1,7 @@
 //! A run: which dead letters it covers, and how far it has come. The group keeps it.
+//!
+//! The position of a run has the run's end with it. A job that fails again becomes a dead letter
+//! again: a run that always read to the topic's end would send its own letters back for ever.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 

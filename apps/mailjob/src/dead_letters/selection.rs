@@ -64,7 +64,7 @@ impl Selection {
     /// What is to be read for it now, by partition.
     ///
     /// # Errors
-    /// If a partition does not exist, or the brokers do not tell.
+    /// If a partition does not exist, or the brokers do not answer.
     pub(super) async fn ranges(
         &self,
         reader: &TopicReader,
@@ -91,7 +91,7 @@ impl Selection {
 mod tests {
     use super::super::letter::tests::letter;
     use super::*;
-    use crate::operations::Moment;
+    use crate::operations::TimeArg;
 
     #[test]
     fn every_filter_must_hold() {
@@ -102,11 +102,11 @@ mod tests {
             (true, none.clone()),
             (true, Filter { reason: vec!["a".into(), "undecodable".into()], ..none.clone() }),
             (false, Filter { reason: vec!["a".into()], ..none.clone() }),
-            (true, Filter { from: Some(Moment::At(1_000)), ..none.clone() }),
-            (false, Filter { from: Some(Moment::At(1_001)), ..none.clone() }),
-            (true, Filter { to: Some(Moment::At(1_001)), ..none.clone() }),
-            (false, Filter { to: Some(Moment::At(1_000)), ..none.clone() }),
-            (false, Filter { to: Some(Moment::Ago(1)), ..none.clone() }),
+            (true, Filter { from: Some(TimeArg::At(1_000)), ..none.clone() }),
+            (false, Filter { from: Some(TimeArg::At(1_001)), ..none.clone() }),
+            (true, Filter { to: Some(TimeArg::At(1_001)), ..none.clone() }),
+            (false, Filter { to: Some(TimeArg::At(1_000)), ..none.clone() }),
+            (false, Filter { to: Some(TimeArg::Ago(1)), ..none.clone() }),
             (true, Filter { partition: vec![0, 2], ..none.clone() }),
             (false, Filter { partition: vec![0], ..none.clone() }),
             (true, Filter { group: vec!["a".into(), "mailers".into()], ..none.clone() }),

@@ -12,20 +12,20 @@ use tracing::{Level, debug, enabled, info, warn};
 
 use super::{KafkaLog, LedgerLog};
 
-/// Logs what a run tells. The words of a mail server are not among it: they may hold an address.
+/// Logs the events of a run, without the words of a mail server: they may hold an address.
 pub(crate) struct JobLog {
     kafka: Arc<KafkaLog>,
     ledger: Arc<LedgerLog>,
     traces: Option<Arc<RunTraces>>,
     /// Whether the service gives the ledger's topic the partitions that it lacks.
     grows_ledger: bool,
-    /// The partition numbers that have no part of the ledger, and were told.
+    /// The partition numbers that have no part of the ledger, and were logged.
     missing: Mutex<BTreeSet<i32>>,
 }
 
 impl JobLog {
-    /// Tells `kafka` when records flow; asks `ledger` for duplicates, and `traces`, which must hear
-    /// of a record after this, for its trace.
+    /// Notifies `kafka` when records flow. Asks `ledger` for duplicates, and `traces` for the trace
+    /// of a record: so `traces` must be notified of the record after this log.
     pub(crate) fn new(
         kafka: Arc<KafkaLog>,
         ledger: Arc<LedgerLog>,

@@ -7,7 +7,7 @@ use jobstream::record::{ConsumerRecord, TopicPartition};
 use jobstream::sinks::ledger::{Event, Observer};
 use tracing::{debug, info, warn};
 
-/// Logs what the ledger tells, and remembers which jobs in flight are duplicates.
+/// Logs the ledger's events, and remembers which jobs in flight are duplicates.
 #[derive(Default)]
 pub(crate) struct LedgerLog {
     duplicates: Mutex<BTreeSet<(TopicPartition, i64)>>,

@@ -42,7 +42,7 @@ impl Line {
         line
     }
 
-    /// Writes a line; `record` shows what it tells to the visitor that is asked.
+    /// Writes a line; `record` shows its fields to the visitor that it is given.
     fn write(
         &self,
         out: &mut dyn fmt::Write,
@@ -63,9 +63,9 @@ impl Line {
                 write!(out, "\",\"level\":\"{level}\",\"thread\":{thread},\"pid\":{pid}")?;
             }
         }
-        let mut telling = Telling { out, format, part: Part::Message, told: Ok(()) };
+        let mut telling = Telling { out, format, section: Section::Message, told: Ok(()) };
         record(&mut telling);
-        telling.part = Part::Fields;
+        telling.section = Section::Fields;
         record(&mut telling);
         if let Some(environment) = &self.environment {
             telling.text("environment", environment);
@@ -118,22 +118,22 @@ fn time(out: &mut dyn fmt::Write) -> fmt::Result {
 
 /// What of an event is written: the message comes before the fields, wherever it stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Section {
     Message,
     Fields,
 }
 
-/// Writes what an event tells, as it is shown.
+/// Writes the fields of an event, as they are shown.
 struct Telling<'a> {
     out: &'a mut dyn fmt::Write,
     format: LogFormat,
-    part: Part,
+    section: Section,
     told: fmt::Result,
 }
 
 impl Telling<'_> {
     fn message(&mut self, message: &dyn fmt::Display) {
-        if self.part == Part::Message && self.told.is_ok() {
+        if self.section == Section::Message && self.told.is_ok() {
             self.told = match self.format {
                 LogFormat::Text => write!(OneLine(self.out), "{message}"),
                 LogFormat::Json => {
@@ -145,7 +145,7 @@ impl Telling<'_> {
 
     /// A number, or what else needs no quotes.
     fn field(&mut self, name: &str, value: impl fmt::Display) {
-        if self.part == Part::Fields && self.told.is_ok() {
+        if self.section == Section::Fields && self.told.is_ok() {
             self.told = match self.format {
                 LogFormat::Text => write!(self.out, " {name}={value}"),
                 LogFormat::Json => write!(self.out, ",\"{name}\":{value}"),
@@ -164,10 +164,10 @@ impl Telling<'_> {
 
 impl Visit for Telling<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        match (field.name(), self.part) {
+        match (field.name(), self.section) {
             ("message", _) => self.message(&format_args!("{value:?}")),
-            (name, Part::Fields) => self.text(name, &format!("{value:?}")),
-            (_, Part::Message) => {}
+            (name, Section::Fields) => self.text(name, &format!("{value:?}")),
+            (_, Section::Message) => {}
         }
     }
 

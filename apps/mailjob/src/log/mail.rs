@@ -6,7 +6,7 @@ use jobstream::sinks::smtp::{CircuitChange, Observer};
 use jobstream_service::without_addresses;
 use tracing::{info, warn};
 
-/// Logs whether the mail server is there, whoever finds out.
+/// Logs whether the mail server is there, once for all sinks that find out.
 #[derive(Default)]
 pub(crate) struct MailLog {
     /// Why it is away, as it was last logged.

@@ -1,4 +1,4 @@
-//! What the mail sink tells, counted and measured.
+//! What the mail sink reports, counted and measured.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ const PHASE_BOUNDS_SECONDS: [f64; 17] = [
 
 type Phases = Family<[(&'static str, &'static str); 2], Histogram, fn() -> Histogram>;
 
-/// Counts and measures what the mail sink tells.
+/// Counts and measures what the mail sink reports.
 #[derive(Debug)]
 pub struct MailMetrics {
     connections: Gauge,
@@ -33,7 +33,7 @@ pub struct MailMetrics {
 }
 
 impl MailMetrics {
-    /// Metrics that `monitor` tells, and its check of the mail server, for readiness.
+    /// Metrics that `monitor` exposes, and its check of the mail server, for readiness.
     pub fn register(monitor: &mut Monitor) -> Arc<Self> {
         let metrics = Arc::new(Self {
             connections: Gauge::default(),
@@ -101,7 +101,7 @@ impl Observer for MailMetrics {
     }
 }
 
-/// Several observers, told in order.
+/// Several observers, notified in order.
 #[derive(Clone, Default)]
 pub struct MailObservers(pub Vec<Arc<dyn Observer>>);
 

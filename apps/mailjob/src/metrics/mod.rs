@@ -22,8 +22,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The observers of the members of a group, and what tells what they have heard; with the label
-    /// `environment`, where there is one.
+    /// The observers of the members of a group, and the monitor that exposes what they have
+    /// counted; with the label `environment`, where there is one.
     pub fn new(group: &str, environment: Option<&str>) -> (Self, Monitor) {
         let mut monitor = Monitor::new("mailjob", env!("CARGO_PKG_VERSION"), environment);
         let run = RunMetrics::register(&mut monitor, group);

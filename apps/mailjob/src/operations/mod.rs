@@ -3,11 +3,11 @@
 
 mod brokers;
 mod error;
-mod moment;
 mod table;
+mod time;
 
 pub(crate) use brokers::Brokers;
 pub(crate) use error::OperationError;
 pub(crate) use jobstream_service::one_line;
-pub(crate) use moment::{Moment, now_ms, rfc3339};
 pub(crate) use table::{Table, plain};
+pub(crate) use time::{TimeArg, now_ms, rfc3339};

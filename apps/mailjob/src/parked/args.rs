@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use clap::{Args, Subcommand};
 use mailjob::resolution::Resolution;
 
-use crate::operations::Moment;
+use crate::operations::TimeArg;
 
 const LIST_EXAMPLES: &str = "\
 Settings come from where those of 'run' do; KAFKA_BROKERS is required.
@@ -30,11 +30,11 @@ pub(crate) enum ParkedCommand {
 pub(crate) struct ListArgs {
     /// Only those parked at this time or later: 2026-11-22T03:00:00Z, 2h (ago)
     #[arg(long, value_name = "TIME")]
-    pub(crate) from: Option<Moment>,
+    pub(crate) from: Option<TimeArg>,
 
     /// Only those parked before this time
     #[arg(long, value_name = "TIME")]
-    pub(crate) to: Option<Moment>,
+    pub(crate) to: Option<TimeArg>,
 
     /// Only those with this Id (may be repeated)
     #[arg(long, value_name = "ID")]

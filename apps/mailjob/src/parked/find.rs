@@ -36,7 +36,7 @@ type Found = BTreeMap<Identity, Parked>;
 /// The parked jobs by their identity, those that were parked at this time or later.
 ///
 /// # Errors
-/// If Kafka does not tell, or they are too many.
+/// If the brokers do not answer, or the jobs are too many.
 pub(super) async fn parked(
     brokers: &Brokers,
     from: Option<Timestamp>,

@@ -1,4 +1,5 @@
-//! Parked jobs: those whose result says `job-outcome: ambiguous`, and which nobody has decided about.
+//! Parked jobs: those whose result says `job-outcome: ambiguous`, and which nobody has decided
+//! about.
 //!
 //! ```text
 //!  results ─▶ ambiguous ─▶ without a later result ─▶ list

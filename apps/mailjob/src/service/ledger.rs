@@ -1,7 +1,7 @@
 //! The topic of the ledger: a partition for each one of the input topic, and compacted alone.
 //!
-//! Where the input topic is given partitions, the ledger's is, too, if topics may be created. If not,
-//! the new partitions wait for theirs, and the others go on.
+//! Where the input topic is given partitions, the ledger's is, too, if topics may be created. If
+//! not, the new partitions wait for theirs, and the others go on.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Fitness {
     /// Judges a topic that has so many partitions, where the input topic has `inputs`.
     ///
     /// # Errors
-    /// If the brokers can't be asked, or refuse to tell.
+    /// If the brokers can't be asked, or refuse to answer.
     pub(crate) async fn of(
         topics: &Topics,
         settings: &TopicSettings,
@@ -101,7 +101,7 @@ async fn is_ready(
     let state = ensure_topic(topics, &topic, settings.create, log).await;
     let state = state.map_err(|error| Failure::Ended(refused(error)))?;
     let found = match state {
-        // It is being made by somebody else.
+        // Another process is making it.
         TopicState::Existed { partitions: 0 } => return Ok(false),
         TopicState::Existed { partitions } => partitions,
         TopicState::Created => inputs,

@@ -1,4 +1,4 @@
-//! What is counted, and where it is told.
+//! What is counted, and where it is served.
 
 use std::future::pending;
 
@@ -8,7 +8,7 @@ use mailjob::settings::Settings;
 
 use super::ServiceError;
 
-/// What is counted, and what tells it, if the settings say where.
+/// What is counted, and what serves it, if the settings say where.
 pub(super) fn metrics(settings: &Settings) -> Option<(Metrics, Told)> {
     let address = settings.metrics_address?;
     let group = &settings.topics.group;
@@ -16,7 +16,7 @@ pub(super) fn metrics(settings: &Settings) -> Option<(Metrics, Told)> {
     Some((metrics, Told { address, monitor }))
 }
 
-/// Answers who asks, if anybody may. Completes only if that is not possible.
+/// Serves metrics and health, if the settings say where. Completes only if that is not possible.
 pub(super) async fn tell(told: Option<Told>) -> ServiceError {
     let Some(told) = told else { return pending().await };
     let address = told.address;

@@ -39,8 +39,8 @@ pub(crate) use jobstream_service::{Accepted, accept};
 pub(crate) use ledger::Fitness;
 pub(crate) use topics::{named, unreached};
 
-/// Attempts of which the intent is written, for each connection to the mail server: enough that none
-/// waits for intents, and no more, since they are in doubt after a crash.
+/// Attempts of which the intent is written, for each connection to the mail server: enough that
+/// none waits for intents, and no more, since they are in doubt after a crash.
 const ATTEMPTS_PER_CONNECTION: usize = 4;
 
 /// Runs the service until a signal ends it, or something that no time mends.

@@ -78,7 +78,7 @@ pub(crate) fn named(error: &TopicError) -> String {
     format!("{}; see {see}", error.reason)
 }
 
-/// The error of who asks every broker, after one has named them all.
+/// The error of a client that asks every broker, after one broker has named them all.
 pub(crate) fn unreached(error: &TopicError) -> String {
     match error.kind {
         ErrorKind::Unreachable => {

@@ -1,11 +1,11 @@
-//! Where metrics and health are told.
+//! Where metrics and health are served.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use jobstream_service::{SettingsError, Variables};
 
 /// `METRICS_ADDRESS`, whose port is `EMAIL_SERVICE_PORT` where it has none; with that port alone,
-/// every interface. Without both nothing is told.
+/// every interface. Without both nothing is served.
 pub(super) fn address(variables: &Variables<'_>) -> Result<Option<SocketAddr>, SettingsError> {
     const NAME: &str = "METRICS_ADDRESS";
     let port = variables.number_if_any("EMAIL_SERVICE_PORT", 1..=u16::MAX)?;

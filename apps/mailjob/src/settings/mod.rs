@@ -38,7 +38,7 @@ const SERVICE_NAME: &str = "mailjob";
 /// What sets the group.
 const GROUP: &str = "TOPIC_JOB_RUN_CONSUMER_GROUP_ID instead";
 
-/// Everything that the service is told.
+/// All settings of the service.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// What is logged, and how.
@@ -51,9 +51,9 @@ pub struct Settings {
     pub job: JobSettings,
     /// Where the mail server is.
     pub mail: MailConfig,
-    /// Where metrics and health are told, if they are.
+    /// Where metrics and health are served, if they are.
     pub metrics_address: Option<SocketAddr>,
-    /// Who may come to the live page, and what it may show.
+    /// Access to the live page, and what it may show.
     pub page: PageSettings,
     /// Where traces go, if they do.
     pub traces: Option<TracesSettings>,

@@ -1,9 +1,9 @@
-//! Who may come to the live page, and what it may show.
+//! Access to the live page, and what it may show.
 
 use jobstream_service::page::{Content, ShortToken, Token};
 use jobstream_service::{SettingsError, Variables};
 
-/// Who may come to the live page, and what it may show.
+/// Access to the live page, and what it may show.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PageSettings {
     /// What a visitor must know; needed where other machines can reach the page.

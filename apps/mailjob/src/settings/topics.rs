@@ -85,7 +85,8 @@ fn new_ledger(variables: &Variables<'_>, ledger: Topic) -> Result<NewTopic, Sett
     Ok(set(ledger, in_sync))
 }
 
-/// `min.insync.replicas` of a topic that is created; more than it has replicas would refuse every record.
+/// `min.insync.replicas` of a topic that is created; more than it has replicas would refuse every
+/// record.
 fn in_sync(
     variables: &Variables<'_>,
     name: &str,

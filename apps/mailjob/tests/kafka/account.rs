@@ -35,7 +35,7 @@ impl Account {
         self.mails.values().sum::<usize>() - self.mails.len()
     }
 
-    /// The resends that the results tell.
+    /// The resends that the results report.
     pub(crate) fn resends(&self) -> usize {
         self.results.iter().map(resends).sum()
     }

@@ -1,4 +1,4 @@
-//! What is told of brokers that do not answer, and of a topic that is not there any more.
+//! What is reported about brokers that do not answer, and about a topic that has gone.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What somebody who may write to the topic of jobs can do to the memory of the service.
+//! What a hostile producer of the topic of jobs can do to the memory of the service.
 
 #![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
 

@@ -16,7 +16,7 @@ use crate::scrape::{Scrape, probe};
 use crate::service::Service;
 use crate::stage::{DELIVERIES, LIMIT, LOOK_AGAIN_AFTER, Stage, inbox};
 
-/// Where the service says that it tells metrics.
+/// Where the service says that it serves metrics.
 pub(crate) async fn address(service: &mut Service) -> SocketAddr {
     const WORDS: &str = "Metrics and health on http://";
     service.said(WORDS, 1).await;

@@ -1,4 +1,4 @@
-//! The live page beside a service on Kafka: to be looked at, by whoever has the token.
+//! The live page beside a service on Kafka: read-only, and only with the token.
 
 #![expect(clippy::unwrap_used, reason = "a test that waits for the service")]
 

@@ -50,7 +50,7 @@ impl Relay {
         self.address
     }
 
-    /// From now on, whoever ends a mail hears nothing more.
+    /// From now on, a client that ends a mail gets no answer.
     pub(crate) fn keep_answers(&self) {
         self.answers.kept.store(0, Ordering::Release);
         self.answers.are_kept.store(true, Ordering::Release);

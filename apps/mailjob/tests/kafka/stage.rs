@@ -128,7 +128,7 @@ impl Stage {
         topics.partitions(&self.topic(name)).await.unwrap()
     }
 
-    /// Kafka as the service is told to reach it.
+    /// The properties with which the service reaches Kafka.
     fn config(&self) -> KafkaConfig {
         let config = KafkaConfig::new(&self.broker.bootstrap);
         self.properties()

@@ -1,4 +1,4 @@
-//! Whoever asks: HTTP/1.1 over TCP, one connection a request.
+//! The client: HTTP/1.1 over TCP, one connection a request.
 
 use std::net::SocketAddr;
 

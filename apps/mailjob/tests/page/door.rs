@@ -1,4 +1,4 @@
-//! The door: from another machine only who has the token comes in.
+//! The door: a client on another machine comes in only with the token.
 
 use std::net::SocketAddr;
 

@@ -19,7 +19,7 @@ async fn what_has_not_changed_is_not_told_again() {
     let mut frames: Vec<Value> = Vec::new();
     for round in 0..5 {
         page.work(&format!("round-{round}"), 1).await;
-        // What was told before this round may come first.
+        // What was sent before this round may come first.
         loop {
             let shown = timeout(LIMIT, next_event(&mut stream)).await.unwrap().unwrap();
             frames.push(shown);
@@ -64,7 +64,7 @@ async fn one_stream_too_many_of_a_client_is_refused_and_has_room_when_another_en
             if head(&mut stream).await.0 == 200 {
                 return;
             }
-            // The server learns that a browser has gone when it tells it something.
+            // The server learns that a browser has gone when it sends something.
             page.work("news", 1).await;
         }
     };

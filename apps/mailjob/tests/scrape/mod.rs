@@ -1,4 +1,4 @@
-//! What somebody who scrapes and probes is answered.
+//! The answers to scrapes and probes.
 #![allow(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 
 use std::collections::BTreeMap;

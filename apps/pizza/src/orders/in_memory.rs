@@ -50,7 +50,7 @@ impl InMemoryOrders {
         orders
     }
 
-    /// Changes the track of an order that is known, and tells of it if `change` says so.
+    /// Changes the track of an order that is known, and reports that if `change` says so.
     fn change(&self, id: OrderId, change: impl FnOnce(&mut Track) -> bool) -> bool {
         let is_changed = self.rows().get_mut(&id).is_some_and(|row| change(&mut row.track));
         if is_changed {

@@ -86,14 +86,14 @@ pub trait Orders: fmt::Debug + Send + Sync {
     /// If the store can't be read.
     async fn unpublished(&self, before: Timestamp) -> Result<Vec<StoredOrder>, OrdersError>;
 
-    /// Holds those of the orders that are not published and that nobody else holds, and gives them in
-    /// the same order: of several web apps, only the holder publishes an order.
+    /// Holds those of the orders that are not published and that nobody else holds, and gives them
+    /// in the same order: of several web apps, only the holder publishes an order.
     ///
     /// # Errors
     /// If the store can't be written.
     async fn hold(&self, ids: &[OrderId], hold: Hold) -> Result<Vec<OrderId>, OrdersError>;
 
-    /// Takes note of a status that an event of `timestamp` has told, by the rules of
+    /// Takes note of a status that an event of `timestamp` has reported, by the rules of
     /// [`Progress::told`](crate::status::Progress::told), and says whether it was news: a
     /// redelivered event changes nothing. The status of an id that is not known is kept: `get` has
     /// nothing to show, but the id is taken.
@@ -122,7 +122,7 @@ pub trait Orders: fmt::Debug + Send + Sync {
     async fn mark_lost(&self, id: OrderId, since: Timestamp) -> Result<bool, OrdersError>;
 
     /// What changes from now on, also by other processes, which are heard of within a second. The
-    /// stream ends with the store. A reader that is slow misses changes, and is told so.
+    /// stream ends with the store. A reader that is slow misses changes, and is notified of that.
     fn changes(&self) -> BoxStream<'static, Change>;
 }
 
@@ -135,10 +135,10 @@ pub enum Added {
     IdTaken,
 }
 
-/// The right to publish orders, for a while; who has it can have it again before that is over.
+/// The right to publish orders, for a while; its holder can renew it before that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// Who holds: different for every web app.
+    /// The holder: a number that is different for every web app.
     pub holder: u64,
     /// Now, in milliseconds since 1970: what was held until then or before is free.
     pub from: Timestamp,

@@ -27,7 +27,7 @@ pub struct Track {
     /// When it got there by itself, in milliseconds since 1970: being marked as lost is no
     /// progress.
     pub progressed_at: Timestamp,
-    /// Whether the broker has the order, by its acknowledgement or because a service told of it.
+    /// Whether the broker has the order: it acknowledged it, or a service reported a status of it.
     pub is_published: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the services tell each other, as JSON.
+//! The events between the services, as JSON.
 
 use serde::de::Unexpected;
 use serde::{Deserialize, Serialize};

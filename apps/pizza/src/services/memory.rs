@@ -4,8 +4,8 @@
 //! But the web app may publish an order a second time: it can't know what became of one whose
 //! acknowledgement it has not lived to write down. It does so for [a limited
 //! time](crate::orders::PUBLISHED_WITHIN), and for longer than that every order is remembered that
-//! is done with. The older ones are forgotten, some with each new one, so that a memory holds no more
-//! than what is ordered in that time, and a third more.
+//! is done with. The older ones are forgotten, some with each new one, so that a memory holds no
+//! more than what is ordered in that time, and a third more.
 
 use std::ops::Bound;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use jobstream::state::{Entry, State};
 use crate::order_id::OrderId;
 use crate::orders::PUBLISHED_WITHIN;
 
-/// How long an order is remembered that is done with, by the time that the partition's records show:
-/// a backlog takes no time.
+/// How long an order is remembered that is done with, by the time that the partition's records
+/// show: a backlog takes no time.
 const REMEMBERED_FOR: Duration = Duration::from_secs(48 * 3_600);
 
 const _: () = assert!(REMEMBERED_FOR.as_secs() >= 2 * PUBLISHED_WITHIN.as_secs());

@@ -9,8 +9,8 @@
 //!  read model ◀── status ◀──────────────────── pizza-status ◀─────┴──────────────┘
 //! ```
 //!
-//! Each is a [`Topology`]. What it can't read is a dead letter, beside which it tells that the order
-//! has [failed](Status::FAILED).
+//! Each is a [`Topology`]. What it can't read becomes a dead letter, and beside it the status that
+//! the order has [failed](Status::FAILED) is published.
 
 use bytes::Bytes;
 use jobstream::record::{ConsumerRecord, ProducerRecord};
@@ -40,13 +40,14 @@ fn builder() -> Builder {
     Topology::builder(topics::DEAD_LETTER).beside_dead_letters(failed)
 }
 
-/// Tells that an event of an order can't be read, if its key says which order that is.
+/// The record that reports an order as failed, since an event of it can't be read; none if the
+/// event's key does not say which order that is.
 fn failed(record: &ConsumerRecord) -> Vec<ProducerRecord> {
     let id = record.key.as_deref().and_then(|key| OrderId::try_from(key).ok());
     id.map(|id| told(id, Status::FAILED)).into_iter().collect()
 }
 
-/// The record that tells the status of an order.
+/// The record that reports the status of an order.
 pub fn told(id: OrderId, status: Status) -> ProducerRecord {
     record(topics::STATUS, id).value(StatusEvent::of(status).to_json())
 }

@@ -46,7 +46,7 @@ impl Service {
         Self { name, group, consumes, delivery, remembers: None, topology }
     }
 
-    /// Tells what happens in its runs to one observer more.
+    /// Adds an observer of its runs.
     #[must_use]
     pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
         self.topology = self.topology.with_observer(observer);

@@ -26,8 +26,8 @@ pub const NAME: &str = "msvc_status";
 /// Its consumer group.
 pub const GROUP: &str = "pizza-status";
 
-/// Takes events, and writes what they tell to the read model: those of one partition one after
-/// another, so that when one is written, those before it are.
+/// Takes events, and writes the statuses that they report to the read model: those of one partition
+/// one after another, so that when one is written, all before it are.
 pub fn topology(orders: Arc<dyn Orders>) -> Topology {
     super::builder()
         .decode(Json::<StatusEvent>::new())
@@ -51,7 +51,7 @@ pub(super) fn updated(id: OrderId, status: Status) {
     info!(service = NAME, "Order '{id}' status updated: {label} ({code})");
 }
 
-/// What an event tells, and where it was read.
+/// The status that an event reports, and where the event was read.
 struct Update {
     id: OrderId,
     status: Status,

@@ -5,9 +5,10 @@
 //! ```
 //!
 //! It is the punctuator of the status topology, and looks after the orders of the partitions that
-//! the topology has. What time it is on a partition, its last event says. So a backlog that is still
-//! being read fails nobody: its events are from the past, and the clock is, too. Before the first
-//! event of an assignment nothing is known, and for as long as an order may take nothing is lost.
+//! the topology has. What time it is on a partition, its last event says. So a backlog that is
+//! still being read fails nobody: its events are from the past, and the clock is, too. Before the
+//! first event of an assignment nothing is known, and for as long as an order may take nothing is
+//! lost.
 
 use std::fmt;
 use std::sync::Arc;

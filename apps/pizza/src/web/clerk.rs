@@ -1,4 +1,4 @@
-//! Who works at the desk: stores orders, and sees to it that each is published by one web app.
+//! The clerk at the desk: stores orders, and sees to it that each is published by one web app.
 //!
 //! ```text
 //!  stored ──▶ held by this web app ──▶ published
@@ -29,7 +29,7 @@ use crate::status::Status;
 /// How often the clerk looks after the orders in the time for which one is held.
 const LOOKS_WHILE_HELD: u32 = 3;
 
-/// Who works at the desk.
+/// The work of the desk.
 pub(super) struct Clerk {
     requests: mpsc::Receiver<Request>,
     publications: mpsc::Sender<Publication>,
@@ -79,7 +79,7 @@ impl Clerk {
                 biased;
                 request = self.requests.recv() => match request {
                     Some(Request { order, scope, placed }) => {
-                        // Whoever asked may have gone.
+                        // The request that waited may have been dropped.
                         let _ = placed.send(self.place(order, &scope).await);
                     }
                     None => return,

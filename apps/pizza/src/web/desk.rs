@@ -1,5 +1,5 @@
-//! Where orders are taken: stored under an id of their own, then published, whether or not whoever
-//! ordered still waits.
+//! Where orders are taken: stored under an id of their own, then published, whether or not the
+//! customer still waits.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl std::fmt::Debug for Now {
     }
 }
 
-/// An order that is to be stored, and who wants to know.
+/// An order that is to be stored, and where the answer goes.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) order: Order,
@@ -74,8 +74,8 @@ pub(super) struct Request {
 }
 
 impl Desk {
-    /// Opens a desk. Its work is to be awaited beside whoever uses it: it ends after the last
-    /// clone of the desk is dropped and everything is published, or when the sink is broken.
+    /// Opens a desk. Its work is to be awaited beside the requests that use it: it ends after the
+    /// last clone of the desk is dropped and everything is published, or when the sink is broken.
     pub(super) fn open(
         orders: Arc<dyn Orders>,
         sink: Arc<dyn Sink>,

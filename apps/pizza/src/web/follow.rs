@@ -68,8 +68,8 @@ pub(super) async fn events(
 /// has acknowledged it. Which comes first, oven or cancellation, is decided by the topic's order.
 ///
 /// # Errors
-/// If the form is not this session's, the customer has no such order or has ordered and cancelled too
-/// much within a minute, it is too late, or the broker has not acknowledged in time.
+/// If the form is not this session's, the customer has no such order or has ordered and cancelled
+/// too much within a minute, it is too late, or the broker has not acknowledged in time.
 pub(super) async fn cancel(
     State(shop): State<Shop>,
     customer: Customer,

@@ -20,7 +20,7 @@ struct LoginPage<'a> {
     max_chars: usize,
 }
 
-/// The form; who has logged in already goes on to the menu.
+/// The form; a visitor that has logged in already goes on to the menu.
 pub(super) async fn show(visitor: Visitor) -> Response {
     if visitor.session.name.is_some() {
         return Redirect::to("/").into_response();

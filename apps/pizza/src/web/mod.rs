@@ -34,6 +34,7 @@ use crate::orders::Orders;
 mod assets;
 mod clerk;
 mod customise;
+mod date_time;
 mod desk;
 mod error;
 mod events;
@@ -41,7 +42,6 @@ mod fields;
 mod follow;
 mod list;
 mod login;
-mod moment;
 mod name;
 mod pizza;
 mod progress;
@@ -81,12 +81,12 @@ pub struct Surroundings {
     pub now: WallClock,
     /// Where ids and tokens come from.
     pub random: Random,
-    /// How long a browser waits for the broker's acknowledgement before it is told that the
+    /// How long a browser waits for the broker's acknowledgement before the page says that the
     /// kitchen does not answer; the order is published all the same.
     pub answer_limit: Duration,
     /// How old an order of another process must be to be published by this one: time enough for a
-    /// service to tell that it has it. For so long a process holds an order that it publishes; one
-    /// that stands still for longer may publish it beside another.
+    /// service to report that it has it. For so long a process holds an order that it publishes;
+    /// one that stands still for longer may publish it beside another.
     pub settled_after: Duration,
     /// What makes traces, if anything does.
     pub traces: Option<Traces>,
@@ -102,7 +102,7 @@ impl fmt::Debug for Surroundings {
     }
 }
 
-/// What ends the web app before it is told to.
+/// What ends the web app before its shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum WebError {
     /// The sink is broken: no order can be published.
@@ -111,9 +111,9 @@ pub enum WebError {
 }
 
 /// Serves browsers until `shutdown` completes. Then streams of events end, requests under way are
-/// answered, and what was accepted is published; only then it completes. Who does not want to wait
-/// for a broker that is away drops the future: what is not published yet is found in the store by
-/// the next process.
+/// answered, and what was accepted is published; only then it completes. A caller that does
+/// not want to wait for a broker that is away drops the future: the next process finds in the store
+/// what is not published yet.
 ///
 /// `sink` acknowledges what it has published; nobody else uses it.
 ///

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::moment::Moment;
+use super::date_time::DateTime;
 use super::pizza::slug;
 use crate::orders::StoredOrder;
 use crate::status::Status;
@@ -19,26 +19,26 @@ const STEPS: [(&str, Status); 4] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OrderView {
     pub(super) id: String,
-    /// What the customer is told.
+    /// What the customer reads.
     pub(super) label: Cow<'static, str>,
     /// Words beside the label, where it alone would leave a question.
     pub(super) hint: Option<&'static str>,
     /// How it looks: `way`, `done`, `cancelled` or `trouble`.
     pub(super) mood: &'static str,
-    pub(super) steps: [Step; 4],
+    pub(super) steps: [Milestone; 4],
     pub(super) can_be_cancelled: bool,
     pub(super) is_final: bool,
-    pub(super) ordered_at: Moment,
-    pub(super) progressed_at: Moment,
-    pub(super) sauce: Part,
-    pub(super) cheese: Part,
-    pub(super) main_topping: Part,
-    pub(super) extra_toppings: Vec<Part>,
+    pub(super) ordered_at: DateTime,
+    pub(super) progressed_at: DateTime,
+    pub(super) sauce: Ingredient,
+    pub(super) cheese: Ingredient,
+    pub(super) main_topping: Ingredient,
+    pub(super) extra_toppings: Vec<Ingredient>,
 }
 
 /// A part of the pizza.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct Ingredient {
     pub(super) label: String,
     /// Its name in style sheets.
     pub(super) slug: String,
@@ -46,7 +46,7 @@ pub(super) struct Part {
 
 /// One step of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct Milestone {
     pub(super) label: &'static str,
     /// `done`, `now` or `next`.
     pub(super) state: &'static str,
@@ -71,17 +71,21 @@ impl OrderView {
             steps: steps(track.progress.furthest, status),
             can_be_cancelled: can_be_cancelled(stored),
             is_final: status.is_final(),
-            ordered_at: Moment::of(stored.ordered_at),
-            progressed_at: Moment::of(track.progressed_at),
-            sauce: Part::of(&order.sauce),
-            cheese: Part::of(&order.cheese),
-            main_topping: Part::of(&order.main_topping),
-            extra_toppings: order.extra_toppings.iter().map(|label| Part::of(label)).collect(),
+            ordered_at: DateTime::of(stored.ordered_at),
+            progressed_at: DateTime::of(track.progressed_at),
+            sauce: Ingredient::of(&order.sauce),
+            cheese: Ingredient::of(&order.cheese),
+            main_topping: Ingredient::of(&order.main_topping),
+            extra_toppings: order
+                .extra_toppings
+                .iter()
+                .map(|label| Ingredient::of(label))
+                .collect(),
         }
     }
 }
 
-impl Part {
+impl Ingredient {
     fn of(label: &str) -> Self {
         Self { label: label.to_owned(), slug: slug(label) }
     }
@@ -101,7 +105,7 @@ const fn mood(status: Status) -> &'static str {
     }
 }
 
-fn steps(furthest: Status, status: Status) -> [Step; 4] {
+fn steps(furthest: Status, status: Status) -> [Milestone; 4] {
     // While its order is being checked, a baked pizza waits to leave.
     let furthest = if furthest == Status::PENDING { Status::OUT_FOR_DELIVERY } else { furthest };
     let reached = STEPS.iter().position(|(_, step)| *step == furthest).unwrap_or_default();
@@ -113,7 +117,7 @@ fn steps(furthest: Status, status: Status) -> [Step; 4] {
             _ => "next",
         };
         index += 1;
-        Step { label, state }
+        Milestone { label, state }
     })
 }
 

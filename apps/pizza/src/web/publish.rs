@@ -27,7 +27,7 @@ pub(super) struct Publication {
     id: OrderId,
     /// Whether it is the order itself.
     is_order: bool,
-    /// Who waits for the broker; dropped if the record will never be published.
+    /// To the request that waits for the broker; dropped if the record will never be published.
     acknowledged: Option<oneshot::Sender<()>>,
     /// Its span, which ends with it.
     sending: Option<Sending>,
@@ -60,7 +60,7 @@ impl Publication {
         self
     }
 
-    /// The same record, and whoever waits for its acknowledgement.
+    /// The same record, and a receiver of its acknowledgement.
     pub(super) fn awaited(mut self) -> (Self, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
         self.acknowledged = Some(sender);
@@ -113,7 +113,8 @@ async fn publish(
     Ok(refused)
 }
 
-/// An order that can't be published has failed; whoever waits for it learns that from the drop.
+/// An order that can't be published has failed; a request that waits for it learns that from the
+/// drop.
 async fn refuse(orders: &dyn Orders, refused: &Publication, now: Timestamp) {
     let id = refused.id;
     warn!(service = SERVICE, %id, "a record is larger than the broker takes");
@@ -133,7 +134,7 @@ async fn acknowledge(orders: &dyn Orders, published: Publication, now: Timestamp
         warn!(service = SERVICE, %id, %error, "an order is published, and not marked so");
     }
     if let Some(acknowledged) = published.acknowledged {
-        // Whoever asked may have gone.
+        // The request that waited may have been dropped.
         let _ = acknowledged.send(());
     }
 }

@@ -1,5 +1,5 @@
-//! Who a browser is: a signed cookie, which holds a token for the forms and, after the log-in, a
-//! name.
+//! The session of a browser: a signed cookie, which holds a token for the forms and, after the
+//! log-in, a name.
 
 use std::convert::Infallible;
 
@@ -66,7 +66,7 @@ impl Session {
     }
 }
 
-/// Whoever asks: the session of the request's cookie, or a new one.
+/// The visitor of a request: the session of its cookie, or a new one.
 #[derive(Clone, Debug)]
 pub(super) struct Visitor {
     pub(super) session: Session,
@@ -105,7 +105,7 @@ impl FromRequestParts<Shop> for Visitor {
     }
 }
 
-/// A visitor who has logged in; anybody else is sent to the log-in.
+/// A visitor that has logged in; any other is sent to the log-in.
 #[derive(Clone, Debug)]
 pub(super) struct Customer {
     pub(super) name: Name,

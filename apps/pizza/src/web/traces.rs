@@ -5,7 +5,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use jobstream_service::traces::Traces;
 
-/// Begins a trace with each request to a path of ours. Who visits has no say in it: a context that
+/// Begins a trace with each request to a path of ours. Visitors have no say in it: a context that
 /// comes with the request is not taken.
 pub(super) async fn trace(
     State(traces): State<Traces>,

@@ -10,7 +10,7 @@ use crate::{START, id, order_of};
 
 /// Few ids, names and times, so that they meet.
 #[derive(Clone, Debug)]
-enum Step {
+enum Call {
     Add(u32, &'static str, Timestamp),
     Publish(u32, Timestamp),
     Progress(u32, i64, Timestamp),
@@ -18,36 +18,36 @@ enum Step {
     Hold(Vec<u32>, u64, Timestamp),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<Call>> {
     let (id, time) = (0..4_u32, START..START + 50);
     let name = prop::sample::select(vec!["Ann", "Bob"]);
     let code = prop::sample::select(vec![100, 200, 300, 400, 0, -100, -200, -500, -999, 7]);
     let step = prop_oneof![
-        (id.clone(), name, time.clone()).prop_map(|(id, name, at)| Step::Add(id, name, at)),
-        (id.clone(), time.clone()).prop_map(|(id, at)| Step::Publish(id, at)),
-        (id.clone(), code, time.clone()).prop_map(|(id, code, at)| Step::Progress(id, code, at)),
-        (id.clone(), time.clone()).prop_map(|(id, at)| Step::Lose(id, at)),
+        (id.clone(), name, time.clone()).prop_map(|(id, name, at)| Call::Add(id, name, at)),
+        (id.clone(), time.clone()).prop_map(|(id, at)| Call::Publish(id, at)),
+        (id.clone(), code, time.clone()).prop_map(|(id, code, at)| Call::Progress(id, code, at)),
+        (id.clone(), time.clone()).prop_map(|(id, at)| Call::Lose(id, at)),
         (prop::collection::vec(id, 0..4), 0..2_u64, time)
-            .prop_map(|(ids, holder, at)| Step::Hold(ids, holder, at)),
+            .prop_map(|(ids, holder, at)| Call::Hold(ids, holder, at)),
     ];
     prop::collection::vec(step, 1..30)
 }
 
 /// Takes a step, and says everything that can be asked afterwards.
-async fn take(orders: &dyn Orders, step: &Step) -> String {
+async fn take(orders: &dyn Orders, step: &Call) -> String {
     let answer = match *step {
-        Step::Add(bits, name, at) => {
+        Call::Add(bits, name, at) => {
             format!("{:?}", orders.add(id(bits), &order_of(name), at).await.unwrap())
         }
-        Step::Publish(bits, at) => {
+        Call::Publish(bits, at) => {
             format!("{:?}", orders.mark_published(id(bits), at).await.unwrap())
         }
-        Step::Progress(bits, code, at) => {
+        Call::Progress(bits, code, at) => {
             let status = Status::from_code(code);
             format!("{:?}", orders.progress(id(bits), status, at).await.unwrap())
         }
-        Step::Lose(bits, at) => format!("{:?}", orders.mark_lost(id(bits), at).await.unwrap()),
-        Step::Hold(ref bits, holder, from) => {
+        Call::Lose(bits, at) => format!("{:?}", orders.mark_lost(id(bits), at).await.unwrap()),
+        Call::Hold(ref bits, holder, from) => {
             let ids: Vec<_> = bits.iter().copied().map(id).collect();
             format!("{:?}", orders.hold(&ids, Hold { holder, from, until: from + 10 }).await)
         }

@@ -1,4 +1,5 @@
-//! The forms in which metrics are told: OpenMetrics, and the older text that everybody reads.
+//! The forms in which metrics are exposed: OpenMetrics, and the older text that every scraper
+//! reads.
 
 use std::fmt::Write as _;
 
@@ -13,7 +14,8 @@ pub(super) enum Exposition {
 
 impl Exposition {
     /// The form that an `Accept` header (RFC 9110, section 12.5.1) prefers, of those there are: the
-    /// one of the highest `q`, the first of several; the text where it names neither, or is missing.
+    /// one of the highest `q`, the first of several; the text where it names neither, or is
+    /// missing.
     pub(super) fn preferred(accept: &[&str]) -> Self {
         let ranges = accept.iter().flat_map(|value| value.split(','));
         let mut best = (0.0, Self::Text);
@@ -32,7 +34,7 @@ impl Exposition {
         }
     }
 
-    /// Takes what is told in OpenMetrics, and tells it in this form.
+    /// Converts metrics in OpenMetrics to this form.
     pub(super) fn of(self, open_metrics: String) -> String {
         match self {
             Self::OpenMetrics => open_metrics,

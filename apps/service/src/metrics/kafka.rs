@@ -1,4 +1,7 @@
-//! What Kafka's clients tell, counted and measured.
+//! What Kafka's clients report, counted and measured.
+//!
+//! Lags come from the consumers' statistics: to ask a broker for watermarks blocks, and the
+//! statistics have them already.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,11 +12,11 @@ use prometheus_client::metrics::counter::Counter;
 use super::{Counters, Monitor, RunMetrics, Words, begin_at_zero};
 use crate::KafkaSettings;
 
-/// How often clients tell where partitions end, in milliseconds, unless a setting says it.
+/// How often clients report where partitions end, in milliseconds, unless a setting says it.
 const STATISTICS_INTERVAL_MS: &str = "5000";
 const STATISTICS_INTERVAL: &str = "statistics.interval.ms";
 
-/// Lets clients tell their statistics, without which there are no lags.
+/// Lets clients report their statistics, without which there are no lags.
 pub fn tell_statistics(config: KafkaConfig, settings: &KafkaSettings) -> KafkaConfig {
     if settings.properties().any(|name| name == STATISTICS_INTERVAL) {
         return config;
@@ -24,7 +27,7 @@ pub fn tell_statistics(config: KafkaConfig, settings: &KafkaSettings) -> KafkaCo
     }
 }
 
-/// Counts what Kafka's clients tell, and gives a run's metrics what they know of partitions.
+/// Counts what Kafka's clients report, and gives a run's metrics what they know of partitions.
 #[derive(Debug)]
 pub struct KafkaMetrics {
     run: Arc<RunMetrics>,
@@ -46,7 +49,7 @@ const KINDS: [ErrorKind; 8] = [
 ];
 
 impl KafkaMetrics {
-    /// Metrics that `monitor` tells.
+    /// Metrics that `monitor` exposes.
     pub fn register(monitor: &mut Monitor, run: Arc<RunMetrics>) -> Arc<Self> {
         let metrics = Arc::new(Self {
             run,
@@ -122,7 +125,7 @@ const fn kind_name(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// Several observers, told in order.
+/// Several observers, notified in order.
 #[derive(Clone, Default)]
 pub struct KafkaObservers(pub Vec<Arc<dyn KafkaObserver>>);
 

@@ -1,4 +1,4 @@
-//! What a ledger tells, counted and measured.
+//! What a ledger reports, counted and measured.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,8 +17,8 @@ use super::{Counters, Monitor, Words, begin_at_zero};
 /// What a ledger decides about a job.
 const DECISIONS: [&str; 5] = ["attempted", "resent", "duplicate", "parked", "stays-parked"];
 
-/// Counts and measures what a ledger tells; hears the topology, too, of the partitions whose entries
-/// it has.
+/// Counts and measures what a ledger reports. It observes the topology, too: the partitions that
+/// are assigned and lost say whose entries the ledger has.
 #[derive(Debug)]
 pub struct LedgerMetrics {
     decisions: Counters<Words<1>>,
@@ -27,7 +27,7 @@ pub struct LedgerMetrics {
 }
 
 impl LedgerMetrics {
-    /// Metrics that `monitor` tells.
+    /// Metrics that `monitor` exposes.
     pub fn register(monitor: &mut Monitor) -> Arc<Self> {
         let metrics = Arc::new(Self {
             decisions: Counters::default(),
@@ -87,10 +87,10 @@ impl topology::Observer for LedgerMetrics {
 /// The parts of the ledger that this process has, by partition number; one that is gone is
 /// forgotten.
 #[derive(Debug, Default)]
-struct Parts(Mutex<BTreeMap<i32, Part>>);
+struct Parts(Mutex<BTreeMap<i32, KnownPart>>);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Part {
+struct KnownPart {
     /// Assigned partitions with the number.
     owners: usize,
     /// None before the part is restored.
@@ -124,7 +124,7 @@ impl Parts {
         }
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<i32, Part>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<i32, KnownPart>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -132,7 +132,7 @@ impl Parts {
         &self,
         encoder: &mut DescriptorEncoder<'_>,
         (name, help): (&str, &str),
-        value: impl Fn(&Part, usize) -> f64,
+        value: impl Fn(&KnownPart, usize) -> f64,
     ) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (number, part) in &*self.all() {
@@ -156,7 +156,7 @@ const ENTRIES: (&str, &str) =
 const FULL: (&str, &str) =
     ("jobstream_ledger_full", "Whether jobs wait, since the ledger has no room.");
 
-/// Several observers, told in order.
+/// Several observers, notified in order.
 #[derive(Clone, Default)]
 pub struct LedgerObservers(pub Vec<Arc<dyn ledger::Observer>>);
 

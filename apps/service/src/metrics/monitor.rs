@@ -1,4 +1,4 @@
-//! Answers who scrapes and who probes, over HTTP.
+//! Answers scrapes and probes, over HTTP.
 
 use std::fmt;
 use std::future::pending;
@@ -41,7 +41,7 @@ impl fmt::Debug for Monitor {
 }
 
 impl Monitor {
-    /// What the kernel tells of this process, and which service of which version it is; every
+    /// What the kernel reports about this process, and which service of which version it is; every
     /// metric has the label `environment` where there is one.
     pub fn new(service: &str, version: &str, environment: Option<&str>) -> Self {
         let label = |name: &str| ("environment".into(), name.to_owned().into());
@@ -53,9 +53,9 @@ impl Monitor {
         Self { registry, health: Vec::new(), readiness: Vec::new() }
     }
 
-    /// Answers `/metrics` in OpenMetrics or in Prometheus's text, as `Accept` has it, and `/healthz`
-    /// and `/readyz` with 200 or 503 and their reasons in JSON, within the limits of a listener
-    /// beside the work. Never completes; dropped, it listens no more.
+    /// Answers `/metrics` in OpenMetrics or in Prometheus's text, as `Accept` has it, and
+    /// `/healthz` and `/readyz` with 200 or 503 and their reasons in JSON, within the limits of a
+    /// listener beside the work. Never completes; dropped, it listens no more.
     pub async fn serve(self, listener: TcpListener) {
         let router = Router::new()
             .route("/metrics", get(metrics))

@@ -1,4 +1,4 @@
-//! A probe, for who has no client of HTTP: a container without a shell.
+//! A probe for containers that have no shell, and so no HTTP client.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What the kernel tells of this process, in the names of Prometheus's own clients.
+//! What the kernel reports about this process, in the names of Prometheus's own clients.
 
 use std::fmt;
 use std::fs;
@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 /// The kernel's unit of CPU time in `/proc`, whatever its own clock: its USER_HZ.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Reads `/proc` when it is asked; what can't be read, as where there is none, is not told.
+/// Reads `/proc` with each scrape; what can't be read, as where there is none, is left out.
 #[derive(Debug)]
 pub(super) struct Process;
 

@@ -1,4 +1,4 @@
-//! What runs tell, counted and measured.
+//! The events of runs, counted and measured.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const BROKER_LIMIT: Duration = Duration::from_secs(30);
 const FAILURES: [JobErrorKind; 3] =
     [JobErrorKind::Permanent, JobErrorKind::Transient, JobErrorKind::Ambiguous];
 
-/// Counts and measures what all runs of a process tell.
+/// Counts and measures the events of all runs of a process.
 #[derive(Debug)]
 pub struct RunMetrics {
     messaging: Messaging,
@@ -59,9 +59,9 @@ struct Totals {
 }
 
 impl RunMetrics {
-    /// Metrics that `monitor` tells of the members of a group, and its checks: that the loop turns,
-    /// for health, and that partitions are assigned and brokers answer, for readiness. A spare
-    /// member, to which its group assigns no partition, is ready, too.
+    /// Metrics that `monitor` exposes of the members of a group, and its checks: that the loop
+    /// turns, for health, and that partitions are assigned and brokers answer, for readiness. A
+    /// spare member, to which its group assigns no partition, is ready, too.
     pub fn register(monitor: &mut Monitor, group: &str) -> Arc<Self> {
         let metrics = Arc::new(Self {
             messaging: Messaging::register(&mut monitor.registry, group),
@@ -152,7 +152,7 @@ impl RunMetrics {
             }
             Event::Lost(partition) => {
                 self.partitions.remove(partition);
-                // Whatever it was before: who loses partitions is no member at that moment.
+                // A worker that loses partitions is no member at that moment, spare or not.
                 self.spare.forget();
                 lost
             }

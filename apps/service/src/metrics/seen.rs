@@ -1,4 +1,9 @@
 //! When something was last seen to work.
+//!
+//! Readiness asks when a broker has last answered, because librdkafka's state of a connection stays
+//! `UP` for minutes after a broker hangs, and its state of a group stays `steady` until the session
+//! ends. The time of the last byte received is reliable. Every client asks for metadata every 5 s,
+//! so that there is an answer even where nothing is consumed or produced.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -35,7 +40,7 @@ impl Seen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
     }
 
-    /// Whether it was no longer ago than `limit`; what it is that was seen is told by `what`.
+    /// Whether it was no longer ago than `limit`; `what` names it in the finding.
     pub fn within(&self, limit: Duration, what: &str) -> Finding {
         match self.age() {
             Some(age) if age <= limit => Ok(format!("{what} {:.1} s ago", age.as_secs_f64())),

@@ -1,4 +1,4 @@
-//! Where metrics and health are told.
+//! Where metrics and health are served.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use super::Monitor;
 /// The wait before an address that another process has is tried again.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// A monitor, and the address at which it tells.
+/// A monitor, and the address at which it serves.
 #[derive(Debug)]
 pub struct Told {
     /// Where.
@@ -23,8 +23,8 @@ pub struct Told {
 }
 
 impl Told {
-    /// Answers who asks, as soon as no other process has the address: work is not held up by that.
-    /// Completes only if it is not possible; dropped, nobody is answered any more.
+    /// Serves requests, as soon as no other process has the address: work is not held up by that.
+    /// Completes only if it is not possible; dropped, it answers no request any more.
     ///
     /// # Errors
     /// The listener's.

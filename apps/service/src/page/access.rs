@@ -1,4 +1,4 @@
-//! Who may come.
+//! Access to a page.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use super::{assets, enter};
 /// The cookie that a browser has after its first visit.
 pub(super) const COOKIE_NAME: &str = "jobstream-page";
 
-/// Who may come to a page: nobody from another site, and from another machine only who has the
-/// token.
+/// Access to a page: requests from another site have none, and those from another machine only with
+/// the token.
 #[derive(Clone, Debug)]
 pub struct Access {
     is_loopback: bool,
@@ -34,7 +34,7 @@ pub struct Access {
 pub struct Exposed(pub SocketAddr);
 
 impl Access {
-    /// Who may come to the page on this address. A token that is there is needed on loopback, too.
+    /// Access to the page on this address. A token that is set is needed on loopback, too.
     ///
     /// # Errors
     /// If it is no loopback address and there is no token.
@@ -82,9 +82,9 @@ impl Access {
         Ok(None)
     }
 
-    /// Whether this is no request that another site has caused, and none to a name that somebody
-    /// else has pointed at this machine (DNS rebinding). Where there is a token, a name that is not
-    /// known is harmless: no browser has its cookie.
+    /// Refuses a request that another site has caused, and one to a foreign name that points at
+    /// this machine (DNS rebinding). With a token an unknown name is harmless: no browser has its
+    /// cookie.
     fn check_site(&self, parts: &Parts) -> Result<(), Refusal> {
         let host = header(parts, &HOST).unwrap_or_default();
         if self.token.is_none() && self.is_loopback && !is_of_this_machine(host) {
@@ -104,8 +104,8 @@ impl Access {
     }
 }
 
-/// The passes that a request gives: one in a header and one in a cookie, at most, so that it can't be
-/// many guesses at once.
+/// The passes that a request gives: one in a header and one in a cookie, at most, so that it can't
+/// be many guesses at once.
 fn given(parts: &Parts) -> Vec<String> {
     let bearer = header(parts, &AUTHORIZATION).and_then(|it| it.strip_prefix("Bearer "));
     let cookies = parts.headers.get_all(COOKIE).iter().filter_map(|it| it.to_str().ok());

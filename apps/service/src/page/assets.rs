@@ -24,7 +24,7 @@ pub(super) async fn index() -> Html<&'static str> {
     Html(INDEX)
 }
 
-/// What somebody without the token sees.
+/// What a visitor without the token sees.
 pub(super) fn door() -> Response {
     (StatusCode::UNAUTHORIZED, Html(DOOR)).into_response()
 }

@@ -27,9 +27,9 @@ pub(super) struct Counts {
     suspended: u64,
     /// Attempts after which nobody knew whether the mail was sent.
     ambiguous_ends: u64,
-    /// Attempts that followed one of which nobody knew, as the ledger tells.
+    /// Attempts that followed one with an unknown end, as the ledger reports.
     pub(super) resent: u64,
-    /// Jobs that had been executed before, as the ledger tells.
+    /// Jobs that had been executed before, as the ledger reports.
     duplicates: u64,
     /// Results that were acknowledged.
     results: u64,

@@ -19,7 +19,7 @@ pub(super) struct Given {
     token: String,
 }
 
-/// Lets in who gives the token.
+/// Lets a visitor in that gives the token.
 pub(super) async fn enter(
     State(site): State<Site>,
     client: Client,
@@ -28,7 +28,7 @@ pub(super) async fn enter(
     knock(&site.page.access, client, given.token.trim())
 }
 
-/// Lets in a client that gives the token; where there is none, everybody is.
+/// Lets in a client that gives the token; without a token, every client is let in.
 pub(super) fn knock(access: &Access, client: Client, secret: &str) -> Response {
     match access.entered(client, secret) {
         Ok(Some(token)) => let_in(token),

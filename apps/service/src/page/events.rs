@@ -18,7 +18,7 @@ pub(super) async fn snapshot(State(site): State<Site>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], site.page.frame().to_string())
 }
 
-/// Server-sent events: what there is to see, at once and again after every change. Who reads slowly
+/// Server-sent events: what there is to see, at once and again after every change. A slow reader
 /// passes over some. The stream ends when the page closes.
 pub(super) async fn stream(State(site): State<Site>, client: Client) -> Result<Response, Refusal> {
     let held = site.streams.begin(client).ok_or(Refusal::Busy)?;

@@ -1,4 +1,4 @@
-//! What a page hears: everything that the topology, its sinks and Kafka tell.
+//! What a page hears: all events of the topology, its sinks and Kafka.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -10,8 +10,8 @@ use crate::web::{Client, Quota};
 /// Wrong tokens of one client in a minute, at most.
 const MAX_IN_A_MINUTE: u32 = 10;
 
-/// How many wrong ones are remembered, so that each counts once: a browser that was left open goes on
-/// asking with its cookie after the token has changed.
+/// How many wrong ones are remembered, so that each counts once: a browser that was left open goes
+/// on asking with its cookie after the token has changed.
 const REMEMBERED: usize = 64;
 
 /// The wrong tokens of each client.

@@ -6,13 +6,13 @@
 //!  job sink ─┼─▶ Feed ─▶ Page ┼─▶ /events, ten times a second at most
 //!  Kafka ────┘        ▲   ▲   └─▶ the page's files
 //!                     │   │
-//!           Playable ─┘   └─ Access: who may come
+//!           Playable ─┘   └─ Access
 //! ```
 //!
 //! What happens is counted where it happens, and shown from there: however many jobs a second there
-//! are, a browser is told ten times a second, and only what has changed. Beside the service the page
-//! is read-only, and shows no content of a job unless that is allowed. In a demo something [`Playable`]
-//! is behind it: the topics' records, the inbox, a form, and misfortunes as switches.
+//! are, a browser gets a snapshot ten times a second, and only what has changed. Beside the service
+//! the page is read-only, and shows no content of a job unless that is allowed. In a demo something
+//! [`Playable`] is behind it: the topics' records, the inbox, a form, and misfortunes as switches.
 
 mod access;
 mod answer;
@@ -65,7 +65,7 @@ const MAX_BODY_BYTES: usize = 16 << 10;
 /// How many streams of events one client has open at once, at most.
 const MAX_STREAMS_OF_CLIENT: usize = 16;
 
-/// How often browsers are told what has changed.
+/// How often browsers get what has changed.
 const TOLD_EVERY: Duration = Duration::from_millis(100);
 
 /// The topics of the topology that a page shows.
@@ -81,8 +81,8 @@ pub struct Topics {
 
 /// What a person can play with on a page.
 pub trait Playable: Send + Sync {
-    /// What the page answers besides. Who may come is judged before, and a body has 16 KiB at most
-    /// where a route does not say otherwise.
+    /// What the page answers besides. Access is checked before, and a body has 16 KiB at most where
+    /// a route does not say otherwise.
     fn routes(self: Arc<Self>) -> Router;
 
     /// What there is to see now, besides what the feed has: the field `play` of a snapshot.

@@ -41,7 +41,7 @@ impl Standings {
         match event {
             Event::Assigned(assignment) => {
                 let standing = self.0.entry(assignment.partition.clone()).or_default();
-                // Who has crashed has told nothing: what it had in flight is fetched again.
+                // An owner that crashed reported no end: what it had in flight is fetched again.
                 let owners = standing.owners + 1;
                 *standing =
                     Standing { owners, watermarks: standing.watermarks, ..Standing::default() };

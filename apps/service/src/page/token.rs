@@ -48,7 +48,7 @@ impl Token {
         Self::of(format!("{:032x}", u128::from_be_bytes(bits)))
     }
 
-    /// The secret itself, for whoever is to be let in.
+    /// The secret itself, for a visitor that is to be let in.
     pub fn reveal(&self) -> &str {
         &self.secret
     }

@@ -1,4 +1,4 @@
-//! The thread that exports spans, and tells what becomes of them: one line a change.
+//! The thread that exports spans, and logs what becomes of them: one line a change.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::queue::{Queue, Taken};
 
-/// Dropped spans are told of once in this time.
+/// Dropped spans are logged once in this time.
 const TELL_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Hands spans that have ended to the thread.
@@ -111,7 +111,7 @@ impl<E: SpanExporter> Worker<E> {
     }
 }
 
-/// What was told of the export.
+/// What was logged about the export.
 struct Told {
     lines: Dispatch,
     /// Spans that were lost since they can't be exported, if they can't.

@@ -22,7 +22,7 @@ pub(super) struct Flight {
 
 impl Flight {
     /// The record was taken in. The context that it carries is the parent, and linked to, as the
-    /// conventions have it for whoever processes one message at a time.
+    /// conventions have it for a consumer that processes one message at a time.
     pub(super) fn begin(traces: &Traces, record: &ConsumerRecord, group: &str) -> Self {
         let creation = context::extract(&record.headers);
         let parent = match &creation {

@@ -16,7 +16,7 @@ pub(super) fn destination(topic: &Topic) -> KeyValue {
     KeyValue::new("messaging.destination.name", topic.clone())
 }
 
-/// Where a record came from, and who consumes it.
+/// Where a record came from, and the group that consumes it.
 pub(super) fn origin(record: &ConsumerRecord, group: &str) -> [KeyValue; 4] {
     [
         destination(&record.partition.topic),

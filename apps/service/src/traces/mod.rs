@@ -1,9 +1,9 @@
-//! Traces of records, told by OTLP: off unless the standard `OTEL_*` variables say where to.
+//! Traces of records, exported by OTLP: off unless the standard `OTEL_*` variables say where to.
 //!
 //! ```text
 //!                    ┌─ decode
 //!                    ├─ filter
-//!  traceparent ─▶ process ─┬─ execute ─▶ what the job sink tells
+//!  traceparent ─▶ process ─┬─ execute ─▶ what the job sink reports
 //!  (parent, link)    ├─ encode
 //!                    └─ send ─▶ traceparent     publish (a batch) ─▶ links to each send
 //! ```
@@ -12,8 +12,8 @@
 //! Names and attributes are those of OpenTelemetry's conventions for messaging (1.27). No attribute
 //! holds a key, an address or what is in a record.
 //!
-//! Spans that have ended wait in a queue with a limit, and a thread of its own exports them: who
-//! works on a record never waits for who collects traces.
+//! Spans that have ended wait in a queue with a limit, and a thread of its own exports them: work
+//! on a record never waits for a collector of traces.
 
 mod context;
 mod export;
@@ -47,7 +47,7 @@ pub use span::Request;
 
 use queue::Queue;
 
-/// Who tells the spans.
+/// The instrumentation scope of the spans.
 const SCOPE: &str = "jobstream";
 /// How long the end of a process waits for spans to be exported.
 const FLUSH_LIMIT: Duration = Duration::from_secs(3);

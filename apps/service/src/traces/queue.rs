@@ -20,7 +20,7 @@ pub(super) struct QueueLimits {
     pub(super) export_timeout: Duration,
 }
 
-/// A queue with a limit: who puts a span in never waits.
+/// A queue with a limit: a task that puts a span in never waits.
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) limits: QueueLimits,

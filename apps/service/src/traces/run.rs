@@ -1,4 +1,4 @@
-//! What runs tell, as spans.
+//! The events of runs, as spans.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use super::span::Beginning;
 use super::{SpanKind, TraceId, Traces, context, messaging};
 use crate::environment::now;
 
-/// Makes spans of what the runs of one group tell.
+/// Makes spans of the events of one group's runs.
 #[derive(Debug)]
 pub struct RunTraces {
     traces: Traces,

@@ -38,7 +38,7 @@ pub struct TracesSettings {
 
 impl TracesSettings {
     /// Reads them; nothing if traces are off: neither an exporter nor an endpoint is set, or the
-    /// exporter is `none`, or everything is disabled. `service_name` is for who has set none.
+    /// exporter is `none`, or everything is disabled. `service_name` is the name where none is set.
     ///
     /// # Errors
     /// If one is wrong, also where they are off, unless everything is disabled.
@@ -80,7 +80,7 @@ impl Protocol {
     }
 }
 
-/// The name that is for traces alone, if it has a value, else the one for all that is told.
+/// The value of the variable for traces alone, if it has one, else of the one for all signals.
 fn of_traces(variables: &Variables<'_>, what: &str) -> String {
     let name = format!("OTEL_EXPORTER_OTLP_TRACES_{what}");
     match variables.text(&name) {

@@ -14,7 +14,7 @@ const ERROR_TYPE: &str = "error.type";
 /// What OpenTelemetry's conventions say where no better word is known.
 const OTHER_ERROR: &str = "_OTHER";
 
-/// What a span tells when it begins.
+/// What is known of a span when it begins.
 pub(super) struct Beginning {
     pub(super) name: Cow<'static, str>,
     pub(super) kind: SpanKind,
@@ -51,8 +51,8 @@ pub(super) fn fail(context: &Context, error: &'static str) {
 }
 
 impl Traces {
-    /// Tells of something that has just ended and took so long: a span below the one that is under
-    /// way on this thread. Without one that is exported it does nothing.
+    /// Makes a span of something that has just ended and took so long, below the span that is under
+    /// way on this thread. If that one is not exported, it does nothing.
     pub fn passed(
         &self,
         name: impl Into<Cow<'static, str>>,
@@ -74,7 +74,7 @@ impl Traces {
         context.span().end_with_timestamp(end);
     }
 
-    /// Tells of something below `parent` that has just ended and took so long.
+    /// Makes a span below `parent` of something that has just ended and took so long.
     pub(super) fn stage(&self, parent: &Context, name: &'static str, took: Duration) {
         if !parent.span().is_recording() {
             return;

@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection.
+//! The client at the other end of a connection.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -24,8 +24,8 @@ impl Client {
     }
 }
 
-/// The client of a request that [`serve`](fn@super::serve) has taken; one without a connection is that
-/// of the unspecified address.
+/// The client of a request that [`serve`](fn@super::serve) has taken; one without a connection is
+/// that of the unspecified address.
 impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = Infallible;
 

@@ -85,8 +85,8 @@ impl HttpBody for Answer {
     }
 }
 
-/// Answers the requests of a connection, until it ends, stands still for too long, or `stopped` turns
-/// true: then after the request under way.
+/// Answers the requests of a connection, until it ends, stands still for too long, or `stopped`
+/// turns true: then after the request under way.
 pub(super) async fn answer(
     stream: TcpStream,
     client: Client,

@@ -22,8 +22,8 @@ static SECURE: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
 ];
 
-/// Adds the headers, with this `Content-Security-Policy`, where the answer has not its own; one that
-/// says nothing of it is not kept by anybody.
+/// Adds the headers, with this `Content-Security-Policy`, where the answer does not have its own.
+/// An answer that says nothing about caching is not to be stored.
 pub async fn secure(policy: &'static str, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

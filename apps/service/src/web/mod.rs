@@ -1,6 +1,6 @@
-//! What the applications' listeners share: a server that no client can exhaust, headers that protect
-//! an answer, a limit of how long it may take to begin, streams of events that end when the page
-//! closes, and quotas.
+//! What the applications' listeners share: a server that no client can exhaust, headers that
+//! protect an answer, a limit of how long it may take to begin, streams of events that end when the
+//! page closes, and quotas.
 
 mod client;
 mod connection;

@@ -1,4 +1,4 @@
-//! How often somebody may do something within a minute.
+//! How often a visitor may do something within a minute.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// For how long what was done counts, from the first of it on.
+/// How long a visitor's actions count, from the first one on.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Of how many visitors it is known what they have done.
+/// How many visitors are remembered.
 const MAX_VISITORS: usize = 4_096;
 
-/// So many a visitor within a minute, which begins with the first. What is known of a visitor is
-/// forgotten with its minute, and before if more than 4,096 others have begun one since.
+/// So many actions of a visitor within a minute, which begins with the first. A visitor is
+/// forgotten with its minute, and earlier if more than 4,096 other visitors have begun one since.
 pub struct Quota<V> {
     in_a_minute: u32,
     done: Mutex<BTreeMap<V, Done>>,

@@ -5,6 +5,10 @@
 //!                │ no: closed        │ no: the one that has waited longest
 //!                ▼                   ▼     for a request is closed
 //! ```
+//!
+//! axum's own server takes every connection and waits for a request without limit: a few hundred
+//! silent connections use up the file descriptors of the process, and its work stops. This one has
+//! a share of the descriptors, and gives each client a share of that.
 
 use std::future::Future;
 use std::io::ErrorKind;

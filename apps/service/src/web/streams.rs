@@ -18,7 +18,7 @@ pub struct Streams<V: Ord> {
 struct Places<V: Ord> {
     streams_max: usize,
     streams_of_one_max: usize,
-    /// How many each has; whoever has none is not there.
+    /// How many each visitor has; one that has none is not in the map.
     open: Mutex<BTreeMap<V, usize>>,
 }
 
@@ -65,7 +65,7 @@ impl<V: Ord> Stream<V> {
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<V> {
         let mut stopped = self.stopped.clone();
         async move {
-            // Without its sender there is nobody left who could serve.
+            // Without its sender the server has ended.
             let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
         }
     }

@@ -1,5 +1,5 @@
-//! The engine by itself, without a driver: whatever happens, in whatever order, its commands keep what
-//! the run promises.
+//! The engine by itself, without a driver: whatever happens, in whatever order, its commands keep
+//! what the run promises.
 
 use proptest::prelude::*;
 use tokio::time::Instant;

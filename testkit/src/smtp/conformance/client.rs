@@ -1,4 +1,4 @@
-//! A client that says what a case tells it to.
+//! A client that sends the lines of a case.
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;

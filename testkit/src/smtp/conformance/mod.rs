@@ -1,6 +1,6 @@
-//! What an SMTP server promises (RFC 5321 and its extensions), as cases that run on any server which
-//! has an address: on the [`SmtpServer`](super::SmtpServer), and on a real one to show that the fake
-//! is no kinder than the world.
+//! What an SMTP server promises (RFC 5321 and its extensions), as cases that run on any server
+//! which has an address: on the [`SmtpServer`](super::SmtpServer), and on a real one to show that
+//! the fake is no kinder than the world.
 //!
 //! ```no_run
 //! use jobstream_testkit::smtp::SmtpServer;
@@ -21,7 +21,7 @@
 //!
 //! # Where the fake server and Postfix 3.7 differ
 //!
-//! The suite asks for what both do, or what [`Features`] tells apart. Beyond that:
+//! The suite asks for what both do, or what [`Features`] distinguishes. Beyond that:
 //!
 //! | | fake | Postfix | why |
 //! |---|---|---|---|
@@ -90,9 +90,9 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A server at an address that takes mail for every local part at `domain`. `received` gives the
-    /// mails that it has delivered so far; headers may have been added at their top, and line ends
-    /// may be LF or CRLF.
+    /// A server at an address that takes mail for every local part at `domain`. `received` gives
+    /// the mails that it has delivered so far; headers may have been added at their top, and line
+    /// ends may be LF or CRLF.
     pub fn new(
         address: SocketAddr,
         domain: impl Into<String>,
@@ -123,7 +123,8 @@ pub struct Case {
 }
 
 impl Case {
-    /// Completes when the promise was kept. A case whose feature the server lacks completes at once.
+    /// Completes when the promise was kept. A case whose feature the server lacks completes at
+    /// once.
     ///
     /// # Panics
     /// When it was broken, or nothing came within 30 seconds.

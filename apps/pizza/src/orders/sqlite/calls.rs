@@ -27,7 +27,7 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Starts the thread, which tells `changes` of every order that changes.
+    /// Starts the thread, which sends every order that changes to `changes`.
     ///
     /// # Errors
     /// If the system has no thread left.
@@ -52,7 +52,7 @@ impl Calls {
     ) -> Result<T, OrdersError> {
         let (answer, answered) = oneshot::channel();
         let call: Call = Box::new(move |database| {
-            // Whoever asked may have gone.
+            // The caller may have been dropped.
             let _ = answer.send(call(database));
         });
         let has_ended = || OrdersError::Thread("it has ended".to_owned());

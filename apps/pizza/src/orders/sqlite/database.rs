@@ -16,12 +16,12 @@ use crate::order_id::OrderId;
 use crate::orders::{Added, Hold, OrdersError, StoredOrder, Track};
 use crate::status::Status;
 
-/// A connection, and what has been told of the file's changes. Its methods are those of
+/// A connection, and how far the file's changes have been reported. Its methods are those of
 /// [`Orders`](crate::orders::Orders), and block.
 #[derive(Debug)]
 pub(super) struct Database {
     connection: Connection,
-    /// The last change that was told.
+    /// The last change that was reported.
     told: i64,
     /// SQLite's number for the state in which others have left the file.
     version: i64,
@@ -140,7 +140,7 @@ impl Database {
         })
     }
 
-    /// The orders that have changed since the last call, whoever changed them.
+    /// The orders that have changed since the last call, by this process or another.
     pub(super) fn news(&mut self) -> Result<Vec<OrderId>, OrdersError> {
         let version = version(&self.connection)?;
         if version == self.version && !self.has_written {

@@ -34,7 +34,7 @@ const TABLE: &str = "
     CREATE INDEX orders_unpublished ON orders (ordered_at) WHERE is_published = 0;
     CREATE INDEX orders_waiting ON orders (progressed_at) WHERE is_waiting = 1;";
 
-/// Who publishes an order that is not published, until when.
+/// Which web app publishes an order that is not published, and until when.
 const HOLDS: &str = "
     ALTER TABLE orders ADD COLUMN held_by INTEGER;
     ALTER TABLE orders ADD COLUMN held_until INTEGER NOT NULL DEFAULT 0;";

@@ -242,8 +242,8 @@ impl<'a> Game<'a> {
         assert!(self.publishes.len() <= at_once, "batches overlap as far as they may");
         assert!(!self.commits_with_batches || self.commits.is_empty());
         let in_batch: Vec<_> = batch
-            .entries()
-            .filter_map(|entry| Some((entry.assignment().0.clone(), entry.offset()?)))
+            .items()
+            .filter_map(|item| Some((item.assignment().0.clone(), item.offset()?)))
             .collect();
         let positions = &batch.batch().positions;
         assert!(self.commits_with_batches || positions.is_empty());

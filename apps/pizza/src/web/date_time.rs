@@ -1,4 +1,4 @@
-//! A moment, as a page shows it.
+//! Date and time, as a page shows them.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use jobstream::record::Timestamp;
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// A moment in UTC; displayed as `12 Feb 2023, 21:00 UTC`.
+/// Date and time in UTC; displayed as `12 Feb 2023, 21:00 UTC`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Moment {
+pub(super) struct DateTime {
     year: i64,
     month: i64,
     day: i64,
     second: i64,
 }
 
-impl Moment {
-    /// The moment of a timestamp, to the second below it.
+impl DateTime {
+    /// Date and time of a timestamp, to the second below it.
     pub(super) const fn of(timestamp: Timestamp) -> Self {
         let seconds = timestamp.div_euclid(1000);
         // Days are counted in eras of 400 years that begin on the first of March of the year 0.
@@ -41,7 +41,7 @@ impl Moment {
     }
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for DateTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { year, month, day, second } = self;
         let (hour, minute) = (second / 3600, second / 60 % 60);
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timestamp_is_a_moment_in_utc() {
+    fn a_timestamp_is_a_date_and_time_in_utc() {
         for (timestamp, expected) in [
             (0, "1970-01-01T00:00:00Z"),
             (-1, "1969-12-31T23:59:59Z"),
@@ -64,8 +64,8 @@ mod tests {
             (1_676_235_639_159, "2023-02-12T21:00:39Z"),
             (4_102_444_799_999, "2099-12-31T23:59:59Z"),
         ] {
-            assert_eq!(Moment::of(timestamp).rfc_3339(), expected);
+            assert_eq!(DateTime::of(timestamp).rfc_3339(), expected);
         }
-        assert_eq!(Moment::of(1_676_235_639_159).to_string(), "12 Feb 2023, 21:00 UTC");
+        assert_eq!(DateTime::of(1_676_235_639_159).to_string(), "12 Feb 2023, 21:00 UTC");
     }
 }

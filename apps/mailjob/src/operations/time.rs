@@ -8,17 +8,17 @@ use jobstream::record::Timestamp;
 const DAY_SECONDS: i64 = 86_400;
 const EXPECTED: &str = "a time such as 2026-11-22T03:00:00Z, 2026-11-22, or 90s, 15m, 2h, 3d ago";
 
-/// A moment that was asked for.
+/// A time that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moment {
+pub(crate) enum TimeArg {
     /// Milliseconds since 1970.
     At(Timestamp),
     /// So many seconds ago.
     Ago(i64),
 }
 
-impl Moment {
-    /// The moment, in milliseconds since 1970.
+impl TimeArg {
+    /// The time, in milliseconds since 1970.
     pub(crate) const fn timestamp(self, now_ms: Timestamp) -> Timestamp {
         match self {
             Self::At(timestamp) => timestamp,
@@ -27,17 +27,17 @@ impl Moment {
     }
 }
 
-impl FromStr for Moment {
+impl FromStr for TimeArg {
     type Err = String;
 
     /// Reads a date-time of RFC 3339 section 5.6, a date (its begin in UTC), or how long ago.
     fn from_str(text: &str) -> Result<Self, String> {
-        let moment = ago(text).or_else(|| date_time(text));
-        moment.ok_or_else(|| format!("expected {EXPECTED}"))
+        let time = ago(text).or_else(|| date_time(text));
+        time.ok_or_else(|| format!("expected {EXPECTED}"))
     }
 }
 
-fn ago(text: &str) -> Option<Moment> {
+fn ago(text: &str) -> Option<TimeArg> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let seconds = match unit {
         "s" => 1,
@@ -46,14 +46,14 @@ fn ago(text: &str) -> Option<Moment> {
         "d" => DAY_SECONDS,
         _ => return None,
     };
-    Some(Moment::Ago(i64::from(digits(number)?) * seconds))
+    Some(TimeArg::Ago(i64::from(digits(number)?) * seconds))
 }
 
-fn date_time(text: &str) -> Option<Moment> {
+fn date_time(text: &str) -> Option<TimeArg> {
     let (date, rest) = text.split_at_checked(10)?;
     let days = days(date)?;
     if rest.is_empty() {
-        return Some(Moment::At(days * DAY_SECONDS * 1_000));
+        return Some(TimeArg::At(days * DAY_SECONDS * 1_000));
     }
     let rest = rest.strip_prefix(['T', 't', ' '])?;
     let (time, rest) = rest.split_at_checked(8)?;
@@ -71,7 +71,7 @@ fn date_time(text: &str) -> Option<Moment> {
         _ => return None,
     };
     let seconds = hour * 3_600 + minute * 60 + second - zone_seconds(zone)?;
-    Some(Moment::At((days * DAY_SECONDS + seconds) * 1_000 + milliseconds))
+    Some(TimeArg::At((days * DAY_SECONDS + seconds) * 1_000 + milliseconds))
 }
 
 fn zone_seconds(zone: &str) -> Option<i64> {
@@ -126,7 +126,7 @@ fn digits(text: &str) -> Option<u32> {
     if all { text.parse().ok() } else { None }
 }
 
-/// A moment as RFC 3339 has it, to the second, in UTC.
+/// A time as RFC 3339 has it, to the second, in UTC.
 pub(crate) fn rfc3339(timestamp: Timestamp) -> String {
     let seconds = timestamp.div_euclid(1_000);
     let (year, month, day) = civil(seconds.div_euclid(DAY_SECONDS));
@@ -147,8 +147,8 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_moment_is_a_date_time_or_a_date_or_some_time_ago() {
-        let at = |text: &str| text.parse::<Moment>().unwrap().timestamp(10_000_000);
+    fn a_time_is_a_date_time_or_a_date_or_some_time_ago() {
+        let at = |text: &str| text.parse::<TimeArg>().unwrap().timestamp(10_000_000);
         assert_eq!(at("1970-01-02T00:00:01.5Z"), 86_401_500);
         assert_eq!(at("1970-01-02T02:00:00+02:00"), 86_400_000);
         assert_eq!(at("1970-01-02"), 86_400_000);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_moment_is_refused() {
+    fn what_is_no_time_is_refused() {
         for text in [
             "",
             "h",
@@ -170,7 +170,7 @@ mod tests {
             "2024-01-01T00:00:00.Z",
             "2024-01-01T00:00:00+1",
         ] {
-            let refused = text.parse::<Moment>().unwrap_err();
+            let refused = text.parse::<TimeArg>().unwrap_err();
             assert!(refused.contains("2026-11-22T03:00:00Z"), "{text}: {refused}");
         }
     }
@@ -178,8 +178,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_shown_is_read_back(seconds in 0_i64..253_402_300_800) {
-            let read: Moment = rfc3339(seconds * 1_000).parse().unwrap();
-            prop_assert_eq!(read, Moment::At(seconds * 1_000));
+            let read: TimeArg = rfc3339(seconds * 1_000).parse().unwrap();
+            prop_assert_eq!(read, TimeArg::At(seconds * 1_000));
         }
     }
 }
