@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::transactions::{Failure, Transactions};
 use super::{ConfigError, KafkaConfig};
 use crate::record::Topic;
-use crate::sinks::{Batch, Published, RecordMetadata, Sink, SinkError};
+use crate::sinks::{Batch, Commits, Published, Sink, SinkError};
 use crate::sources::kafka::KafkaSource;
 
 /// A member of `group` and the sink that commits its positions, each batch with its outputs in one
@@ -54,7 +54,8 @@ pub struct ExactlyOnceSink {
 impl Sink for ExactlyOnceSink {
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
         let published = self.transactions.run(&batch.outputs, &batch.positions).await;
-        published.map(|()| Published::RecordsAndPositions).map_err(|failure| match failure {
+        let published = published.map(|places| Published::records_and_positions().at(places));
+        published.map_err(|failure| match failure {
             Failure::TooLarge(outputs) => SinkError::TooLarge { outputs, others_published: false },
             Failure::Broken(reason) => SinkError::Broken(reason),
             Failure::Fenced(_) | Failure::Stale(_) | Failure::Aborted(_) => {
@@ -63,8 +64,8 @@ impl Sink for ExactlyOnceSink {
         })
     }
 
-    fn metadata(&self) -> Vec<RecordMetadata> {
-        self.transactions.metadata()
+    fn commits(&self) -> Commits {
+        Commits::WithBatches
     }
 
     /// Aborts what is open. Gives up after [`KafkaConfig::close_limit`].

@@ -99,12 +99,13 @@ impl Transactions {
         }
     }
 
-    /// Publishes in one transaction. When it fails, the transaction has been aborted.
+    /// Publishes in one transaction, and answers where the outputs are, if that is kept. When it fails,
+    /// the transaction has been aborted.
     pub(super) async fn run(
         &self,
         outputs: &[ProducerRecord],
         positions: &[PartitionPosition],
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<RecordMetadata>, Failure> {
         let (mut alone, mut gaps) = (Vec::new(), 0);
         loop {
             let refused = match self.attempt(outputs, positions, &alone).await {
@@ -131,26 +132,27 @@ impl Transactions {
         outputs: &[ProducerRecord],
         positions: &[PartitionPosition],
         alone: &[usize],
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<RecordMetadata>, Failure> {
         let expected = positions.to_vec();
         let producer = self.call(move |core| core.begin(&expected)).await?;
         let together: Vec<_> = (0..outputs.len()).filter(|i| !alone.contains(i)).collect();
-        let refusals = {
+        let (refusals, places) = {
             let sending = producer.begin(outputs);
             let mut refusals = sending.send(&together, Sent::Together).await;
             refusals.extend(sending.send(alone, Sent::Alone).await);
-            refusals
+            (refusals, sending.take_places())
         };
         drop(producer);
         let positions = positions.to_vec();
-        self.call(move |core| core.end(refusals, &positions)).await
+        self.call(move |core| core.end(refusals, &positions)).await?;
+        Ok(places)
     }
 
     pub(crate) async fn commit_positions(
         &self,
         positions: &[PartitionPosition],
     ) -> Result<(), CommitError> {
-        self.run(&[], positions).await.map_err(|failure| {
+        self.run(&[], positions).await.map(drop).map_err(|failure| {
             let reason = failure.to_string();
             match failure {
                 Failure::Fenced(_) | Failure::Stale(_) => CommitError::Fenced(reason),
@@ -158,11 +160,6 @@ impl Transactions {
                 Failure::TooLarge(_) | Failure::Broken(_) => CommitError::Broken(reason),
             }
         })
-    }
-
-    /// Where the outputs of the last transaction are.
-    pub(super) fn metadata(&self) -> Vec<RecordMetadata> {
-        self.core().current().producer.metadata()
     }
 
     /// Aborts what is open, and ends.

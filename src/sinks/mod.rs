@@ -159,30 +159,23 @@ pub trait Sink: Send + Sync {
     /// Publishes a batch; completes when the broker has acknowledged all of it. Records with equal
     /// keys keep their order, within the batch and after those of a batch that began before, unless
     /// one is refused and published again. Passing faults (a broker that is away) are retried inside,
-    /// without limit: only dropping the future ends it, and then nobody knows what was published.
+    /// without limit.
+    ///
+    /// # Cancellation
+    /// Dropped, nobody knows what was published; of a transaction it is all or nothing.
     ///
     /// # Errors
     /// See [`SinkError`].
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError>;
 
-    /// Batches that may be under way at once; 1 if nothing is said, and then none is under way beside
-    /// a commit.
-    ///
-    /// With more, the sink leaves the positions to the source: batches carry none, and what is
-    /// published is [`Published::Records`]. The order of a key does not rest on it: the topology
-    /// overlaps batches of jobs only, and of the jobs with one key the next one is executed when the
-    /// outputs of the one before are acknowledged, so that no two batches have one key's results.
-    fn batches_at_once(&self) -> usize {
-        1
-    }
-
-    /// Where the outputs are of the batch whose `publish` has completed last, in the batch's order;
-    /// nothing if the sink does not keep that.
-    fn metadata(&self) -> Vec<RecordMetadata> {
-        Vec::new()
-    }
+    /// Who commits positions, and with it how many batches may be under way at once. It never
+    /// changes.
+    fn commits(&self) -> Commits;
 
     /// Ends the sink; nothing is published afterwards.
+    ///
+    /// # Cancellation
+    /// Dropped, it may have ended or not.
     ///
     /// # Errors
     /// If the broker could not be told.
@@ -195,7 +188,7 @@ pub struct Batch {
     /// The records, in order.
     pub outputs: Vec<ProducerRecord>,
     /// Of each partition with news, the position at which the records behind `outputs` (and those
-    /// finished without output) are finished. None, if batches [overlap](Sink::batches_at_once).
+    /// finished without output) are finished. None, if batches [overlap](Commits::BySource).
     pub positions: Vec<PartitionPosition>,
 }
 
@@ -208,13 +201,63 @@ pub struct RecordMetadata {
     pub offset: i64,
 }
 
-/// What a sink has made durable.
+/// Who commits positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Published {
-    /// The outputs; the positions are to be committed through the source.
-    Records,
-    /// Outputs and positions, in one transaction.
-    RecordsAndPositions,
+pub enum Commits {
+    /// The sink: each batch in one transaction with its positions, one batch at a time, and none
+    /// beside a commit of the source. A batch with the position of a partition that the member has
+    /// lost is refused.
+    WithBatches,
+    /// The source; nobody refuses the batch of a member that has lost its partitions.
+    BySource {
+        /// Batches that may be under way at once, at least 1. With 1, none is under way beside a
+        /// commit; with more, batches carry no positions.
+        ///
+        /// The order of a key does not rest on it: the topology overlaps batches of jobs only, and
+        /// of the jobs with one key the next one is executed when the outputs of the one before are
+        /// acknowledged, so that no two batches have one key's results.
+        batches_at_once: usize,
+    },
+}
+
+impl Commits {
+    /// Batches that may be under way at once.
+    pub(crate) fn batches_at_once(self) -> usize {
+        match self {
+            Self::WithBatches => 1,
+            Self::BySource { batches_at_once } => batches_at_once.max(1),
+        }
+    }
+}
+
+/// What a sink has made durable: the outputs of a batch, and perhaps its positions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// Where the outputs are, in the batch's order; empty unless the sink was built to keep that.
+    pub places: Vec<RecordMetadata>,
+    /// Whether the batch's positions were committed with the outputs, in one transaction; if not,
+    /// they are to be committed through the source.
+    pub has_positions: bool,
+}
+
+impl Published {
+    /// The outputs alone.
+    pub const fn records() -> Self {
+        Self { places: Vec::new(), has_positions: false }
+    }
+
+    /// The outputs and the positions, in one transaction.
+    pub const fn records_and_positions() -> Self {
+        Self { places: Vec::new(), has_positions: true }
+    }
+
+    /// The same, with the places of the outputs.
+    #[must_use]
+    pub fn at(mut self, places: Vec<RecordMetadata>) -> Self {
+        self.places = places;
+        self
+    }
 }
 
 /// A batch that was not published as it is.

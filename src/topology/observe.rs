@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::position::PartitionPosition;
 use crate::record::{ConsumerRecord, TopicPartition};
-use crate::sinks::{Batch, JobError, JobErrorKind, SinkError};
+use crate::sinks::{Batch, JobError, JobErrorKind, RecordMetadata, SinkError};
 use crate::sources::{Assignment, CommitError, Reset};
 
 /// Is told everything that happens in a run, on the run's own task: it must return soon and must
@@ -157,6 +157,8 @@ pub enum Event<'a> {
     Published {
         /// The batch.
         batch: &'a Batch,
+        /// Where its outputs are, in its order; empty unless the sink was built to keep that.
+        places: &'a [RecordMetadata],
         /// How long it took.
         took: Duration,
     },

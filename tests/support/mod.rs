@@ -16,7 +16,7 @@ use futures::stream::BoxStream;
 use jobstream::codec::{CodecError, Json};
 use jobstream::position::PartitionPosition;
 use jobstream::record::{ConsumerRecord, ProducerRecord, TopicPartition};
-use jobstream::sinks::{Batch, JobError, JobSink, Published, Sink, SinkError};
+use jobstream::sinks::{Batch, Commits, JobError, JobSink, Published, Sink, SinkError};
 use jobstream::sources::{CommitError, Source, SourceError, SourceEvent};
 use jobstream::topology::{Event, Executed, Limits, Retry, Topology};
 use jobstream_testkit::broker::{Broker, Isolation};
@@ -333,8 +333,8 @@ impl<E: Sink> Sink for Yielding<E> {
         result
     }
 
-    fn batches_at_once(&self) -> usize {
-        self.0.batches_at_once()
+    fn commits(&self) -> Commits {
+        self.0.commits()
     }
 
     async fn close(&self) -> Result<(), SinkError> {

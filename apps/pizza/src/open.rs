@@ -239,6 +239,8 @@ pub(crate) fn settings(parts: &[Part], args: &KafkaArgs) -> Result<Settings, Com
     }
     let metrics_address = metrics_address(&variables)?;
     let Accepted { config, warnings } = accept(&kafka)?;
+    // The log names the place of what is produced.
+    let config = config.keep_places();
     let config = match metrics_address {
         Some(_) => tell_statistics(config, &kafka),
         None => config,

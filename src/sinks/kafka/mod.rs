@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use tokio::time::{sleep, timeout};
 
 pub(crate) use self::producer::{Producer, Refusal, Sent};
-use super::{Batch, Published, RecordMetadata, Sink, SinkError};
+use super::{Batch, Commits, Published, Sink, SinkError};
 use crate::kafka::{Calls, ConfigError, KafkaConfig, KafkaEvent, Told};
 
 mod deliveries;
@@ -100,18 +100,14 @@ impl Sink for KafkaSink {
             backoff = (backoff * 2).min(RETRY_BACKOFF_MAX);
         }
         if too_large.is_empty() {
-            return Ok(Published::Records);
+            return Ok(Published::records().at(sending.take_places()));
         }
         too_large.sort_unstable();
         Err(SinkError::TooLarge { outputs: too_large, others_published: true })
     }
 
-    fn batches_at_once(&self) -> usize {
-        BATCHES_AT_ONCE
-    }
-
-    fn metadata(&self) -> Vec<RecordMetadata> {
-        self.producer().metadata()
+    fn commits(&self) -> Commits {
+        Commits::BySource { batches_at_once: BATCHES_AT_ONCE }
     }
 
     /// Waits for what is in flight, up to [`KafkaConfig::close_limit`].

@@ -181,7 +181,7 @@ impl RunMetrics {
 
     fn effect(&self, event: &Event<'_>) {
         match event {
-            Event::Published { batch, took } => {
+            Event::Published { batch, took, .. } => {
                 self.messaging.sent(batch);
                 self.publishes.observe(took.as_secs_f64());
             }

@@ -336,8 +336,8 @@ impl<'a> Game<'a> {
             let positions = &batch.batch().positions;
             let is_fenced = positions.iter().any(|it| !self.is_held(&it.partition, it.generation));
             let published = match self.commits_with_batches {
-                true => Published::RecordsAndPositions,
-                false => Published::Records,
+                true => Published::records_and_positions(),
+                false => Published::records(),
             };
             let result = match is_well && !is_fenced {
                 true => Ok(published),
