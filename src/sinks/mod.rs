@@ -19,10 +19,17 @@ pub mod smtp;
 /// `execute` is called for many jobs at once, but for one at a time of those with the same key, in
 /// the order of their offsets.
 #[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `JobSink` that makes `{Out}` of `{In}`",
+    label = "`execute` takes a `JobSink<{In}, {Out}>`",
+    note = "a job sink with keyed state, a `StatefulJobSink`, is executed by `execute_with_state`",
+    note = "`In` is what the stages before the execution pass on"
+)]
 pub trait JobSink<In: Sync, Out>: Send + Sync {
     /// Executes a job once. `record` is what it was decoded from: its coordinates, key, headers and
     /// timestamp. Retries are the topology's, by the error's kind.
     ///
+    /// # Cancellation
     /// Dropping the future stops the job; one that had begun may then have been executed or not,
     /// and its record is delivered again.
     ///
@@ -31,19 +38,30 @@ pub trait JobSink<In: Sync, Out>: Send + Sync {
     async fn execute(&self, input: &In, record: &ConsumerRecord) -> Result<Out, JobError>;
 
     /// Completes at once if jobs can be executed, else as soon as it is worth trying: pending while
-    /// the sink's circuit is open. The topology takes in no record meanwhile. Dropping the future
-    /// changes nothing.
+    /// the sink's circuit is open. The topology takes in no record meanwhile.
+    ///
+    /// # Cancellation
+    /// Dropping the future changes nothing.
     async fn ready(&self) {}
 }
 
 /// Executes jobs that remember: a [`JobSink`] which is given the keyed state of its record's
 /// partition.
 #[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `StatefulJobSink` that makes `{Out}` of `{In}`",
+    label = "`execute_with_state` takes a `StatefulJobSink<{In}, {Out}>`",
+    note = "a job sink without keyed state, a `JobSink`, is executed by `execute`",
+    note = "`In` is what the stages before the execution pass on"
+)]
 pub trait StatefulJobSink<In: Sync, Out>: Send + Sync {
     /// Executes a job once, as [`JobSink::execute`] does. What the attempt that settles the job
     /// changes in `state` is published with the record's outputs, also if it settles it as failed.
     /// What an attempt changes that another one follows is dropped, except for what it has
     /// [persisted](State::persist).
+    ///
+    /// # Cancellation
+    /// See [`JobSink::execute`].
     ///
     /// # Errors
     /// See [`JobErrorKind`] for what the topology does with each.

@@ -95,6 +95,7 @@ async fn a_change_that_is_too_large_is_dropped_and_its_job_told() {
             let source = broker.consumer(GROUP, [JOBS]).build();
             Worker { source: Box::new(source), sink: Box::new(broker.producer()), store }
         };
+        let topology = if exactly_once { topology } else { topology.with_unfenced_state() };
         topology.run_worker(&worker, broker.caught_up(GROUP, JOBS)).await.unwrap();
         let expected = PersistError::TooLarge { keys: vec![b"large"[..].into()] };
         assert_eq!(told.lock().unwrap().take(), Some(expected));
