@@ -57,9 +57,9 @@ impl Sink for ExactlyOnceSink {
         let published = published.map(|places| Published::records_and_positions().at(places));
         published.map_err(|failure| match failure {
             Failure::TooLarge(outputs) => SinkError::TooLarge { outputs, others_published: false },
-            Failure::Broken(reason) => SinkError::Broken(reason),
+            Failure::Broken(reason) => SinkError::broken(reason),
             Failure::Fenced(_) | Failure::Stale(_) | Failure::Aborted(_) => {
-                SinkError::Aborted(failure.to_string())
+                SinkError::aborted(failure)
             }
         })
     }
@@ -71,10 +71,10 @@ impl Sink for ExactlyOnceSink {
     /// Aborts what is open. Gives up after [`KafkaConfig::close_limit`].
     async fn close(&self) -> Result<(), SinkError> {
         match timeout(self.close_limit, self.transactions.close()).await {
-            Ok(closed) => closed.map_err(|failure| SinkError::Broken(failure.to_string())),
+            Ok(closed) => closed.map_err(SinkError::broken),
             Err(_) => {
                 let limit = self.close_limit;
-                Err(SinkError::Broken(format!("not closed: expected within {limit:?}")))
+                Err(SinkError::broken(format!("not closed: expected within {limit:?}")))
             }
         }
     }

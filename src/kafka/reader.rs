@@ -348,18 +348,9 @@ fn take(open: &mut Open, record: &ConsumerRecord) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Headers;
 
     fn record(partition: i32, offset: i64) -> ConsumerRecord {
-        ConsumerRecord {
-            partition: TopicPartition::new("topic", partition),
-            offset,
-            generation: 0,
-            timestamp: None,
-            key: None,
-            value: None,
-            headers: Headers::new(),
-        }
+        ConsumerRecord::new(TopicPartition::new("topic", partition), offset, 0)
     }
 
     #[test]

@@ -19,6 +19,7 @@ use rdkafka::util::Timeout;
 use super::error::{is_fenced, is_group_fenced};
 use super::{Calls, ConfigError, KafkaConfig, KafkaEvent};
 use crate::position::PartitionPosition;
+use crate::reason::Reason;
 use crate::record::ProducerRecord;
 use crate::sinks::RecordMetadata;
 use crate::sinks::kafka::{Producer, Refusal, Sent, take_too_large};
@@ -40,15 +41,15 @@ const CLOSING_ABORT_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The brokers no longer know the producer; a new one has been made here.
-    Fenced(String),
+    Fenced(Reason),
     /// A position is not this member's any more.
-    Stale(String),
+    Stale(Reason),
     /// The transaction had to be aborted.
-    Aborted(String),
+    Aborted(Reason),
     /// These outputs are too large.
     TooLarge(Vec<usize>),
     /// It can't go on.
-    Broken(String),
+    Broken(Reason),
 }
 
 /// The producer of a pair, one transaction at a time.
@@ -152,13 +153,10 @@ impl Transactions {
         &self,
         positions: &[PartitionPosition],
     ) -> Result<(), CommitError> {
-        self.run(&[], positions).await.map(drop).map_err(|failure| {
-            let reason = failure.to_string();
-            match failure {
-                Failure::Fenced(_) | Failure::Stale(_) => CommitError::Fenced(reason),
-                Failure::Aborted(_) => CommitError::Transient(reason),
-                Failure::TooLarge(_) | Failure::Broken(_) => CommitError::Broken(reason),
-            }
+        self.run(&[], positions).await.map(drop).map_err(|failure| match failure {
+            Failure::Fenced(_) | Failure::Stale(_) => CommitError::fenced(failure),
+            Failure::Aborted(_) => CommitError::transient(failure),
+            Failure::TooLarge(_) | Failure::Broken(_) => CommitError::broken(failure),
         })
     }
 
@@ -206,7 +204,7 @@ impl Core {
 
     /// Begins a transaction; what a cancelled publish has left open is aborted before.
     fn begin(&self, positions: &[PartitionPosition]) -> Result<Arc<Producer>, Failure> {
-        self.membership.fence(positions).map_err(Failure::Stale)?;
+        self.membership.fence(positions).map_err(|reason| Failure::Stale(reason.into()))?;
         if self.current().begun {
             self.abort()?;
         }
@@ -252,7 +250,8 @@ impl Core {
                 return Err(Failure::Broken("the consumer has no group".into()));
             };
             // After the metadata were taken: what changes from now on is fenced by the broker.
-            let offsets = self.membership.offsets(positions).map_err(Failure::Stale)?;
+            let offsets = self.membership.offsets(positions);
+            let offsets = offsets.map_err(|reason| Failure::Stale(reason.into()))?;
             let Offsets { list, longest } = offsets.map_err(failure)?;
             let client = producer.client();
             self.persist(|| client.send_offsets_to_transaction(&list, &group, Timeout::Never))
@@ -270,8 +269,11 @@ impl Core {
                 Ok(())
             }
             Err(error) => match self.failure(&producer, &error) {
-                Failure::Fenced(reason) => self.start_anew(&reason),
-                failure => Err(Failure::Broken(format!("the abort failed: {failure}"))),
+                Failure::Fenced(reason) => self.start_anew(reason.text()),
+                failure => {
+                    let text = format!("the abort failed: {failure}");
+                    Err(Failure::Broken(Reason::from(failure).in_words(text)))
+                }
             },
         }
     }
@@ -279,7 +281,7 @@ impl Core {
     /// Makes the next transaction possible.
     fn recover(&self, failure: Failure) -> Failure {
         let recovered = match &failure {
-            Failure::Fenced(reason) => self.start_anew(reason),
+            Failure::Fenced(reason) => self.start_anew(reason.text()),
             Failure::Broken(_) => Ok(()),
             Failure::Stale(_) | Failure::Aborted(_) | Failure::TooLarge(_) => self.abort(),
         };
@@ -293,7 +295,7 @@ impl Core {
         self.config.told().event(&KafkaEvent::Fenced { reason });
         self.membership.rejoin();
         let producer = Producer::new(&self.config, Some(&self.id));
-        let producer = producer.map_err(|error| Failure::Broken(error.to_string()))?;
+        let producer = producer.map_err(|error| Failure::Broken(Reason::of(error)))?;
         let current = Current { producer: Arc::new(producer), begun: false };
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = current;
         self.init()
@@ -332,12 +334,13 @@ impl Core {
 
     fn failure(&self, producer: &Producer, error: &KafkaError) -> Failure {
         if let Some((code, reason)) = producer.client().client().fatal_error() {
+            let reason = Reason::of(error.clone()).in_words(reason);
             return if is_fenced(code) { Failure::Fenced(reason) } else { Failure::Broken(reason) };
         }
         let KafkaError::Transaction(transaction) = error else {
-            return Failure::Broken(error.to_string());
+            return Failure::Broken(Reason::of(error.clone()));
         };
-        let reason = transaction.to_string();
+        let reason = Reason::of(error.clone()).in_words(transaction.to_string());
         if is_group_fenced(transaction.code()) {
             Failure::Stale(reason)
         } else if transaction.txn_requires_abort() || transaction.is_retriable() {
@@ -350,9 +353,9 @@ impl Core {
     /// What a record that was not acknowledged means for its transaction.
     fn refused(&self, producer: &Producer, refusal: &Refusal) -> Failure {
         match producer.client().client().fatal_error() {
-            Some((code, reason)) if is_fenced(code) => Failure::Fenced(reason),
-            Some((_, reason)) => Failure::Broken(reason),
-            None => Failure::Aborted(refusal.to_string()),
+            Some((code, reason)) if is_fenced(code) => Failure::Fenced(reason.into()),
+            Some((_, reason)) => Failure::Broken(reason.into()),
+            None => Failure::Aborted(refusal.to_string().into()),
         }
     }
 }
@@ -362,8 +365,21 @@ impl std::fmt::Display for Failure {
         match self {
             Self::Fenced(reason) => write!(f, "the producer was fenced: {reason}"),
             Self::Stale(reason) => write!(f, "a position is stale: {reason}"),
-            Self::Aborted(reason) | Self::Broken(reason) => f.write_str(reason),
+            Self::Aborted(reason) | Self::Broken(reason) => write!(f, "{reason}"),
             Self::TooLarge(outputs) => write!(f, "{} outputs are too large", outputs.len()),
+        }
+    }
+}
+
+impl From<Failure> for Reason {
+    fn from(failure: Failure) -> Self {
+        let text = failure.to_string();
+        match failure {
+            Failure::Fenced(reason)
+            | Failure::Stale(reason)
+            | Failure::Aborted(reason)
+            | Failure::Broken(reason) => reason.in_words(text),
+            Failure::TooLarge(_) => Self::new(text),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Sinks: where jobs are executed ([`JobSink`], or [`StatefulJobSink`]), and where records are
 //! published ([`Sink`]).
 
+use std::error::Error;
+use std::fmt;
+
 use async_trait::async_trait;
 
 use crate::position::PartitionPosition;
-use crate::reason::bounded;
+use crate::reason::{Reason, bounded};
 use crate::record::{ConsumerRecord, ProducerRecord};
 use crate::state::State;
 
@@ -87,6 +90,7 @@ pub struct JobError {
 
 /// What follows from a [`JobError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum JobErrorKind {
     /// The job can never succeed: it is finished as failed.
     Permanent,
@@ -279,10 +283,10 @@ impl Published {
 }
 
 /// A batch that was not published as it is.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum SinkError {
     /// These outputs are larger than the broker takes, and will ever be.
-    #[error("{} outputs are larger than the broker takes", outputs.len())]
     TooLarge {
         /// Their indices in the batch, ascending.
         outputs: Vec<usize>,
@@ -291,9 +295,40 @@ pub enum SinkError {
     },
     /// Nothing was published and no position committed (the transaction was aborted); the batch can
     /// be published again.
-    #[error("the transaction was aborted: {0}")]
-    Aborted(String),
+    Aborted(Reason),
     /// The sink is broken for good.
-    #[error("the sink is broken: {0}")]
-    Broken(String),
+    Broken(Reason),
+}
+
+impl SinkError {
+    /// Nothing was published, and the batch can be published again.
+    pub fn aborted(reason: impl Into<Reason>) -> Self {
+        Self::Aborted(reason.into())
+    }
+
+    /// The sink is broken for good.
+    pub fn broken(reason: impl Into<Reason>) -> Self {
+        Self::Broken(reason.into())
+    }
+}
+
+impl fmt::Display for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { outputs, .. } => {
+                write!(f, "{} outputs are larger than the broker takes", outputs.len())
+            }
+            Self::Aborted(reason) => write!(f, "the transaction was aborted: {reason}"),
+            Self::Broken(reason) => write!(f, "the sink is broken: {reason}"),
+        }
+    }
+}
+
+impl Error for SinkError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::TooLarge { .. } => None,
+            Self::Aborted(reason) | Self::Broken(reason) => reason.source(),
+        }
+    }
 }

@@ -8,12 +8,14 @@
 //!
 //! One source serves one worker. All methods take `&self`, because a commit overlaps the stream.
 
+use std::error::Error;
 use std::fmt;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 use crate::position::{PartitionPosition, Position};
+use crate::reason::Reason;
 use crate::record::{ConsumerRecord, Generation, TopicId, TopicPartition};
 
 #[cfg(feature = "kafka")]
@@ -147,21 +149,71 @@ impl fmt::Display for Reset {
 }
 
 /// A source that is broken for good.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the source is broken: {0}")]
-pub struct SourceError(pub String);
+#[derive(Clone, Debug)]
+pub struct SourceError(Reason);
+
+impl SourceError {
+    /// A source that is broken for this reason.
+    pub fn new(reason: impl Into<Reason>) -> Self {
+        Self(reason.into())
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the source is broken: {}", self.0)
+    }
+}
+
+impl Error for SourceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
 
 /// A commit that was not made.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum CommitError {
     /// A partition belongs to another member by now, or the group has a newer generation. It is
     /// final for these positions; the source reports the partitions as lost or revoked.
-    #[error("the commit is fenced: {0}")]
-    Fenced(String),
+    Fenced(Reason),
     /// A passing fault; the same commit can be made again.
-    #[error("the commit failed for now: {0}")]
-    Transient(String),
+    Transient(Reason),
     /// The source is broken for good.
-    #[error("the commit failed for good: {0}")]
-    Broken(String),
+    Broken(Reason),
+}
+
+impl CommitError {
+    /// It is final for these positions.
+    pub fn fenced(reason: impl Into<Reason>) -> Self {
+        Self::Fenced(reason.into())
+    }
+
+    /// A passing fault.
+    pub fn transient(reason: impl Into<Reason>) -> Self {
+        Self::Transient(reason.into())
+    }
+
+    /// The source is broken for good.
+    pub fn broken(reason: impl Into<Reason>) -> Self {
+        Self::Broken(reason.into())
+    }
+}
+
+impl fmt::Display for CommitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fenced(reason) => write!(f, "the commit is fenced: {reason}"),
+            Self::Transient(reason) => write!(f, "the commit failed for now: {reason}"),
+            Self::Broken(reason) => write!(f, "the commit failed for good: {reason}"),
+        }
+    }
+}
+
+impl Error for CommitError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let (Self::Fenced(reason) | Self::Transient(reason) | Self::Broken(reason)) = self;
+        reason.source()
+    }
 }

@@ -28,6 +28,7 @@ use tokio::time::Instant;
 
 use super::{Entry, Key, Store, StoreError, Value};
 use crate::kafka::{Calls, ConfigError, ErrorKind, KafkaConfig, KafkaEvent, Reading, reached};
+use crate::reason::Reason;
 use crate::record::{Topic, TopicPartition};
 
 /// How long a question, or the wait for a record, takes before it is asked again.
@@ -78,12 +79,13 @@ impl Store for KafkaStore {
     /// Reads on a thread of its own, which ends soon after the future is dropped.
     async fn restore(&self, partition: i32) -> Result<Vec<Entry>, StoreError> {
         let partition = TopicPartition::new(self.topic.clone(), partition);
-        let broken = |reason: String| StoreError::Broken(format!("{partition}: {reason}"));
         let clients = self.consumer("read_uncommitted").and_then(|uncommitted| {
             self.consumer("read_committed").map(|committed| (uncommitted, committed))
         });
-        let (uncommitted, committed) = clients.map_err(|error| broken(error.to_string()))?;
-        let calls = Calls::start("kafka-restore").map_err(|error| broken(error.to_string()))?;
+        let (uncommitted, committed) =
+            clients.map_err(|error| broken(&partition, Reason::of(error)))?;
+        let calls =
+            Calls::start("kafka-restore").map_err(|error| broken(&partition, Reason::of(error)))?;
         let unwanted = Arc::new(AtomicBool::new(false));
         let _guard = Unwanted(unwanted.clone());
         let partition = partition.clone();
@@ -92,7 +94,7 @@ impl Store for KafkaStore {
         let restored = calls.call(move || reader.restore()).await;
         // Closing may take its time: nobody waits for it.
         calls.tell(move || drop(part));
-        let panicked = || Err(StoreError::Broken("the restore has panicked".to_owned()));
+        let panicked = || Err(StoreError::broken("the restore has panicked"));
         restored.unwrap_or_else(panicked)
     }
 }
@@ -187,7 +189,7 @@ impl Reader {
         let assigned = list
             .add_partition_offset(topic, *partition, Offset::Beginning)
             .and_then(|()| self.committed.assign(&list));
-        assigned.map_err(|error| self.broken(&error.to_string()))?;
+        assigned.map_err(|error| self.broken(Reason::of(error)))?;
         let mut entries: BTreeMap<Key, Value> = BTreeMap::new();
         let (since, mut read_to) = (Instant::now(), 0);
         let mut look_at = since + LOOK_AFTER;
@@ -252,21 +254,21 @@ impl Reader {
             }
             let TopicPartition { topic, partition } = &self.partition;
             let expected = format!("expected topic '{topic}' to have a partition {partition}");
-            return Err(StoreError::Missing(format!("found none, {expected}")));
+            return Err(StoreError::missing(format!("found none, {expected}")));
         }
         client.context().told().error(error, &format!("{}: {error}", self.partition));
         match client.client().fatal_error() {
-            Some((_, reason)) => Err(self.broken(&reason)),
-            None if kind == ErrorKind::Fatal => Err(self.broken(&error.to_string())),
+            Some((_, reason)) => Err(self.broken(reason)),
+            None if kind == ErrorKind::Fatal => Err(self.broken(Reason::of(error.clone()))),
             None if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
-                Err(self.broken(&error.to_string()))
+                Err(self.broken(Reason::of(error.clone())))
             }
             None => Ok(()),
         }
     }
 
-    fn broken(&self, reason: &str) -> StoreError {
-        StoreError::Broken(format!("{}: {reason}", self.partition))
+    fn broken(&self, reason: impl Into<Reason>) -> StoreError {
+        broken(&self.partition, reason.into())
     }
 
     fn check_wanted(&self) -> Result<(), StoreError> {
@@ -275,4 +277,9 @@ impl Reader {
             false => Ok(()),
         }
     }
+}
+
+fn broken(partition: &TopicPartition, reason: Reason) -> StoreError {
+    let text = format!("{partition}: {reason}");
+    StoreError::broken(reason.in_words(text))
 }

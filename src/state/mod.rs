@@ -18,9 +18,13 @@
 //! that are delivered again, and a member that has lost a partition is not kept from changing its
 //! part. [`State::persist`] makes changes durable before the record is finished.
 
+use std::error::Error;
+use std::fmt;
+
 use async_trait::async_trait;
 use smallvec::SmallVec;
 
+use crate::reason::Reason;
 use crate::record::Topic;
 
 mod changes;
@@ -74,13 +78,40 @@ pub trait Store: Send + Sync {
 }
 
 /// Why a part could not be read.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum StoreError {
     /// The store is broken for good.
-    #[error("the state store is broken: {0}")]
-    Broken(String),
+    Broken(Reason),
     /// The topic has no partition of this number, for now: found and expected, in words. Whoever
     /// asked may ask again.
-    #[error("{0}")]
-    Missing(String),
+    Missing(Reason),
+}
+
+impl StoreError {
+    /// The store is broken for good.
+    pub fn broken(reason: impl Into<Reason>) -> Self {
+        Self::Broken(reason.into())
+    }
+
+    /// The topic has no partition of this number, for now.
+    pub fn missing(reason: impl Into<Reason>) -> Self {
+        Self::Missing(reason.into())
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(reason) => write!(f, "the state store is broken: {reason}"),
+            Self::Missing(reason) => write!(f, "{reason}"),
+        }
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let (Self::Broken(reason) | Self::Missing(reason)) = self;
+        reason.source()
+    }
 }

@@ -252,6 +252,7 @@ impl Drop for Turning<'_> {
 
 /// How a record ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Fate {
     /// A stage of this name skipped it.
     Skipped(&'static str),

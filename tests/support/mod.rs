@@ -175,7 +175,7 @@ pub(crate) fn topology(sink: Arc<dyn JobSink<Task, u64>>) -> Topology {
     Topology::builder(DEAD_LETTERS)
         .decode(Json::<Task>::new())
         .execute(sink)
-        .retry(Retry { first_delay: Duration::from_secs(1), ..Retry::default() })
+        .retry(Retry::new().first_delay(Duration::from_secs(1)))
         .encode(result)
 }
 
@@ -217,7 +217,7 @@ pub(crate) async fn run_to_the_end(topology: &Topology, broker: &Broker) {
 
 /// Limits that are small enough for a test to reach them.
 pub(crate) fn limits() -> Limits {
-    Limits { commit_interval: Duration::from_millis(500), ..Limits::default() }
+    Limits::new().commit_interval(Duration::from_millis(500))
 }
 
 /// Collects what a run tells, in words.

@@ -51,7 +51,7 @@ async fn smtp_server() -> SmtpServer {
 
 fn mail_sink(server: &SmtpServer, metrics: &Metrics) -> MailSink {
     let (host, port) = (server.address().ip().to_string(), server.address().port());
-    let config = MailConfig { port, tls: TlsMode::None, ..MailConfig::new(&host, "m@example.com") };
+    let config = MailConfig::new(&host, "m@example.com").port(port).tls(TlsMode::None);
     MailSink::with(&config, Arc::new(TcpConnect::new(host, port)), metrics.mail.clone()).unwrap()
 }
 
@@ -79,8 +79,7 @@ async fn scrape_a_run(jobs: &[String]) -> Scrape {
         broker.produce(ProducerRecord::to(topics.jobs.clone()).value(job.clone())).unwrap();
     }
     let server = smtp_server().await;
-    let retry =
-        Retry { attempts: Some(8), first_delay: Duration::from_millis(1), ..Retry::default() };
+    let retry = Retry::new().attempts(Some(8)).first_delay(Duration::from_millis(1));
     let topology = topology(&topics, Arc::new(mail_sink(&server, &metrics)), retry)
         .with_observer(metrics.run.clone());
     let source = broker.consumer(GROUP, [topics.jobs.clone()]).build();

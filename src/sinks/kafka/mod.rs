@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 pub(crate) use self::producer::{Producer, Refusal, Sent};
 use super::{Batch, Commits, Published, Sink, SinkError};
 use crate::kafka::{Calls, ConfigError, KafkaConfig, KafkaEvent, Told};
+use crate::reason::Reason;
 
 mod deliveries;
 mod listener;
@@ -90,7 +91,7 @@ impl Sink for KafkaSink {
             refusals.sort_by_key(|refusal| refusal.index);
             let Some(first) = refusals.first() else { break };
             if let Some(fatal) = producer.fatal_error() {
-                return Err(SinkError::Broken(fatal));
+                return Err(SinkError::broken(fatal));
             }
             let (records, reason) = (refusals.len(), &first.to_string());
             let (topic, kind) = (&*first.topic, first.kind());
@@ -116,9 +117,9 @@ impl Sink for KafkaSink {
         let flushed = timeout(limit, self.calls.call(move || producer.flush(limit))).await;
         match flushed {
             Ok(Some(Ok(()))) => Ok(()),
-            Ok(Some(Err(error))) => Err(SinkError::Broken(error.to_string())),
+            Ok(Some(Err(error))) => Err(SinkError::broken(Reason::of(error))),
             Ok(None) | Err(_) => {
-                Err(SinkError::Broken(format!("not flushed: expected within {limit:?}")))
+                Err(SinkError::broken(format!("not flushed: expected within {limit:?}")))
             }
         }
     }

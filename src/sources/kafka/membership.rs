@@ -12,6 +12,7 @@ use super::metadata::{self, Offsets};
 use super::shared::Shared;
 use crate::kafka::{KafkaEvent, Told, commit_error};
 use crate::position::{PartitionPosition, Position};
+use crate::reason::Reason;
 use crate::sources::CommitError;
 
 /// A consumer, and what its stream has been told.
@@ -103,9 +104,9 @@ impl Membership {
     /// Commits, and blocks until the coordinator has answered.
     pub(super) fn commit(&self, positions: &[PartitionPosition]) -> Result<(), CommitError> {
         let Some(client) = self.client() else {
-            return Err(CommitError::Broken("the source has ended".into()));
+            return Err(CommitError::broken("the source has ended"));
         };
-        let offsets = self.offsets(positions).map_err(CommitError::Fenced)?;
+        let offsets = self.offsets(positions).map_err(CommitError::fenced)?;
         let offsets = offsets.map_err(|error| commit_error(&error))?;
         client.commit(&offsets.list, CommitMode::Sync).map_err(|error| {
             self.refused(&error, offsets.longest);
@@ -126,5 +127,7 @@ fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
 fn of_fenced(client: &Client, error: &KafkaError) -> Option<CommitError> {
     let (code, reason) = client.client().fatal_error()?;
     let is_fenced = code == RDKafkaErrorCode::FencedInstanceId;
-    is_fenced.then(|| CommitError::Fenced(format!("{error}: {reason}")))
+    is_fenced.then(|| {
+        CommitError::fenced(Reason::of(error.clone()).in_words(format!("{error}: {reason}")))
+    })
 }

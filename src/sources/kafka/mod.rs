@@ -162,7 +162,7 @@ impl Source for KafkaSource {
         }
         let (membership, positions) = (self.membership.clone(), positions.to_vec());
         let committed = self.calls.call(move || membership.commit(&positions)).await;
-        committed.unwrap_or_else(|| Err(CommitError::Broken("a commit has panicked".into())))
+        committed.unwrap_or_else(|| Err(CommitError::broken("a commit has panicked")))
     }
 
     fn window_offsets(&self) -> i64 {
@@ -185,7 +185,7 @@ impl Source for KafkaSource {
         match timeout(limit, left.wait_for(|has_left| *has_left)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => {
-                Err(SourceError(format!("the group was not left: expected within {limit:?}")))
+                Err(SourceError::new(format!("the group was not left: expected within {limit:?}")))
             }
         }
     }

@@ -12,6 +12,7 @@ use super::assigned::Step;
 use super::buffer::Chunk;
 use super::poller::Poller;
 use crate::position::Position;
+use crate::reason::Reason;
 use crate::record::{Generation, Topic, TopicPartition};
 use crate::sources::{Assignment, Reset, SourceError, SourceEvent};
 
@@ -147,7 +148,7 @@ impl Poller {
                 } else if self.begin_anew(&partition, self.start(), reset) {
                     let (topic, number) = (&*partition.topic, partition.partition);
                     let added = seek.add_partition_offset(topic, number, offset);
-                    added.map_err(|error| SourceError(error.to_string()))?;
+                    added.map_err(|error| SourceError::new(Reason::of(error)))?;
                 }
             }
         }

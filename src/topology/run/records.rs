@@ -248,7 +248,7 @@ impl<'a> Records<'a> {
             Delivery::Below(expected, ConsumerRecord { partition, offset, .. }) => {
                 let reason =
                     format!("{partition}: found offset {offset}, expected {expected} or above");
-                return Err(RunError::Source(SourceError(reason)));
+                return Err(RunError::Source(SourceError::new(reason)));
             }
         }
         Ok(false)
@@ -441,7 +441,7 @@ impl<'a> Records<'a> {
             }
             Err(StoreError::Missing(reason)) => {
                 self.parts.is_missing(number, now);
-                self.emit(&Event::PartMissing { partition: number, reason: &reason });
+                self.emit(&Event::PartMissing { partition: number, reason: reason.text() });
                 Ok(())
             }
             Err(error @ StoreError::Broken(_)) => Err(RunError::Store(error)),

@@ -140,10 +140,10 @@ impl Consumer {
 
     async fn commit_offsets(&self, positions: &[PartitionPosition]) -> Result<(), CommitError> {
         let committed = self.broker.perform(Operation::Commit, Some(self.member), |state| {
-            state.fence(self.member, positions).map_err(CommitError::Fenced)?;
+            state.fence(self.member, positions).map_err(CommitError::fenced)?;
             let group = state.members[self.member.0].subscription.group.clone();
             let offsets = state.encode(&group, self.member, positions);
-            state.commit(&group, &offsets.map_err(|e| CommitError::Transient(e.to_string()))?);
+            state.commit(&group, &offsets.map_err(|e| CommitError::transient(e.to_string()))?);
             Ok(())
         });
         match committed.await {
@@ -156,9 +156,9 @@ impl Consumer {
 /// A commit that a fault has hit.
 fn refusal(fault: Fault) -> CommitError {
     match fault {
-        Fault::Transient | Fault::Aborted => CommitError::Transient("a fault was set".into()),
-        Fault::Fenced => CommitError::Fenced("a fault was set".into()),
-        Fault::Broken => CommitError::Broken("a fault was set".into()),
+        Fault::Transient | Fault::Aborted => CommitError::transient("a fault was set"),
+        Fault::Fenced => CommitError::fenced("a fault was set"),
+        Fault::Broken => CommitError::broken("a fault was set"),
     }
 }
 
@@ -192,7 +192,7 @@ impl Source for Consumer {
         let release = self.broker.perform_at_last(Operation::Release, Some(self.member), |state| {
             state.release(self.member, partitions);
         });
-        release.await.map_err(|fault| SourceError(format!("release: {fault:?} fault was set")))
+        release.await.map_err(|fault| SourceError::new(format!("release: {fault:?} fault was set")))
     }
 
     async fn close(&self) -> Result<(), SourceError> {
@@ -201,7 +201,7 @@ impl Source for Consumer {
         });
         left.await.map_err(|fault| {
             self.broker.crash(self.member);
-            SourceError(format!("leave: {fault:?} fault was set"))
+            SourceError::new(format!("leave: {fault:?} fault was set"))
         })
     }
 }

@@ -41,14 +41,14 @@ impl Transaction {
         Err(match error {
             TransactionError::Fenced(_)
             | TransactionError::GroupFenced(_)
-            | TransactionError::Fault(Fault::Fenced) => CommitError::Fenced(reason),
+            | TransactionError::Fault(Fault::Fenced) => CommitError::fenced(reason),
             TransactionError::MetadataTooLarge(_)
             | TransactionError::Fault(Fault::Aborted | Fault::Transient) => {
-                CommitError::Transient(reason)
+                CommitError::transient(reason)
             }
             TransactionError::Fault(Fault::Broken)
             | TransactionError::Record(_)
-            | TransactionError::State(_) => CommitError::Broken(reason),
+            | TransactionError::State(_) => CommitError::broken(reason),
         })
     }
 
@@ -68,11 +68,11 @@ impl Transaction {
             | TransactionError::GroupFenced(_)
             | TransactionError::MetadataTooLarge(_)
             | TransactionError::Fault(Fault::Fenced | Fault::Aborted | Fault::Transient) => {
-                SinkError::Aborted(reason)
+                SinkError::aborted(reason)
             }
             TransactionError::Fault(Fault::Broken)
             | TransactionError::Record(_)
-            | TransactionError::State(_) => SinkError::Broken(reason),
+            | TransactionError::State(_) => SinkError::broken(reason),
         })
     }
 

@@ -1,6 +1,7 @@
 //! A plain producer, as a sink.
 
 use async_trait::async_trait;
+use jobstream::reason::Reason;
 use jobstream::record::{Topic, TopicPartition};
 use jobstream::sinks::{Batch, Commits, Published, RecordMetadata, Sink, SinkError};
 
@@ -66,8 +67,8 @@ impl Sink for Producer {
         published.await.unwrap_or_else(|fault| {
             let reason = format!("publish: {fault:?} fault was set");
             Err(match fault {
-                Fault::Transient | Fault::Aborted => SinkError::Aborted(reason),
-                Fault::Fenced | Fault::Broken => SinkError::Broken(reason),
+                Fault::Transient | Fault::Aborted => SinkError::aborted(reason),
+                Fault::Fenced | Fault::Broken => SinkError::broken(reason),
             })
         })
     }
@@ -89,7 +90,7 @@ fn publish(state: &mut State, batch: &Batch) -> Result<Published, SinkError> {
         if refused.next_if_eq(&index).is_none() {
             let appended = state.append(record, None);
             let (partition, offset) =
-                appended.map_err(|error| SinkError::Broken(error.to_string()))?;
+                appended.map_err(|error| SinkError::broken(Reason::of(error)))?;
             places.push(RecordMetadata { partition, offset });
         }
     }
@@ -107,7 +108,7 @@ pub(super) fn too_large(state: &State, batch: &Batch) -> Result<Vec<usize>, Sink
         match state.check(record) {
             Ok(_) => {}
             Err(ProduceError::TooLarge { .. }) => outputs.push(index),
-            Err(error) => return Err(SinkError::Broken(error.to_string())),
+            Err(error) => return Err(SinkError::broken(Reason::of(error))),
         }
     }
     Ok(outputs)

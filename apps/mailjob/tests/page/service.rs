@@ -86,7 +86,7 @@ impl Service {
             let record = ProducerRecord::to(topics.jobs.clone()).value((*value).to_owned());
             self.broker.produce(record).unwrap();
         }
-        let retry = Retry { ambiguous: Ambiguous::Park, ..Retry::default() };
+        let retry = Retry::new().ambiguous(Ambiguous::Park);
         let topology = topology(&topics, Arc::new(Server), retry).with_observer(self.feed.clone());
         let source = self.broker.consumer("mailers", [topics.jobs.clone()]).build();
         let worked_off = self.broker.caught_up("mailers", &topics.jobs);

@@ -104,7 +104,7 @@ async fn publish(
                 break;
             }
             Err(SinkError::Aborted(reason)) => {
-                warn!(service = SERVICE, reason, "a batch is published again");
+                warn!(service = SERVICE, reason = reason.text(), "a batch is published again");
             }
             Err(SinkError::TooLarge { outputs, others_published }) => {
                 refused.extend(outputs.into_iter().rev().map(|index| due.remove(index)));
