@@ -11,14 +11,14 @@ COPY . .
 FROM source AS build-mailjob
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --locked --release --bin mailjob \
-    && cp target/release/mailjob /mailjob
+    cargo build --locked --profile dist -p mailjob \
+    && cp target/dist/mailjob /mailjob
 
 FROM source AS build-pizza
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --locked --release --bin pizza \
-    && cp target/release/pizza /pizza \
+    cargo build --locked --profile dist -p pizza \
+    && cp target/dist/pizza /pizza \
     && mkdir /data
 
 FROM gcr.io/distroless/cc-debian12:nonroot AS pizza

@@ -31,7 +31,7 @@ const HEAD_BYTES: usize = 56;
 /// - SET is the base64 of a bitmap whose bit `i` (least significant first) is the offset
 ///   `FRONTIER + i`; empty if nothing above the frontier is finished.
 ///
-/// Whoever takes the partition over starts at the frontier and passes over the set.
+/// The next owner of the partition starts at the frontier and passes over the set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     frontier: i64,

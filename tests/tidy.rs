@@ -114,6 +114,21 @@ fn clients_are_named_only_where_they_are_wrapped() {
 }
 
 #[test]
+fn the_demo_needs_no_client_of_kafka() {
+    no_line(
+        "the demo names Kafka",
+        |file| file.is_below(&["apps/demo/"]) && !file.path.contains("/tests/"),
+        |_, line| line.to_lowercase().contains("kafka"),
+    );
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("apps/demo/Cargo.toml"));
+    let text = text.expect("the demo's Cargo.toml");
+    for word in ["kafka", "otlp", "openssl"] {
+        assert!(!text.contains(word), "apps/demo/Cargo.toml names {word}");
+    }
+}
+
+#[test]
 fn neither_the_pizza_shop_nor_what_services_share_knows_jobs_of_the_scheduler_or_mail() {
     no_line(
         "something else than mailjob imports what only mailjob needs",

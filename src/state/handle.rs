@@ -134,7 +134,7 @@ impl State {
             Ok(())
         } else {
             let (persist, answered) = Persist::new(self.assignment.clone(), changes);
-            // The run that would take it drops this job first, and so does whoever does not answer.
+            // A run that ends, or does not answer, has dropped this job before.
             let _ = self.persists.unbounded_send(persist);
             match answered.await {
                 Ok(result) => result,
@@ -154,7 +154,8 @@ impl State {
         (Changes::new(self.part.clone(), changes.collect()), overlay.persists)
     }
 
-    /// What the last persist has published, an earlier one has not to keep.
+    /// Ends a persist. Only the latest one clears what is being persisted: an earlier one has published
+    /// less than that.
     fn end_persist(&self, number: u64) {
         let mut overlay = self.overlay();
         if overlay.persists == number {

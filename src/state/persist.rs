@@ -64,7 +64,7 @@ impl Persist {
             true => Ok(()),
             false => Err(PersistError::TooLarge { keys: self.refused }),
         };
-        // Whoever asked may have gone.
+        // The job that asked may have been dropped.
         let _ = self.reply.send(result);
     }
 }

@@ -9,19 +9,6 @@ use crate::dead_letters::DeadLettersCommand;
 use crate::manual;
 use crate::parked::ParkedCommand;
 
-const DEMO_EXAMPLES: &str = "\
-Examples:
-  mailjob demo
-      The jobs that come with the program, one of every fate.
-  mailjob demo --jobs jobs.jsonl --results results.jsonl --mails mails/
-      Your own jobs, one a line; results and mails go to files.
-  grep example.com jobs.jsonl | mailjob demo --jobs -
-      Jobs from standard input.
-  mailjob demo --generate 100000
-      Synthetic load, with its throughput at the end.
-  mailjob demo --page 127.0.0.1:8090
-      A page in your browser: submit jobs, break what you like, watch that nothing is lost.";
-
 const SETTINGS: &str = "\
 Settings come from the environment, then from .env, then from TOPICS_FILE (./.env.topics).
 Required: KAFKA_BROKERS, MAIL_SERVER_HOST, and MAIL_FROM or SMTP_USER with EMAIL_DOMAIN.";
@@ -43,8 +30,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the whole service in this process: broker, mail server and all, nothing to install
-    #[command(after_help = DEMO_EXAMPLES)]
+    /// Say where the demo is
+    #[command(hide = true, disable_help_flag = true)]
     Demo(DemoArgs),
     /// Run the service on Kafka and a mail server, until SIGTERM or Ctrl-C
     #[command(after_help = SETTINGS)]
@@ -98,29 +85,14 @@ pub(crate) struct SubmitArgs {
     pub(crate) jobs: PathBuf,
 }
 
-#[derive(Debug, Default, Args)]
+/// Whatever was said to the demo when it was a command of this program.
+#[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Read jobs from FILE, one a line ('-' is standard input), instead of the built-in ones
-    #[arg(long, value_name = "FILE", conflicts_with = "generate")]
-    pub(crate) jobs: Option<PathBuf>,
-
-    /// Make N jobs up and show the throughput
-    #[arg(long, value_name = "N")]
-    pub(crate) generate: Option<u64>,
-
-    /// Write the results to FILE, as JSON lines
-    #[arg(long, value_name = "FILE")]
-    pub(crate) results: Option<PathBuf>,
-
-    /// Write the dead letters to FILE, as JSON lines
-    #[arg(long, value_name = "FILE")]
-    pub(crate) dead_letters: Option<PathBuf>,
-
-    /// Write every mail to DIR as it was received, one .eml each; *.eml already there are removed
-    #[arg(long, value_name = "DIR")]
-    pub(crate) mails: Option<PathBuf>,
-
-    /// Show it all on a page, to be broken by hand, until Ctrl-C
-    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["results", "dead_letters", "mails"])]
-    pub(crate) page: Option<SocketAddr>,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<std::ffi::OsString>,
 }
+
+/// The demo is no command of this program.
+#[derive(Debug, thiserror::Error)]
+#[error("the demo is a program of its own, mailjob-demo: cargo run --release -p mailjob-demo")]
+pub(crate) struct DemoMoved;

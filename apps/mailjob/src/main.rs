@@ -9,9 +9,7 @@ use tikv_jemallocator::Jemalloc;
 mod check;
 mod cli;
 mod dead_letters;
-mod demo;
 mod healthcheck;
-mod json_line;
 mod log;
 mod manual;
 mod operations;
@@ -33,9 +31,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(EXIT_FAILURE, &error),
     };
     let ended = match command {
-        cli::Command::Demo(args) => {
-            runtime.block_on(demo::run(&args)).map_err(|error| fail(error.exit_code(), &error))
-        }
+        cli::Command::Demo(_) => Err(fail(EXIT_USAGE, &cli::DemoMoved)),
         cli::Command::Run(args) => {
             runtime.block_on(service::run(&args)).map_err(|error| fail(error.exit_code(), &error))
         }

@@ -114,6 +114,20 @@ fn dead_letters_and_parked_read_the_settings_of_the_service() {
 }
 
 #[test]
+fn the_demo_says_in_one_line_that_it_is_another_program() {
+    for arguments in [&["demo"][..], &["demo", "--help"], &["demo", "--generate", "9", "-x", "y"]] {
+        let ended = mailjob(arguments, &[]);
+        let errors = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!((ended.status.code(), ended.stdout.len()), (Some(2), 0), "{errors}");
+        let expected = "mailjob: the demo is a program of its own, mailjob-demo: cargo run \
+                        --release -p mailjob-demo\n";
+        assert_eq!(errors, expected, "{arguments:?}");
+    }
+    let help = mailjob(&["--help"], &[]).stdout;
+    assert!(!String::from_utf8(help).unwrap().contains("demo"));
+}
+
+#[test]
 fn the_version_names_the_source_and_the_toolchain() {
     let text = |argument| String::from_utf8(mailjob(&[argument], &[]).stdout).unwrap();
     assert_eq!(text("-V"), concat!("mailjob ", env!("CARGO_PKG_VERSION"), "\n"));

@@ -35,6 +35,7 @@ pub(crate) fn property(name: &str) -> Option<String> {
 }
 
 /// The name that sets a property.
+#[cfg(feature = "kafka")]
 pub(crate) fn of_property(property: &str) -> String {
     format!("{KAFKA_PREFIX}{}", property.to_ascii_uppercase().replace('.', "_"))
 }
@@ -53,13 +54,18 @@ pub(crate) fn is_secret(name: &str) -> bool {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "kafka")]
+    #[test]
+    fn a_property_is_set_by_its_name() {
+        assert_eq!(of_property("security.protocol"), "KAFKA_SECURITY_PROTOCOL");
+        assert_eq!(of_property("log_level"), "KAFKA_LOG_LEVEL");
+    }
+
     #[test]
     fn a_name_sets_the_property_that_it_spells() {
         assert_eq!(property("KAFKA_SECURITY_PROTOCOL").as_deref(), Some("security.protocol"));
-        assert_eq!(of_property("security.protocol"), "KAFKA_SECURITY_PROTOCOL");
         assert_eq!(property("KAFKA_"), None);
         assert_eq!(property("KAFKA_LOG_LEVEL").as_deref(), Some("log_level"));
-        assert_eq!(of_property("log_level"), "KAFKA_LOG_LEVEL");
         assert!(is_secret("KAFKA_SASL_PASSWORD") && is_secret("SMTP_PASSWORD"));
         assert!(!is_secret("KAFKA_BROKERS") && !is_secret("SMTP_PASSWORD_FILE"));
     }

@@ -43,6 +43,12 @@ pub fn json_line(text: &str) -> String {
     line
 }
 
+/// A server's words without whom they are about.
+pub fn without_addresses(text: &str) -> String {
+    let word = |word| if str::contains(word, '@') { "[address]" } else { word };
+    text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +75,12 @@ mod tests {
                 .filter_map(char::from_u32)
                 .all(|c| { !c.is_control() || !is_plain(c) })
         );
+    }
+
+    #[test]
+    fn addresses_are_taken_out_of_a_servers_words() {
+        let text = without_addresses("RCPT: 421 4.7.0 <a@b.example>: try\nlater");
+        assert_eq!(text, "RCPT: 421 4.7.0 [address] try later");
     }
 
     #[test]

@@ -23,7 +23,7 @@
 //! | [ambiguous](crate::sinks::JobErrorKind::Ambiguous), or cut off by a crash or a lost assignment | the intent | by policy |
 //!
 //! With [`Resend`](crate::sinks::Ambiguous::Resend) a job is executed at most once and once more for
-//! each of its ambiguous ends; each such resend is told and counted in its entry. With
+//! each of its ambiguous ends; each such resend is reported, and counted in its entry. With
 //! [`Park`](crate::sinks::Ambiguous::Park) it is executed at most once, possibly not at all: it ends
 //! as ambiguous, and stays so until a record [overrules](Ledger::overruled_by) that.
 //!

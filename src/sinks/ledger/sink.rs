@@ -37,8 +37,8 @@ pub struct Ledger<In, Out> {
 
 impl<In: Sync, Out> Ledger<In, Out> {
     /// A ledger around `sink`. Jobs with the same `key` are one job; they must also have the same
-    /// key of the topology's order, or they may be executed at once. `clock` tells the age of
-    /// entries, and nothing else.
+    /// key of the topology's order, or they may be executed at once. `clock` serves for the
+    /// age of entries, and for nothing else.
     pub fn new(
         sink: Arc<dyn JobSink<In, Out>>,
         key: impl Fn(&ConsumerRecord, &In) -> LedgerKey + Send + Sync + 'static,

@@ -15,7 +15,7 @@ pub(super) struct Circuit {
     backoff_max: Duration,
     open: Mutex<Option<Open>>,
     observer: Arc<dyn Observer>,
-    /// Held by who probes.
+    /// Held during a probe.
     pub(super) probe: tokio::sync::Mutex<()>,
 }
 

@@ -20,8 +20,8 @@ const READ_BYTES: usize = 4096;
 
 /// A connection on which SMTP is spoken.
 ///
-/// It is owned by who speaks: a send takes it out of the pool by value, and it goes back only after
-/// a clean end. Whatever else happens, cancellation included, drops it, which closes it: so no
+/// The send that speaks on it owns it: it takes the connection out of the pool by value, and puts it
+/// back only after a clean end. Whatever else happens, cancellation included, drops it, which closes it: so no
 /// reply is ever left over for somebody else's mail.
 pub(super) struct Conversation {
     stream: Box<dyn Stream>,
@@ -31,7 +31,8 @@ pub(super) struct Conversation {
     outgoing: Vec<u8>,
     /// When the time of the whole is over.
     deadline: Instant,
-    /// Whether every command has its reply and nothing is left over, except for who comes next.
+    /// Whether every command has its reply and nothing is left over, except what belongs to the mail
+    /// that follows.
     clean: bool,
     /// Whether the last write has ended well. Until it has, nobody knows where the server's input
     /// ends, and the connection is never used again.

@@ -22,7 +22,7 @@ use super::subject::{self, SUBJECT_LIMIT_BYTES};
 /// Room for the headers of a mail whose subject is short, in bytes.
 const HEAD_BYTES: usize = 512;
 
-/// Who sends: what every mail of a sink has in common.
+/// The sender: what every mail of a sink has in common.
 #[derive(Clone, Debug)]
 pub(super) struct Sender {
     /// The envelope's sender, and `From` of mails whose own sender is not allowed there.

@@ -32,8 +32,8 @@
 //! lettre builds the messages and spells the commands; the pool and the conversation are our own. A
 //! connection belongs to one send at a time, by value, and goes back only after every command has
 //! had its reply: a cancelled send closes it. After a refused mail RSET goes before the next MAIL.
-//! There are never more connections than [`MailConfig::connections_max`], and who waits for one is
-//! served in order. Where the server has fewer connections for us (421 instead of a greeting while
+//! There are never more connections than [`MailConfig::connections_max`], and the sends that
+//! wait for one are served in order. Where the server has fewer connections for us (421 instead of a greeting while
 //! others are open), the pool settles at what it allows, and tries one more every minute.
 //!
 //! Where PIPELINING is offered (RFC 2920), MAIL, RCPT and DATA are one write. Where mails wait for a
@@ -49,9 +49,9 @@
 //! # The circuit
 //!
 //! It opens on the server's fault; then no mail is tried and
-//! [`JobSink::ready`](crate::sinks::JobSink::ready) is pending. Who waits there asks the server
-//! again, with a back-off that doubles, by NOOP on an idle connection or by a new one up to its
-//! login. A change is told to the [`Observer`], once.
+//! [`JobSink::ready`](crate::sinks::JobSink::ready) is pending. The calls that wait there ask the
+//! server again, with a back-off that doubles, by NOOP on an idle connection or by a new one up to its
+//! login. The [`Observer`] is notified of a change once.
 //!
 //! # Mails
 //!

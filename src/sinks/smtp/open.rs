@@ -120,7 +120,7 @@ impl Opener {
         Ok(())
     }
 
-    /// No mail can go without it, whoever gets it.
+    /// Without it no mail can be sent, to any recipient: the envelope sender itself needs it.
     fn check_smtputf8(&self, extensions: Extensions) -> Result<(), ServerFault> {
         if extensions.smtputf8 || !self.needs_smtputf8 {
             return Ok(());
@@ -176,8 +176,8 @@ impl Opener {
         }
     }
 
-    /// Credentials never travel in clear unless that is allowed; whoever strips STARTTLS from the
-    /// server's offers gets none.
+    /// Credentials never travel in clear unless that is allowed. An attacker who strips STARTTLS from
+    /// the server's offers gets none.
     fn check_login_may_travel(&self, encrypted: bool) -> Result<(), ServerFault> {
         if encrypted || self.allow_plaintext_auth {
             return Ok(());

@@ -21,8 +21,8 @@ const ALONE_SECONDS: u64 = 60;
 
 /// Idle connections, and the right to have one more.
 ///
-/// A connection is opened only by who holds a [`Slot`] and finds none idle, and is given back before
-/// its slot: so open connections, idle ones included, are never more than there are slots.
+/// A send opens a connection only if it holds a [`Slot`] and finds no idle one, and returns the
+/// connection before its slot: so open connections, idle ones included, are never more than there are slots.
 pub(super) struct Pool {
     queue: Mutex<Queue>,
     idle: Mutex<Vec<Conversation>>,
@@ -31,7 +31,7 @@ pub(super) struct Pool {
     gauge: Arc<Gauge>,
 }
 
-/// Who waits for a slot, and the slots that nobody has: one of the two is empty.
+/// The sends that wait for a slot, and the number of free slots: one of the two is empty.
 struct Queue {
     waiting: VecDeque<Waiter>,
     free: usize,
@@ -85,8 +85,8 @@ impl Pool {
         Arc::new(Self { queue: Mutex::new(queue), idle, idle_limit, session_limit, gauge })
     }
 
-    /// Completes when there is a slot, for those who wait in the order in which they came. Who
-    /// sends a mail may follow another.
+    /// Completes when there is a slot; sends that wait get one in the order in which they came. A send
+    /// with a mail may follow another one instead.
     pub(super) async fn turn(self: &Arc<Self>, mail: Option<&Arc<Mail>>) -> Turn {
         let turn = {
             let mut queue = self.queue();
@@ -177,7 +177,7 @@ impl Pool {
         Turn { followed: None, slot: self.slot() }
     }
 
-    /// Gives a slot to who has waited longest.
+    /// Hands a slot to the send that has waited longest.
     fn release(self: &Arc<Self>) {
         let mut queue = self.queue();
         queue.pass_over_gone();
@@ -186,7 +186,7 @@ impl Pool {
             return;
         };
         drop(queue);
-        // To who has just gone it means nothing: the turn is dropped, and its slot released again.
+        // If that send was cancelled just now, the turn is dropped, and its slot released again.
         let _ = waiter.turn.send(self.alone());
     }
 
@@ -200,8 +200,8 @@ impl Pool {
 }
 
 impl Queue {
-    /// Who has gone takes no room that somebody else needs: where nothing comes free for long, sends
-    /// may come and go many times over.
+    /// Before the queue grows, the entries of cancelled sends are removed: where no slot comes free for
+    /// long, many sends may come and be cancelled.
     fn push(&mut self, waiter: Waiter) {
         if self.waiting.len() == self.waiting.capacity() {
             self.waiting.retain(|it| !it.turn.is_closed());

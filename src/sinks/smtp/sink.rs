@@ -354,7 +354,7 @@ impl JobSink<Job, Accepted> for MailSink {
         outcome
     }
 
-    /// Pending while the circuit is open; who waits here probes the server, one at a time.
+    /// Pending while the circuit is open. The calls that wait here probe the server, one at a time.
     async fn ready(&self) {
         while self.circuit.probe_at().is_some() {
             let _probe = self.circuit.probe.lock().await;

@@ -118,8 +118,8 @@ impl Verified {
     }
 
     /// A certificate that is its own authority, as a server makes it for itself, is no server's to
-    /// webpki. One that the settings name needs nobody who vouches for it: it must be of this host,
-    /// and its time is judged already.
+    /// webpki. One that the settings name needs no authority that vouches for it: it must be of this
+    /// host, and its validity in time is checked already.
     fn is_named(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -1,7 +1,7 @@
 //! One mail on one connection: MAIL, RCPT, DATA, the message, and the answer to its final dot.
 //!
 //! Where PIPELINING is offered (RFC 2920) the three commands are one write. The message and its
-//! final dot are another: from the moment it begins, only a reply can tell what became of the mail.
+//! final dot are another: from the moment it begins, only a reply says what became of the mail.
 //!
 //! Where mails wait for a connection, the three commands of the next one stand behind the final dot
 //! in the same write (RFC 2920 section 3.1 allows it): a mail then costs one round trip, not two.
@@ -214,7 +214,7 @@ impl Transaction<'_> {
         if may_be_followed { self.pool.follower(can_follow) } else { None }
     }
 
-    /// Writes the final dot, and the commands of who follows.
+    /// Writes the final dot, and the commands of the mail that follows.
     async fn write_last(
         &self,
         c: &mut Conversation,

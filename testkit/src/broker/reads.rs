@@ -7,8 +7,8 @@ use jobstream::record::{ConsumerRecord, Topic, TopicId, TopicPartition};
 
 use super::Broker;
 use super::group::CommittedOffset;
-use super::log::Isolation;
-use super::member::MemberId;
+use super::log::{Isolation, Log};
+use super::member::{Member, MemberId};
 use super::state::State;
 
 impl Broker {
@@ -49,18 +49,18 @@ impl Broker {
 
     /// The first offset that is still there; `None` if there is no such partition.
     pub fn log_start_offset(&self, partition: &TopicPartition) -> Option<i64> {
-        self.lock().log(partition).map(super::log::Log::start)
+        self.lock().log(partition).map(Log::start)
     }
 
     /// The offset that the next record gets; `None` if there is no such partition.
     pub fn high_watermark(&self, partition: &TopicPartition) -> Option<i64> {
-        self.lock().log(partition).map(super::log::Log::end)
+        self.lock().log(partition).map(Log::end)
     }
 
     /// Where a `read_committed` reader stops: the first offset of the oldest open transaction, or
     /// the high watermark; `None` if there is no such partition.
     pub fn last_stable_offset(&self, partition: &TopicPartition) -> Option<i64> {
-        self.lock().log(partition).map(super::log::Log::last_stable_offset)
+        self.lock().log(partition).map(Log::last_stable_offset)
     }
 
     /// What a group has committed.
@@ -95,6 +95,13 @@ impl Broker {
         self.lock().groups.get(group).map(super::group::Group::owners).unwrap_or_default()
     }
 
+    /// Whether a group is beyond the end of this log and may not know it: it has committed an offset
+    /// there, or the owner of the partition may have read there. Such a group misses what is appended
+    /// up to where it is.
+    pub fn is_outrun(&self, partition: &TopicPartition) -> bool {
+        self.lock().is_outrun(partition)
+    }
+
     /// Whether the group has committed up to the end of the topic: no transaction is open on it,
     /// and no record that a `read_committed` reader sees is at or above a committed offset.
     pub fn has_caught_up(&self, group: &str, topic: &str) -> bool {
@@ -120,6 +127,18 @@ impl Broker {
 }
 
 impl State {
+    fn is_outrun(&self, partition: &TopicPartition) -> bool {
+        let Some(end) = self.log(partition).map(Log::end) else { return false };
+        self.groups.iter().any(|(name, group)| {
+            let owner = group.owners().get(partition).map(|owner| &self.members[owner.0]);
+            let reads_beyond =
+                |owner: &Member| owner.fetches.get(partition).is_none_or(|fetch| fetch.next > end);
+            group.committed.get(partition).is_some_and(|committed| committed.offset > end)
+                || owner.is_some_and(reads_beyond)
+                || self.transactions.unstable_offsets(name).contains(partition)
+        })
+    }
+
     fn has_caught_up(&self, group: &str, topic: &str) -> bool {
         let (Some(group), Some(topic)) = (self.groups.get(group), self.topics.get(topic)) else {
             return false;

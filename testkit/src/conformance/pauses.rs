@@ -4,21 +4,7 @@ use jobstream::record::TopicPartition;
 use jobstream::sources::Source as _;
 
 use super::records::fill;
-use super::{Backend, Behaviour, Members};
-
-pub(super) fn behaviours<B: Backend>() -> Vec<Behaviour<B>> {
-    vec![
-        Behaviour::always("a_paused_partition_yields_nothing_until_resumed", |b| {
-            Box::pin(a_paused_partition_yields_nothing_until_resumed(b))
-        }),
-        Behaviour::always("a_pause_in_mid_fetch_skips_and_repeats_nothing", |b| {
-            Box::pin(a_pause_in_mid_fetch_skips_and_repeats_nothing(b))
-        }),
-        Behaviour::always("a_pause_ends_with_the_assignment", |b| {
-            Box::pin(a_pause_ends_with_the_assignment(b))
-        }),
-    ]
-}
+use super::{Backend, Members};
 
 /// The others go on; what was published meanwhile comes after the resume.
 pub async fn a_paused_partition_yields_nothing_until_resumed<B: Backend>(backend: &B) {

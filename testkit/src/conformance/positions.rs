@@ -5,37 +5,7 @@ use jobstream::record::{Topic, TopicPartition};
 use jobstream::sources::{CommitError, Source as _, SourceEvent};
 
 use super::records::fill;
-use super::{Backend, Behaviour, Members};
-
-pub(super) fn behaviours<B: Backend>() -> Vec<Behaviour<B>> {
-    vec![
-        Behaviour::always("a_group_without_a_commit_starts_at_the_earliest_record", |b| {
-            Box::pin(a_group_without_a_commit_starts_at_the_earliest_record(b))
-        }),
-        Behaviour::always("the_next_member_starts_at_the_committed_frontier", |b| {
-            Box::pin(the_next_member_starts_at_the_committed_frontier(b))
-        }),
-        Behaviour::always("the_finished_set_survives_a_hand_over", |b| {
-            Box::pin(the_finished_set_survives_a_hand_over(b))
-        }),
-        Behaviour::always("what_was_not_committed_is_delivered_again", |b| {
-            Box::pin(what_was_not_committed_is_delivered_again(b))
-        }),
-        Behaviour::always("groups_do_not_see_each_others_commits", |b| {
-            Box::pin(groups_do_not_see_each_others_commits(b))
-        }),
-        Behaviour::always("a_commit_by_a_former_owner_is_fenced", |b| {
-            Box::pin(a_commit_by_a_former_owner_is_fenced(b))
-        }),
-        Behaviour::always("a_commit_of_an_older_assignment_is_fenced", |b| {
-            Box::pin(a_commit_of_an_older_assignment_is_fenced(b))
-        }),
-        Behaviour::always("truncated_offsets_are_reported_and_passed_over", |b| {
-            Box::pin(truncated_offsets_are_reported_and_passed_over(b))
-        })
-        .with(|features| features.truncation),
-    ]
-}
+use super::{Backend, Members};
 
 /// A topic of one partition with so many records.
 pub(super) async fn topic_with<B: Backend>(

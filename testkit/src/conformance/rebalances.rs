@@ -7,45 +7,7 @@ use jobstream::record::Topic;
 use jobstream::sources::{CommitError, Source as _, SourceEvent};
 
 use super::records::fill;
-use super::{Backend, Behaviour, Members};
-
-pub(super) fn behaviours<B: Backend>() -> Vec<Behaviour<B>> {
-    vec![
-        Behaviour::always("members_share_the_partitions_and_each_has_one_owner", |b| {
-            Box::pin(members_share_the_partitions_and_each_has_one_owner(b))
-        }),
-        Behaviour::always("a_revoked_partition_stays_until_it_is_released", |b| {
-            Box::pin(a_revoked_partition_stays_until_it_is_released(b))
-        }),
-        Behaviour::always("no_record_follows_the_revocation_of_its_partition", |b| {
-            Box::pin(no_record_follows_the_revocation_of_its_partition(b))
-        }),
-        Behaviour::always("a_release_of_what_was_not_asked_back_is_passed_over", |b| {
-            Box::pin(a_release_of_what_was_not_asked_back_is_passed_over(b))
-        }),
-        Behaviour::always("a_member_that_leaves_is_replaced", |b| {
-            Box::pin(a_member_that_leaves_is_replaced(b))
-        }),
-        Behaviour::always("a_group_may_have_more_members_than_partitions", |b| {
-            Box::pin(a_group_may_have_more_members_than_partitions(b))
-        }),
-        Behaviour::always("members_with_ranges_have_the_same_partitions_of_every_topic", |b| {
-            Box::pin(members_with_ranges_have_the_same_partitions_of_every_topic(b))
-        }),
-        Behaviour::always("a_kept_partition_goes_on_under_its_old_assignment", |b| {
-            Box::pin(a_kept_partition_goes_on_under_its_old_assignment(b))
-        })
-        .with(|features| features.cooperative),
-        Behaviour::always("a_crashed_member_is_replaced_and_its_records_come_again", |b| {
-            Box::pin(a_crashed_member_is_replaced_and_its_records_come_again(b))
-        })
-        .with(|features| features.crashes),
-        Behaviour::always("an_expired_member_learns_of_its_loss_and_joins_again", |b| {
-            Box::pin(an_expired_member_learns_of_its_loss_and_joins_again(b))
-        })
-        .with(|features| features.expiry),
-    ]
-}
+use super::{Backend, Members};
 
 /// Six partitions and three members: two each, none twice.
 pub async fn members_share_the_partitions_and_each_has_one_owner<B: Backend>(backend: &B) {

@@ -5,31 +5,7 @@ use jobstream::record::{Headers, ProducerRecord, Topic, TopicPartition};
 use jobstream::sinks::{Batch, Published, Sink};
 use jobstream::sources::SourceEvent;
 
-use super::{Backend, Behaviour, Members};
-
-pub(super) fn behaviours<B: Backend>() -> Vec<Behaviour<B>> {
-    vec![
-        Behaviour::always(
-            "records_of_a_partition_arrive_in_offset_order_after_their_assignment",
-            |b| Box::pin(records_of_a_partition_arrive_in_offset_order_after_their_assignment(b)),
-        ),
-        Behaviour::always("every_record_carries_the_generation_of_its_assignment", |b| {
-            Box::pin(every_record_carries_the_generation_of_its_assignment(b))
-        }),
-        Behaviour::always("null_and_empty_keys_and_values_survive", |b| {
-            Box::pin(null_and_empty_keys_and_values_survive(b))
-        }),
-        Behaviour::always("headers_survive_with_repeats_and_null_values", |b| {
-            Box::pin(headers_survive_with_repeats_and_null_values(b))
-        }),
-        Behaviour::always("explicit_timestamps_survive", |b| {
-            Box::pin(explicit_timestamps_survive(b))
-        }),
-        Behaviour::always("a_key_is_placed_by_the_crc_32_of_its_bytes", |b| {
-            Box::pin(a_key_is_placed_by_the_crc_32_of_its_bytes(b))
-        }),
-    ]
-}
+use super::{Backend, Members};
 
 /// A record of one partition, with its number as value.
 pub(super) fn numbered(topic: &Topic, partition: i32, number: i64) -> ProducerRecord {

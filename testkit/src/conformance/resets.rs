@@ -7,33 +7,7 @@ use jobstream::sources::{Assignment, Reset, Source as _};
 
 use super::positions::{commit_and_leave, topic_with};
 use super::records::fill;
-use super::{Backend, Behaviour, Members};
-
-pub(super) fn behaviours<B: Backend>() -> Vec<Behaviour<B>> {
-    vec![
-        Behaviour::always("metadata_of_another_program_is_an_empty_set", |b| {
-            Box::pin(metadata_of_another_program_is_an_empty_set(b))
-        }),
-        Behaviour::always("a_set_that_was_copied_to_another_offset_is_an_empty_set", |b| {
-            Box::pin(a_set_that_was_copied_to_another_offset_is_an_empty_set(b))
-        }),
-        Behaviour::always("a_partition_with_a_commit_beyond_its_end_begins_anew", |b| {
-            Box::pin(a_partition_with_a_commit_beyond_its_end_begins_anew(b))
-        }),
-        Behaviour::always("a_topic_created_anew_is_read_from_its_start", |b| {
-            Box::pin(a_topic_created_anew_is_read_from_its_start(b))
-        })
-        .with(|features| features.recreation),
-        Behaviour::always("a_commit_of_the_topic_before_does_not_count", |b| {
-            Box::pin(a_commit_of_the_topic_before_does_not_count(b))
-        })
-        .with(|features| features.recreation),
-        Behaviour::always("a_position_of_the_topic_before_is_fenced", |b| {
-            Box::pin(a_position_of_the_topic_before_is_fenced(b))
-        })
-        .with(|features| features.recreation),
-    ]
-}
+use super::{Backend, Members};
 
 /// What a new member is assigned, once it has read these offsets.
 async fn joined<B: Backend>(

@@ -3,27 +3,12 @@
 use jobstream::record::ProducerRecord;
 use jobstream::sinks::{Batch, Published, SinkError};
 
+use super::Backend;
 use super::records::numbered;
-use super::{Backend, Behaviour};
 use crate::broker::Isolation;
 
 /// Larger than any topic of a backend takes.
 pub(super) const TOO_LARGE_BYTES: usize = 3 << 20;
-
-pub(super) fn behaviours<B: Backend>() -> Vec<Behaviour<B>> {
-    vec![
-        Behaviour::always("what_is_acknowledged_can_be_read_in_order", |b| {
-            Box::pin(what_is_acknowledged_can_be_read_in_order(b))
-        }),
-        Behaviour::always(
-            "an_output_that_is_too_large_is_named_and_the_others_are_published",
-            |b| Box::pin(an_output_that_is_too_large_is_named_and_the_others_are_published(b)),
-        ),
-        Behaviour::always("a_value_of_one_mebibyte_is_taken", |b| {
-            Box::pin(a_value_of_one_mebibyte_is_taken(b))
-        }),
-    ]
-}
 
 /// Across batches, in each partition, and by key.
 pub async fn what_is_acknowledged_can_be_read_in_order<B: Backend>(backend: &B) {

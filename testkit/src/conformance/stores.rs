@@ -7,34 +7,7 @@ use jobstream::sources::Source as _;
 use jobstream::state::Store;
 
 use super::records::{fill, publish};
-use super::{Backend, Behaviour, Members};
-
-pub(super) fn behaviours<B: Backend>() -> Vec<Behaviour<B>> {
-    let behaviours = vec![
-        Behaviour::always("a_part_that_was_never_written_is_empty", |b: &B| {
-            Box::pin(a_part_that_was_never_written_is_empty(b))
-        }),
-        Behaviour::always("a_restore_gives_the_last_value_of_each_key_of_its_partition", |b| {
-            Box::pin(a_restore_gives_the_last_value_of_each_key_of_its_partition(b))
-        }),
-        Behaviour::always("removed_keys_are_absent_and_empty_values_are_not", |b| {
-            Box::pin(removed_keys_are_absent_and_empty_values_are_not(b))
-        }),
-        Behaviour::always("aborted_changes_are_not_restored", |b| {
-            Box::pin(aborted_changes_are_not_restored(b))
-        }),
-        Behaviour::always("a_restore_waits_for_an_open_transaction", |b| {
-            Box::pin(a_restore_waits_for_an_open_transaction(b))
-        }),
-        Behaviour::always("what_a_pair_has_committed_is_there_after_the_next_assignment", |b| {
-            Box::pin(what_a_pair_has_committed_is_there_after_the_next_assignment(b))
-        }),
-        Behaviour::always("a_part_that_does_not_exist_breaks_the_store", |b| {
-            Box::pin(a_part_that_does_not_exist_breaks_the_store(b))
-        }),
-    ];
-    behaviours.into_iter().map(|b| b.with(|features| features.transactions)).collect()
-}
+use super::{Backend, Members};
 
 /// A change of a key; `None` removes it.
 fn change(topic: &Topic, partition: i32, key: &str, value: Option<&str>) -> ProducerRecord {

@@ -7,35 +7,8 @@ use jobstream::sources::Source as _;
 
 use super::records::{fill, numbered, publish};
 use super::sinks::TOO_LARGE_BYTES;
-use super::{Backend, Behaviour, Members};
+use super::{Backend, Members};
 use crate::broker::Isolation;
-
-pub(super) fn behaviours<B: Backend>() -> Vec<Behaviour<B>> {
-    let behaviours = vec![
-        Behaviour::always("outputs_and_positions_are_published_together", |b: &B| {
-            Box::pin(outputs_and_positions_are_published_together(b))
-        }),
-        Behaviour::always("a_pair_commits_positions_without_outputs_too", |b| {
-            Box::pin(a_pair_commits_positions_without_outputs_too(b))
-        }),
-        Behaviour::always("a_batch_with_a_stale_position_is_aborted_as_a_whole", |b| {
-            Box::pin(a_batch_with_a_stale_position_is_aborted_as_a_whole(b))
-        }),
-        Behaviour::always("a_batch_with_an_output_that_is_too_large_publishes_nothing", |b| {
-            Box::pin(a_batch_with_an_output_that_is_too_large_publishes_nothing(b))
-        }),
-        Behaviour::always("an_aborted_transaction_is_invisible_and_spends_offsets", |b| {
-            Box::pin(an_aborted_transaction_is_invisible_and_spends_offsets(b))
-        }),
-        Behaviour::always("an_open_transaction_hides_what_follows_until_it_is_fenced", |b| {
-            Box::pin(an_open_transaction_hides_what_follows_until_it_is_fenced(b))
-        }),
-        Behaviour::always("a_newer_pair_fences_the_older_one", |b| {
-            Box::pin(a_newer_pair_fences_the_older_one(b))
-        }),
-    ];
-    behaviours.into_iter().map(|b| b.with(|features| features.transactions)).collect()
-}
 
 /// A topic of one partition with three records, and one for outputs.
 async fn topics<B: Backend>(backend: &B) -> (Topic, Topic, TopicPartition, String) {

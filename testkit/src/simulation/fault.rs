@@ -117,6 +117,15 @@ pub enum Fault {
         /// How many at once.
         jobs: usize,
     },
+    /// A partition of the jobs' topic loses its last records, as by an unclean election. No job comes
+    /// before who had read them has looked there, or has lost the partition: who looks when the log
+    /// has grown again can't know.
+    LoseEnd {
+        /// The partition.
+        partition: i32,
+        /// How many offsets.
+        offsets: i64,
+    },
     /// Another program takes a partition of the jobs' topic from its owner, whose session ends, and
     /// commits for the first group that consumes it.
     ForeignCommit {

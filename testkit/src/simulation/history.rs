@@ -1,6 +1,6 @@
 //! What happened in a run, in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use jobstream::topology::{Fate, Limits};
 
 use super::fault::Fault;
 use super::group::Delivery;
-use super::lives::{Lives, NewLife, life};
+use super::lives::{NewLife, life};
+use super::lost::Lost;
 use super::reopened::{ForeignCommit, Reopened};
 use super::world::Effect;
-use super::zombies::Zombies;
 use crate::broker::Moment;
 
 /// A member, and how often it has been started.
@@ -231,56 +231,15 @@ impl History {
         self.groups.iter().find_map(|group| group.input(place))
     }
 
-    /// The finished records that other programs have let a group work on again.
+    /// The finished records that a group was let to work on again.
     pub fn reopened(&self, group: &GroupHistory) -> Reopened<'_> {
-        Reopened::of(self, &group.name)
+        Reopened::of(self, group)
     }
 
     /// The records that were lost before a group has worked on them, if it has not: to retention, or
     /// with a former life of their partition.
     pub fn lost(&self, group: &GroupHistory) -> Lost<'_> {
-        Lost { lives: Lives::of(self), ..self.lost_to_retention(group) }
-    }
-
-    /// The offsets that retention has removed before a group has worked on them: those that it was
-    /// told of, and those that were removed while it had no position to measure by. Who is told that
-    /// a partition begins anew at an offset has no position to measure what is below by. What a
-    /// zombie is told says nothing of the others.
-    pub(super) fn lost_to_retention(&self, group: &GroupHistory) -> Lost<'_> {
-        let (mut lost, mut positioned) = (Lost::default(), BTreeSet::new());
-        let (mut began, mut zombies) = (BTreeMap::new(), Zombies::default());
-        for entry in &self.entries {
-            let of_group = entry.who.filter(|who| group.members.contains(&who.member));
-            of_group.into_iter().for_each(|who| zombies.follow(who, entry));
-            match &entry.what {
-                What::BeganAnew(NewLife { partition, life, .. }) => {
-                    lost.life = *life;
-                    began.insert(partition, *life);
-                    positioned.remove(partition);
-                }
-                What::Committed(commit)
-                    if of_group.is_some()
-                        && began.get(&commit.partition).is_none_or(|life| commit.life >= *life) =>
-                {
-                    positioned.insert(&commit.partition);
-                }
-                What::Truncated { partition, from, to }
-                    if of_group.is_some_and(|who| !zombies.contains(who)) =>
-                {
-                    lost.add_to_retention(partition, *from..*to);
-                }
-                What::Reset(partition, Reset::OffsetsWentBack { to, .. })
-                    if of_group.is_some_and(|who| !zombies.contains(who)) =>
-                {
-                    lost.add_to_retention(partition, 0..*to);
-                }
-                What::Removed { partition, before } if !positioned.contains(partition) => {
-                    lost.add_to_retention(partition, 0..*before);
-                }
-                _ => {}
-            }
-        }
-        lost
+        Lost::of(self, group)
     }
 }
 
@@ -303,32 +262,6 @@ impl GroupHistory {
         };
         let index = self.inputs.binary_search_by(at).ok()?;
         self.inputs.get(index)
-    }
-}
-
-/// Records that were lost before a group has worked on them.
-#[derive(Clone, Debug, Default)]
-pub struct Lost<'a> {
-    /// Up to which life of their partition, and at which offsets.
-    to_retention: Vec<(TopicPartition, u32, Range<i64>)>,
-    /// The life that has begun last.
-    life: u32,
-    lives: Lives<'a>,
-}
-
-impl Lost<'_> {
-    fn add_to_retention(&mut self, partition: &TopicPartition, offsets: Range<i64>) {
-        self.to_retention.push((partition.clone(), self.life, offsets));
-    }
-
-    /// Whether this record is among them.
-    pub fn contains(&self, record: &ConsumerRecord) -> bool {
-        let holds = |(partition, until, offsets): &(TopicPartition, u32, Range<i64>)| {
-            *partition == record.partition
-                && offsets.contains(&record.offset)
-                && life(record) <= *until
-        };
-        self.to_retention.iter().any(holds) || self.lives.have_lost(record)
     }
 }
 
@@ -377,7 +310,7 @@ impl fmt::Display for What {
             Self::Truncated { partition, from, to } => {
                 write!(f, "misses {from}..{to} of {partition}, lost to retention")
             }
-            Self::BeganAnew(NewLife { partition, from, life }) => {
+            Self::BeganAnew(NewLife { partition, from, life, .. }) => {
                 write!(f, "{partition} loses all from {from} on: life {life} begins")
             }
             Self::Reset(partition, reset) => write!(f, "begins {partition} anew: {reset}"),

@@ -43,6 +43,8 @@ pub struct NewLife {
     pub from: i64,
     /// The life that begins, from 1.
     pub life: u32,
+    /// Whether its topic was deleted and created again; else its log has lost its end.
+    pub is_recreated: bool,
 }
 
 /// Which records there were in each life of their partition.
@@ -103,7 +105,8 @@ mod tests {
     #[test]
     fn a_life_has_what_it_begins_with_and_what_comes_in_it() {
         let began = |from, life| {
-            let what = What::BeganAnew(NewLife { partition: record(0, 0).partition, from, life });
+            let (partition, is_recreated) = (record(0, 0).partition, from == 0);
+            let what = What::BeganAnew(NewLife { partition, from, life, is_recreated });
             Entry { at: Duration::ZERO, step: 0, who: None, what }
         };
         let entries = vec![began(4, 1), began(0, 2)];

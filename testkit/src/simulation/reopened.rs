@@ -1,12 +1,14 @@
-//! Commits of other programs, and the finished records that these let groups work on again.
+//! Commits of other programs, and the finished records that groups are let to work on again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jobstream::position::Position;
 use jobstream::record::{ConsumerRecord, TopicPartition};
+use jobstream::sources::Reset;
 
-use super::history::{History, What};
-use super::lives::life;
+use super::history::{GroupHistory, History, What};
+use super::lives::{NewLife, life};
 
 /// A commit that another program has made for a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,19 +42,35 @@ impl ForeignCommit {
     }
 }
 
-/// The finished records of a group that other programs have let it work on again. Each such commit
-/// explains one more output of them, also in exactly-once mode.
+/// The finished records of a group that it is let to work on again: by commits of other programs, and
+/// by ends of logs that were lost, for which partitions begin anew. Each explains one more output of
+/// them, also in exactly-once mode.
 #[derive(Clone, Debug, Default)]
-pub struct Reopened<'a>(Vec<&'a ForeignCommit>);
+pub struct Reopened<'a> {
+    commits: Vec<&'a ForeignCommit>,
+    lost_ends: Vec<&'a NewLife>,
+}
 
 impl<'a> Reopened<'a> {
-    /// Those of a group, by its name.
-    pub(super) fn of(history: &'a History, group: &str) -> Self {
-        let commits = history.entries.iter().filter_map(|entry| match &entry.what {
-            What::ForeignCommit(commit) if *commit.group == *group => Some(commit),
-            _ => None,
-        });
-        Self(commits.collect())
+    /// Those of a group.
+    pub(super) fn of(history: &'a History, group: &GroupHistory) -> Self {
+        let (mut reopened, mut read_again) = (Self::default(), BTreeSet::new());
+        for entry in &history.entries {
+            let is_of_group = entry.who.is_some_and(|who| group.members.contains(&who.member));
+            match &entry.what {
+                What::ForeignCommit(commit) if commit.group == group.name => {
+                    reopened.commits.push(commit);
+                }
+                What::Reset(partition, Reset::OffsetsWentBack { .. }) if is_of_group => {
+                    read_again.insert(partition);
+                }
+                What::BeganAnew(new_life) if read_again.remove(&new_life.partition) => {
+                    reopened.lost_ends.push(new_life);
+                }
+                _ => {}
+            }
+        }
+        reopened
     }
 
     /// How often this record was reopened.
@@ -60,7 +78,11 @@ impl<'a> Reopened<'a> {
         let reopens = |commit: &&&ForeignCommit| {
             life(record) <= commit.life && commit.reopens(&record.partition, record.offset)
         };
-        self.0.iter().filter(reopens).count()
+        let is_left = |new: &&&NewLife| {
+            new.partition == record.partition && life(record) < new.life && record.offset < new.from
+        };
+        let commits = self.commits.iter().filter(reopens).count();
+        commits + self.lost_ends.iter().filter(is_left).count()
     }
 }
 

@@ -102,10 +102,10 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         let stopped = until(&mut scheduler, last, Scheduler::have_all_stopped).await;
         let steps = scheduler.step();
         let crashes = std::mem::take(&mut scheduler.crashes);
-        let removed = std::mem::take(&mut scheduler.removed);
+        let gone = scheduler.input.end();
         drop(scheduler);
         let counts = std::mem::take(&mut self.world.state().counts);
-        let history = self.history(settled && stopped, &removed);
+        let history = self.history(settled && stopped, &gone);
         Outcome { history, outside: self.outside, steps, polls, counts, crashes }
     }
 
@@ -117,7 +117,9 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         let count = jobs.len();
         let workload = Workload::new(self.broker.clone(), jobs);
         workload.produce(count / 2);
-        let is_anew = |planned: &Planned| matches!(planned.fault, Fault::Recreate { .. });
+        let is_anew = |planned: &Planned| {
+            matches!(planned.fault, Fault::Recreate { .. } | Fault::LoseEnd { .. })
+        };
         let held_back = if schedule.faults.iter().any(is_anew) { count / 4 } else { 0 };
         let rests = {
             let (broker, groups) = (self.broker.clone(), self.groups());
@@ -128,7 +130,7 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         workload
     }
 
-    fn history(&self, settled: bool, removed: &[ConsumerRecord]) -> History {
+    fn history(&self, settled: bool, gone: &[ConsumerRecord]) -> History {
         let outputs = |isolation| -> BTreeMap<Topic, Vec<_>> {
             let topics = self.search.setup.outputs.keys();
             topics.map(|topic| (topic.clone(), self.broker.records(topic, isolation))).collect()
@@ -136,7 +138,7 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         let groups = self.search.setup.numbered();
         History {
             entries: std::mem::take(&mut self.world.state().entries),
-            groups: groups.map(|(group, members)| self.left_of(group, members, removed)).collect(),
+            groups: groups.map(|(group, members)| self.left_of(group, members, gone)).collect(),
             outputs: outputs(Isolation::ReadCommitted),
             uncommitted_outputs: outputs(Isolation::ReadUncommitted),
             settled,
@@ -147,12 +149,12 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         &self,
         group: &Group<O>,
         members: Range<usize>,
-        removed: &[ConsumerRecord],
+        gone: &[ConsumerRecord],
     ) -> GroupHistory {
         let read = |topic: &Topic| self.broker.records(topic, Isolation::ReadCommitted);
         let mut inputs: Vec<_> = group.topics.iter().flat_map(read).collect();
         let is_input = |record: &&ConsumerRecord| group.topics.contains(&record.partition.topic);
-        inputs.extend(removed.iter().filter(is_input).cloned());
+        inputs.extend(gone.iter().filter(is_input).cloned());
         inputs.sort_by(|a, b| {
             (&a.partition, life(a), a.offset).cmp(&(&b.partition, life(b), b.offset))
         });

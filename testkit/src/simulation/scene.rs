@@ -51,6 +51,8 @@ const UNAWARE_STEPS: Range<u64> = 0..200;
 const BEYOND: Range<i64> = 0..5;
 /// How many jobs are produced at once into a topic that was created again.
 const AT_ONCE: Range<usize> = 0..20;
+/// How many offsets a partition loses at its end.
+const LOST: Range<i64> = 1..8;
 /// How many offsets an operator resets a group by.
 const BACK: Range<i64> = 1..12;
 /// What other programs commit as metadata. The last two are base64 of many bits.
@@ -125,6 +127,8 @@ impl Scene {
             (-3_600_000..3_600_000_i64).prop_map(|milliseconds| Fault::ClockJump { milliseconds });
         let truncate = (0..self.partitions, BEYOND)
             .prop_map(|(partition, beyond)| Fault::Truncate { partition, beyond });
+        let lose_end = (0..self.partitions, LOST)
+            .prop_map(|(partition, offsets)| Fault::LoseEnd { partition, offsets });
         let mut faults = vec![
             (3, self.fail()),
             (2, self.hang()),
@@ -132,6 +136,7 @@ impl Scene {
             (1, jump.boxed()),
             (1, truncate.boxed()),
             (1, AT_ONCE.prop_map(|jobs| Fault::Recreate { jobs }).boxed()),
+            (1, lose_end.boxed()),
             (1, self.foreign_commit()),
         ];
         faults.extend(self.has_state.then(|| (1, Just(Fault::Compact).boxed())));
@@ -289,6 +294,7 @@ mod tests {
             "Fail",
             "ForeignCommit",
             "Hang",
+            "LoseEnd",
             "Move",
             "Outside",
             "Pause",

@@ -12,19 +12,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use jobstream::record::{ConsumerRecord, Topic, TopicPartition};
+use jobstream::record::TopicPartition;
 use jobstream::topology::Drained;
 
 use super::actor::{Actor, Bell};
 use super::cast::Cast;
-use super::commits::Commits;
-use super::fault::{Fault, ForeignOffset, Planned, Trigger};
+use super::fault::{Fault, Planned, Trigger};
 use super::history::{Commit, What, Who};
-use super::lives::NewLife;
+use super::input::Input;
 use super::slot::{Due, Ended, Slot};
 use super::workload::Workload;
 use super::world::{Effect, World};
-use crate::broker::{Broker, Isolation, MemberId, Moment};
+use crate::broker::{Broker, MemberId, Moment};
 
 /// A member that is restarted by itself after its run has broken waits so many steps.
 const RESTART_STEPS: u64 = 20;
@@ -45,10 +44,7 @@ pub(super) struct Scheduler<'a> {
     planned: Vec<Planned>,
     /// When what hangs is released.
     releases: Vec<(u64, Fault)>,
-    commits: Commits,
-    workload: Workload,
-    /// The jobs that are not in their topic any more.
-    pub(super) removed: Vec<ConsumerRecord>,
+    pub(super) input: Input<'a>,
     pub(super) crashes: Crashes,
     is_ending: bool,
 }
@@ -62,8 +58,7 @@ impl<'a> Scheduler<'a> {
         workload: Workload,
         planned: Vec<Planned>,
     ) -> Self {
-        let groups = cast.groups().into_iter().map(|(group, _)| group);
-        let commits = Commits::of(groups, cast.input(), &broker);
+        let input = Input::new(world.clone(), broker.clone(), cast, workload);
         Self {
             world,
             broker,
@@ -73,9 +68,7 @@ impl<'a> Scheduler<'a> {
             outside: Vec::new(),
             planned,
             releases: Vec::new(),
-            commits,
-            workload,
-            removed: Vec::new(),
+            input,
             crashes: Crashes::new(),
             is_ending: false,
         }
@@ -232,10 +225,11 @@ impl<'a> Scheduler<'a> {
                 self.broker.stop();
                 self.releases.push((step + steps, fault));
             }
-            Fault::Truncate { partition, beyond } => self.truncate(partition, beyond),
-            Fault::Recreate { jobs } => self.recreate(jobs),
+            Fault::Truncate { partition, beyond } => self.input.truncate(partition, beyond),
+            Fault::Recreate { jobs } => self.input.recreate(jobs),
+            Fault::LoseEnd { partition, offsets } => self.input.lose_end(partition, offsets),
             Fault::ForeignCommit { partition, offset, metadata } => {
-                self.commit_as_another_program(partition, (offset, metadata));
+                self.input.commit_as_another_program(partition, (offset, metadata));
             }
             Fault::Compact => {
                 self.cast.state_topics().iter().for_each(|topic| self.broker.compact(topic));
@@ -254,53 +248,6 @@ impl<'a> Scheduler<'a> {
             let partition = TopicPartition::new(topic.clone(), partition);
             self.broker.reassign(group, &partition, id);
         }
-    }
-
-    /// Removes what every group that consumes the jobs has finished, and so many offsets more. The
-    /// last record stays, as Kafka keeps its active segment: who reads it is told of the others.
-    fn truncate(&mut self, partition: i32, beyond: i64) {
-        let partition = TopicPartition::new(self.cast.input(), partition);
-        let consumes = |topics: &[Topic]| topics.contains(&partition.topic);
-        let groups = self.cast.groups().into_iter().filter(|(_, topics)| consumes(topics));
-        let groups: Vec<_> = groups.map(|(group, _)| group).collect();
-        let last = self.broker.high_watermark(&partition).unwrap_or_default() - 1;
-        let before = (Commits::frontier(&self.broker, &groups, &partition) + beyond).min(last);
-        let mut removed = self.broker.records(&partition.topic, Isolation::ReadCommitted);
-        removed.retain(|record| record.partition == partition && record.offset < before);
-        self.removed.extend(removed);
-        self.broker.truncate(&partition, before);
-        self.world.note(None, What::Removed { partition, before });
-    }
-
-    /// What was in the topic is gone. Where nobody could tell a commit that was made for it from one
-    /// for the new one, it stays.
-    fn recreate(&mut self, jobs: usize) {
-        if !self.cast.commits_name_topics() {
-            return;
-        }
-        let topic = self.cast.input();
-        self.removed.extend(self.broker.records(&topic, Isolation::ReadCommitted));
-        let partitions = self.broker.partitions(&topic);
-        self.broker.recreate_topic(topic, partitions.len() as i32);
-        let life = self.commits.begin_life(&self.broker);
-        for partition in partitions {
-            self.world.note(None, What::BeganAnew(NewLife { partition, from: 0, life }));
-        }
-        self.workload.begin_life(life);
-        self.workload.produce(jobs);
-    }
-
-    fn commit_as_another_program(
-        &mut self,
-        partition: i32,
-        commit: (ForeignOffset, Option<&'static str>),
-    ) {
-        let partition = TopicPartition::new(self.cast.input(), partition);
-        let groups = self.cast.groups();
-        let group = groups.iter().position(|(_, topics)| topics.contains(&partition.topic));
-        let Some(group) = group else { return };
-        let made = self.commits.overwrite(group, &self.broker, partition, commit);
-        self.world.note(None, What::ForeignCommit(made));
     }
 
     fn id(&self, member: usize) -> Option<MemberId> {
@@ -376,6 +323,7 @@ impl<'a> Scheduler<'a> {
         self.releases = later;
         let due: Vec<(u64, Fault)> = due;
         due.into_iter().for_each(|(_, fault)| self.release(fault));
+        self.input.grow();
         self.strike(|at| matches!(at, Trigger::Step(at) if at <= step));
     }
 
@@ -413,7 +361,7 @@ impl<'a> Scheduler<'a> {
             return;
         }
         let group = self.cast.group_of(who.member);
-        for (partition, life, position) in self.commits.news(group, &self.broker) {
+        for (partition, life, position) in self.input.news(group) {
             let commit = Commit { partition, life, position, ends: self.cast.output_ends() };
             self.world.note(Some(who), What::Committed(commit));
         }

@@ -25,11 +25,13 @@ struct ToCome {
     jobs: VecDeque<ProducerRecord>,
     /// The life of their topic.
     life: u32,
+    /// Whether none comes for now.
+    is_held: bool,
 }
 
 impl Workload {
     pub(super) fn new(broker: Broker, jobs: Vec<ProducerRecord>) -> Self {
-        let to_come = ToCome { jobs: jobs.into(), life: 0 };
+        let to_come = ToCome { jobs: jobs.into(), life: 0, is_held: false };
         Self { broker, to_come: Arc::new(Mutex::new(to_come)) }
     }
 
@@ -40,6 +42,15 @@ impl Workload {
     /// How many are still to come.
     pub(super) fn len(&self) -> usize {
         self.to_come().jobs.len()
+    }
+
+    /// Lets none come until they are released.
+    pub(super) fn hold(&self) {
+        self.to_come().is_held = true;
+    }
+
+    pub(super) fn release(&self) {
+        self.to_come().is_held = false;
     }
 
     /// Those that come from now on are of this life of their topic.
@@ -72,11 +83,11 @@ impl Workload {
         rests: impl Fn() -> bool + Send,
     ) {
         while self.len() > 0 {
-            while self.len() == held_back && !rests() {
-                sleep(LOOK).await;
-            }
             if random.below(6) == 0 {
                 sleep(Duration::from_millis(random.next() % 800)).await;
+            }
+            while self.to_come().is_held || self.len() == held_back && !rests() {
+                sleep(LOOK).await;
             }
             self.produce(1);
         }

@@ -8,8 +8,8 @@ use jobstream::record::ConsumerRecord;
 use super::args::ListArgs;
 use super::letter::Letter;
 use super::selection::Selection;
-use crate::json_line::JsonLine;
 use crate::operations::{Brokers, OperationError, Table, now_ms, plain, rfc3339};
+use jobstream_service::json_lines::JsonLine;
 
 /// Records that are read at once.
 pub(super) const READ_RECORDS: usize = 1_000;

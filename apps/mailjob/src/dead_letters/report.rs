@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::args::RedriveArgs;
 use super::letter::{Letter, REDRIVES};
-use crate::json_line::{Header, Text, headers};
 use crate::operations::{Table, one_line, plain};
+use jobstream_service::json_lines::{Header, Text, headers};
 
 /// A dead letter, and what is sent for it, or why it is passed over.
 pub(super) struct Item {

@@ -5,8 +5,8 @@ use std::io::Write;
 use jobstream::record::ConsumerRecord;
 
 use super::args::{At, ShowArgs};
-use crate::json_line::{JsonLine, Text};
 use crate::operations::{Brokers, OperationError, one_line, rfc3339};
+use jobstream_service::json_lines::{JsonLine, Text};
 
 pub(super) async fn run(brokers: &Brokers, args: &ShowArgs) -> Result<(), OperationError> {
     let topic = &brokers.settings.topics.dead_letters;

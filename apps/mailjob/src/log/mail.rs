@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use jobstream::sinks::smtp::{CircuitChange, Observer};
-use mailjob::metrics::without_addresses;
+use jobstream_service::without_addresses;
 use tracing::{info, warn};
 
 /// Logs whether the mail server is there, whoever finds out.

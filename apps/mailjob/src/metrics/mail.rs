@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jobstream::sinks::smtp::{CircuitChange, Observer, Phase};
 use jobstream_service::metrics::{Check, Finding, Monitor};
+use jobstream_service::without_addresses;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -100,12 +101,6 @@ impl Observer for MailMetrics {
     }
 }
 
-/// A server's words without whom they are about.
-pub fn without_addresses(text: &str) -> String {
-    let word = |word| if str::contains(word, '@') { "[address]" } else { word };
-    text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
-}
-
 /// Several observers, told in order.
 #[derive(Clone, Default)]
 pub struct MailObservers(pub Vec<Arc<dyn Observer>>);
@@ -127,16 +122,5 @@ impl Observer for MailObservers {
 impl fmt::Debug for MailObservers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} observers", self.0.len())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_taken_out_of_a_servers_words() {
-        let text = without_addresses("RCPT: 421 4.7.0 <a@b.example>: try\nlater");
-        assert_eq!(text, "RCPT: 421 4.7.0 [address] try later");
     }
 }

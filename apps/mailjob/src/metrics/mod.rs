@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jobstream_service::metrics::{KafkaMetrics, LedgerMetrics, Monitor, RunMetrics};
 
-pub use mail::{MailMetrics, MailObservers, without_addresses};
+pub use mail::{MailMetrics, MailObservers};
 
 /// The observers that count and measure.
 #[derive(Clone, Debug)]

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use super::args::ListArgs;
 use super::find::{Parked, parked};
-use crate::json_line::JsonLine;
 use crate::operations::{Brokers, OperationError, Table, now_ms, plain, rfc3339};
+use jobstream_service::json_lines::JsonLine;
 
 pub(super) async fn run(brokers: &Brokers, args: &ListArgs) -> Result<(), OperationError> {
     let now_ms = now_ms();

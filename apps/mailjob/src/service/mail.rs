@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jobstream::sinks::smtp::{Login, MailSink, ServerFaultKind};
 use jobstream_service::environment;
-use mailjob::metrics::{MailMetrics, without_addresses};
+use jobstream_service::without_addresses;
+use mailjob::metrics::MailMetrics;
 use mailjob::settings::Settings;
 use tokio::time::sleep;
 use tracing::{info, warn};

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jobstream_service::SettingsError;
-use mailjob::page::{Access, Exposed, Feed, Page};
+use jobstream_service::page::{Access, Exposed, Feed, Page};
+use mailjob::page::feed;
 use mailjob::settings::Settings;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -33,7 +34,7 @@ pub(super) async fn open(
     let access = Access::new(address, settings.page.token.clone()).map_err(no_token)?;
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|error| ServiceError::Page(address, error))?;
-    let feed = Arc::new(Feed::new(settings.topics.topics.clone(), settings.page.content));
+    let feed = Arc::new(feed(&settings.topics.topics, settings.page.content));
     let page = Page::of_service(feed.clone(), access);
     Ok(Some(Shown { feed, page, listener }))
 }

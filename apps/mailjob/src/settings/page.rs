@@ -1,8 +1,7 @@
 //! Who may come to the live page, and what it may show.
 
+use jobstream_service::page::{Content, ShortToken, Token};
 use jobstream_service::{SettingsError, Variables};
-
-use crate::page::{Content, ShortToken, Token};
 
 /// Who may come to the live page, and what it may show.
 #[derive(Clone, Debug, PartialEq)]

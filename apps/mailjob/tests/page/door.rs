@@ -17,8 +17,8 @@ async fn without_the_token_there_is_a_door_and_nothing_behind_it() {
         &[],
         &[("authorization", "Bearer open sesame, opem")],
         &[("authorization", TOKEN)],
-        &[("cookie", "mailjob-page=open sesame, open")],
-        &[("cookie", "mailjob-page=")],
+        &[("cookie", "jobstream-page=open sesame, open")],
+        &[("cookie", "jobstream-page=")],
     ];
     for headers in wrong {
         for path in ["/snapshot", "/events", "/fates/1", "/none"] {
@@ -75,13 +75,14 @@ async fn guesses_are_limited_by_client_and_each_wrong_token_counts_once() {
     let service = open(Some(TOKEN), Shows::Nothing).await;
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let right = [("authorization", "Bearer open sesame, open")];
-    let stale = [("cookie", "mailjob-page=stale")];
+    let stale = [("cookie", "jobstream-page=stale")];
     for _ in 0..30 {
         assert_eq!(from_afar(&service, "/events", &stale).await.status, 401, "it is no guess");
     }
     for number in 0..3 {
         let bearer = format!("Bearer {number}");
-        let cookie = format!("mailjob-page={number}; mailjob-page=first; mailjob-page=second");
+        let cookie =
+            format!("jobstream-page={number}; jobstream-page=first; jobstream-page=second");
         let linked = format!("/?token={number}{number}");
         assert_eq!(from_afar(&service, "/", &[("authorization", &bearer)]).await.status, 401);
         assert_eq!(from_afar(&service, "/fates/1", &[("cookie", &cookie)]).await.status, 401);

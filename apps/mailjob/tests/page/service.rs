@@ -9,16 +9,18 @@ use jobstream::record::{ConsumerRecord, ProducerRecord};
 use jobstream::sinks::smtp::Accepted;
 use jobstream::sinks::{JobError, JobSink};
 use jobstream::topology::{Ambiguous, Retry};
+use jobstream_service::page::{Access, Content, Feed, Page, Token};
 use jobstream_testkit::broker::Broker;
-use mailjob::page::{Access, Content, Feed, Page, Token};
+use mailjob::page::feed;
 use mailjob::topology::{Topics, topology};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::client::{Answer, ask, get, post};
-use crate::demo::{command, job};
+use crate::job::job;
 
 /// What the page may show of a job.
 #[derive(Clone, Copy)]
@@ -59,7 +61,7 @@ pub(crate) async fn open(token: Option<&str>, shows: Shows) -> Service {
     for topic in [&topics.jobs, &topics.results, &topics.dead_letters] {
         broker.create_topic(&**topic, 2);
     }
-    let feed = Arc::new(Feed::new(topics, content));
+    let feed = Arc::new(feed(&topics, content));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let everywhere = SocketAddr::from(([0, 0, 0, 0], address.port()));
@@ -215,7 +217,13 @@ async fn the_page_of_a_service_is_read_only() {
 async fn a_service_that_others_can_reach_does_not_start_without_a_token() {
     let settings =
         [("KAFKA_BROKERS", "127.0.0.1:1"), ("MAIL_SERVER_HOST", "m"), ("MAIL_FROM", "a@b.example")];
-    let run = command(&["run", "--page", "0.0.0.0:0"]).envs(settings).output().await.unwrap();
+    let run = Command::new(env!("CARGO_BIN_EXE_mailjob"))
+        .args(["run", "--page", "0.0.0.0:0"])
+        .env_clear()
+        .envs(settings)
+        .output()
+        .await
+        .unwrap();
     assert_eq!(run.status.code(), Some(2));
     let said = String::from_utf8(run.stderr).unwrap();
     let expected = "mailjob: PAGE_TOKEN: found nothing, expected a secret: the page's address \

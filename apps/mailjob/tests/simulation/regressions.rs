@@ -134,6 +134,23 @@ fn a_topic_that_is_created_again_is_worked_on_from_its_start() {
     }
 }
 
+/// A consumer that waits at the offset that it had reached misses what comes where the log has lost its
+/// end.
+#[test]
+fn a_log_that_has_lost_its_end_is_worked_on_again() {
+    for delivery in [Delivery::AtLeastOnce, Delivery::ExactlyOnce] {
+        let lost = (0..3).map(|partition| {
+            let lost = Fault::LoseEnd { partition, offsets: 4 };
+            when(0, "execute", 5, Moment::After).then(lost)
+        });
+        let history = play(delivery, lost);
+        let anew = count(&history, |what| matches!(what, What::Reset(..)));
+        let of_new_lives =
+            count(&history, |what| matches!(what, What::Finished(place, _) if place.life > 0));
+        assert!(anew > 0 && of_new_lives > 0, "found {anew}, {of_new_lives}:\n{history}");
+    }
+}
+
 /// A pool that takes a connection back while an answer is outstanding gives the next mail an answer
 /// that is not its own: a refused mail counts as sent.
 #[test]

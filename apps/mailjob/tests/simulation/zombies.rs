@@ -89,7 +89,8 @@ fn a_zombie_that_repeats_what_others_have_handed_over_is_no_live_member() {
 fn without_exactly_once_a_zombie_writes_into_the_ledger_and_the_search_finds_it() {
     let found = search_with_unfenced_ledger(Ambiguous::Park, 50).seed(0).schedules(500).run();
     let broken = found.expect_err("nobody fences a zombie from the ledger");
-    assert_eq!(broken.invariant, "no second mail", "{broken}");
+    let fenced = ["no second mail", "what is parked was in doubt"];
+    assert!(fenced.contains(&broken.invariant), "{broken}");
     let history = broken.history.as_ref().unwrap();
     assert!(!of_zombies(history).is_empty(), "no zombie has executed anything:\n{broken}");
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jobstream::record::TopicPartition;
+use jobstream::sources::Reset;
 
 use crate::simulation::{
     Commit, Entry, ForeignCommit, GroupHistory, History, Place, What, Who, Zombies,
@@ -15,7 +16,7 @@ use crate::simulation::{
 /// something unfinished or could not be told to the broker; so is who was a zombie before that
 /// hand-over: it knows neither of the member that handed over, nor of its own loss. What another
 /// program has since committed as unfinished is handed over no more, until a member commits it as
-/// finished again.
+/// finished again; nor is anything of a partition whose offsets went back.
 ///
 /// # Errors
 /// Names the first execution that repeats one.
@@ -88,6 +89,11 @@ impl<'a> Drains<'a> {
         match &entry.what {
             What::Assigned(partition, _) | What::Lost(partition) => {
                 self.taken_in.remove(&(who, partition));
+            }
+            // What is left of a log that has lost its end is worked on again.
+            What::Reset(partition, Reset::OffsetsWentBack { .. }) => {
+                self.handed_over.retain(|(of, ..), _| *of != partition);
+                self.taken_in.retain(|(_, of), _| *of != partition);
             }
             What::Fetched(place) => {
                 self.taken_in.entry((who, &place.partition)).or_default().insert(place);
@@ -283,5 +289,15 @@ mod tests {
             let told = Told::default().then(&drained_by(1)).then(&again(life));
             assert_eq!(told.judged(hand_overs_repeat_nothing).is_err(), is_repeated);
         }
+    }
+
+    #[test]
+    fn what_is_left_of_a_log_that_has_lost_its_end_may_be_executed_again() {
+        let reset = Reset::OffsetsWentBack { from: 10, to: 0 };
+        let reset = [(0, What::Reset(place(7).partition, reset))];
+        let told = Told::default().then(&drained_by(1)).then(&reset).then(&again());
+        assert_eq!(told.judged(hand_overs_repeat_nothing), Ok(()));
+        let told = Told::default().then(&reset).then(&drained_by(1)).then(&again());
+        assert!(told.judged(hand_overs_repeat_nothing).is_err());
     }
 }

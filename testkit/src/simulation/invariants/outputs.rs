@@ -80,3 +80,25 @@ fn name(record: &ConsumerRecord) -> String {
     let identity = String::from_utf8_lossy(record.value.as_deref().unwrap_or_default());
     format!("{}@{} {identity}", record.partition, record.offset)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::NewLife;
+    use crate::simulation::invariants::told::{Told, place};
+
+    #[test]
+    fn what_was_lost_with_an_end_is_not_missed_and_what_is_left_is() {
+        let executed = |offsets: std::ops::Range<i64>| {
+            let executed = offsets.map(|offset| (0, What::Executed(place(offset), None)));
+            Told::default().then(&executed.collect::<Vec<_>>())
+        };
+        let lost = |from| {
+            let (partition, life, is_recreated) = (place(0).partition, 1, false);
+            What::BeganAnew(NewLife { partition, from, life, is_recreated })
+        };
+        assert!(executed(0..8).judged(nothing_is_lost).is_err());
+        assert_eq!(executed(0..8).then_to_nobody(lost(8)).judged(nothing_is_lost), Ok(()));
+        assert!(executed(0..7).then_to_nobody(lost(8)).judged(nothing_is_lost).is_err());
+    }
+}

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use jobstream::record::{ConsumerRecord, TopicPartition};
 
 use crate::simulation::lives::{Lives, life};
+use crate::simulation::lost::Lost;
 use crate::simulation::{Commit, GroupHistory, History, What};
 
 /// When a commit tells a record as finished, its output is there: published, and in exactly-once
@@ -19,7 +20,7 @@ pub fn positions_pass_nothing_unfinished(
     group: &GroupHistory,
 ) -> Result<(), String> {
     let outputs = outputs(history, group);
-    let (lost, lives) = (history.lost_to_retention(group), Lives::of(history));
+    let (lost, lives) = (Lost::unread(history, group), Lives::of(history));
     let mut done = BTreeSet::new();
     let mut told = BTreeSet::new();
     for (_, entry) in history.of(group) {
@@ -82,4 +83,29 @@ fn newly_told<'a>(
     let finished = of_it.filter(|input| commit.position.is_finished(input.offset));
     let there = finished.filter(|input| lives.had(input, commit.life));
     there.filter(|it| told.insert((it.partition.clone(), life(it), it.offset))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jobstream::position::Position;
+
+    use super::*;
+    use crate::simulation::NewLife;
+    use crate::simulation::invariants::told::{Told, place};
+
+    #[test]
+    fn a_commit_is_judged_by_the_life_that_it_was_made_for() {
+        let partition = || place(0).partition;
+        let recreated = NewLife { partition: partition(), from: 0, life: 1, is_recreated: true };
+        let recreated = Told::default().then_to_nobody(What::BeganAnew(recreated));
+        let committed = |life| {
+            let (partition, position, ends) = (partition(), Position::at(5), BTreeMap::new());
+            [(0, What::Committed(Commit { partition, life, position, ends }))]
+        };
+        let judged = |life| {
+            recreated.clone().then(&committed(life)).judged(positions_pass_nothing_unfinished)
+        };
+        assert!(judged(0).is_err());
+        assert_eq!(judged(1), Ok(()), "the new one has no record");
+    }
 }

@@ -1,0 +1,98 @@
+//! The demo on a page, to be broken by hand.
+
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jobstream_service::Signals;
+use jobstream_service::page::{Access, Page, Token};
+use jobstream_testkit::smtp::Keep;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::demo::DemoError;
+use crate::inbox;
+use crate::input::Input;
+use crate::playground::{Account, Playground, Verdict};
+
+/// Jobs that are submitted and not finished, at most: a long run needs no more memory.
+const BACKLOG: u64 = 5_000;
+/// Jobs that are submitted at once.
+const CHUNK: u64 = 500;
+
+/// Runs until Ctrl-C, and shows it on a page.
+pub(crate) async fn run(input: &Input, address: SocketAddr) -> Result<(), DemoError> {
+    let mut signals = Signals::new()?;
+    let cannot_show = |error| DemoError::Page(address, error);
+    let listener = TcpListener::bind(address).await.map_err(cannot_show)?;
+    let address = listener.local_addr().map_err(cannot_show)?;
+    let token = (!address.ip().is_loopback()).then(Token::random);
+    say_where(address, token.as_ref())?;
+    let Ok(access) = Access::new(address, token) else {
+        unreachable!("where other machines come there is a token")
+    };
+
+    let server = inbox::start(matches!(input, Input::Fixtures(_)), Keep::Mails).await?;
+    let playground = Arc::new(Playground::new(server));
+    let page = Page::to_play_with(playground.feed().clone(), playground.clone(), access);
+    let stop = watch::Sender::new(false);
+    let play = async {
+        tokio::select! {
+            biased;
+            ended = async {
+                let served = async {
+                    page.serve(listener, stopped(&stop)).await;
+                    Ok(())
+                };
+                tokio::try_join!(playground.run(stopped(&stop)), served)
+            } => ended.map(drop).map_err(DemoError::from),
+            never = submit(&playground, input) => match never {},
+        }
+    };
+    let end = || _ = stop.send_replace(true);
+    signals.stop_at_next(play, end).await?;
+    conclude(&playground.account())
+}
+
+/// Completes when it is to stop.
+fn stopped(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
+    let mut stopped = stop.subscribe();
+    async move {
+        // Without its sender nobody is left who waits for an end.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+}
+
+/// Submits the jobs, no faster than they are finished.
+async fn submit(playground: &Playground, input: &Input) -> Infallible {
+    let mut number = 0;
+    while number < input.len() {
+        playground.until(|account| account.unfinished() < BACKLOG).await;
+        let chunk = number..input.len().min(number + CHUNK);
+        let jobs: Vec<Bytes> = chunk.clone().map(|number| input.job(number)).collect();
+        playground.submit_in_time(jobs).await;
+        number = chunk.end;
+    }
+    std::future::pending().await
+}
+
+fn say_where(address: SocketAddr, token: Option<&Token>) -> Result<(), DemoError> {
+    let token = token.map(|token| format!("?token={}", token.reveal())).unwrap_or_default();
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "The page is on http://{address}/{token} until Ctrl-C.")
+        .and_then(|()| out.flush())
+        .map_err(DemoError::Output)
+}
+
+/// Says what has become of the records.
+fn conclude(account: &Account) -> Result<(), DemoError> {
+    let (all, unfinished) = (account.records(), account.unfinished());
+    match account.verdict() {
+        Verdict::Broken => Err(DemoError::Broken(format!("{account:?}"))),
+        _ if unfinished > 0 => Err(DemoError::Interrupted { finished: all - unfinished, all }),
+        _ => writeln!(anstream::stdout(), "{all} records have met their fate, and it adds up.")
+            .map_err(DemoError::Output),
+    }
+}
