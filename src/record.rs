@@ -9,8 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+#[cfg(any(feature = "job", feature = "kafka"))]
 pub(crate) use self::block::Block;
 
+#[cfg(any(feature = "job", feature = "kafka"))]
 mod block;
 
 /// The name of a topic; cloning it copies a pointer.
