@@ -135,9 +135,9 @@ impl KafkaConfig {
         self
     }
 
-    /// Tells what happens to this observer.
+    /// Reports what happens to this observer, in the place of the one that it had.
     #[must_use]
-    pub fn observer(mut self, observer: Arc<dyn KafkaObserver>) -> Self {
+    pub fn with_observer(mut self, observer: Arc<dyn KafkaObserver>) -> Self {
         self.observer = observer;
         self
     }

@@ -95,7 +95,7 @@ impl Kafka {
     fn member_config(&self) -> (KafkaConfig, String, Arc<Freezer>) {
         let client_id = format!("member-{}-{}", self.run, self.next());
         let freezer = Arc::new(Freezer::default());
-        let mut config = self.config().observer(freezer.clone());
+        let mut config = self.config().with_observer(freezer.clone());
         for (name, value) in &self.properties {
             config = config.property(*name, *value).unwrap();
         }

@@ -95,7 +95,7 @@ pub(crate) async fn open(
     if let Some(metrics) = &metrics {
         observers.0.extend(metrics.kafka.0.iter().cloned());
     }
-    let kafka = kafka.observer(Arc::new(observers));
+    let kafka = kafka.with_observer(Arc::new(observers));
     // Before anything else: a port that is taken is said at once.
     let listener = match parts.contains(&Part::WebApp) {
         true => Some(listen(args.shop.listen).await?),

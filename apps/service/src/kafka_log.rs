@@ -89,7 +89,7 @@ impl Told {
 }
 
 impl KafkaObserver for KafkaLog {
-    fn on_event(&self, event: &KafkaEvent<'_>) {
+    fn on(&self, event: &KafkaEvent<'_>) {
         match event {
             KafkaEvent::Error { kind, reason } => self.error(*kind, reason),
             // What fails is told as an error, too.

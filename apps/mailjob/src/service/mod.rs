@@ -140,7 +140,7 @@ impl Service {
                 }
             }));
         }
-        let mut kafka = config.observer(Arc::new(kafka_observers));
+        let mut kafka = config.with_observer(Arc::new(kafka_observers));
         if let Some(Metrics { run, ledger, .. }) = &metrics {
             topology = topology.with_observer(run.clone()).with_observer(ledger.clone());
         }
