@@ -82,16 +82,6 @@ impl From<&str> for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sinks::SinkError;
-
-    #[test]
-    fn the_error_behind_a_reason_is_the_source_of_the_error_that_has_it() {
-        let behind = "x".parse::<u32>().unwrap_err();
-        let error = SinkError::broken(Reason::of(behind.clone()));
-        assert_eq!(error.to_string(), format!("the sink is broken: {behind}"));
-        assert_eq!(error.source().and_then(|it| it.downcast_ref()), Some(&behind));
-        assert!(SinkError::aborted("for now").source().is_none());
-    }
 
     #[test]
     fn a_reason_is_cut_at_a_character_where_it_is_too_long() {
