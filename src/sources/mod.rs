@@ -10,9 +10,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream, StreamExt as _};
 
 use crate::position::{PartitionPosition, Position};
 use crate::reason::Reason;
@@ -36,8 +37,13 @@ pub trait Source: Send + Sync {
     ///   until `Lost` says that it is gone already.
     ///
     /// The stream must be polled at all times: assignments come through it also while every
-    /// partition is paused. Its end means that no record will come any more. Called once. Dropping
-    /// the stream loses no record: what was not committed is delivered again.
+    /// partition is paused. Its end means that no record will come any more.
+    ///
+    /// There is one stream: what a second call gives is an error that says so. An implementation
+    /// keeps a [`Once`], which sees to it.
+    ///
+    /// # Cancellation
+    /// Dropping the stream loses no record: what was not committed is delivered again.
     ///
     /// # Errors
     /// An error says that the source is broken for good, and ends the stream. Passing faults are
@@ -51,7 +57,10 @@ pub trait Source: Send + Sync {
     /// Ends a pause; the next record is the one after the last that was yielded.
     fn resume(&self, partitions: &[TopicPartition]);
 
-    /// Commits positions; durable when it completes. Cancelled, it has committed all or nothing.
+    /// Commits positions; durable when it completes.
+    ///
+    /// # Cancellation
+    /// Dropped, it has committed all or nothing.
     ///
     /// # Errors
     /// See [`CommitError`]; nothing was committed then.
@@ -66,15 +75,39 @@ pub trait Source: Send + Sync {
     /// Gives up revoked partitions, once their records are finished and their positions committed.
     /// Partitions that are lost or were not revoked are passed over.
     ///
+    /// # Cancellation
+    /// Dropped, they were given up or not.
+    ///
     /// # Errors
     /// If the source is broken for good.
     async fn release(&self, partitions: &[TopicPartition]) -> Result<(), SourceError>;
 
     /// Leaves the group, so that other members take over at once. No commit is made here.
     ///
+    /// # Cancellation
+    /// Dropped, the group was left or waits for the session to time out.
+    ///
     /// # Errors
     /// If the group could not be told; it then waits for the session to time out.
     async fn close(&self) -> Result<(), SourceError>;
+}
+
+/// Gives the stream of a source once.
+#[derive(Debug, Default)]
+pub struct Once(AtomicBool);
+
+impl Once {
+    /// The events, at the first call. Any other one gives an error, and makes none.
+    pub fn events<'a>(
+        &self,
+        events: impl FnOnce() -> BoxStream<'a, Result<SourceEvent, SourceError>>,
+    ) -> BoxStream<'a, Result<SourceEvent, SourceError>> {
+        if !self.0.swap(true, Ordering::Relaxed) {
+            return events();
+        }
+        let reason = "found a second call of `events`, expected one in the life of a source";
+        stream::iter([Err(SourceError::new(reason))]).boxed()
+    }
 }
 
 /// What a source yields.

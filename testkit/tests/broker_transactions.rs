@@ -120,14 +120,15 @@ async fn positions_in_a_transaction_are_committed_with_it_or_not_at_all() {
 async fn positions_of_an_older_session_are_fenced() {
     let broker = broker();
     let consumer = broker.consumer("group", ["jobs"]).build();
-    assigned(&consumer).await;
+    let mut events = consumer.events();
+    let event = events.next().await;
+    assert!(matches!(event, Some(Ok(SourceEvent::Assigned(_)))), "found {event:?}");
     let older = consumer.group_metadata();
     broker.expire(consumer.member());
     let producer = broker.transactional_producer("id");
     producer.begin().await.unwrap();
     let fenced = producer.send_offsets(&[at(1, 1)], &older).await;
     assert!(matches!(fenced, Err(TransactionError::GroupFenced(_))), "found {fenced:?}");
-    let mut events = consumer.events();
     events.next().await.unwrap().unwrap();
     events.next().await.unwrap().unwrap();
     let fenced = producer.send_offsets(&[at(2, 1)], &older).await;

@@ -50,7 +50,7 @@ pub(crate) use self::metadata::{Offsets, read};
 pub(crate) use self::own::own;
 use self::poller::Poller;
 use self::shared::Shared;
-use super::{CommitError, Source, SourceError, SourceEvent};
+use super::{CommitError, Once, Source, SourceError, SourceEvent};
 use crate::kafka::{Calls, ConfigError, KafkaConfig, Transactions};
 use crate::position::PartitionPosition;
 use crate::record::{Topic, TopicPartition};
@@ -84,6 +84,7 @@ const QUERY_LIMIT: Duration = Duration::from_secs(1);
 ///
 /// Dropped, it leaves the group on a thread of its own, which nobody waits for.
 pub struct KafkaSource {
+    once: Once,
     membership: Arc<Membership>,
     calls: Calls,
     /// Where commits go if it is one of an exactly-once pair.
@@ -118,6 +119,7 @@ impl KafkaSource {
             membership,
             calls: calls.map_err(|error| ConfigError::Refused(error.to_string()))?,
             transactions: None,
+            once: Once::default(),
             left: has_left,
             close_limit,
         })
@@ -141,8 +143,10 @@ fn start(poller: Poller) -> std::io::Result<()> {
 #[async_trait]
 impl Source for KafkaSource {
     fn events(&self) -> BoxStream<'_, Result<SourceEvent, SourceError>> {
-        self.membership.shared().ask(Command::Join);
-        Events::new(self).boxed()
+        self.once.events(|| {
+            self.membership.shared().ask(Command::Join);
+            Events::new(self).boxed()
+        })
     }
 
     fn pause(&self, partitions: &[TopicPartition]) {

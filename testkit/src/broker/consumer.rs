@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use jobstream::position::{PartitionPosition, Position};
 use jobstream::record::{Topic, TopicPartition};
-use jobstream::sources::{CommitError, Source, SourceError, SourceEvent};
+use jobstream::sources::{CommitError, Once, Source, SourceError, SourceEvent};
 use tokio::time::Instant;
 
 use super::Broker;
@@ -85,7 +85,7 @@ impl ConsumerBuilder {
             let member = state.subscribe(self.subscription);
             (member, state.members[member.0].dirty.clone())
         });
-        Consumer { broker: self.broker, member, dirty, transaction: None }
+        Consumer { broker: self.broker, member, dirty, transaction: None, once: Once::default() }
     }
 
     /// The consumer, and a sink that publishes outputs and positions in one transaction of this
@@ -113,6 +113,7 @@ pub struct Consumer {
     pub(super) dirty: Arc<AtomicBool>,
     /// Where commits go if it is one of an exactly-once pair.
     transaction: Option<Arc<Transaction>>,
+    once: Once,
 }
 
 impl Consumer {
@@ -165,7 +166,7 @@ fn refusal(fault: Fault) -> CommitError {
 #[async_trait]
 impl Source for Consumer {
     fn events(&self) -> BoxStream<'_, Result<SourceEvent, SourceError>> {
-        Events::new(self).boxed()
+        self.once.events(|| Events::new(self).boxed())
     }
 
     fn pause(&self, partitions: &[TopicPartition]) {

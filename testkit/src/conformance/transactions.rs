@@ -2,7 +2,7 @@
 
 use jobstream::position::{PartitionPosition, Position};
 use jobstream::record::{Topic, TopicPartition};
-use jobstream::sinks::{Batch, Published, SinkError};
+use jobstream::sinks::{Batch, Commits, Published, SinkError};
 use jobstream::sources::Source as _;
 
 use super::records::{fill, numbered, publish};
@@ -32,6 +32,7 @@ async fn visible<B: Backend>(backend: &B, topic: &Topic) -> Vec<i64> {
 pub async fn outputs_and_positions_are_published_together<B: Backend>(backend: &B) {
     let (topic, results, partition, group) = topics(backend).await;
     let (source, sink) = backend.exactly_once(&group, &topic, &format!("{topic}-id")).await;
+    assert_eq!(sink.commits(), Commits::WithBatches);
     let mut members = Members::of(backend);
     members.join(&source);
     members.until("the records", |m| m.records(0).len() == 3).await;
