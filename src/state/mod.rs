@@ -70,7 +70,10 @@ pub trait Store: Send + Sync {
     ///
     /// It tells everything that was acknowledged before it was called. A transaction that is open
     /// then is waited for, and what is aborted is not told. Passing faults are retried inside,
-    /// without limit. Dropping the future changes nothing.
+    /// without limit.
+    ///
+    /// # Cancellation
+    /// Dropping the future changes nothing.
     ///
     /// # Errors
     /// See [`StoreError`].
