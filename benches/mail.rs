@@ -76,12 +76,10 @@ async fn pass(transport: Transport, connections: usize, jobs: usize) -> Duration
     let builder = SmtpServer::builder().keep(Keep::Counts).exchanges_kept(0);
     let server = builder.listen().await.expect("a port is free");
     let (address, inbox) = (server.address(), server.inbox());
-    let config = MailConfig {
-        tls: TlsMode::None,
-        allowed_from_domains: vec!["example.com".into()],
-        connections_max: NonZeroUsize::new(connections).expect("at least one connection"),
-        ..MailConfig::new("127.0.0.1", "mailjob@example.com")
-    };
+    let config = MailConfig::new("127.0.0.1", "mailjob@example.com")
+        .tls(TlsMode::None)
+        .allowed_from_domains(vec!["example.com".into()])
+        .connections_max(NonZeroUsize::new(connections).expect("at least one connection"));
     let connect: Arc<dyn Connect> = match transport {
         Transport::Tcp => Arc::new(TcpConnect::new("127.0.0.1", address.port())),
         Transport::Duplex => Arc::new(InMemory(server)),

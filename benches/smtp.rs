@@ -24,7 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jobstream::codec::Codec as _;
 use jobstream::job::{Job, JobCodec};
-use jobstream::record::{ConsumerRecord, Headers, TopicPartition};
+use jobstream::record::{ConsumerRecord, TopicPartition};
 use jobstream::sinks::JobSink as _;
 use jobstream::sinks::smtp::{MailConfig, MailSink, TlsMode};
 use jobstream_testkit::smtp::{Keep, SmtpServer};
@@ -127,13 +127,11 @@ fn report(plan: &Plan, figures: [Option<Figure>; 3]) -> usize {
 fn run_sink(smtp_sink: Option<&Path>, plan: &Plan) -> Figure {
     let server = Server::start(smtp_sink);
     let jobs: Vec<_> = (0..plan.mails).map(job).collect();
-    let config = MailConfig {
-        port: server.port(),
-        tls: TlsMode::None,
-        allowed_from_domains: vec!["example.com".into()],
-        connections_max: plan.connections.try_into().expect("at least one connection"),
-        ..MailConfig::new("127.0.0.1", FROM)
-    };
+    let config = MailConfig::new("127.0.0.1", FROM)
+        .port(server.port())
+        .tls(TlsMode::None)
+        .allowed_from_domains(vec!["example.com".into()])
+        .connections_max(plan.connections.try_into().expect("at least one connection"));
     let sink = Arc::new(MailSink::new(&config).expect("the settings are good"));
     let figure = measure(plan.mails, || {
         block_on(each(plan.connections, jobs, move |(job, record)| {
@@ -345,14 +343,11 @@ fn job(number: usize) -> (Job, ConsumerRecord) {
     });
     let value = Bytes::from(value.to_string());
     let job = JobCodec.decode(Some(&value)).expect("a job");
-    let record = ConsumerRecord {
-        partition: TopicPartition::new("topic-job-run", 0),
-        offset: i64::try_from(number).expect("a small number"),
-        generation: 1,
-        timestamp: None,
-        key: None,
-        value: Some(value),
-        headers: Headers::new(),
-    };
+    let record = ConsumerRecord::new(
+        TopicPartition::new("topic-job-run", 0),
+        i64::try_from(number).expect("a small number"),
+        1,
+    )
+    .value(value);
     (job, record)
 }

@@ -102,7 +102,7 @@ fn check(broker: &Broker, records: usize) {
 }
 
 fn shipping_topology(commit_interval: Duration) -> Topology {
-    let limits = Limits { commit_interval, ..Limits::default() };
+    let limits = Limits::new().commit_interval(commit_interval);
     topology(&Topics::default(), Arc::new(at_once()), Retry::default()).with_limits(limits)
 }
 

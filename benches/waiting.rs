@@ -89,7 +89,7 @@ fn pass(runtime: &Runtime, greylisted: usize, others: usize) -> Took {
     let topology =
         topology(&topics, Arc::new(Greylisting), Retry::default()).with_observer(observer);
     // The shutdown does not wait for jobs that wait for another attempt.
-    let limits = Limits { shutdown_timeout: Duration::ZERO, ..Limits::default() };
+    let limits = Limits::new().shutdown_timeout(Duration::ZERO);
     let topology = topology.with_limits(limits);
     let (took, drained) = runtime.block_on(async {
         let source = broker.consumer(GROUP, [topics.jobs.clone()]).build();

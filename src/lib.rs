@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod codec;
+#[cfg(feature = "job")]
 pub mod job;
 #[cfg(feature = "kafka")]
 pub mod kafka;

@@ -9,8 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+#[cfg(any(feature = "job", feature = "kafka"))]
 pub(crate) use self::block::Block;
 
+#[cfg(any(feature = "job", feature = "kafka"))]
 mod block;
 
 /// The name of a topic; cloning it copies a pointer.
@@ -78,6 +80,7 @@ impl fmt::Display for TopicPartition {
 
 /// A record as a source delivers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConsumerRecord {
     /// Where it was read.
     pub partition: TopicPartition,
@@ -96,6 +99,47 @@ pub struct ConsumerRecord {
 }
 
 impl ConsumerRecord {
+    /// A record without timestamp, key, value or headers.
+    pub const fn new(partition: TopicPartition, offset: i64, generation: Generation) -> Self {
+        Self {
+            partition,
+            offset,
+            generation,
+            timestamp: None,
+            key: None,
+            value: None,
+            headers: Headers::new(),
+        }
+    }
+
+    /// The same record with a timestamp, in milliseconds since 1970.
+    #[must_use]
+    pub const fn timestamp(mut self, timestamp: Timestamp) -> Self {
+        self.timestamp = Some(timestamp);
+        self
+    }
+
+    /// The same record with a key.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Bytes>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The same record with a value.
+    #[must_use]
+    pub fn value(mut self, value: impl Into<Bytes>) -> Self {
+        self.value = Some(value.into());
+        self
+    }
+
+    /// The same record with these headers, in the place of those that it had.
+    #[must_use]
+    pub fn headers(mut self, headers: Headers) -> Self {
+        self.headers = headers;
+        self
+    }
+
     /// Bytes of key, value and headers, each header with what its place in memory takes: the
     /// measure of the in-flight limit.
     pub fn size_bytes(&self) -> usize {

@@ -36,7 +36,7 @@ fn produce_all(broker: &Broker, takes: &[u64]) {
 async fn a_shutdown_finishes_what_is_in_flight_and_starts_nothing_else() {
     let (broker, diary) = (broker(1), Diary::new());
     produce_all(&broker, &[5, 5, 5, 5, 5]);
-    let limits = Limits { in_flight_records: 3, ..limits() };
+    let limits = limits().in_flight_records(3);
     let source = broker.consumer(GROUP, [JOBS]).build();
     let topology = topology(diary.clone()).with_limits(limits);
     let drained = topology.run(&source, &broker.producer(), sleep(seconds(2))).await.unwrap();
@@ -95,7 +95,7 @@ async fn nothing_is_fetched_after_the_shutdown_began() {
     let source = broker.consumer(GROUP, [JOBS]).build();
     let (records, at_shutdown) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let source = Counting { source: &source, records: &records };
-    let limits = Limits { executing_records: 8_192, ..limits() };
+    let limits = limits().executing_records(8_192);
     let topology = topology(diary.clone()).with_limits(limits);
     // In the midst of a backlog, with room for all of it.
     let shutdown = async {
@@ -168,7 +168,7 @@ async fn a_drain_that_takes_too_long_is_cut_off_and_what_finished_stays_in_the_p
             seen.lock().unwrap().push((*unfinished, started.elapsed()));
         }
     });
-    let limits = Limits { drain_timeout: seconds(20), ..limits() };
+    let limits = limits().drain_timeout(seconds(20));
     let topology = topology(diary.clone()).with_limits(limits).with_observer(observer);
     let (first, second) =
         (broker.consumer(GROUP, [JOBS]).build(), broker.consumer(GROUP, [JOBS]).build());
@@ -309,7 +309,7 @@ async fn the_end_of_the_source_is_a_shutdown() {
     use futures::StreamExt;
     use futures::stream::{self, BoxStream};
     use jobstream::position::{PartitionPosition, Position};
-    use jobstream::record::{ConsumerRecord, Headers, TopicPartition};
+    use jobstream::record::{ConsumerRecord, TopicPartition};
     use jobstream::sources::{Assignment, CommitError, Source, SourceError, SourceEvent};
 
     /// Three records, and no more.
@@ -325,14 +325,9 @@ async fn the_end_of_the_source_is_a_shutdown() {
                 position: None,
                 reset: None,
             };
-            let records = (0..3).map(move |offset| ConsumerRecord {
-                partition: partition.clone(),
-                offset,
-                generation: 1,
-                timestamp: None,
-                key: None,
-                value: Some(serde_json::to_vec(&Task::new(offset as u64)).unwrap().into()),
-                headers: Headers::new(),
+            let records = (0..3).map(move |offset| {
+                ConsumerRecord::new(partition.clone(), offset, 1)
+                    .value(serde_json::to_vec(&Task::new(offset as u64)).unwrap())
             });
             let events = [SourceEvent::Assigned(vec![assigned])].into_iter();
             stream::iter(events.chain(records.map(SourceEvent::Record)).map(Ok)).boxed()

@@ -26,7 +26,7 @@ fn words(event: &Event<'_>) -> Option<String> {
         Event::DeadLettered { record, reason, .. } => {
             format!("dead-lettered {}: {reason}", at(record))
         }
-        Event::Published { batch, took } => {
+        Event::Published { batch, took, .. } => {
             format!("published {} in {took:?}", batch.outputs.len())
         }
         Event::Committed { positions, .. } => {

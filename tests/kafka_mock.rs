@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use jobstream::kafka::{KafkaConfig, KafkaEvent, KafkaObserver};
 use jobstream::position::{PartitionPosition, Position};
 use jobstream::record::ProducerRecord;
@@ -19,7 +20,7 @@ use jobstream::record::TopicPartition;
 use jobstream::sinks::kafka::KafkaSink;
 use jobstream::sinks::{Batch, Published, Sink as _, SinkError};
 use jobstream::sources::kafka::KafkaSource;
-use jobstream::sources::{CommitError, Source as _, SourceEvent};
+use jobstream::sources::{CommitError, Source as _, SourceError, SourceEvent};
 use jobstream_testkit::conformance::Features;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::mocking::MockCluster;
@@ -141,10 +142,18 @@ fn batch(outputs: Vec<ProducerRecord>) -> Batch {
 async fn member(mock: &Mock, config: &KafkaConfig) -> (KafkaSource, PartitionPosition) {
     mock.create_topic("jobs", 1).await;
     let source = KafkaSource::new(config, "group", ["jobs"]).unwrap();
-    let first = timeout(LIMIT, source.events().next()).await.unwrap();
+    let position = assigned(&mut source.events()).await;
+    (source, position)
+}
+
+/// Waits for the assignment of the topic's only partition, and gives its begin.
+async fn assigned(
+    events: &mut BoxStream<'_, Result<SourceEvent, SourceError>>,
+) -> PartitionPosition {
+    let first = timeout(LIMIT, events.next()).await.unwrap();
     let Some(Ok(SourceEvent::Assigned(assigned))) = first else { panic!("found {first:?}") };
     let (partition, generation) = (assigned[0].partition.clone(), assigned[0].generation);
-    (source, PartitionPosition { partition, generation, position: Position::at(0) })
+    PartitionPosition { partition, generation, position: Position::at(0) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +171,10 @@ async fn a_publish_waits_for_a_broker_that_is_away() {
     assert!(!publishing.is_finished(), "published to nobody");
     mock.order(|cluster| cluster.broker_up(BROKER).unwrap()).await;
     let published = timeout(LIMIT, publishing).await.unwrap().unwrap();
-    assert!(matches!(published, Ok(Published::Records)), "found {published:?}");
+    assert!(
+        matches!(&published, Ok(Published { has_positions: false, .. })),
+        "found {published:?}"
+    );
     sink.close().await.unwrap();
 }
 
@@ -253,7 +265,7 @@ async fn an_output_is_published_although_its_topic_comes_later() {
     })
     .await;
     let told = Arc::new(Told::default());
-    let config = KafkaConfig::new(mock.bootstrap()).observer(told.clone());
+    let config = KafkaConfig::new(mock.bootstrap()).with_observer(told.clone());
     let config = config.property("topic.metadata.propagation.max.ms", "100").unwrap();
     let sink = Arc::new(KafkaSink::new(&config).unwrap());
     let publishing = tokio::spawn({
@@ -272,7 +284,10 @@ async fn an_output_is_published_although_its_topic_comes_later() {
     let none = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
     mock.order(move |cluster| cluster.topic_error("results", none).unwrap()).await;
     let published = timeout(LIMIT, publishing).await.unwrap().unwrap();
-    assert!(matches!(published, Ok(Published::Records)), "found {published:?}");
+    assert!(
+        matches!(&published, Ok(Published { has_positions: false, .. })),
+        "found {published:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,7 +303,10 @@ async fn a_small_record_in_a_batch_that_is_refused_for_its_size_is_published_alo
     .await;
     let outputs = (0..10).map(|n| record("results", &n.to_string())).collect();
     let published = timeout(LIMIT, sink.publish(&batch(outputs))).await.unwrap();
-    assert!(matches!(published, Ok(Published::Records)), "found {published:?}");
+    assert!(
+        matches!(&published, Ok(Published { has_positions: false, .. })),
+        "found {published:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -316,8 +334,8 @@ async fn a_refused_commit_says_whether_it_can_be_made_again() {
 
 const FENCED: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
 
-/// A static member, which loses its session soon, and has been assigned the topic's only partition.
-async fn static_member(mock: &Mock) -> (KafkaSource, PartitionPosition) {
+/// A static member, which loses its session soon.
+async fn static_member(mock: &Mock) -> KafkaSource {
     let properties = [
         ("heartbeat.interval.ms", "200"),
         ("reconnect.backoff.max.ms", "100"),
@@ -327,14 +345,16 @@ async fn static_member(mock: &Mock) -> (KafkaSource, PartitionPosition) {
     let config = properties
         .iter()
         .fold(config, |config, (name, value)| config.property(*name, *value).unwrap());
-    member(mock, &config).await
+    mock.create_topic("jobs", 1).await;
+    KafkaSource::new(&config, "group", ["jobs"]).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_static_member_that_another_process_replaces_ends() {
     let mock = Mock::start();
-    let (source, position) = static_member(&mock).await;
+    let source = static_member(&mock).await;
     let mut events = source.events();
+    let position = assigned(&mut events).await;
     mock.order(|cluster| cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[FENCED])).await;
     let refused = source.commit(std::slice::from_ref(&position)).await;
     assert!(matches!(refused, Err(CommitError::Fenced(_))), "found {refused:?}");
@@ -355,8 +375,9 @@ async fn a_static_member_that_another_process_replaces_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_static_member_that_has_lost_its_session_and_fences_itself_joins_again() {
     let mock = Mock::start();
-    let (source, position) = static_member(&mock).await;
+    let source = static_member(&mock).await;
     let mut events = source.events();
+    let position = assigned(&mut events).await;
     mock.order(|cluster| cluster.broker_down(BROKER).unwrap()).await;
     // A commit waits for its coordinator as long as a session lasts: it is to wait for longer than
     // the session does, whose last heartbeat was before, and no longer than the broker is away.
@@ -403,7 +424,7 @@ async fn metadata_of_another_client_is_told_and_taken_as_an_empty_set() {
     .await
     .unwrap();
     let told = Arc::new(Told::default());
-    let config = KafkaConfig::new(mock.bootstrap()).observer(told.clone());
+    let config = KafkaConfig::new(mock.bootstrap()).with_observer(told.clone());
     let source = KafkaSource::new(&config, "group", ["jobs"]).unwrap();
     let first = timeout(LIMIT, source.events().next()).await.unwrap();
     let Some(Ok(SourceEvent::Assigned(assigned))) = first else { panic!("found {first:?}") };
@@ -417,7 +438,7 @@ async fn metadata_of_another_client_is_told_and_taken_as_an_empty_set() {
 struct Told(Mutex<Vec<String>>);
 
 impl KafkaObserver for Told {
-    fn on_event(&self, event: &KafkaEvent<'_>) {
+    fn on(&self, event: &KafkaEvent<'_>) {
         if let KafkaEvent::ForeignMetadata { reason, .. }
         | KafkaEvent::PublishRetried { reason, .. } = event
         {

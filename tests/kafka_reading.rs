@@ -23,7 +23,7 @@ const PARTITIONS: i32 = 2;
 struct Errors(Mutex<Vec<String>>);
 
 impl KafkaObserver for Errors {
-    fn on_event(&self, event: &KafkaEvent<'_>) {
+    fn on(&self, event: &KafkaEvent<'_>) {
         if let KafkaEvent::Error { kind, reason } = event {
             self.0.lock().unwrap().push(format!("{kind:?}: {reason}"));
         }
@@ -36,7 +36,7 @@ async fn cluster(
 ) -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, KafkaConfig) {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic(TOPIC, PARTITIONS, 1).unwrap();
-    let config = KafkaConfig::new(cluster.bootstrap_servers()).observer(errors.clone());
+    let config = KafkaConfig::new(cluster.bootstrap_servers()).with_observer(errors.clone());
     let entry = |number: u8| {
         let record = ProducerRecord::to(TOPIC).key(vec![number % 5]).value(vec![number]);
         ProducerRecord { partition: Some(0), ..record }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jobstream::record::{Header, Headers, ProducerRecord};
-use jobstream::topology::{Event, Limits};
+use jobstream::topology::Event;
 use proptest::prelude::*;
 use support::{
     Diary, GROUP, JOBS, Never, Task, Told, broker, limits, produce, results, run_to_the_end,
@@ -33,7 +33,7 @@ async fn most_in_flight(tasks: &[(Option<u8>, u8, u8)], limit: usize) -> usize {
         Event::Finished { .. } => drop(Some(in_flight.fetch_sub(1, Ordering::Relaxed))),
         _ => {}
     });
-    let limits = Limits { in_flight_records: limit, ..limits() };
+    let limits = limits().in_flight_records(limit);
     let topology = topology(diary.clone()).with_limits(limits).with_observer(observer);
     run_to_the_end(&topology, &broker).await;
     assert_eq!(results(&broker).len(), tasks.len());
@@ -69,7 +69,7 @@ async fn an_endless_input_and_a_sink_that_never_answers_take_in_no_more_than_the
             seen.fetch_add(1, Ordering::Relaxed);
         }
     });
-    let limits = Limits { in_flight_records: 100, ..limits() };
+    let limits = limits().in_flight_records(100);
     let topology = topology(Arc::new(Never)).with_limits(limits).with_observer(observer);
     let source = broker.consumer(GROUP, [JOBS]).build();
     let producer = broker.producer();
@@ -98,7 +98,7 @@ async fn no_more_records_than_the_limit_wait_for_a_job_sink_that_never_answers()
             seen.fetch_add(1, Ordering::Relaxed);
         }
     });
-    let limits = Limits { executing_records: 100, in_flight_records: 1_000, ..limits() };
+    let limits = limits().executing_records(100).in_flight_records(1_000);
     let topology = topology(Arc::new(Never)).with_limits(limits).with_observer(observer);
     let source = broker.consumer(GROUP, [JOBS]).build();
     let producer = broker.producer();
@@ -117,7 +117,7 @@ async fn intake_stops_at_the_limit_of_bytes_and_a_larger_record_still_passes() {
             &Task::new(id as u64).takes(Duration::from_secs(1)),
         );
     }
-    let limits = Limits { in_flight_bytes: 4_000, ..limits() };
+    let limits = limits().in_flight_bytes(4_000);
     run_to_the_end(&topology(diary.clone()).with_limits(limits), &broker).await;
     assert_eq!(diary.most_concurrent(), 4);
     assert_eq!(results(&broker).len(), 50);
@@ -141,7 +141,7 @@ async fn headers_without_name_and_value_count_for_what_they_take_in_memory() {
             .produce(ProducerRecord { headers, ..ProducerRecord::to(JOBS).value(value) })
             .unwrap();
     }
-    let limits = Limits { in_flight_bytes: 4 * bytes, ..limits() };
+    let limits = limits().in_flight_bytes(4 * bytes);
     run_to_the_end(&topology(diary.clone()).with_limits(limits), &broker).await;
     assert_eq!(diary.most_concurrent(), 4);
     assert_eq!(results(&broker).len(), 50);
@@ -159,7 +159,7 @@ async fn a_frontier_that_stands_still_is_told_once_a_record() {
             seen.tell(format!("{partition} @ {offset} after {} s", age.as_secs()));
         }
     });
-    let limits = Limits { stuck_after: Duration::from_secs(30), ..limits() };
+    let limits = limits().stuck_after(Duration::from_secs(30));
     let topology = topology(Diary::new()).with_limits(limits).with_observer(observer);
     run_to_the_end(&topology, &broker).await;
     assert_eq!(told.all(), ["jobs[0] @ 0 after 30 s", "jobs[0] @ 1 after 30 s"]);

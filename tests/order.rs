@@ -12,7 +12,7 @@ use futures::future::join_all;
 use jobstream::codec::Json;
 use jobstream::position::Position;
 use jobstream::record::TopicPartition;
-use jobstream::topology::{Limits, Topology};
+use jobstream::topology::Topology;
 use jobstream_testkit::broker::Operation;
 use proptest::prelude::*;
 use support::{
@@ -97,11 +97,8 @@ async fn one_slow_job_delays_nobody_until_its_partitions_window_is_full() {
         }
     }
     let stop = Notify::new();
-    let topology = topology(diary.clone()).with_limits(Limits {
-        in_flight_records: 1_000,
-        shutdown_timeout: Duration::from_secs(1),
-        ..limits()
-    });
+    let topology = topology(diary.clone())
+        .with_limits(limits().in_flight_records(1_000).shutdown_timeout(Duration::from_secs(1)));
     let look = async {
         sleep(Duration::from_secs(1_000)).await;
         let ended = u64::try_from(diary.ended().len()).unwrap();
@@ -145,7 +142,7 @@ async fn run_with_rebalances(tasks: &[(u8, u8, u8)], moves: &[(u8, u8, u16)]) ->
         let task = Task::new(id as u64).takes(takes).fails(u32::from(*failures));
         produce(&broker, Some(&key.to_string()), &task);
     }
-    let limits = Limits { drain_timeout: Duration::from_secs(1_000), ..limits() };
+    let limits = limits().drain_timeout(Duration::from_secs(1_000));
     let topology = topology(diary.clone()).with_limits(limits);
     let sources: Vec<_> = (0..3).map(|_| broker.consumer(GROUP, [JOBS]).build()).collect();
     let producer = broker.producer();

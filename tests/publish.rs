@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jobstream::codec::Json;
 use jobstream::record::{ConsumerRecord, ProducerRecord};
-use jobstream::sinks::{Batch, Published, Sink, SinkError};
+use jobstream::sinks::{Batch, Commits, Published, Sink, SinkError};
 use jobstream::topology::{Event, RunError, Topology, Worker};
 use jobstream_testkit::broker::{Broker, Fault, Isolation, Operation, TopicOptions};
 use support::{
@@ -117,8 +117,8 @@ impl<S: Sink> Sink for Counted<S> {
         published
     }
 
-    fn batches_at_once(&self) -> usize {
-        self.sink.batches_at_once()
+    fn commits(&self) -> Commits {
+        self.sink.commits()
     }
 
     async fn close(&self) -> Result<(), SinkError> {

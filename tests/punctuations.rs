@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::{FutureExt as _, join, join3, pending};
 use jobstream::record::ProducerRecord;
-use jobstream::topology::{Limits, Punctuation, Punctuator, Topology};
+use jobstream::topology::{Punctuation, Punctuator, Topology};
 use jobstream_testkit::broker::{Broker, Fault, Isolation, Operation};
 use support::{Diary, GROUP, JOBS, RESULTS, Task, broker, limits, produce, topology, values};
 use tokio::time::{Instant, sleep};
@@ -213,7 +213,7 @@ async fn what_a_zombie_gives_is_refused() {
 async fn no_call_begins_after_the_shutdown() {
     let (broker, calls) = (broker(1), Arc::new(Calls::new()));
     produce(&broker, Some("a"), &Task::new(0).takes(10 * SECOND));
-    let limits = Limits { shutdown_timeout: 60 * SECOND, ..limits() };
+    let limits = limits().shutdown_timeout(60 * SECOND);
     let topology = punctuated(&calls).with_limits(limits);
     run_for(3, &topology, &broker).await;
     assert_eq!((calls.of(0), calls.seconds()), (vec![1, 2], 10));

@@ -5,16 +5,17 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use jobstream::codec::{Codec, CodecError, Json};
 use jobstream::job::JobCodec;
-use jobstream::reason::REASON_LIMIT_BYTES;
+use jobstream::reason::{REASON_LIMIT_BYTES, Reason};
 use jobstream::record::{ConsumerRecord, ProducerRecord};
-use jobstream::sinks::{JobError, JobSink};
-use jobstream::topology::{Event, Flow, Stage, Topology};
+use jobstream::sinks::{JobError, JobSink, SinkError};
+use jobstream::topology::{Event, Flow, RunError, Stage, Topology};
 use jobstream_testkit::broker::{Broker, Isolation, TopicOptions};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -258,4 +259,13 @@ async fn reasons_are_bounded_whoever_has_written_them() {
     lengths.extend(letters.iter().map(|letter| of(letter, "dead-letter-cause")));
     assert!(lengths.iter().all(|bytes| *bytes <= REASON_LIMIT_BYTES), "{lengths:?}");
     assert!(letters.iter().all(|letter| letter.value.is_some()), "a cause takes no value's place");
+}
+
+#[test]
+fn the_error_behind_a_reason_is_the_source_of_the_error_that_has_it() {
+    let behind = "x".parse::<u32>().unwrap_err();
+    let error = RunError::Sink(SinkError::broken(Reason::of(behind.clone())));
+    assert_eq!(error.to_string(), format!("the sink is broken: {behind}"));
+    assert_eq!(error.source().and_then(|it| it.downcast_ref()), Some(&behind));
+    assert!(SinkError::aborted("for now").source().is_none());
 }

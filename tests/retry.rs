@@ -27,13 +27,12 @@ mock! {
     }
 }
 
-const RETRY: Retry = Retry {
-    attempts: Some(5),
-    deadline: Duration::from_secs(3600),
-    first_delay: Duration::from_secs(1),
-    max_delay: Duration::from_secs(10),
-    ambiguous: Ambiguous::Resend,
-};
+const RETRY: Retry = Retry::new()
+    .attempts(Some(5))
+    .deadline(Duration::from_secs(3600))
+    .first_delay(Duration::from_secs(1))
+    .max_delay(Duration::from_secs(10))
+    .ambiguous(Ambiguous::Resend);
 
 fn with_retry(sink: Arc<dyn JobSink<Task, u64>>, retry: Retry) -> Topology {
     Topology::builder(support::DEAD_LETTERS)
@@ -87,7 +86,7 @@ async fn no_attempt_begins_after_the_deadline() {
     sink.expect_execute().times(3).returning(|_, _| Err(JobError::transient("busy")));
     // Waits of 0.5 to 1 s and 1 to 2 s fit into 3.5 s, a third one of 2 to 4 s does not: the first
     // two take 1.5 s at least.
-    let retry = Retry { deadline: Duration::from_millis(3_499), ..RETRY };
+    let retry = RETRY.deadline(Duration::from_millis(3_499));
     assert_eq!(run_one(&with_retry(Arc::new(sink), retry)).await, ["1 failed after 3: busy"]);
 }
 
@@ -100,7 +99,7 @@ async fn an_ambiguous_outcome_is_resent_or_parked_by_policy() {
 
     let mut park = mock_ready();
     park.expect_execute().times(1).returning(|_, _| Err(JobError::ambiguous("lost")));
-    let retry = Retry { ambiguous: Ambiguous::Park, ..RETRY };
+    let retry = RETRY.ambiguous(Ambiguous::Park);
     let fates = Arc::new(Mutex::new(Vec::new()));
     let seen = fates.clone();
     let topology =
@@ -137,7 +136,7 @@ async fn time_in_which_the_sink_is_unavailable_does_not_count_towards_the_deadli
     let busy = || Err(JobError::transient("busy"));
     // The four waits for the sink take 7.5 s at least.
     let outcomes = vec![busy(), away(), away(), away(), away(), busy(), Ok(1)];
-    let retry = Retry { deadline: Duration::from_millis(3_499), ..RETRY };
+    let retry = RETRY.deadline(Duration::from_millis(3_499));
     assert_eq!(run_one(&with_retry(Arc::new(in_order(outcomes)), retry)).await, ["1"]);
 }
 
@@ -183,7 +182,7 @@ async fn while_the_job_sink_is_away_intake_pauses_and_no_job_fails_for_it() {
             _ => {}
         }
     });
-    let retry = Retry { deadline: Duration::from_secs(1), attempts: Some(1), ..RETRY };
+    let retry = RETRY.deadline(Duration::from_secs(1)).attempts(Some(1));
     let topology = with_retry(sink.clone(), retry).with_observer(observer);
     run_to_the_end(&topology, &broker).await;
     let ids: Vec<_> = support::results(&broker).into_keys().collect();

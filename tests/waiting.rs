@@ -13,7 +13,7 @@ use futures::future::join;
 use jobstream::codec::Json;
 use jobstream::record::ConsumerRecord;
 use jobstream::sinks::{JobError, JobSink};
-use jobstream::topology::{Event, Limits, Retry, Topology};
+use jobstream::topology::{Event, Retry, Topology};
 use jobstream_testkit::broker::Isolation;
 use proptest::prelude::*;
 use support::{
@@ -47,7 +47,7 @@ async fn as_many_may_wait_as_may_be_in_flight_and_the_others_go_on() {
     produce_all(&broker, None, waiting.clone().map(|id| Task::new(id).fails(1)));
     let quick = |id| Task::new(id).takes(Duration::from_millis(1));
     produce_all(&broker, None, others.clone().map(quick));
-    let limits = Limits { executing_records: 5, in_flight_records: 60, ..limits() };
+    let limits = limits().executing_records(5).in_flight_records(60);
     // The others take 50 ms, a wait 500 at least.
     run_to_the_end(&topology(diary.clone()).with_limits(limits), &broker).await;
     let ended = diary.ended();
@@ -65,7 +65,7 @@ async fn who_is_in_line_behind_one_that_waits_takes_no_place_either() {
     let quick = |id| Task::new(id).takes(Duration::from_millis(1));
     produce_all(&broker, None, (20..120).map(quick));
     produce_all(&broker, Some("a"), (120..140).map(Task::new));
-    let limits = Limits { executing_records: 5, ..limits() };
+    let limits = limits().executing_records(5);
     run_to_the_end(&topology(diary.clone()).with_limits(limits), &broker).await;
     let behind = (0..20).chain(120..140);
     assert_eq!(diary.ended(), (20..120).chain(behind).collect::<Vec<_>>());
@@ -92,7 +92,7 @@ async fn no_more_wait_than_may_be_in_flight() {
             seen.fetch_add(1, Ordering::Relaxed);
         }
     });
-    let limits = Limits { executing_records: 5, in_flight_records: 60, ..limits() };
+    let limits = limits().executing_records(5).in_flight_records(60);
     let topology = with_retry(Arc::new(Greylisted(AtomicU32::new(0))), Retry::default());
     let topology = topology.with_limits(limits).with_observer(observer);
     let source = broker.consumer(GROUP, [JOBS]).build();
@@ -154,7 +154,7 @@ async fn played(tasks: &[(u8, u8, u8)], executing: usize) -> (usize, BTreeMap<St
         let task = Task::new(id as u64).takes(Duration::from_millis(u64::from(*takes)));
         produce(&broker, Some(&key.to_string()), &task.fails(u32::from(*failures)));
     }
-    let limits = Limits { executing_records: executing, ..limits() };
+    let limits = limits().executing_records(executing);
     run_to_the_end(&topology(diary.clone()).with_limits(limits), &broker).await;
     assert!(results(&broker).values().all(|times| *times == 1));
     let mut order: BTreeMap<String, Vec<u64>> = BTreeMap::new();
@@ -199,7 +199,7 @@ fn with_a_long_wait() -> (jobstream_testkit::broker::Broker, Topology, Arc<Diary
     produce(&broker, Some("a"), &Task::new(1));
     produce(&broker, Some("b"), &Task::new(2).takes(Duration::from_secs(5)));
     let wait = Duration::from_secs(300);
-    let retry = Retry { first_delay: wait, max_delay: wait, ..Retry::default() };
+    let retry = Retry::new().first_delay(wait).max_delay(wait);
     let topology = with_retry(diary.clone(), retry).with_limits(limits());
     (broker, topology, diary)
 }

@@ -60,13 +60,28 @@ pub struct KafkaConfig {
     instance_id: Option<String>,
     observer: Arc<dyn KafkaObserver>,
     close_limit: Duration,
+    keeps_places: bool,
 }
 
 impl KafkaConfig {
     /// Brokers as `host:port`, separated by commas.
     pub fn new(brokers: impl Into<String>) -> Self {
         let properties = BTreeMap::from([("bootstrap.servers".to_owned(), brokers.into())]);
-        Self { properties, instance_id: None, observer: Arc::new(()), close_limit: CLOSE_LIMIT }
+        let (observer, close_limit) = (Arc::new(()), CLOSE_LIMIT);
+        Self { properties, instance_id: None, observer, close_limit, keeps_places: false }
+    }
+
+    /// Sinks answer where the outputs of a batch are
+    /// ([`Published::places`](crate::sinks::Published::places)). Without it they don't, and keep
+    /// nothing of it.
+    #[must_use]
+    pub const fn keep_places(mut self) -> Self {
+        self.keeps_places = true;
+        self
+    }
+
+    pub(crate) const fn keeps_places(&self) -> bool {
+        self.keeps_places
     }
 
     /// Sets a property of librdkafka (its `CONFIGURATION.md`), for consumers, producers or both.
@@ -120,9 +135,9 @@ impl KafkaConfig {
         self
     }
 
-    /// Tells what happens to this observer.
+    /// Reports what happens to this observer, in the place of the one that it had.
     #[must_use]
-    pub fn observer(mut self, observer: Arc<dyn KafkaObserver>) -> Self {
+    pub fn with_observer(mut self, observer: Arc<dyn KafkaObserver>) -> Self {
         self.observer = observer;
         self
     }

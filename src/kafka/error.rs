@@ -2,6 +2,7 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
+use crate::reason::Reason;
 use crate::sources::CommitError;
 
 /// The code of an error, whatever call it is of.
@@ -61,16 +62,16 @@ pub(crate) fn is_too_large(code: Code) -> bool {
 
 /// What a commit that failed means for its positions.
 pub(crate) fn commit_error(error: &KafkaError) -> CommitError {
-    let reason = error.to_string();
+    let reason = Reason::of(error.clone());
     match error.rdkafka_error_code() {
-        Some(code) if is_group_fenced(code) => CommitError::Fenced(reason),
+        Some(code) if is_group_fenced(code) => CommitError::fenced(reason),
         Some(
             Code::Fatal
             | Code::GroupAuthorizationFailed
             | Code::TopicAuthorizationFailed
             | Code::InvalidGroupId
             | Code::InvalidCommitOffsetSize,
-        ) => CommitError::Broken(reason),
-        _ => CommitError::Transient(reason),
+        ) => CommitError::broken(reason),
+        _ => CommitError::transient(reason),
     }
 }

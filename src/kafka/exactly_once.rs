@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::transactions::{Failure, Transactions};
 use super::{ConfigError, KafkaConfig};
 use crate::record::Topic;
-use crate::sinks::{Batch, Published, RecordMetadata, Sink, SinkError};
+use crate::sinks::{Batch, Commits, Published, Sink, SinkError};
 use crate::sources::kafka::{KafkaSource, Membership};
 
 /// The transactions that source and sink share.
@@ -58,26 +58,27 @@ pub struct ExactlyOnceSink {
 impl Sink for ExactlyOnceSink {
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
         let published = self.transactions.run(&batch.outputs, &batch.positions).await;
-        published.map(|()| Published::RecordsAndPositions).map_err(|failure| match failure {
+        let published = published.map(|places| Published::records_and_positions().at(places));
+        published.map_err(|failure| match failure {
             Failure::TooLarge(outputs) => SinkError::TooLarge { outputs, others_published: false },
-            Failure::Broken(reason) => SinkError::Broken(reason),
+            Failure::Broken(reason) => SinkError::broken(reason),
             Failure::Fenced(_) | Failure::Stale(_) | Failure::Aborted(_) => {
-                SinkError::Aborted(failure.to_string())
+                SinkError::aborted(failure)
             }
         })
     }
 
-    fn metadata(&self) -> Vec<RecordMetadata> {
-        self.transactions.metadata()
+    fn commits(&self) -> Commits {
+        Commits::WithBatches
     }
 
     /// Aborts what is open. Gives up after [`KafkaConfig::close_limit`].
     async fn close(&self) -> Result<(), SinkError> {
         match timeout(self.close_limit, self.transactions.close()).await {
-            Ok(closed) => closed.map_err(|failure| SinkError::Broken(failure.to_string())),
+            Ok(closed) => closed.map_err(SinkError::broken),
             Err(_) => {
                 let limit = self.close_limit;
-                Err(SinkError::Broken(format!("not closed: expected within {limit:?}")))
+                Err(SinkError::broken(format!("not closed: expected within {limit:?}")))
             }
         }
     }

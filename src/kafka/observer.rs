@@ -15,12 +15,12 @@ use crate::record::TopicPartition;
 /// the task that publishes: it must be quick, and must not block.
 pub trait KafkaObserver: Send + Sync {
     /// Something has happened.
-    fn on_event(&self, event: &KafkaEvent<'_>);
+    fn on(&self, event: &KafkaEvent<'_>);
 }
 
 /// Hears nothing.
 impl KafkaObserver for () {
-    fn on_event(&self, _event: &KafkaEvent<'_>) {}
+    fn on(&self, _event: &KafkaEvent<'_>) {}
 }
 
 /// What is told. Nothing here ends a source or a sink, unless it is [`ErrorKind::Fatal`].
@@ -234,7 +234,7 @@ impl Told {
     }
 
     pub(crate) fn event(&self, event: &KafkaEvent<'_>) {
-        self.0.on_event(event);
+        self.0.on(event);
     }
 
     pub(crate) fn error(&self, error: &KafkaError, reason: &str) {
@@ -339,7 +339,7 @@ mod tests {
     struct Kept(Mutex<Vec<String>>);
 
     impl KafkaObserver for Kept {
-        fn on_event(&self, event: &KafkaEvent<'_>) {
+        fn on(&self, event: &KafkaEvent<'_>) {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{event:?}"));
         }
     }

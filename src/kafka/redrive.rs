@@ -111,7 +111,7 @@ impl Redrive {
         if self.has_failed.load(Ordering::Acquire) {
             return Err(RedriveError::Failed("the run has failed before".to_owned()));
         }
-        let published = self.transactions.run(records, positions).await.map_err(meaning);
+        let published = self.transactions.run(records, positions).await.map(drop).map_err(meaning);
         if let Err(RedriveError::Fenced(_) | RedriveError::Failed(_)) = &published {
             self.has_failed.store(true, Ordering::Release);
             // It is aborted by its timeout, or by the next process of the run, if not by this.
@@ -123,10 +123,12 @@ impl Redrive {
 
 fn meaning(failure: Failure) -> RedriveError {
     match failure {
-        Failure::Fenced(reason) => RedriveError::Fenced(reason),
-        Failure::Stale(reason) | Failure::Aborted(reason) => RedriveError::Aborted(reason),
+        Failure::Fenced(reason) => RedriveError::Fenced(reason.to_string()),
+        Failure::Stale(reason) | Failure::Aborted(reason) => {
+            RedriveError::Aborted(reason.to_string())
+        }
         Failure::TooLarge(records) => RedriveError::TooLarge(records),
-        Failure::Broken(reason) => RedriveError::Failed(reason),
+        Failure::Broken(reason) => RedriveError::Failed(reason.to_string()),
     }
 }
 

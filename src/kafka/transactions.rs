@@ -22,6 +22,7 @@ use rdkafka::util::Timeout;
 use super::blocking::persist;
 use super::error::{is_fenced, is_group_fenced};
 use super::{Blocking, ConfigError, KafkaConfig};
+use crate::reason::Reason;
 use crate::record::ProducerRecord;
 use crate::sinks::RecordMetadata;
 use crate::sinks::kafka::{Producer, Refusal, Sent, take_too_large};
@@ -75,15 +76,15 @@ pub(crate) trait Group: Send + Sync + 'static {
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The brokers no longer know the producer; a new one has been made here, if the group goes on.
-    Fenced(String),
+    Fenced(Reason),
     /// A position is not this member's any more.
-    Stale(String),
+    Stale(Reason),
     /// The transaction had to be aborted.
-    Aborted(String),
+    Aborted(Reason),
     /// These outputs are too large.
     TooLarge(Vec<usize>),
     /// It can't go on.
-    Broken(String),
+    Broken(Reason),
 }
 
 /// A transactional producer, one transaction at a time.
@@ -126,12 +127,13 @@ impl<G: Group> Transactions<G> {
         self.call(Core::init).await
     }
 
-    /// Publishes in one transaction. When it fails, the transaction has been aborted.
+    /// Publishes in one transaction, and answers where the outputs are, if that is kept. When it fails,
+    /// the transaction has been aborted.
     pub(super) async fn run(
         &self,
         outputs: &[ProducerRecord],
         positions: &[G::Position],
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<RecordMetadata>, Failure> {
         let (mut alone, mut aborts) = (Vec::new(), 0);
         loop {
             let gaps_max = if alone.is_empty() { 0 } else { GAPS_MAX };
@@ -159,38 +161,31 @@ impl<G: Group> Transactions<G> {
         outputs: &[ProducerRecord],
         positions: &[G::Position],
         alone: &[usize],
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<RecordMetadata>, Failure> {
         let expected = positions.to_vec();
         let producer = self.call(move |core| core.begin(&expected)).await?;
         let together: Vec<_> = (0..outputs.len()).filter(|i| !alone.contains(i)).collect();
-        let refusals = {
+        let (refusals, places) = {
             let sending = producer.begin(outputs);
             let mut refusals = sending.send(&together, Sent::Together).await;
             refusals.extend(sending.send(alone, Sent::Alone).await);
-            refusals
+            (refusals, sending.take_places())
         };
         drop(producer);
         let positions = positions.to_vec();
-        self.call(move |core| core.end(refusals, &positions)).await
+        self.call(move |core| core.end(refusals, &positions)).await?;
+        Ok(places)
     }
 
     pub(crate) async fn commit_positions(
         &self,
         positions: &[G::Position],
     ) -> Result<(), CommitError> {
-        self.run(&[], positions).await.map_err(|failure| {
-            let reason = failure.to_string();
-            match failure {
-                Failure::Fenced(_) | Failure::Stale(_) => CommitError::Fenced(reason),
-                Failure::Aborted(_) => CommitError::Transient(reason),
-                Failure::TooLarge(_) | Failure::Broken(_) => CommitError::Broken(reason),
-            }
+        self.run(&[], positions).await.map(drop).map_err(|failure| match failure {
+            Failure::Fenced(_) | Failure::Stale(_) => CommitError::fenced(failure),
+            Failure::Aborted(_) => CommitError::transient(failure),
+            Failure::TooLarge(_) | Failure::Broken(_) => CommitError::broken(failure),
         })
-    }
-
-    /// Where the outputs of the last transaction are.
-    pub(super) fn metadata(&self) -> Vec<RecordMetadata> {
-        self.core.current().producer.metadata()
     }
 
     /// Aborts what is open, and ends.
@@ -236,7 +231,7 @@ impl<G: Group> Core<G> {
 
     /// Begins a transaction; what a cancelled publish has left open is aborted before.
     fn begin(&self, positions: &[G::Position]) -> Result<Arc<Producer>, Failure> {
-        self.group.fence(positions).map_err(Failure::Stale)?;
+        self.group.fence(positions).map_err(|reason| Failure::Stale(reason.into()))?;
         if self.current().begun {
             self.abort()?;
         }
@@ -279,11 +274,12 @@ impl<G: Group> Core<G> {
                 return Err(Failure::Broken("the consumer has no group".into()));
             };
             // After the metadata were taken: what changes from now on is fenced by the broker.
-            let offsets = self.group.offsets(positions).map_err(Failure::Stale)?;
+            let offsets = self.group.offsets(positions);
+            let offsets = offsets.map_err(|reason| Failure::Stale(reason.into()))?;
             let Offsets { list, longest } = offsets.map_err(failure)?;
             self.persist(|| client.send_offsets_to_transaction(&list, &group, G::CALL_LIMIT))
                 .map_err(|error| match self.group.refused(&error, longest) {
-                    Some(reason) => Failure::Broken(reason),
+                    Some(reason) => Failure::Broken(reason.into()),
                     None => failure(error),
                 })?;
         }
@@ -298,8 +294,11 @@ impl<G: Group> Core<G> {
                 Ok(())
             }
             Err(error) => match self.failure(&producer, &error) {
-                Failure::Fenced(reason) => self.start_anew(&reason),
-                failure => Err(Failure::Broken(format!("the abort failed: {failure}"))),
+                Failure::Fenced(reason) => self.start_anew(reason.text()),
+                failure => {
+                    let text = format!("the abort failed: {failure}");
+                    Err(Failure::Broken(Reason::from(failure).in_words(text)))
+                }
             },
         }
     }
@@ -307,7 +306,7 @@ impl<G: Group> Core<G> {
     /// Makes the next transaction possible.
     fn recover(&self, failure: Failure) -> Failure {
         let recovered = match &failure {
-            Failure::Fenced(reason) => self.start_anew(reason),
+            Failure::Fenced(reason) => self.start_anew(reason.text()),
             Failure::Broken(_) => Ok(()),
             Failure::Stale(_) | Failure::Aborted(_) | Failure::TooLarge(_) => self.abort(),
         };
@@ -318,10 +317,10 @@ impl<G: Group> Core<G> {
     /// not: if the group goes on, makes a new producer.
     fn start_anew(&self, reason: &str) -> Result<(), Failure> {
         if !self.group.fenced(reason) {
-            return Err(Failure::Fenced(reason.to_owned()));
+            return Err(Failure::Fenced(reason.to_owned().into()));
         }
         let producer = Producer::new(&self.config, Some(&self.id));
-        let producer = producer.map_err(|error| Failure::Broken(error.to_string()))?;
+        let producer = producer.map_err(|error| Failure::Broken(Reason::of(error)))?;
         let current = Current { producer: Arc::new(producer), begun: false };
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = current;
         self.init()
@@ -358,12 +357,13 @@ impl<G: Group> Core<G> {
 
     fn failure(&self, producer: &Producer, error: &KafkaError) -> Failure {
         if let Some((code, reason)) = producer.client().client().fatal_error() {
+            let reason = Reason::of(error.clone()).in_words(reason);
             return if is_fenced(code) { Failure::Fenced(reason) } else { Failure::Broken(reason) };
         }
         let KafkaError::Transaction(transaction) = error else {
-            return Failure::Broken(error.to_string());
+            return Failure::Broken(Reason::of(error.clone()));
         };
-        let reason = transaction.to_string();
+        let reason = Reason::of(error.clone()).in_words(transaction.to_string());
         if is_group_fenced(transaction.code()) {
             Failure::Stale(reason)
         } else if transaction.txn_requires_abort()
@@ -378,9 +378,9 @@ impl<G: Group> Core<G> {
     /// What a record that was not acknowledged means for its transaction.
     fn refused(&self, producer: &Producer, refusal: &Refusal) -> Failure {
         match producer.client().client().fatal_error() {
-            Some((code, reason)) if is_fenced(code) => Failure::Fenced(reason),
-            Some((_, reason)) => Failure::Broken(reason),
-            None => Failure::Aborted(refusal.to_string()),
+            Some((code, reason)) if is_fenced(code) => Failure::Fenced(reason.into()),
+            Some((_, reason)) => Failure::Broken(reason.into()),
+            None => Failure::Aborted(refusal.to_string().into()),
         }
     }
 }
@@ -390,8 +390,21 @@ impl fmt::Display for Failure {
         match self {
             Self::Fenced(reason) => write!(f, "the producer was fenced: {reason}"),
             Self::Stale(reason) => write!(f, "a position is stale: {reason}"),
-            Self::Aborted(reason) | Self::Broken(reason) => f.write_str(reason),
+            Self::Aborted(reason) | Self::Broken(reason) => write!(f, "{reason}"),
             Self::TooLarge(outputs) => write!(f, "{} outputs are too large", outputs.len()),
+        }
+    }
+}
+
+impl From<Failure> for Reason {
+    fn from(failure: Failure) -> Self {
+        let text = failure.to_string();
+        match failure {
+            Failure::Fenced(reason)
+            | Failure::Stale(reason)
+            | Failure::Aborted(reason)
+            | Failure::Broken(reason) => reason.in_words(text),
+            Failure::TooLarge(_) => Self::new(text),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Sinks: where jobs are executed ([`JobSink`], or [`StatefulJobSink`]), and where records are
 //! published ([`Sink`]).
 
+use std::error::Error;
+use std::fmt;
+
 use async_trait::async_trait;
 
 use crate::position::PartitionPosition;
-use crate::reason::bounded;
+use crate::reason::{Reason, bounded};
 use crate::record::{ConsumerRecord, ProducerRecord};
 use crate::state::State;
 
@@ -19,10 +22,17 @@ pub mod smtp;
 /// `execute` is called for many jobs at once, but for one at a time of those with the same key, in
 /// the order of their offsets.
 #[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `JobSink` that makes `{Out}` of `{In}`",
+    label = "`execute` takes a `JobSink<{In}, {Out}>`",
+    note = "a job sink with keyed state, a `StatefulJobSink`, is executed by `execute_with_state`",
+    note = "`In` is what the stages before the execution pass on"
+)]
 pub trait JobSink<In: Sync, Out>: Send + Sync {
     /// Executes a job once. `record` is what it was decoded from: its coordinates, key, headers and
     /// timestamp. Retries are the topology's, by the error's kind.
     ///
+    /// # Cancellation
     /// Dropping the future stops the job; one that had begun may then have been executed or not,
     /// and its record is delivered again.
     ///
@@ -31,19 +41,30 @@ pub trait JobSink<In: Sync, Out>: Send + Sync {
     async fn execute(&self, input: &In, record: &ConsumerRecord) -> Result<Out, JobError>;
 
     /// Completes at once if jobs can be executed, else as soon as it is worth trying: pending while
-    /// the sink's circuit is open. The topology takes in no record meanwhile. Dropping the future
-    /// changes nothing.
+    /// the sink's circuit is open. The topology takes in no record meanwhile.
+    ///
+    /// # Cancellation
+    /// Dropping the future changes nothing.
     async fn ready(&self) {}
 }
 
 /// Executes jobs that remember: a [`JobSink`] which is given the keyed state of its record's
 /// partition.
 #[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `StatefulJobSink` that makes `{Out}` of `{In}`",
+    label = "`execute_with_state` takes a `StatefulJobSink<{In}, {Out}>`",
+    note = "a job sink without keyed state, a `JobSink`, is executed by `execute`",
+    note = "`In` is what the stages before the execution pass on"
+)]
 pub trait StatefulJobSink<In: Sync, Out>: Send + Sync {
     /// Executes a job once, as [`JobSink::execute`] does. What the attempt that settles the job
     /// changes in `state` is published with the record's outputs, also if it settles it as failed.
     /// What an attempt changes that another one follows is dropped, except for what it has
     /// [persisted](State::persist).
+    ///
+    /// # Cancellation
+    /// See [`JobSink::execute`].
     ///
     /// # Errors
     /// See [`JobErrorKind`] for what the topology does with each.
@@ -69,6 +90,7 @@ pub struct JobError {
 
 /// What follows from a [`JobError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum JobErrorKind {
     /// The job can never succeed: it is finished as failed.
     Permanent,
@@ -159,30 +181,23 @@ pub trait Sink: Send + Sync {
     /// Publishes a batch; completes when the broker has acknowledged all of it. Records with equal
     /// keys keep their order, within the batch and after those of a batch that began before, unless
     /// one is refused and published again. Passing faults (a broker that is away) are retried inside,
-    /// without limit: only dropping the future ends it, and then nobody knows what was published.
+    /// without limit.
+    ///
+    /// # Cancellation
+    /// Dropped, nobody knows what was published; of a transaction it is all or nothing.
     ///
     /// # Errors
     /// See [`SinkError`].
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError>;
 
-    /// Batches that may be under way at once; 1 if nothing is said, and then none is under way beside
-    /// a commit.
-    ///
-    /// With more, the sink leaves the positions to the source: batches carry none, and what is
-    /// published is [`Published::Records`]. The order of a key does not rest on it: the topology
-    /// overlaps batches of jobs only, and of the jobs with one key the next one is executed when the
-    /// outputs of the one before are acknowledged, so that no two batches have one key's results.
-    fn batches_at_once(&self) -> usize {
-        1
-    }
-
-    /// Where the outputs are of the batch whose `publish` has completed last, in the batch's order;
-    /// nothing if the sink does not keep that.
-    fn metadata(&self) -> Vec<RecordMetadata> {
-        Vec::new()
-    }
+    /// Who commits positions, and with it how many batches may be under way at once. It never
+    /// changes.
+    fn commits(&self) -> Commits;
 
     /// Ends the sink; nothing is published afterwards.
+    ///
+    /// # Cancellation
+    /// Dropped, it may have ended or not.
     ///
     /// # Errors
     /// If the broker could not be told.
@@ -195,7 +210,7 @@ pub struct Batch {
     /// The records, in order.
     pub outputs: Vec<ProducerRecord>,
     /// Of each partition with news, the position at which the records behind `outputs` (and those
-    /// finished without output) are finished. None, if batches [overlap](Sink::batches_at_once).
+    /// finished without output) are finished. None, if batches [overlap](Commits::BySource).
     pub positions: Vec<PartitionPosition>,
 }
 
@@ -208,20 +223,70 @@ pub struct RecordMetadata {
     pub offset: i64,
 }
 
-/// What a sink has made durable.
+/// Who commits positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Published {
-    /// The outputs; the positions are to be committed through the source.
-    Records,
-    /// Outputs and positions, in one transaction.
-    RecordsAndPositions,
+pub enum Commits {
+    /// The sink: each batch in one transaction with its positions, one batch at a time, and none
+    /// beside a commit of the source. A batch with the position of a partition that the member has
+    /// lost is refused.
+    WithBatches,
+    /// The source; nobody refuses the batch of a member that has lost its partitions.
+    BySource {
+        /// Batches that may be under way at once, at least 1. With 1, none is under way beside a
+        /// commit; with more, batches carry no positions.
+        ///
+        /// The order of a key does not rest on it: the topology overlaps batches of jobs only, and
+        /// of the jobs with one key the next one is executed when the outputs of the one before are
+        /// acknowledged, so that no two batches have one key's results.
+        batches_at_once: usize,
+    },
+}
+
+impl Commits {
+    /// Batches that may be under way at once.
+    pub(crate) fn batches_at_once(self) -> usize {
+        match self {
+            Self::WithBatches => 1,
+            Self::BySource { batches_at_once } => batches_at_once.max(1),
+        }
+    }
+}
+
+/// What a sink has made durable: the outputs of a batch, and perhaps its positions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// Where the outputs are, in the batch's order; empty unless the sink was built to keep that.
+    pub places: Vec<RecordMetadata>,
+    /// Whether the batch's positions were committed with the outputs, in one transaction; if not,
+    /// they are to be committed through the source.
+    pub has_positions: bool,
+}
+
+impl Published {
+    /// The outputs alone.
+    pub const fn records() -> Self {
+        Self { places: Vec::new(), has_positions: false }
+    }
+
+    /// The outputs and the positions, in one transaction.
+    pub const fn records_and_positions() -> Self {
+        Self { places: Vec::new(), has_positions: true }
+    }
+
+    /// The same, with the places of the outputs.
+    #[must_use]
+    pub fn at(mut self, places: Vec<RecordMetadata>) -> Self {
+        self.places = places;
+        self
+    }
 }
 
 /// A batch that was not published as it is.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum SinkError {
     /// These outputs are larger than the broker takes, and will ever be.
-    #[error("{} outputs are larger than the broker takes", outputs.len())]
     TooLarge {
         /// Their indices in the batch, ascending.
         outputs: Vec<usize>,
@@ -230,9 +295,40 @@ pub enum SinkError {
     },
     /// Nothing was published and no position committed (the transaction was aborted); the batch can
     /// be published again.
-    #[error("the transaction was aborted: {0}")]
-    Aborted(String),
+    Aborted(Reason),
     /// The sink is broken for good.
-    #[error("the sink is broken: {0}")]
-    Broken(String),
+    Broken(Reason),
+}
+
+impl SinkError {
+    /// Nothing was published, and the batch can be published again.
+    pub fn aborted(reason: impl Into<Reason>) -> Self {
+        Self::Aborted(reason.into())
+    }
+
+    /// The sink is broken for good.
+    pub fn broken(reason: impl Into<Reason>) -> Self {
+        Self::Broken(reason.into())
+    }
+}
+
+impl fmt::Display for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { outputs, .. } => {
+                write!(f, "{} outputs are larger than the broker takes", outputs.len())
+            }
+            Self::Aborted(reason) => write!(f, "the transaction was aborted: {reason}"),
+            Self::Broken(reason) => write!(f, "the sink is broken: {reason}"),
+        }
+    }
+}
+
+impl Error for SinkError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::TooLarge { .. } => None,
+            Self::Aborted(reason) | Self::Broken(reason) => reason.source(),
+        }
+    }
 }

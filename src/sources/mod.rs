@@ -8,12 +8,15 @@
 //!
 //! One source serves one worker. All methods take `&self`, because a commit overlaps the stream.
 
+use std::error::Error;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream, StreamExt as _};
 
 use crate::position::{PartitionPosition, Position};
+use crate::reason::Reason;
 use crate::record::{ConsumerRecord, Generation, TopicId, TopicPartition};
 
 #[cfg(feature = "kafka")]
@@ -34,8 +37,13 @@ pub trait Source: Send + Sync {
     ///   until `Lost` says that it is gone already.
     ///
     /// The stream must be polled at all times: assignments come through it also while every
-    /// partition is paused. Its end means that no record will come any more. Called once. Dropping
-    /// the stream loses no record: what was not committed is delivered again.
+    /// partition is paused. Its end means that no record will come any more.
+    ///
+    /// There is one stream: what a second call gives is an error that says so. An implementation
+    /// keeps a [`Once`], which sees to it.
+    ///
+    /// # Cancellation
+    /// Dropping the stream loses no record: what was not committed is delivered again.
     ///
     /// # Errors
     /// An error says that the source is broken for good, and ends the stream. Passing faults are
@@ -49,7 +57,10 @@ pub trait Source: Send + Sync {
     /// Ends a pause; the next record is the one after the last that was yielded.
     fn resume(&self, partitions: &[TopicPartition]);
 
-    /// Commits positions; durable when it completes. Cancelled, it has committed all or nothing.
+    /// Commits positions; durable when it completes.
+    ///
+    /// # Cancellation
+    /// Dropped, it has committed all or nothing.
     ///
     /// # Errors
     /// See [`CommitError`]; nothing was committed then.
@@ -64,15 +75,39 @@ pub trait Source: Send + Sync {
     /// Gives up revoked partitions, once their records are finished and their positions committed.
     /// Partitions that are lost or were not revoked are passed over.
     ///
+    /// # Cancellation
+    /// Dropped, they were given up or not.
+    ///
     /// # Errors
     /// If the source is broken for good.
     async fn release(&self, partitions: &[TopicPartition]) -> Result<(), SourceError>;
 
     /// Leaves the group, so that other members take over at once. No commit is made here.
     ///
+    /// # Cancellation
+    /// Dropped, the group was left or waits for the session to time out.
+    ///
     /// # Errors
     /// If the group could not be told; it then waits for the session to time out.
     async fn close(&self) -> Result<(), SourceError>;
+}
+
+/// Gives the stream of a source once.
+#[derive(Debug, Default)]
+pub struct Once(AtomicBool);
+
+impl Once {
+    /// The events, at the first call. Any other one gives an error, and makes none.
+    pub fn events<'a>(
+        &self,
+        events: impl FnOnce() -> BoxStream<'a, Result<SourceEvent, SourceError>>,
+    ) -> BoxStream<'a, Result<SourceEvent, SourceError>> {
+        if !self.0.swap(true, Ordering::Relaxed) {
+            return events();
+        }
+        let reason = "found a second call of `events`, expected one in the life of a source";
+        stream::iter([Err(SourceError::new(reason))]).boxed()
+    }
 }
 
 /// What a source yields.
@@ -147,21 +182,71 @@ impl fmt::Display for Reset {
 }
 
 /// A source that is broken for good.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the source is broken: {0}")]
-pub struct SourceError(pub String);
+#[derive(Clone, Debug)]
+pub struct SourceError(Reason);
+
+impl SourceError {
+    /// A source that is broken for this reason.
+    pub fn new(reason: impl Into<Reason>) -> Self {
+        Self(reason.into())
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the source is broken: {}", self.0)
+    }
+}
+
+impl Error for SourceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
 
 /// A commit that was not made.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum CommitError {
     /// A partition belongs to another member by now, or the group has a newer generation. It is
     /// final for these positions; the source reports the partitions as lost or revoked.
-    #[error("the commit is fenced: {0}")]
-    Fenced(String),
+    Fenced(Reason),
     /// A passing fault; the same commit can be made again.
-    #[error("the commit failed for now: {0}")]
-    Transient(String),
+    Transient(Reason),
     /// The source is broken for good.
-    #[error("the commit failed for good: {0}")]
-    Broken(String),
+    Broken(Reason),
+}
+
+impl CommitError {
+    /// It is final for these positions.
+    pub fn fenced(reason: impl Into<Reason>) -> Self {
+        Self::Fenced(reason.into())
+    }
+
+    /// A passing fault.
+    pub fn transient(reason: impl Into<Reason>) -> Self {
+        Self::Transient(reason.into())
+    }
+
+    /// The source is broken for good.
+    pub fn broken(reason: impl Into<Reason>) -> Self {
+        Self::Broken(reason.into())
+    }
+}
+
+impl fmt::Display for CommitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fenced(reason) => write!(f, "the commit is fenced: {reason}"),
+            Self::Transient(reason) => write!(f, "the commit failed for now: {reason}"),
+            Self::Broken(reason) => write!(f, "the commit failed for good: {reason}"),
+        }
+    }
+}
+
+impl Error for CommitError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let (Self::Fenced(reason) | Self::Transient(reason) | Self::Broken(reason)) = self;
+        reason.source()
+    }
 }

@@ -122,8 +122,10 @@ impl State {
     /// has lost the partition. A batch that is aborted is published again. Without a store the
     /// changes count at once.
     ///
-    /// If the partition is lost meanwhile, it never completes: the job is dropped. Cancelled, the
-    /// changes have become durable or not; they stay changes of this attempt.
+    /// If the partition is lost meanwhile, it never completes: the job is dropped.
+    ///
+    /// # Cancellation
+    /// Dropped, the changes have become durable or not; they stay changes of this attempt.
     ///
     /// # Errors
     /// See [`PersistError`].

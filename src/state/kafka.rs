@@ -28,6 +28,7 @@ use super::{Entry, Key, Store, StoreError, Value};
 use crate::kafka::{
     Blocking, ConfigError, ErrorKind, Fetched, KafkaConfig, KafkaEvent, PartitionRange, RangeReader,
 };
+use crate::reason::Reason;
 use crate::record::{Topic, TopicPartition};
 
 /// How long a question takes before it is asked again.
@@ -72,7 +73,6 @@ impl Store for KafkaStore {
     /// Reads on a thread of its own, which ends soon after the future is dropped.
     async fn restore(&self, partition: i32) -> Result<Vec<Entry>, StoreError> {
         let partition = TopicPartition::new(self.topic.clone(), partition);
-        let broken = |reason: String| StoreError::Broken(format!("{partition}: {reason}"));
         let unwanted = Arc::new(AtomicBool::new(false));
         let _guard = Unwanted(unwanted.clone());
         let start = || {
@@ -82,9 +82,9 @@ impl Store for KafkaStore {
             let part = Part { uncommitted, committed, partition, unwanted };
             Blocking::start("kafka-restore", part)
         };
-        let part = start().map_err(|error| broken(error.to_string()))?;
+        let part = start().map_err(|error| broken(&partition, Reason::of(error)))?;
         let restored = part.call(Part::restore).await;
-        let panicked = || Err(StoreError::Broken("the restore has panicked".to_owned()));
+        let panicked = || Err(StoreError::broken("the restore has panicked"));
         restored.unwrap_or_else(panicked)
     }
 }
@@ -174,7 +174,7 @@ impl Part {
     /// Reads to the end of the range at least: what is behind it may be what is left of a key.
     fn read(&self, range: PartitionRange) -> Result<Waited<Vec<Entry>>, StoreError> {
         let opened = self.committed.open(&[range]);
-        let mut open = opened.map_err(|error| self.broken(&error.to_string()))?;
+        let mut open = opened.map_err(|error| self.broken(Reason::of(error)))?;
         let mut entries: BTreeMap<Key, Value> = BTreeMap::new();
         let since = Instant::now();
         let mut look_at = since + LOOK_AFTER;
@@ -236,21 +236,21 @@ impl Part {
             }
             let TopicPartition { topic, partition } = &self.partition;
             let expected = format!("expected topic '{topic}' to have a partition {partition}");
-            return Err(StoreError::Missing(format!("found none, {expected}")));
+            return Err(StoreError::missing(format!("found none, {expected}")));
         }
         reader.told().error(error, &format!("{}: {error}", self.partition));
         match reader.client().client().fatal_error() {
-            Some((_, reason)) => Err(self.broken(&reason)),
-            None if kind == ErrorKind::Fatal => Err(self.broken(&error.to_string())),
+            Some((_, reason)) => Err(self.broken(reason)),
+            None if kind == ErrorKind::Fatal => Err(self.broken(Reason::of(error.clone()))),
             None if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
-                Err(self.broken(&error.to_string()))
+                Err(self.broken(Reason::of(error.clone())))
             }
             None => Ok(()),
         }
     }
 
-    fn broken(&self, reason: &str) -> StoreError {
-        StoreError::Broken(format!("{}: {reason}", self.partition))
+    fn broken(&self, reason: impl Into<Reason>) -> StoreError {
+        broken(&self.partition, reason.into())
     }
 
     fn check_wanted(&self) -> Result<(), StoreError> {
@@ -259,4 +259,9 @@ impl Part {
             false => Ok(()),
         }
     }
+}
+
+fn broken(partition: &TopicPartition, reason: Reason) -> StoreError {
+    let text = format!("{partition}: {reason}");
+    StoreError::broken(reason.in_words(text))
 }

@@ -34,9 +34,13 @@
 //! or aborted. What comes later is refused, because it carries the position of a partition that has
 //! moved.
 
+use std::error::Error;
+use std::fmt;
+
 use async_trait::async_trait;
 use smallvec::SmallVec;
 
+use crate::reason::Reason;
 use crate::record::Topic;
 
 mod changes;
@@ -82,7 +86,10 @@ pub trait Store: Send + Sync {
     ///
     /// It tells everything that was acknowledged before it was called. A transaction that is open
     /// then is waited for, and what is aborted is not told. Passing faults are retried inside,
-    /// without limit. Dropping the future changes nothing.
+    /// without limit.
+    ///
+    /// # Cancellation
+    /// Dropping the future changes nothing.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -90,13 +97,40 @@ pub trait Store: Send + Sync {
 }
 
 /// Why a part could not be read.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum StoreError {
     /// The store is broken for good.
-    #[error("the state store is broken: {0}")]
-    Broken(String),
+    Broken(Reason),
     /// The topic has no partition of this number, for now: found and expected, in words. Whoever
     /// asked may ask again.
-    #[error("{0}")]
-    Missing(String),
+    Missing(Reason),
+}
+
+impl StoreError {
+    /// The store is broken for good.
+    pub fn broken(reason: impl Into<Reason>) -> Self {
+        Self::Broken(reason.into())
+    }
+
+    /// The topic has no partition of this number, for now.
+    pub fn missing(reason: impl Into<Reason>) -> Self {
+        Self::Missing(reason.into())
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(reason) => write!(f, "the state store is broken: {reason}"),
+            Self::Missing(reason) => write!(f, "{reason}"),
+        }
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let (Self::Broken(reason) | Self::Missing(reason)) = self;
+        reason.source()
+    }
 }

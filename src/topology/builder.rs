@@ -9,8 +9,8 @@ use rustc_hash::FxHasher;
 
 use super::Topology;
 use super::stages::{
-    DeadLetters, Encode, Executed, Executing, Execution, Executor, Filter, Front, Identity,
-    KeyHash, KeyOf, Map, Retry, Stage, Straight, Then,
+    DeadLetters, Encode, Executed, Executing, Execution, Filter, Front, Identity, KeyHash, KeyOf,
+    Map, Retry, Stage, Straight, Then,
 };
 use crate::codec::Codec;
 use crate::record::{ConsumerRecord, ProducerRecord, Topic};
@@ -91,8 +91,10 @@ impl<T, C, S: Stage<T>> Decoding<T, C, S> {
     /// Executes what comes out of the stages so far, with the keyed state of the record's
     /// partition; otherwise like [`execute`](Self::execute).
     ///
-    /// The state lives as long as the worker's [store](super::Worker::store); without one, as long
-    /// as the assignment.
+    /// The state outlives the worker in its [store](super::Worker::store), and the sink of the worker
+    /// must fence those that have lost a partition; a topology that does without says so
+    /// ([`with_state_in_memory`](Topology::with_state_in_memory),
+    /// [`with_unfenced_state`](Topology::with_unfenced_state)).
     pub fn execute_with_state<Out>(
         self,
         sink: Arc<dyn StatefulJobSink<S::Out, Out>>,
@@ -126,6 +128,12 @@ impl<T, C, S: Stage<T>> Decoding<T, C, S> {
     {
         Topology::new(Arc::new(Straight { front: self.front, encode, decoded: PhantomData }))
     }
+}
+
+/// Whether jobs are executed with state.
+enum Executor<In, Out> {
+    Stateless(Arc<dyn JobSink<In, Out>>),
+    Stateful(Arc<dyn StatefulJobSink<In, Out>>),
 }
 
 /// A topology that executes jobs and takes what came of them through stages.
@@ -195,8 +203,16 @@ impl<T, C, S, In: 'static, Out, B: Stage<Executed<In, Out>>> Executes<T, C, S, I
         B: 'static,
     {
         let Self { front, key, executor, retry, back, decoded } = self;
-        let execution = Execution { executor, retry };
-        Topology::new(Arc::new(Executing { front, key, execution, back, encode, decoded }))
+        match executor {
+            Executor::Stateless(sink) => {
+                let execution = Execution::new(sink, retry);
+                Topology::new(Arc::new(Executing { front, key, execution, back, encode, decoded }))
+            }
+            Executor::Stateful(sink) => {
+                let execution = Execution::new(sink, retry);
+                Topology::new(Arc::new(Executing { front, key, execution, back, encode, decoded }))
+            }
+        }
     }
 }
 

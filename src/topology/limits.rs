@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// The limits of a run. All are per worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Records taken in and not finished, at most: those that execute, wait for their key, wait for
     /// an attempt or wait to be published. At least 1. As many again may be kept, executed and not
@@ -30,16 +31,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Half of the time to close is for publishing and committing, half for closing.
-    pub(super) fn flush_timeout(&self) -> Duration {
-        self.close_timeout / 2
-    }
-}
-
-impl Default for Limits {
     /// 8,192 records or 7 MiB in flight, 1,024 of them executing, a commit a second, 20 s to drain a
     /// partition, 25 s to shut down, 4 s to close, stuck after 5 minutes.
-    fn default() -> Self {
+    pub const fn new() -> Self {
         Self {
             in_flight_records: 8_192,
             executing_records: 1_024,
@@ -50,5 +44,73 @@ impl Default for Limits {
             close_timeout: Duration::from_secs(4),
             stuck_after: Duration::from_secs(300),
         }
+    }
+
+    /// Sets [`in_flight_records`](Self#structfield.in_flight_records).
+    #[must_use]
+    pub const fn in_flight_records(mut self, in_flight_records: usize) -> Self {
+        self.in_flight_records = in_flight_records;
+        self
+    }
+
+    /// Sets [`executing_records`](Self#structfield.executing_records).
+    #[must_use]
+    pub const fn executing_records(mut self, executing_records: usize) -> Self {
+        self.executing_records = executing_records;
+        self
+    }
+
+    /// Sets [`in_flight_bytes`](Self#structfield.in_flight_bytes).
+    #[must_use]
+    pub const fn in_flight_bytes(mut self, in_flight_bytes: usize) -> Self {
+        self.in_flight_bytes = in_flight_bytes;
+        self
+    }
+
+    /// Sets [`commit_interval`](Self#structfield.commit_interval).
+    #[must_use]
+    pub const fn commit_interval(mut self, commit_interval: Duration) -> Self {
+        self.commit_interval = commit_interval;
+        self
+    }
+
+    /// Sets [`drain_timeout`](Self#structfield.drain_timeout).
+    #[must_use]
+    pub const fn drain_timeout(mut self, drain_timeout: Duration) -> Self {
+        self.drain_timeout = drain_timeout;
+        self
+    }
+
+    /// Sets [`shutdown_timeout`](Self#structfield.shutdown_timeout).
+    #[must_use]
+    pub const fn shutdown_timeout(mut self, shutdown_timeout: Duration) -> Self {
+        self.shutdown_timeout = shutdown_timeout;
+        self
+    }
+
+    /// Sets [`close_timeout`](Self#structfield.close_timeout).
+    #[must_use]
+    pub const fn close_timeout(mut self, close_timeout: Duration) -> Self {
+        self.close_timeout = close_timeout;
+        self
+    }
+
+    /// Sets [`stuck_after`](Self#structfield.stuck_after).
+    #[must_use]
+    pub const fn stuck_after(mut self, stuck_after: Duration) -> Self {
+        self.stuck_after = stuck_after;
+        self
+    }
+
+    /// Half of the time to close is for publishing and committing, half for closing.
+    pub(super) fn flush_timeout(&self) -> Duration {
+        self.close_timeout / 2
+    }
+}
+
+impl Default for Limits {
+    /// See [`new`](Self::new).
+    fn default() -> Self {
+        Self::new()
     }
 }

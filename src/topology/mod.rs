@@ -42,8 +42,9 @@ pub use workers::Worker;
 
 use crate::record::Topic;
 pub use crate::sinks::Ambiguous;
-use crate::sinks::Sink;
+use crate::sinks::{Commits, Sink};
 use crate::sources::Source;
+use crate::state::Store;
 use punctuator::Schedule;
 use run::Driver;
 use stages::{Context, Pipeline, Propagation};
@@ -57,6 +58,18 @@ pub struct Topology {
     context: Context,
     limits: Limits,
     schedule: Option<Schedule>,
+    kept: Kept,
+}
+
+/// How keyed state is kept, if a topology has any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// In a store, whose changes a member that has lost its partitions can't publish any more.
+    Fenced,
+    /// In a store.
+    Unfenced,
+    /// As long as the assignment.
+    InMemory,
 }
 
 impl Topology {
@@ -67,7 +80,7 @@ impl Topology {
 
     fn new(pipeline: Arc<dyn Pipeline>) -> Self {
         let (context, limits) = (Context::default(), Limits::default());
-        Self { pipeline, context, limits, schedule: None }
+        Self { pipeline, context, limits, schedule: None, kept: Kept::Fenced }
     }
 
     /// The same topology with other limits.
@@ -96,6 +109,23 @@ impl Topology {
         self
     }
 
+    /// The same topology, whose keyed state is in memory only and lives as long as the assignment.
+    /// It is run without a store, between any source and any sink.
+    #[must_use]
+    pub const fn with_state_in_memory(mut self) -> Self {
+        self.kept = Kept::InMemory;
+        self
+    }
+
+    /// The same topology, which may be run with a sink that leaves positions to the source. Nobody
+    /// keeps a member that has lost its partitions from changing their state then: jobs may be
+    /// repeated that it has noted, and notes of others may be overwritten.
+    #[must_use]
+    pub const fn with_unfenced_state(mut self) -> Self {
+        self.kept = Kept::Unfenced;
+        self
+    }
+
     /// The same topology with this propagator, instead of the one that it had.
     #[must_use]
     pub fn with_propagator(mut self, propagator: Arc<dyn Propagator>) -> Self {
@@ -119,25 +149,29 @@ impl Topology {
         self
     }
 
-    /// Runs until `shutdown` completes, or the source ends, or something breaks. Keyed state, if
-    /// there is any, is in memory only and lives as long as the assignment.
+    /// Runs until `shutdown` completes, or the source ends, or something breaks. There is no store:
+    /// a topology with keyed state is one [in memory](Self::with_state_in_memory).
     ///
     /// On shutdown nothing more is taken in; what is in flight may finish for
     /// [`Limits::shutdown_timeout`] and is published and committed; then source and sink are
     /// closed. What the deadline cuts off is left unfinished, and what is finished above it stays
     /// in the position.
     ///
-    /// Everything runs on the caller's task. Dropping the future stops everything at once, as a
-    /// crash would: what was not committed is delivered again.
+    /// Everything runs on the caller's task.
+    ///
+    /// # Cancellation
+    /// Dropping the future stops everything at once, as a crash would: what was not committed is
+    /// delivered again.
     ///
     /// # Errors
-    /// If source or sink break. A dead letter, a failed job or a passing fault is no error.
+    /// If source or sink break, or [don't keep](RunError::State) the state. A dead letter, a failed job or a passing fault is no error.
     pub async fn run(
         &self,
         source: &dyn Source,
         sink: &dyn Sink,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<Drained, RunError> {
+        self.check_state(sink, None)?;
         Driver::new(self, source, sink, None).run(shutdown).await
     }
 
@@ -145,15 +179,40 @@ impl Topology {
     /// partition its part of the state is restored; a topology without state has no use for a
     /// store.
     ///
+    /// # Cancellation
+    /// See [`run`](Self::run).
+    ///
     /// # Errors
-    /// If source, sink or store break.
+    /// If source, sink or store break, or [don't keep](RunError::State) the state.
     pub async fn run_worker(
         &self,
         worker: &Worker,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<Drained, RunError> {
         let Worker { source, sink, store } = worker;
+        self.check_state(&**sink, store.as_deref())?;
         Driver::new(self, &**source, &**sink, store.as_deref()).run(shutdown).await
+    }
+
+    /// Whether the ends keep the state as the topology is built to keep it.
+    fn check_state(&self, sink: &dyn Sink, store: Option<&dyn Store>) -> Result<(), RunError> {
+        if !self.pipeline.is_stateful() {
+            return Ok(());
+        }
+        let (found, expected) = match (self.kept, store, sink.commits()) {
+            (Kept::InMemory, None, _)
+            | (Kept::Unfenced, Some(_), _)
+            | (Kept::Fenced, Some(_), Commits::WithBatches) => return Ok(()),
+            (Kept::InMemory, Some(_), _) => {
+                ("a store", "none, since it is built by `with_state_in_memory`")
+            }
+            (_, None, _) => ("no store", "a worker with one, or `with_state_in_memory`"),
+            (Kept::Fenced, Some(_), Commits::BySource { .. }) => (
+                "a sink that leaves positions to the source, and so fences nobody",
+                "an exactly-once pair, or `with_unfenced_state`",
+            ),
+        };
+        Err(RunError::State { found, expected })
     }
 }
 
@@ -165,6 +224,7 @@ impl fmt::Debug for Topology {
             .field("propagation", &self.context.propagation)
             .field("group", &self.context.group)
             .field("seed", &self.context.seed)
+            .field("kept", &self.kept)
             .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::position::PartitionPosition;
 use crate::record::{ConsumerRecord, TopicPartition};
-use crate::sinks::{Batch, JobError, JobErrorKind, SinkError};
+use crate::sinks::{Batch, JobError, JobErrorKind, RecordMetadata, SinkError};
 use crate::sources::{Assignment, CommitError, Reset};
 
 /// Is notified of everything that happens in a run, on the run's own task: it must return soon and
@@ -161,6 +161,8 @@ pub enum Event<'a> {
     Published {
         /// The batch.
         batch: &'a Batch,
+        /// Where its outputs are, in its order; empty unless the sink was built to keep that.
+        places: &'a [RecordMetadata],
         /// How long it took.
         took: Duration,
     },
@@ -256,6 +258,7 @@ impl Drop for Turning<'_> {
 
 /// How a record ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Fate {
     /// A stage of this name skipped it.
     Skipped(&'static str),

@@ -32,6 +32,10 @@ pub trait Punctuator: Send + Sync {
     /// that is aborted is published again. What is not published before the partition goes is
     /// dropped, and so is a record that the broker refuses as too large (reported as
     /// [`PublishFailed`](super::Event::PublishFailed)): the next owner's calls follow.
+    ///
+    /// # Cancellation
+    /// The call is dropped when the partition is asked back or lost, or the run ends; nothing of it is
+    /// published then.
     async fn punctuate(&self, punctuation: &Punctuation) -> Vec<ProducerRecord>;
 }
 

@@ -20,8 +20,8 @@ pub struct Worker {
     pub source: Box<dyn Source>,
     /// Its producer.
     pub sink: Box<dyn Sink>,
-    /// Where its keyed state outlives it; none for a topology without state, or with one that
-    /// lives as long as the assignment.
+    /// Where its keyed state outlives it; none for a topology without state, or with one
+    /// [in memory](Topology::with_state_in_memory).
     pub store: Option<Box<dyn Store>>,
 }
 
@@ -34,6 +34,9 @@ impl fmt::Debug for Worker {
 impl Topology {
     /// Runs several workers until `shutdown` completes, on the caller's task; they take turns. All
     /// limits are per worker. If one of them breaks, the others are shut down, as by `shutdown`.
+    ///
+    /// # Cancellation
+    /// See [`run`](Self::run).
     ///
     /// # Errors
     /// The first worker's error, after the others have ended.

@@ -10,9 +10,8 @@ const TOPIC: &str = "topic";
 async fn publish(broker: &Broker, sink: &dyn Sink, keys: &[&str]) {
     let outputs = keys.iter().map(|key| ProducerRecord::to(TOPIC).key((*key).to_owned()));
     let batch = Batch { outputs: outputs.collect(), positions: Vec::new() };
-    sink.publish(&batch).await.unwrap();
+    let metadata = sink.publish(&batch).await.unwrap().places;
     let records = broker.records(TOPIC, Isolation::ReadCommitted);
-    let metadata = sink.metadata();
     assert_eq!(metadata.len(), keys.len());
     for (key, RecordMetadata { partition, offset }) in keys.iter().zip(metadata) {
         let found =
@@ -22,7 +21,7 @@ async fn publish(broker: &Broker, sink: &dyn Sink, keys: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_sink_tells_where_the_records_of_its_last_batch_are() {
+async fn a_publish_answers_where_its_records_are() {
     let broker = Broker::new();
     broker.create_topic(TOPIC, 6);
     let (_source, exactly_once) = broker.exactly_once("group", [TOPIC], "id");

@@ -87,7 +87,7 @@ async fn a_topic_that_does_not_exist_breaks_the_sink_by_its_name() {
     broker.create_topic("jobs", 1);
     let outputs = vec![ProducerRecord::to("jobs"), ProducerRecord::to("nowhere")];
     let refused = broker.producer().publish(&Batch { outputs, positions: Vec::new() }).await;
-    assert!(matches!(refused, Err(SinkError::Broken(reason)) if reason.contains("nowhere")));
+    assert!(matches!(refused, Err(SinkError::Broken(reason)) if reason.text().contains("nowhere")));
     assert!(broker.records("jobs", Isolation::ReadUncommitted).is_empty());
     let record = ProducerRecord { partition: Some(1), ..ProducerRecord::to("jobs") };
     assert!(matches!(broker.produce(record), Err(ProduceError::UnknownPartition(_))));

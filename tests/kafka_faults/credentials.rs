@@ -20,7 +20,7 @@ use crate::{LIMIT, assigned, create, publish};
 struct Kinds(Mutex<Vec<ErrorKind>>);
 
 impl KafkaObserver for Kinds {
-    fn on_event(&self, event: &KafkaEvent<'_>) {
+    fn on(&self, event: &KafkaEvent<'_>) {
         if let KafkaEvent::Error { kind, .. } = event {
             self.0.lock().unwrap().push(*kind);
         }
@@ -55,7 +55,7 @@ fn rotate(broker: &Broker, from: &str, to: &str) {
 async fn credentials_that_are_refused_later_are_told_and_waited_for() {
     let broker = Broker::start_with(&["--sasl-ssl", "--nodes", "1"]);
     let kinds = Arc::new(Kinds::default());
-    let config = secure(&broker, "PLAIN", "user", "password").observer(kinds.clone());
+    let config = secure(&broker, "PLAIN", "user", "password").with_observer(kinds.clone());
     create(&config, "jobs").await;
     let source = KafkaSource::new(&config, "group", ["jobs"]).unwrap();
     let sink = KafkaSink::new(&config).unwrap();
@@ -95,7 +95,7 @@ async fn plain_and_scram_over_tls_work_and_a_wrong_password_is_told() {
         assert!(matches!(record, Some(Ok(SourceEvent::Record(_)))), "found {record:?}");
     }
     let kinds = Arc::new(Kinds::default());
-    let config = secure(&broker, "PLAIN", "user", "wrong").observer(kinds.clone());
+    let config = secure(&broker, "PLAIN", "user", "wrong").with_observer(kinds.clone());
     let refused = Topics::new(&config).unwrap().partitions("PLAIN").await;
     assert_eq!(refused.unwrap_err().kind, ErrorKind::Authentication);
     let kinds = kinds.0.lock().unwrap().clone();

@@ -65,7 +65,7 @@ fn topology(gate: Arc<Gate>, results: String, told: watch::Sender<Told>) -> Topo
         .encode(move |_: &ConsumerRecord, executed: Executed<usize, usize>| {
             Ok(vec![ProducerRecord::to(&*results).value(executed.input.to_string())])
         })
-        .with_limits(Limits { in_flight_records: 100, ..Limits::default() })
+        .with_limits(Limits::new().in_flight_records(100))
         .with_observer(Arc::new(move |event: &Event<'_>| {
             told.send_modify(|told| told.hear(event));
         }))

@@ -18,7 +18,7 @@ use super::{Cluster, LIMIT, blocking, raw};
 struct Unreadable(Mutex<Vec<i64>>);
 
 impl KafkaObserver for Unreadable {
-    fn on_event(&self, event: &KafkaEvent<'_>) {
+    fn on(&self, event: &KafkaEvent<'_>) {
         if let KafkaEvent::UnreadableHeader { offset, .. } = event {
             self.0.lock().unwrap().push(*offset);
         }
@@ -52,7 +52,7 @@ pub(crate) async fn a_header_that_cannot_be_read_costs_nothing_else(cluster: &dy
     })
     .await;
     let told = Arc::new(Unreadable::default());
-    let config = KafkaConfig::new(cluster.bootstrap()).observer(told.clone());
+    let config = KafkaConfig::new(cluster.bootstrap()).with_observer(told.clone());
     let source = KafkaSource::new(&config, &topic, [&*topic]).unwrap();
     let records = next(&source, 2).await;
     let mut expected = Headers::new();

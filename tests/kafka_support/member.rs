@@ -75,7 +75,7 @@ impl Freezer {
 }
 
 impl KafkaObserver for Freezer {
-    fn on_event(&self, _event: &KafkaEvent<'_>) {
+    fn on(&self, _event: &KafkaEvent<'_>) {
         let mut brake = self.brake.lock().unwrap();
         while *brake != Brake::Off {
             *brake = Brake::On;

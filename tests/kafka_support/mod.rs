@@ -95,7 +95,7 @@ impl Kafka {
     fn member_config(&self) -> (KafkaConfig, String, Arc<Freezer>) {
         let client_id = format!("member-{}-{}", self.run, self.next());
         let freezer = Arc::new(Freezer::default());
-        let mut config = self.config().observer(freezer.clone());
+        let mut config = self.config().with_observer(freezer.clone());
         for (name, value) in &self.properties {
             config = config.property(*name, *value).unwrap();
         }
@@ -303,15 +303,12 @@ fn owned(message: &rdkafka::message::BorrowedMessage<'_>, topic: &Topic) -> Cons
         name: header.key.to_owned().into(),
         value: header.value.map(Bytes::copy_from_slice),
     });
-    ConsumerRecord {
-        partition: TopicPartition::new(topic.clone(), message.partition()),
-        offset: message.offset(),
-        generation: 0,
-        timestamp: message.timestamp().to_millis(),
-        key: message.key().map(Bytes::copy_from_slice),
-        value: message.payload().map(Bytes::copy_from_slice),
-        headers: headers.collect(),
-    }
+    let partition = TopicPartition::new(topic.clone(), message.partition());
+    let mut record = ConsumerRecord::new(partition, message.offset(), 0).headers(headers.collect());
+    record.timestamp = message.timestamp().to_millis();
+    record.key = message.key().map(Bytes::copy_from_slice);
+    record.value = message.payload().map(Bytes::copy_from_slice);
+    record
 }
 
 /// Checks every behaviour that the backend's features allow, several at once, and names those that

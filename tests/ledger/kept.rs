@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jobstream::sinks::Ambiguous;
-use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::state::Store as _;
 use tokio::time::sleep;
 
@@ -63,7 +62,7 @@ async fn entries_of_records_that_may_be_delivered_again_are_kept_however_old() {
 #[tokio::test(start_paused = true)]
 async fn a_full_ledger_makes_jobs_wait_and_says_so_once_until_entries_are_old_enough() {
     let (broker, post) = (broker(1), Post::faithful());
-    let limits = LedgerLimits { entries_max: 10, attempts_max: 1, ..ROOMY };
+    let limits = ROOMY.entries_max(10).attempts_max(1);
     let topology = with_limits(&post, Ambiguous::Resend, limits);
     (0..10).for_each(|id| produce(&broker, &Task::new(id)));
     run_to_the_end(&topology, &broker).await;

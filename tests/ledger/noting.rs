@@ -89,12 +89,11 @@ impl JobSink<Task, u64> for Post {
     }
 }
 
-pub(crate) const ROOMY: LedgerLimits = LedgerLimits {
-    retention: Duration::from_secs(600),
-    entries_max: 1_000,
-    attempts_max: 3,
-    executions_max: 2,
-};
+pub(crate) const ROOMY: LedgerLimits = LedgerLimits::new()
+    .retention(Duration::from_secs(600))
+    .entries_max(1_000)
+    .attempts_max(3)
+    .executions_max(2);
 
 /// A topology whose job sink is `post` behind a ledger.
 pub(crate) fn topology(post: &Arc<Post>, ambiguous: Ambiguous) -> Topology {
@@ -123,12 +122,9 @@ pub(crate) fn with_limits(
         .decode(Json::<Task>::new())
         .execute_with_state(Arc::new(ledger))
         .ordered_by(|task: &Task| &task.id)
-        .retry(Retry {
-            attempts: Some(8),
-            first_delay: Duration::from_secs(1),
-            ambiguous,
-            ..Retry::default()
-        })
+        .retry(
+            Retry::new().attempts(Some(8)).first_delay(Duration::from_secs(1)).ambiguous(ambiguous),
+        )
         .encode(result)
         .with_limits(limits())
 }

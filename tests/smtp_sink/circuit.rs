@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use jobstream::sinks::smtp::{MailConfig, MailSink};
+use jobstream::sinks::smtp::MailSink;
 use jobstream::sinks::{JobErrorKind, JobSink as _};
 use jobstream_testkit::smtp::{Act, Misfortune, Moment, SmtpServer};
 use tokio::time::{Instant, sleep};
@@ -96,11 +96,9 @@ async fn the_pool_settles_at_what_the_server_allows_and_fails_no_job() {
 #[tokio::test(start_paused = true)]
 async fn the_rate_limit_holds_over_all_connections() {
     let server = server();
-    let config = MailConfig {
-        mails_per_second_max: Some(10.try_into().unwrap()),
-        mails_burst_max: 5.try_into().unwrap(),
-        ..with_connections(8)
-    };
+    let config = with_connections(8)
+        .mails_per_second_max(Some(10.try_into().unwrap()))
+        .mails_burst_max(5.try_into().unwrap());
     let sink = sink(&server, &config);
     let start = Instant::now();
     let mails = (0..45).map(|n| format!("{n}")).collect::<Vec<_>>();

@@ -21,12 +21,10 @@ fn started(builder: SmtpServerBuilder) -> Arc<SmtpServer> {
 }
 
 fn with_login(tls: TlsMode, server: &SmtpServer) -> MailConfig {
-    MailConfig {
-        tls,
-        tls_ca_pem: server.ca_pem().map(|pem| pem.as_bytes().to_vec()),
-        login: Some(Login::new(USER, PASSWORD)),
-        ..config()
-    }
+    config()
+        .tls(tls)
+        .tls_ca_pem(server.ca_pem().map(|pem| pem.as_bytes().to_vec()))
+        .login(Some(Login::new(USER, PASSWORD)))
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,7 +71,7 @@ async fn a_login_never_travels_in_clear_unless_allowed() {
     assert_eq!(refused, ConfigError::PlaintextAuth);
     assert!(refused.to_string().contains("MAIL_ALLOW_PLAINTEXT_AUTH"));
     for mode in [TlsMode::Opportunistic, TlsMode::None] {
-        let config = MailConfig { allow_plaintext_auth: true, ..with_login(mode, &server) };
+        let config = with_login(mode, &server).allow_plaintext_auth(true);
         assert!(send(&sink(&server, &config), "1", OTHER).await.is_ok());
     }
 }
@@ -82,21 +80,21 @@ async fn a_login_never_travels_in_clear_unless_allowed() {
 async fn a_certificate_must_hold_unless_it_need_not() {
     let builder = || SmtpServer::builder().tls(Tls::StartTls);
     let server = started(builder());
-    let good = MailConfig { login: None, ..with_login(TlsMode::Opportunistic, &server) };
+    let good = with_login(TlsMode::Opportunistic, &server).login(None);
     let stranger = started(builder());
     let other_ca = stranger.ca_pem().map(|pem| pem.as_bytes().to_vec());
-    let bad_ca = MailConfig { tls_ca_pem: other_ca, ..good.clone() };
-    let bad_name = MailConfig { host: "mail.example.org".into(), ..good.clone() };
+    let bad_ca = good.clone().tls_ca_pem(other_ca);
+    let bad_name = good.clone().host("mail.example.org");
     for config in [&bad_ca, &bad_name] {
         let sink = sink(&server, config);
         assert_eq!(send(&sink, "1", OTHER).await.unwrap_err().kind(), JobErrorKind::Unavailable);
         let fault = sink.check().await.unwrap_err();
         assert_eq!((fault.phase(), fault.kind()), (Phase::Tls, ServerFaultKind::Certificate));
-        let unverified = MailConfig { tls_verify: false, ..config.clone() };
+        let unverified = config.clone().tls_verify(false);
         assert!(send(&super::peer::sink(&server, &unverified), "1", OTHER).await.is_ok());
     }
     assert!(send(&sink(&server, &good), "1", OTHER).await.is_ok());
-    let no_pem = MailConfig { tls_ca_pem: Some(b"nothing".to_vec()), ..good };
+    let no_pem = good.tls_ca_pem(Some(b"nothing".to_vec()));
     assert!(matches!(MailSink::new(&no_pem), Err(ConfigError::CaPem(_))));
 }
 
@@ -105,14 +103,14 @@ async fn a_certificate_that_the_server_has_made_for_itself_is_trusted_if_it_is_t
     for (names, common_name) in [(&["localhost"][..], "whoever"), (&[], "localhost")] {
         let builder = || SmtpServer::builder().tls(Tls::Implicit).tls_names(names.iter().copied());
         let server = started(builder().self_made_certificate(common_name));
-        let named = MailConfig { login: None, ..with_login(TlsMode::Implicit, &server) };
+        let named = with_login(TlsMode::Implicit, &server).login(None);
         assert!(send(&sink(&server, &named), "1", OTHER).await.is_ok(), "{names:?}");
 
-        let other_host = MailConfig { host: "mail.example.org".into(), ..named.clone() };
+        let other_host = named.clone().host("mail.example.org");
         let stranger = started(builder().self_made_certificate(common_name));
         let other = with_login(TlsMode::Implicit, &stranger).tls_ca_pem;
-        let other = MailConfig { tls_ca_pem: other, ..named.clone() };
-        let nobody = MailConfig { tls_ca_pem: None, ..named };
+        let other = named.clone().tls_ca_pem(other);
+        let nobody = named.tls_ca_pem(None);
         for (config, advice) in [
             (other_host, "MAIL_SERVER_HOST"),
             (other, "MAIL_TLS_CA_FILE"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use jobstream::sinks::smtp::{MailConfig, MailSink, TimeLimits};
+use jobstream::sinks::smtp::{MailSink, TimeLimits};
 use jobstream::sinks::{JobErrorKind, JobSink as _};
 use jobstream_testkit::smtp::{Act, Extension, Misfortune, Moment, SmtpServer};
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -90,7 +90,7 @@ async fn run_job(sink: &MailSink, number: usize, polls: usize) -> (String, Fate)
             Err(error) => match error.kind() {
                 JobErrorKind::Permanent => fate.refused = true,
                 JobErrorKind::Ambiguous => fate.doubts += 1,
-                JobErrorKind::Transient | JobErrorKind::Unavailable => {}
+                _ => {}
             },
         }
     }
@@ -109,7 +109,7 @@ async fn shuffle(misfortunes: Vec<Misfortune>, seed: u64, pipelining: bool, poll
     }
     let server = Arc::new(builder.in_memory().expect("a server in memory"));
     let limits = TimeLimits { final_reply: Duration::from_secs(15), ..TimeLimits::default() };
-    let sink = sink(&server, &MailConfig { limits, ..with_connections(CONNECTIONS) });
+    let sink = sink(&server, &with_connections(CONNECTIONS).limits(limits));
     let jobs = polls.into_iter().enumerate().map(|(number, polls)| run_job(&sink, number, polls));
     let fates = join_all(jobs).await;
     let_others_run().await;

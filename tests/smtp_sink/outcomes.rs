@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobstream::sinks::smtp::{MailConfig, ServerFaultKind, TimeLimits};
+use jobstream::sinks::smtp::{ServerFaultKind, TimeLimits};
 use jobstream::sinks::{JobErrorKind, JobSink as _};
 use jobstream_testkit::smtp::{Act, Extension, Misfortune, Moment, SmtpServer};
 
@@ -161,7 +161,7 @@ async fn a_sender_that_needs_smtputf8_waits_for_a_server_that_offers_it_and_fail
         let builder = SmtpServer::builder();
         let builder = if offered { builder } else { builder.without(Extension::SmtpUtf8) };
         let server = Arc::new(builder.in_memory().unwrap());
-        let config = MailConfig { mail_from: "jos\u{e9}@example.com".into(), ..config() };
+        let config = config().mail_from("jos\u{e9}@example.com");
         let sink = sink(&server, &config);
         let kind = kind_of(&sink, "first", TO).await;
         assert_eq!(kind, if offered { None } else { Some(Unavailable) });
@@ -169,7 +169,7 @@ async fn a_sender_that_needs_smtputf8_waits_for_a_server_that_offers_it_and_fail
         assert_eq!(checked.err(), if offered { None } else { Some(ServerFaultKind::Smtputf8) });
         assert_eq!(sink.unavailable_reason().is_some(), !offered);
     }
-    let at_a_domain = MailConfig { mail_from: "user@b\u{fc}cher.example".into(), ..config() };
+    let at_a_domain = config().mail_from("user@b\u{fc}cher.example");
     let builder = SmtpServer::builder().without(Extension::SmtpUtf8);
     let server = Arc::new(builder.in_memory().unwrap());
     assert!(send(&sink(&server, &at_a_domain), "first", TO).await.is_ok());
@@ -200,7 +200,7 @@ async fn the_whole_has_a_limit_too() {
     server.misfortunes().push(late(Moment::Dot, 50));
     let whole = Duration::from_secs(75);
     let limits = TimeLimits { whole, ..TimeLimits::default() };
-    let sink = sink(&server, &MailConfig { limits, ..config() });
+    let sink = sink(&server, &config().limits(limits));
     let start = tokio::time::Instant::now();
     assert_eq!(kind_of(&sink, "first", TO).await, Some(Ambiguous));
     assert_eq!(start.elapsed().as_secs(), 75);

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jobstream::codec::Codec as _;
 use jobstream::job::{Job, JobCodec};
-use jobstream::record::{ConsumerRecord, Headers, TopicPartition};
+use jobstream::record::{ConsumerRecord, TopicPartition};
 use jobstream::sinks::smtp::{
     Accepted, CircuitChange, Connect, MailConfig, MailSink, Observer, Stream, TlsMode,
 };
@@ -41,30 +41,20 @@ pub(crate) fn job_with(
     });
     let value = Bytes::from(value.to_string());
     let job = JobCodec.decode(Some(&value)).expect("a job");
-    let record = ConsumerRecord {
-        partition: TopicPartition::new("jobs", 0),
-        offset: 0,
-        generation: 1,
-        timestamp: None,
-        key: None,
-        value: Some(value),
-        headers: Headers::new(),
-    };
+    let record = ConsumerRecord::new(TopicPartition::new("jobs", 0), 0, 1).value(value);
     (job, record)
 }
 
 /// Without TLS, with one connection.
 pub(crate) fn config() -> MailConfig {
-    MailConfig {
-        tls: TlsMode::None,
-        allowed_from_domains: vec!["example.com".into()],
-        connections_max: 1.try_into().expect("not zero"),
-        ..MailConfig::new("localhost", "service@example.com")
-    }
+    MailConfig::new("localhost", "service@example.com")
+        .tls(TlsMode::None)
+        .allowed_from_domains(vec!["example.com".into()])
+        .connections_max(1.try_into().expect("not zero"))
 }
 
 pub(crate) fn with_connections(connections: usize) -> MailConfig {
-    MailConfig { connections_max: connections.try_into().expect("not zero"), ..config() }
+    config().connections_max(connections.try_into().expect("not zero"))
 }
 
 pub(crate) fn sink(server: &Arc<SmtpServer>, config: &MailConfig) -> MailSink {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use jobstream::sinks::smtp::{Connect, MailConfig, ServerFaultKind, Stream, TlsMode};
+use jobstream::sinks::smtp::{Connect, ServerFaultKind, Stream, TlsMode};
 use jobstream::sinks::{JobErrorKind, JobSink as _};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, duplex};
 
@@ -80,7 +80,7 @@ async fn what_was_injected_before_tls_is_not_taken_for_an_answer() {
         "220 go on\r\n250-injected\r\n250 AUTH PLAIN\r\n",
     ]);
     for tls in [TlsMode::Opportunistic, TlsMode::StartTls] {
-        let sink = sink_over(script.clone(), &MailConfig { tls, tls_verify: false, ..config() });
+        let sink = sink_over(script.clone(), &config().tls(tls).tls_verify(false));
         let fault = sink.check().await.unwrap_err();
         assert_eq!(fault.kind(), ServerFaultKind::Tls, "{fault}");
     }
@@ -113,12 +113,12 @@ async fn a_stray_reply_never_makes_a_mail_a_sent_one() {
 async fn a_silent_port_is_answered_with_a_hint_at_tls() {
     let silent = Script::new(&[]);
     for (tls, hinted) in [(TlsMode::None, true), (TlsMode::Opportunistic, true)] {
-        let sink = sink_over(silent.clone(), &MailConfig { tls, ..config() });
+        let sink = sink_over(silent.clone(), &config().tls(tls));
         let reason = sink.check().await.unwrap_err().to_string();
         assert_eq!(reason.contains("MAIL_TLS=implicit"), hinted, "{reason}");
     }
     let clear = Script::new(&[GREETING]);
-    let sink = sink_over(clear, &MailConfig { tls: TlsMode::Implicit, ..config() });
+    let sink = sink_over(clear, &config().tls(TlsMode::Implicit));
     let fault = sink.check().await.unwrap_err();
     assert_eq!(fault.kind(), ServerFaultKind::Tls);
     assert!(fault.to_string().contains("another MAIL_TLS"), "{fault}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::join;
 use jobstream::state::{PersistError, Store as _};
-use jobstream::topology::{Limits, Worker};
+use jobstream::topology::Worker;
 use jobstream_testkit::broker::{Fault, Isolation, Operation, TopicOptions};
 use tokio::time::sleep;
 
@@ -95,6 +95,7 @@ async fn a_change_that_is_too_large_is_dropped_and_its_job_told() {
             let source = broker.consumer(GROUP, [JOBS]).build();
             Worker { source: Box::new(source), sink: Box::new(broker.producer()), store }
         };
+        let topology = if exactly_once { topology } else { topology.with_unfenced_state() };
         topology.run_worker(&worker, broker.caught_up(GROUP, JOBS)).await.unwrap();
         let expected = PersistError::TooLarge { keys: vec![b"large"[..].into()] };
         assert_eq!(told.lock().unwrap().take(), Some(expected));
@@ -128,11 +129,8 @@ async fn a_job_that_a_drain_cuts_off_takes_its_persist_with_it() {
     produce(&broker, Some("b"), &Task::new(1).takes(Duration::from_millis(500)));
     broker.hold(Operation::Publish);
     let short = Duration::from_secs(1);
-    let topology = counting(Counter { persists: true, ..Counter::default() }).with_limits(Limits {
-        shutdown_timeout: short,
-        close_timeout: 2 * short,
-        ..limits()
-    });
+    let topology = counting(Counter { persists: true, ..Counter::default() })
+        .with_limits(limits().shutdown_timeout(short).close_timeout(2 * short));
     let (worker, _) = pair(&broker, "first");
     let release = async {
         sleep(Duration::from_millis(3_500)).await;

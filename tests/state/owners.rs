@@ -1,15 +1,17 @@
 //! Each owner of a partition goes on with the state that the last owner has left.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::join;
+use jobstream::topology::{RunError, Worker};
 use jobstream_testkit::broker::Isolation;
 use tokio::time::sleep;
 
 use crate::counting::{Counter, KEYS, counting, counts, produce_some, stored};
-use crate::support::stateful::{broker, moved, pair, run_to_the_end, suspended};
+use crate::support::stateful::{STATE, broker, moved, pair, run_to_the_end, suspended};
 use crate::support::{self, CrashAt, GROUP, JOBS, RESULTS, Task, produce, values};
 
 async fn crash_at_every_poll(persists: bool) {
@@ -87,9 +89,10 @@ async fn a_zombies_changes_are_fenced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_store_the_state_lives_as_long_as_the_assignment() {
+async fn in_memory_the_state_lives_as_long_as_the_assignment() {
     let broker = support::broker(1);
     let topology = counting(Counter { persists: true, ..Counter::default() });
+    let topology = topology.with_state_in_memory();
     for _ in 0..2 {
         produce(&broker, Some("a"), &Task::new(0));
         produce(&broker, Some("a"), &Task::new(1));
@@ -98,4 +101,31 @@ async fn without_a_store_the_state_lives_as_long_as_the_assignment() {
         topology.run(&source, &sink, broker.caught_up(GROUP, JOBS)).await.unwrap();
     }
     assert_eq!(values(&broker, RESULTS, Isolation::ReadCommitted), ["1", "2", "1", "2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn between_ends_that_do_not_keep_its_state_a_topology_does_not_begin() {
+    let broker = broker(1);
+    produce(&broker, Some("a"), &Task::new(0));
+    let store = || Some(Box::new(broker.store(STATE)) as _);
+    let paired = |store| {
+        let (source, sink) = broker.exactly_once(GROUP, [JOBS], "pair");
+        Worker { source: Box::new(source), sink: Box::new(sink), store }
+    };
+    let unfenced = |store| {
+        let source = broker.consumer(GROUP, [JOBS]).build();
+        Worker { source: Box::new(source), sink: Box::new(broker.producer()), store }
+    };
+    let topology = counting(Counter::default());
+    for (topology, worker, found) in [
+        (topology.clone(), paired(None), "found no store"),
+        (topology.clone(), unfenced(store()), "so fences nobody"),
+        (topology.clone().with_unfenced_state(), unfenced(None), "found no store"),
+        (topology.with_state_in_memory(), paired(store()), "found a store"),
+    ] {
+        let error = topology.run_worker(&worker, pending()).await.unwrap_err();
+        assert!(matches!(error, RunError::State { .. }), "{error}");
+        assert!(error.to_string().contains(found), "{error}");
+    }
+    assert!(values(&broker, RESULTS, Isolation::ReadUncommitted).is_empty());
 }

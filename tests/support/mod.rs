@@ -16,7 +16,7 @@ use futures::stream::BoxStream;
 use jobstream::codec::{CodecError, Json};
 use jobstream::position::PartitionPosition;
 use jobstream::record::{ConsumerRecord, ProducerRecord, TopicPartition};
-use jobstream::sinks::{Batch, JobError, JobSink, Published, Sink, SinkError};
+use jobstream::sinks::{Batch, Commits, JobError, JobSink, Published, Sink, SinkError};
 use jobstream::sources::{CommitError, Source, SourceError, SourceEvent};
 use jobstream::topology::{Event, Executed, Limits, Retry, Topology};
 use jobstream_testkit::broker::{Broker, Isolation};
@@ -175,7 +175,7 @@ pub(crate) fn topology(sink: Arc<dyn JobSink<Task, u64>>) -> Topology {
     Topology::builder(DEAD_LETTERS)
         .decode(Json::<Task>::new())
         .execute(sink)
-        .retry(Retry { first_delay: Duration::from_secs(1), ..Retry::default() })
+        .retry(Retry::new().first_delay(Duration::from_secs(1)))
         .encode(result)
 }
 
@@ -217,7 +217,7 @@ pub(crate) async fn run_to_the_end(topology: &Topology, broker: &Broker) {
 
 /// Limits that are small enough for a test to reach them.
 pub(crate) fn limits() -> Limits {
-    Limits { commit_interval: Duration::from_millis(500), ..Limits::default() }
+    Limits::new().commit_interval(Duration::from_millis(500))
 }
 
 /// Collects the events of a run, in words.
@@ -333,8 +333,8 @@ impl<E: Sink> Sink for Yielding<E> {
         result
     }
 
-    fn batches_at_once(&self) -> usize {
-        self.0.batches_at_once()
+    fn commits(&self) -> Commits {
+        self.0.commits()
     }
 
     async fn close(&self) -> Result<(), SinkError> {

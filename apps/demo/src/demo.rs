@@ -170,20 +170,19 @@ impl Stage {
         let keep = if is_load && !keep_mails { Keep::Counts } else { Keep::Mails };
         let server = inbox::start(matches!(input, Input::Fixtures(_)), keep).await?;
         let address = server.address();
-        let sink = MailSink::new(&MailConfig {
-            port: address.port(),
-            tls: TlsMode::None,
-            allowed_from_domains: vec![ALLOWED_FROM_DOMAIN.into()],
-            connections_max: CONNECTIONS,
-            ..MailConfig::new(address.ip().to_string(), MAIL_FROM)
-        })?;
-        let retry = Retry {
-            attempts: Some(4),
-            deadline: Duration::from_secs(60),
-            first_delay: Duration::from_millis(100),
-            max_delay: Duration::from_secs(1),
-            ambiguous: Ambiguous::Resend,
-        };
+        let sink = MailSink::new(
+            &MailConfig::new(address.ip().to_string(), MAIL_FROM)
+                .port(address.port())
+                .tls(TlsMode::None)
+                .allowed_from_domains(vec![ALLOWED_FROM_DOMAIN.into()])
+                .connections_max(CONNECTIONS),
+        )?;
+        let retry = Retry::new()
+            .attempts(Some(4))
+            .deadline(Duration::from_secs(60))
+            .first_delay(Duration::from_millis(100))
+            .max_delay(Duration::from_secs(1))
+            .ambiguous(Ambiguous::Resend);
         let fates = Arc::new(Fates::new());
         let topology = topology(&topics, Arc::new(sink), retry)
             .with_seed(SEED)

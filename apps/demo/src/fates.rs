@@ -36,6 +36,7 @@ enum Row {
     SkippedType,
     Skipped(&'static str),
     DeadLetter(&'static str),
+    Other,
 }
 
 impl Row {
@@ -44,11 +45,12 @@ impl Row {
             Fate::Succeeded => Self::Sent,
             Fate::Failed(JobErrorKind::Permanent) => Self::Rejected,
             Fate::Failed(JobErrorKind::Ambiguous) => Self::Ambiguous,
-            Fate::Failed(JobErrorKind::Transient | JobErrorKind::Unavailable) => Self::Exhausted,
+            Fate::Failed(_) => Self::Exhausted,
             Fate::Skipped(SKIPPED_STATUS) => Self::SkippedStatus,
             Fate::Skipped(SKIPPED_TYPE) => Self::SkippedType,
             Fate::Skipped(stage) => Self::Skipped(stage),
             Fate::DeadLettered(reason) => Self::DeadLetter(reason),
+            _ => Self::Other,
         }
     }
 
@@ -62,6 +64,7 @@ impl Row {
             Self::SkippedType => "skipped: not an e-mail".into(),
             Self::Skipped(stage) => format!("skipped: {stage}"),
             Self::DeadLetter(reason) => format!("dead letter: {reason}"),
+            Self::Other => "other".into(),
         }
     }
 
@@ -69,7 +72,7 @@ impl Row {
         match self {
             Self::Sent => "result, Status 4",
             Self::Rejected | Self::Exhausted | Self::Ambiguous => "result, Status 5",
-            Self::SkippedStatus | Self::SkippedType | Self::Skipped(_) => "none",
+            Self::SkippedStatus | Self::SkippedType | Self::Skipped(_) | Self::Other => "none",
             Self::DeadLetter(_) => "dead letter",
         }
     }
@@ -79,7 +82,7 @@ impl Row {
             Self::Sent => AnsiColor::Green,
             Self::Rejected | Self::Exhausted | Self::Ambiguous => AnsiColor::Red,
             Self::SkippedStatus | Self::SkippedType | Self::Skipped(_) => AnsiColor::BrightBlack,
-            Self::DeadLetter(_) => AnsiColor::Yellow,
+            Self::DeadLetter(_) | Self::Other => AnsiColor::Yellow,
         };
         color.on_default()
     }

@@ -136,15 +136,9 @@ mod tests {
         let job = JobCodec.decode(value.as_ref()).unwrap();
         let mut headers = Headers::new();
         resolution.into_iter().for_each(|value| headers.set(JOB_RESOLUTION, value));
-        let record = ConsumerRecord {
-            partition: TopicPartition::new("jobs", 0),
-            offset: 0,
-            generation: 1,
-            timestamp: None,
-            key: None,
-            value,
-            headers,
-        };
+        let partition = TopicPartition::new("jobs", 0);
+        let mut record = ConsumerRecord::new(partition, 0, 1).headers(headers);
+        record.value = value;
         Resolving::new(Arc::new(Asked)).execute(&job, &record).await
     }
 

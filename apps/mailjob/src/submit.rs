@@ -81,7 +81,7 @@ pub(crate) async fn run(args: &SubmitArgs) -> Result<(), SubmitError> {
     find(&config, topic).await?;
     let all = records.len();
     let waits = Arc::new(Waits::default());
-    let sink = KafkaSink::new(&config.observer(waits.clone()));
+    let sink = KafkaSink::new(&config.with_observer(waits.clone()));
     let sink = sink.map_err(|error| ServiceError::Kafka(error.to_string()))?;
     let mut produced = 0;
     for outputs in records.chunks(BATCH_RECORDS) {
@@ -102,7 +102,7 @@ pub(crate) async fn run(args: &SubmitArgs) -> Result<(), SubmitError> {
 struct Waits(Mutex<Option<String>>);
 
 impl KafkaObserver for Waits {
-    fn on_event(&self, event: &KafkaEvent<'_>) {
+    fn on(&self, event: &KafkaEvent<'_>) {
         if let KafkaEvent::Error { reason, .. } | KafkaEvent::PublishRetried { reason, .. } = event
         {
             let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -226,7 +226,7 @@ mod tests {
         let late = async {
             sleep(SILENCE_LIMIT * 3 / 2).await;
             let (kind, reason) = (ErrorKind::Unreachable, "b:1/1: Connection refused");
-            waits.on_event(&KafkaEvent::Error { kind, reason });
+            waits.on(&KafkaEvent::Error { kind, reason });
             sleep(SILENCE_LIMIT * 4).await;
         };
         waits.awaited(late, |reason| said.push(reason.to_owned())).await;

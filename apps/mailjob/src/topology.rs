@@ -213,6 +213,6 @@ fn outcome<Out: Success>(outcome: &Result<Out, JobError>) -> &'static str {
         Ok(success) => success.outcome(),
         Err(JobErrorKind::Permanent) => "rejected",
         Err(JobErrorKind::Ambiguous) => "ambiguous",
-        Err(JobErrorKind::Transient | JobErrorKind::Unavailable) => "exhausted",
+        Err(_) => "exhausted",
     }
 }

@@ -49,7 +49,7 @@ async fn outcomes(ambiguous: Ambiguous, jobs: &[(&str, bool)]) -> Vec<String> {
     }
     let sink = Arc::new(Forgetful::default());
     let ledger = ledger(sink, Arc::new(|| UNIX_EPOCH), ambiguous, LedgerLimits::default());
-    let retry = Retry { ambiguous, ..Retry::default() };
+    let retry = Retry::new().ambiguous(ambiguous);
     let (source, sink) = broker.exactly_once(GROUP, [topics.jobs.clone()], "one");
     let store = Some(Box::new(broker.store(LEDGER)) as _);
     let worker = Worker { source: Box::new(source), sink: Box::new(sink), store };

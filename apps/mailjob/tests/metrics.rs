@@ -51,7 +51,7 @@ async fn smtp_server() -> SmtpServer {
 
 fn mail_sink(server: &SmtpServer, metrics: &Metrics) -> MailSink {
     let (host, port) = (server.address().ip().to_string(), server.address().port());
-    let config = MailConfig { port, tls: TlsMode::None, ..MailConfig::new(&host, "m@example.com") };
+    let config = MailConfig::new(&host, "m@example.com").port(port).tls(TlsMode::None);
     MailSink::with(&config, Arc::new(TcpConnect::new(host, port)), metrics.mail.clone()).unwrap()
 }
 
@@ -79,8 +79,7 @@ async fn scrape_a_run(jobs: &[String]) -> Scrape {
         broker.produce(ProducerRecord::to(topics.jobs.clone()).value(job.clone())).unwrap();
     }
     let server = smtp_server().await;
-    let retry =
-        Retry { attempts: Some(8), first_delay: Duration::from_millis(1), ..Retry::default() };
+    let retry = Retry::new().attempts(Some(8)).first_delay(Duration::from_millis(1));
     let topology = topology(&topics, Arc::new(mail_sink(&server, &metrics)), retry)
         .with_observer(metrics.run.clone());
     let source = broker.consumer(GROUP, [topics.jobs.clone()]).build();
@@ -181,21 +180,21 @@ async fn before_the_run_the_process_is_well_and_not_ready_until_it_is_a_spare_me
         let reason = "RCPT: 421 busy <a@b.example>".to_owned();
         metrics.mail.circuit(&CircuitChange::Opened { reason });
         // A connection is up, and nobody has answered on it.
-        metrics.kafka.on_event(&KafkaEvent::Brokers { up: 1, answered: None });
+        metrics.kafka.on(&KafkaEvent::Brokers { up: 1, answered: None });
         let (_, reasons) = probe(address, "/readyz").await;
         assert_eq!(reasons["broker"], "never a broker answered");
         assert_eq!(reasons["mail_server"], "RCPT: 421 busy [address]");
         assert_eq!(Scrape::of(address).await.sum("mailjob_smtp_circuit_open", &[]), Some(1.0));
 
         let answered = Duration::from_secs(2);
-        metrics.kafka.on_event(&KafkaEvent::Brokers { up: 1, answered: Some(answered) });
+        metrics.kafka.on(&KafkaEvent::Brokers { up: 1, answered: Some(answered) });
         metrics.mail.circuit(&CircuitChange::Closed);
         let (ok, reasons) = probe(address, "/readyz").await;
         assert!(!ok, "{reasons:?}");
         assert!(reasons["broker"].starts_with("a broker answered "), "{reasons:?}");
         assert_eq!(reasons["mail_server"], "it could be used when it was last asked");
 
-        metrics.kafka.on_event(&KafkaEvent::Member { partitions: 0, answered });
+        metrics.kafka.on(&KafkaEvent::Member { partitions: 0, answered });
         let (ok, reasons) = probe(address, "/readyz").await;
         assert!(ok && reasons["partitions"].starts_with("spare: "), "{reasons:?}");
     };
@@ -212,7 +211,7 @@ async fn readiness(events: &[KafkaEvent<'_>]) -> Vec<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     metrics.mail.circuit(&CircuitChange::Closed);
-    events.iter().for_each(|event| metrics.kafka.on_event(event));
+    events.iter().for_each(|event| metrics.kafka.on(event));
     tokio::select! {
         biased;
         (ok, reasons) = probe(address, "/readyz") => {
@@ -327,13 +326,13 @@ async fn what_clients_of_kafka_tell_is_counted_and_a_foreign_partition_is_not_sh
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let partition = &TopicPartition::new("jobs", 0);
-    metrics.kafka.on_event(&KafkaEvent::Watermarks { partition, low: 0, high: 9 });
+    metrics.kafka.on(&KafkaEvent::Watermarks { partition, low: 0, high: 9 });
     let (kind, reason) = (ErrorKind::Unreachable, "away");
-    metrics.kafka.on_event(&KafkaEvent::Error { kind, reason });
+    metrics.kafka.on(&KafkaEvent::Error { kind, reason });
     let topic = "results";
-    metrics.kafka.on_event(&KafkaEvent::PublishRetried { records: 3, topic, kind, reason });
-    metrics.kafka.on_event(&KafkaEvent::Transaction { committed: true });
-    metrics.kafka.on_event(&KafkaEvent::Transaction { committed: false });
+    metrics.kafka.on(&KafkaEvent::PublishRetried { records: 3, topic, kind, reason });
+    metrics.kafka.on(&KafkaEvent::Transaction { committed: true });
+    metrics.kafka.on(&KafkaEvent::Transaction { committed: false });
     let scraped = async {
         let scrape = Scrape::of(address).await;
         let errors = scrape.sum("jobstream_kafka_errors_total", &[("kind", "unreachable")]);

@@ -64,7 +64,7 @@ async fn scrape() -> String {
     let shutdown = async {
         broker.caught_up(GROUP, &topics.jobs).await;
         let partition = &TopicPartition::new(&*topics.jobs, 0);
-        metrics.kafka.on_event(&KafkaEvent::Watermarks { partition, low: 0, high: 5 });
+        metrics.kafka.on(&KafkaEvent::Watermarks { partition, low: 0, high: 5 });
         metrics.mail.phase(Phase::FinalReply, Duration::ZERO, true);
         // Where partitions stand is told once an interval, by the clock that the test winds.
         sleep(Duration::from_secs(60)).await;

@@ -88,8 +88,7 @@ impl Stage {
     }
 
     fn topology(&self, sink: Arc<dyn JobSink<Job, Accepted>>) -> Topology {
-        let retry =
-            Retry { attempts: Some(8), first_delay: Duration::from_millis(1), ..Retry::default() };
+        let retry = Retry::new().attempts(Some(8)).first_delay(Duration::from_millis(1));
         RunTraces::new(self.traces.clone(), GROUP).of(topology(&self.topics, sink, retry))
     }
 
@@ -232,7 +231,7 @@ async fn the_phases_of_a_mail_are_below_the_execution_of_its_job_alone() {
     let (stage, server) = (Stage::new(), SmtpServer::builder().listen().await.unwrap());
     (0..JOBS).for_each(|id| stage.produce(job(u32::try_from(id).unwrap()), &[]));
     let (host, port) = (server.address().ip().to_string(), server.address().port());
-    let config = MailConfig { port, tls: TlsMode::None, ..MailConfig::new(&host, "m@example.com") };
+    let config = MailConfig::new(&host, "m@example.com").port(port).tls(TlsMode::None);
     let observer = MailTraces::new(stage.traces.clone(), &host, port);
     let connect = Arc::new(TcpConnect::new(host, port));
     let sink = MailSink::with(&config, connect, observer).unwrap();
@@ -298,7 +297,7 @@ async fn what_is_cut_off_is_told_as_unfinished() {
     stage.produce(job(1), &[]);
     let topology = stage.topology(Arc::new(Sink { is_stuck: true, ..Sink::default() }));
     let (fetched, mut has_fetched) = tokio::sync::watch::channel(false);
-    let limits = Limits { shutdown_timeout: Duration::ZERO, ..Limits::default() };
+    let limits = Limits::new().shutdown_timeout(Duration::ZERO);
     let topology =
         topology.with_limits(limits).with_observer(Arc::new(move |event: &Event<'_>| {
             if matches!(event, Event::Fetched(_)) {

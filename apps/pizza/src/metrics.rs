@@ -51,7 +51,7 @@ fn monitor(environment: Option<&str>) -> Monitor {
 struct Broker(Seen);
 
 impl KafkaObserver for Broker {
-    fn on_event(&self, event: &KafkaEvent<'_>) {
+    fn on(&self, event: &KafkaEvent<'_>) {
         if let KafkaEvent::Brokers { answered: Some(ago), .. } = event {
             self.0.ago(*ago);
         }

@@ -100,7 +100,7 @@ pub(crate) async fn open(
     if let Some(metrics) = &metrics {
         observers.0.extend(metrics.kafka.0.iter().cloned());
     }
-    let kafka = kafka.observer(Arc::new(observers));
+    let kafka = kafka.with_observer(Arc::new(observers));
     // Before anything else: a port that is taken is said at once.
     let listener = match components.contains(&Component::WebApp) {
         true => Some(listen(args.shop.listen).await?),
@@ -256,6 +256,8 @@ pub(crate) fn settings(
     }
     let metrics_address = metrics_address(&variables)?;
     let Accepted { config, warnings } = accept(&kafka)?;
+    // The log names the place of what is produced.
+    let config = config.keep_places();
     let config = match metrics_address {
         Some(_) => tell_statistics(config, &kafka),
         None => config,

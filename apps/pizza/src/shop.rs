@@ -11,7 +11,6 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::log::Produced;
 use crate::orders::Orders;
 use crate::services::Service;
 use crate::web::{self, Surroundings, WebError};
@@ -106,7 +105,7 @@ impl WebApp {
         if let Ok(address) = listener.local_addr() {
             info!(service, "The shop is open: http://{address}");
         }
-        let sink: Arc<dyn Sink> = Arc::new(Produced::new(service, sink));
+        let sink: Arc<dyn Sink> = Arc::from(sink);
         let closed = async move {
             closed.await;
             info!(service, "Starting graceful shutdown...");

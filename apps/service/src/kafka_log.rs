@@ -90,7 +90,7 @@ impl Told {
 }
 
 impl KafkaObserver for KafkaLog {
-    fn on_event(&self, event: &KafkaEvent<'_>) {
+    fn on(&self, event: &KafkaEvent<'_>) {
         match event {
             KafkaEvent::Error { kind, reason } => self.error(*kind, reason),
             // A failure is reported as an error, too.

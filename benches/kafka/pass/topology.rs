@@ -11,7 +11,7 @@ use jobstream::position::PartitionPosition;
 use jobstream::record::{ConsumerRecord, TopicPartition};
 use jobstream::sinks::kafka::KafkaSink;
 use jobstream::sinks::smtp::Accepted;
-use jobstream::sinks::{Batch, JobError, JobSink, Published, Sink, SinkError};
+use jobstream::sinks::{Batch, Commits, JobError, JobSink, Published, Sink, SinkError};
 use jobstream::sources::kafka::KafkaSource;
 use jobstream::sources::{CommitError, Source, SourceError, SourceEvent};
 use jobstream::topology::{Retry, Worker};
@@ -144,8 +144,8 @@ impl Sink for TimedSink {
         Ok(published)
     }
 
-    fn batches_at_once(&self) -> usize {
-        self.sink.batches_at_once()
+    fn commits(&self) -> Commits {
+        self.sink.commits()
     }
 
     async fn close(&self) -> Result<(), SinkError> {

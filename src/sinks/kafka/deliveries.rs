@@ -23,6 +23,8 @@ pub(super) struct Deliveries {
     tallies: Mutex<Tallies>,
     /// Notified at a report while the queue was full.
     room: Notify,
+    /// Whether it is kept where records are.
+    keeps_places: bool,
 }
 
 #[derive(Debug, Default)]
@@ -31,8 +33,6 @@ struct Tallies {
     number: usize,
     /// Of the batches under way, which are few.
     open: Vec<Tally>,
-    /// Of the batch that ended last.
-    metadata: Vec<RecordMetadata>,
     /// Whether any report is waited for.
     is_full: bool,
 }
@@ -44,30 +44,30 @@ struct Tally {
     /// Who is told when the last report has come.
     all: Option<oneshot::Sender<()>>,
     refusals: Vec<Unpublished>,
-    /// By index.
-    metadata: Vec<RecordMetadata>,
+    /// By index; empty unless they are kept.
+    places: Vec<RecordMetadata>,
 }
 
 impl Deliveries {
+    pub(super) fn new(keeps_places: bool) -> Self {
+        Self { keeps_places, ..Self::default() }
+    }
+
     fn with<T>(&self, f: impl FnOnce(&mut Tallies) -> T) -> T {
         f(&mut self.tallies.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Begins a batch of so many outputs.
     pub(super) fn begin(self: &Arc<Self>, outputs: usize) -> Delivery {
+        let places = if self.keeps_places { vec![NOWHERE; outputs] } else { Vec::new() };
         let number = self.with(|tallies| {
             tallies.number = (tallies.number + 1) & (usize::MAX >> INDEX_BITS);
-            let (number, metadata) = (tallies.number, vec![NOWHERE; outputs]);
-            let tally = Tally { number, awaited: 0, all: None, refusals: Vec::new(), metadata };
+            let number = tallies.number;
+            let tally = Tally { number, awaited: 0, all: None, refusals: Vec::new(), places };
             tallies.open.push(tally);
             number
         });
         Delivery { deliveries: self.clone(), number }
-    }
-
-    /// Where the outputs of the batch are that ended last, by index.
-    pub(super) fn metadata(&self) -> Vec<RecordMetadata> {
-        self.with(|tallies| tallies.metadata.clone())
     }
 
     /// Takes a report: where the record is, or why it was not published. One of a batch that was
@@ -106,7 +106,7 @@ impl Tallies {
 impl Tally {
     fn count(&mut self, index: usize, report: Result<RecordMetadata, RDKafkaErrorCode>) {
         match report {
-            Ok(metadata) => self.metadata[index] = metadata,
+            Ok(place) => self.places.get_mut(index).into_iter().for_each(|kept| *kept = place),
             Err(code) => self.refusals.push((index, code)),
         }
         self.awaited -= 1;
@@ -152,13 +152,18 @@ impl Delivery {
         }
         self.with(|tally| std::mem::take(&mut tally.refusals))
     }
+
+    /// Takes out where the records are, by index, if that is kept.
+    pub(super) fn take_places(&self) -> Vec<RecordMetadata> {
+        self.with(|tally| std::mem::take(&mut tally.places))
+    }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         self.deliveries.with(|tallies| {
             if let Some(at) = tallies.open.iter().position(|tally| tally.number == self.number) {
-                tallies.metadata = tallies.open.swap_remove(at).metadata;
+                tallies.open.swap_remove(at);
             }
         });
     }
@@ -188,7 +193,7 @@ mod tests {
 
     #[test]
     fn each_of_two_batches_has_its_own_reports() {
-        let deliveries = Arc::new(Deliveries::default());
+        let deliveries = Arc::new(Deliveries::new(true));
         let (first, second) = (deliveries.begin(1), deliveries.begin(1));
         let mut of_first = Box::pin(first.reports(1, ready(())));
         let mut of_second = Box::pin(second.reports(1, ready(())));
@@ -197,10 +202,18 @@ mod tests {
         deliveries.report(second.tag(0), Ok(PLACE));
         assert_eq!((&mut of_first).now_or_never(), None);
         assert_eq!(of_second.now_or_never(), Some(Vec::new()));
-        drop(second);
-        assert_eq!(deliveries.metadata(), [PLACE]);
+        assert_eq!(second.take_places(), [PLACE]);
         deliveries.report(first.tag(0), Ok(NOWHERE));
         assert_eq!(of_first.now_or_never(), Some(Vec::new()));
+    }
+
+    #[test]
+    fn where_records_are_is_kept_only_if_somebody_wants_it() {
+        let deliveries = Arc::new(Deliveries::default());
+        let batch = deliveries.begin(1);
+        let sent = async { deliveries.report(batch.tag(0), Ok(PLACE)) };
+        assert_eq!(batch.reports(1, sent).now_or_never(), Some(Vec::new()));
+        assert_eq!(batch.take_places(), []);
     }
 
     #[test]
@@ -217,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_record_that_is_sent_again_is_where_it_was_acknowledged() {
-        let deliveries = Arc::new(Deliveries::default());
+        let deliveries = Arc::new(Deliveries::new(true));
         let batch = deliveries.begin(2);
         let again = RecordMetadata { offset: 19, ..PLACE };
         let sent = async {
@@ -227,7 +240,6 @@ mod tests {
         assert_eq!(batch.reports(2, sent).now_or_never().unwrap().len(), 1);
         let sent_again = async { deliveries.report(batch.tag(1), Ok(again)) };
         assert_eq!(batch.reports(1, sent_again).now_or_never(), Some(Vec::new()));
-        drop(batch);
-        assert_eq!(deliveries.metadata(), [PLACE, again]);
+        assert_eq!(batch.take_places(), [PLACE, again]);
     }
 }

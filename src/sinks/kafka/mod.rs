@@ -19,8 +19,9 @@ use async_trait::async_trait;
 use tokio::time::{sleep, timeout};
 
 pub(crate) use self::producer::{Producer, Refusal, Sent};
-use super::{Batch, Published, RecordMetadata, Sink, SinkError};
+use super::{Batch, Commits, Published, Sink, SinkError};
 use crate::kafka::{Blocking, ConfigError, KafkaConfig, KafkaEvent, Told};
+use crate::reason::Reason;
 
 mod deliveries;
 mod listener;
@@ -81,7 +82,7 @@ impl Sink for KafkaSink {
             refusals.sort_by_key(|refusal| refusal.index);
             let Some(first) = refusals.first() else { break };
             if let Some(fatal) = producer.fatal_error() {
-                return Err(SinkError::Broken(fatal));
+                return Err(SinkError::broken(fatal));
             }
             let (records, reason) = (refusals.len(), &first.to_string());
             let (topic, kind) = (&*first.topic, first.kind());
@@ -91,18 +92,14 @@ impl Sink for KafkaSink {
             backoff = (backoff * 2).min(RETRY_BACKOFF_MAX);
         }
         if too_large.is_empty() {
-            return Ok(Published::Records);
+            return Ok(Published::records().at(sending.take_places()));
         }
         too_large.sort_unstable();
         Err(SinkError::TooLarge { outputs: too_large, others_published: true })
     }
 
-    fn batches_at_once(&self) -> usize {
-        BATCHES_AT_ONCE
-    }
-
-    fn metadata(&self) -> Vec<RecordMetadata> {
-        self.producer.metadata()
+    fn commits(&self) -> Commits {
+        Commits::BySource { batches_at_once: BATCHES_AT_ONCE }
     }
 
     /// Waits for what is in flight, up to [`KafkaConfig::close_limit`].
@@ -111,9 +108,9 @@ impl Sink for KafkaSink {
         let flushed = self.producer.call(move |producer| producer.flush(limit));
         match timeout(limit, flushed).await {
             Ok(Some(Ok(()))) => Ok(()),
-            Ok(Some(Err(error))) => Err(SinkError::Broken(error.to_string())),
+            Ok(Some(Err(error))) => Err(SinkError::broken(Reason::of(error))),
             Ok(None) | Err(_) => {
-                Err(SinkError::Broken(format!("not flushed: expected within {limit:?}")))
+                Err(SinkError::broken(format!("not flushed: expected within {limit:?}")))
             }
         }
     }

@@ -131,7 +131,7 @@ impl Producer {
         config: &KafkaConfig,
         transactional_id: Option<&str>,
     ) -> Result<Self, ConfigError> {
-        let deliveries = Arc::new(Deliveries::default());
+        let deliveries = Arc::new(Deliveries::new(config.keeps_places()));
         let context = SinkContext { deliveries: deliveries.clone(), told: config.told() };
         let properties = config.producer(transactional_id);
         let client = Arc::new(Client::from_config_and_context(&properties, context)?);
@@ -149,11 +149,6 @@ impl Producer {
     /// Begins a batch of these outputs.
     pub(crate) fn begin<'a>(&'a self, outputs: &'a [ProducerRecord]) -> Sending<'a> {
         Sending { producer: self, outputs, delivery: self.deliveries.begin(outputs.len()) }
-    }
-
-    /// Where the outputs are of the batch that ended last, by index.
-    pub(crate) fn metadata(&self) -> Vec<RecordMetadata> {
-        self.deliveries.metadata()
     }
 
     /// Blocks until nothing is in flight, or the limit.
@@ -192,6 +187,11 @@ pub(crate) struct Sending<'a> {
 }
 
 impl Sending<'_> {
+    /// Takes out where the outputs are, in their order, if that is kept.
+    pub(crate) fn take_places(&self) -> Vec<RecordMetadata> {
+        self.delivery.take_places()
+    }
+
     /// Sends the outputs with these indices in order, after those of a batch that began to send
     /// before; completes when every report has come, with those that were not published.
     pub(crate) async fn send(&self, indices: &[usize], sent: Sent) -> Vec<Refusal> {

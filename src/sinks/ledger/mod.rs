@@ -94,6 +94,7 @@ pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// The limits of a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LedgerLimits {
     /// How long an entry is kept at least.
     pub retention: Duration,
@@ -108,15 +109,50 @@ pub struct LedgerLimits {
     pub executions_max: usize,
 }
 
-impl Default for LedgerLimits {
+impl LedgerLimits {
     /// A day, 1,000,000 entries, 1,000 attempts, all of which may be executed at once.
-    fn default() -> Self {
+    pub const fn new() -> Self {
         Self {
             retention: Duration::from_secs(86_400),
             entries_max: 1_000_000,
             attempts_max: 1_000,
             executions_max: 1_000,
         }
+    }
+
+    /// Sets [`retention`](Self#structfield.retention).
+    #[must_use]
+    pub const fn retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Sets [`entries_max`](Self#structfield.entries_max).
+    #[must_use]
+    pub const fn entries_max(mut self, entries_max: usize) -> Self {
+        self.entries_max = entries_max;
+        self
+    }
+
+    /// Sets [`attempts_max`](Self#structfield.attempts_max).
+    #[must_use]
+    pub const fn attempts_max(mut self, attempts_max: usize) -> Self {
+        self.attempts_max = attempts_max;
+        self
+    }
+
+    /// Sets [`executions_max`](Self#structfield.executions_max).
+    #[must_use]
+    pub const fn executions_max(mut self, executions_max: usize) -> Self {
+        self.executions_max = executions_max;
+        self
+    }
+}
+
+impl Default for LedgerLimits {
+    /// See [`new`](Self::new).
+    fn default() -> Self {
+        Self::new()
     }
 }
 

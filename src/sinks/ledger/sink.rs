@@ -60,7 +60,7 @@ impl<In: Sync, Out> Ledger<In, Out> {
         }
     }
 
-    /// Notifies an observer of what happens.
+    /// Reports what happens to this observer, in the place of the one that it had.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;

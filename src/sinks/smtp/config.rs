@@ -9,6 +9,7 @@ use super::secret::Secret;
 
 /// The settings of a [`MailSink`](super::MailSink). Its `Debug` shows no password.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct MailConfig {
     /// The server's name or IP address; also the name that its certificate must have.
     pub host: String,
@@ -74,6 +75,128 @@ impl MailConfig {
         }
     }
 
+    /// Sets [`host`](Self#structfield.host).
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = host.into();
+        self
+    }
+
+    /// Sets [`port`](Self#structfield.port).
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Sets [`tls`](Self#structfield.tls).
+    #[must_use]
+    pub fn tls(mut self, tls: TlsMode) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Sets [`tls_ca_pem`](Self#structfield.tls_ca_pem).
+    #[must_use]
+    pub fn tls_ca_pem(mut self, tls_ca_pem: impl Into<Option<Vec<u8>>>) -> Self {
+        self.tls_ca_pem = tls_ca_pem.into();
+        self
+    }
+
+    /// Sets [`tls_verify`](Self#structfield.tls_verify).
+    #[must_use]
+    pub fn tls_verify(mut self, tls_verify: bool) -> Self {
+        self.tls_verify = tls_verify;
+        self
+    }
+
+    /// Sets [`login`](Self#structfield.login).
+    #[must_use]
+    pub fn login(mut self, login: impl Into<Option<Login>>) -> Self {
+        self.login = login.into();
+        self
+    }
+
+    /// Sets [`allow_plaintext_auth`](Self#structfield.allow_plaintext_auth).
+    #[must_use]
+    pub fn allow_plaintext_auth(mut self, allow_plaintext_auth: bool) -> Self {
+        self.allow_plaintext_auth = allow_plaintext_auth;
+        self
+    }
+
+    /// Sets [`mail_from`](Self#structfield.mail_from).
+    #[must_use]
+    pub fn mail_from(mut self, mail_from: impl Into<String>) -> Self {
+        self.mail_from = mail_from.into();
+        self
+    }
+
+    /// Sets [`allowed_from_domains`](Self#structfield.allowed_from_domains).
+    #[must_use]
+    pub fn allowed_from_domains(mut self, allowed_from_domains: Vec<String>) -> Self {
+        self.allowed_from_domains = allowed_from_domains;
+        self
+    }
+
+    /// Sets [`ehlo_name`](Self#structfield.ehlo_name).
+    #[must_use]
+    pub fn ehlo_name(mut self, ehlo_name: impl Into<Option<String>>) -> Self {
+        self.ehlo_name = ehlo_name.into();
+        self
+    }
+
+    /// Sets [`connections_max`](Self#structfield.connections_max).
+    #[must_use]
+    pub fn connections_max(mut self, connections_max: NonZeroUsize) -> Self {
+        self.connections_max = connections_max;
+        self
+    }
+
+    /// Sets [`mails_per_second_max`](Self#structfield.mails_per_second_max).
+    #[must_use]
+    pub fn mails_per_second_max(
+        mut self,
+        mails_per_second_max: impl Into<Option<NonZeroU32>>,
+    ) -> Self {
+        self.mails_per_second_max = mails_per_second_max.into();
+        self
+    }
+
+    /// Sets [`mails_burst_max`](Self#structfield.mails_burst_max).
+    #[must_use]
+    pub fn mails_burst_max(mut self, mails_burst_max: NonZeroU32) -> Self {
+        self.mails_burst_max = mails_burst_max;
+        self
+    }
+
+    /// Sets [`idle_limit`](Self#structfield.idle_limit).
+    #[must_use]
+    pub fn idle_limit(mut self, idle_limit: Duration) -> Self {
+        self.idle_limit = idle_limit;
+        self
+    }
+
+    /// Sets [`limits`](Self#structfield.limits).
+    #[must_use]
+    pub fn limits(mut self, limits: TimeLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets [`probe_backoff_min`](Self#structfield.probe_backoff_min).
+    #[must_use]
+    pub fn probe_backoff_min(mut self, probe_backoff_min: Duration) -> Self {
+        self.probe_backoff_min = probe_backoff_min;
+        self
+    }
+
+    /// Sets [`probe_backoff_max`](Self#structfield.probe_backoff_max).
+    #[must_use]
+    pub fn probe_backoff_max(mut self, probe_backoff_max: Duration) -> Self {
+        self.probe_backoff_max = probe_backoff_max;
+        self
+    }
+
     /// The login must not travel in clear, and nothing else can be hoped for.
     pub(super) fn check_login(&self) -> Result<(), ConfigError> {
         let Some(login) = &self.login else { return Ok(()) };
@@ -96,7 +219,7 @@ impl MailConfig {
         Ok(Sender { mail_from, allowed_from_domains })
     }
 
-    pub(super) fn ehlo_name(&self, mail_from: &Mailbox) -> Result<String, ConfigError> {
+    pub(super) fn greets_as(&self, mail_from: &Mailbox) -> Result<String, ConfigError> {
         let name = self.ehlo_name.clone().unwrap_or_else(|| mail_from.domain().to_owned());
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(ConfigError::EhloName { found: name });

@@ -183,7 +183,7 @@ mod tests {
 
     use crate::codec::Codec as _;
     use crate::job::{Job, JobCodec};
-    use crate::record::{ConsumerRecord, Headers, TopicPartition};
+    use crate::record::{ConsumerRecord, TopicPartition};
     use crate::sinks::JobErrorKind;
 
     use super::{Mail, Mailbox, Sender};
@@ -198,15 +198,8 @@ mod tests {
     fn job(value: &serde_json::Value) -> (Job, ConsumerRecord) {
         let value = Bytes::from(value.to_string());
         let job = JobCodec.decode(Some(&value)).unwrap();
-        let record = ConsumerRecord {
-            partition: TopicPartition::new("jobs", 0),
-            offset: 0,
-            generation: 1,
-            timestamp: Some(1_000),
-            key: None,
-            value: Some(value),
-            headers: Headers::new(),
-        };
+        let record =
+            ConsumerRecord::new(TopicPartition::new("jobs", 0), 0, 1).timestamp(1_000).value(value);
         (job, record)
     }
 

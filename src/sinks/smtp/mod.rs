@@ -78,13 +78,11 @@
 //! ```
 //! use jobstream::sinks::smtp::{Login, MailConfig, MailSink, TlsMode};
 //!
-//! let config = MailConfig {
-//!     port: 587,
-//!     tls: TlsMode::StartTls,
-//!     login: Some(Login::new("AKIAIOSFODNN7EXAMPLE", "the SMTP password")),
-//!     allowed_from_domains: vec!["example.com".into()],
-//!     ..MailConfig::new("email-smtp.eu-west-1.amazonaws.com", "noreply@example.com")
-//! };
+//! let config = MailConfig::new("email-smtp.eu-west-1.amazonaws.com", "noreply@example.com")
+//!     .port(587)
+//!     .tls(TlsMode::StartTls)
+//!     .login(Login::new("AKIAIOSFODNN7EXAMPLE", "the SMTP password"))
+//!     .allowed_from_domains(vec!["example.com".into()]);
 //! let sink = MailSink::new(&config)?;
 //! # Ok::<(), jobstream::sinks::smtp::ConfigError>(())
 //! ```

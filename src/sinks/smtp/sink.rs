@@ -104,7 +104,7 @@ impl MailSink {
             tls,
             login: Mutex::new(config.login.clone()),
             allow_plaintext_auth: config.allow_plaintext_auth,
-            ehlo_name: config.ehlo_name(&sender.mail_from)?,
+            ehlo_name: config.greets_as(&sender.mail_from)?,
             needs_smtputf8: sender.mail_from.needs_smtputf8(),
             limits: config.limits,
             observer: Arc::clone(&observer),

@@ -167,19 +167,12 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::record::{ConsumerRecord, Headers};
+    use crate::record::ConsumerRecord;
 
     /// Puts a record of so many bytes into the buffer.
     fn push(buffer: &mut Buffer, partition: &TopicPartition, bytes: usize) {
-        let record = ConsumerRecord {
-            partition: partition.clone(),
-            offset: 0,
-            generation: 1,
-            timestamp: None,
-            key: None,
-            value: Some(Bytes::from(vec![0; bytes])),
-            headers: Headers::new(),
-        };
+        let record =
+            ConsumerRecord::new(partition.clone(), 0, 1).value(Bytes::from(vec![0; bytes]));
         buffer.push(vec![[record].into()]);
     }
 

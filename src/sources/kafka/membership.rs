@@ -15,6 +15,7 @@ use super::buffer::{Buffer, Command, Shared};
 use super::client::Client;
 use crate::kafka::{Group, KafkaEvent, Told, code_of, commit_error};
 use crate::position::{PartitionPosition, Position};
+use crate::reason::Reason;
 use crate::record::TopicPartition;
 use crate::sources::CommitError;
 
@@ -68,9 +69,9 @@ impl Membership {
         positions: &[PartitionPosition],
     ) -> Result<(), CommitError> {
         let Some(client) = self.client() else {
-            return Err(CommitError::Broken("the source has ended".into()));
+            return Err(CommitError::broken("the source has ended"));
         };
-        let offsets = self.offsets(positions).map_err(CommitError::Fenced)?;
+        let offsets = self.offsets(positions).map_err(CommitError::fenced)?;
         let offsets = offsets.map_err(|error| commit_error(&error))?;
         client.commit(&offsets.list, CommitMode::Sync).map_err(|error| {
             let _ = self.refused(&error, offsets.longest);
@@ -168,5 +169,7 @@ pub(crate) fn metadata_of(element: &TopicPartitionListElem<'_>) -> Option<String
 fn of_fenced(client: &Client, error: &KafkaError) -> Option<CommitError> {
     let (code, reason) = client.client().fatal_error()?;
     let is_fenced = code == RDKafkaErrorCode::FencedInstanceId;
-    is_fenced.then(|| CommitError::Fenced(format!("{error}: {reason}")))
+    is_fenced.then(|| {
+        CommitError::fenced(Reason::of(error.clone()).in_words(format!("{error}: {reason}")))
+    })
 }

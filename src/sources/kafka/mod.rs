@@ -48,7 +48,7 @@ use self::client::Connector;
 pub(crate) use self::membership::{Membership, Offsets, metadata_of};
 use self::poller::Poller;
 pub(crate) use self::reading::own;
-use super::{CommitError, Source, SourceError, SourceEvent};
+use super::{CommitError, Once, Source, SourceError, SourceEvent};
 use crate::kafka::{Blocking, ConfigError, KafkaConfig, PairTransactions};
 use crate::position::PartitionPosition;
 use crate::record::{Topic, TopicPartition};
@@ -75,6 +75,7 @@ const QUERY_LIMIT: Duration = Duration::from_secs(1);
 /// Dropped, it leaves the group on a thread of its own, which nobody waits for.
 #[derive(Debug)]
 pub struct KafkaSource {
+    once: Once,
     membership: Blocking<Arc<Membership>>,
     /// Where commits go if it is one of an exactly-once pair.
     transactions: Option<Arc<PairTransactions>>,
@@ -104,7 +105,8 @@ impl KafkaSource {
         let topics = topics.into_iter().map(Into::into).collect();
         let poller = Poller::new(connector, Arc::clone(&membership), topics, close_limit, left)?;
         start(poller).map_err(|error| ConfigError::Refused(error.to_string()))?;
-        Ok(Self { membership, transactions: None, left: has_left, close_limit })
+        let once = Once::default();
+        Ok(Self { once, membership, transactions: None, left: has_left, close_limit })
     }
 
     pub(crate) fn with_transactions(mut self, transactions: Arc<PairTransactions>) -> Self {
@@ -125,8 +127,10 @@ fn start(poller: Poller) -> std::io::Result<()> {
 #[async_trait]
 impl Source for KafkaSource {
     fn events(&self) -> BoxStream<'_, Result<SourceEvent, SourceError>> {
-        self.membership.shared().ask(Command::Join);
-        Events::new(self).boxed()
+        self.once.events(|| {
+            self.membership.shared().ask(Command::Join);
+            Events::new(self).boxed()
+        })
     }
 
     fn pause(&self, partitions: &[TopicPartition]) {
@@ -146,7 +150,7 @@ impl Source for KafkaSource {
         }
         let positions = positions.to_vec();
         let committed = self.membership.call(move |membership| membership.commit(&positions));
-        committed.await.unwrap_or_else(|| Err(CommitError::Broken("a commit has panicked".into())))
+        committed.await.unwrap_or_else(|| Err(CommitError::broken("a commit has panicked")))
     }
 
     fn window_offsets(&self) -> i64 {
@@ -169,7 +173,7 @@ impl Source for KafkaSource {
         match timeout(limit, left.wait_for(|has_left| *has_left)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => {
-                Err(SourceError(format!("the group was not left: expected within {limit:?}")))
+                Err(SourceError::new(format!("the group was not left: expected within {limit:?}")))
             }
         }
     }

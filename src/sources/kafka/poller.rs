@@ -23,6 +23,7 @@ use super::membership::Membership;
 use super::partitions::Partitions;
 use super::reading::{Polled, Stretch, has_unreadable_header, own};
 use crate::kafka::{ConfigError, KafkaEvent};
+use crate::reason::Reason;
 use crate::record::{Block, HEADERS_MAX, Topic};
 use crate::sources::SourceError;
 
@@ -199,9 +200,9 @@ impl Poller {
             {
                 Ok(Some(reason))
             }
-            Some((_, reason)) => Err(SourceError(reason)),
+            Some((_, reason)) => Err(SourceError::new(reason)),
             None if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
-                Err(SourceError(error.to_string()))
+                Err(SourceError::new(Reason::of(error.clone())))
             }
             None => Ok(None),
         }
@@ -212,7 +213,8 @@ impl Poller {
     fn start_anew(&mut self, reason: &str) -> Result<(), SourceError> {
         self.connector.told.event(&KafkaEvent::FencedByItself { reason });
         self.leave();
-        let client = self.connector.connect().map_err(|error| SourceError(error.to_string()))?;
+        let client =
+            self.connector.connect().map_err(|error| SourceError::new(Reason::of(error)))?;
         self.membership.set_client(&client);
         end(std::mem::replace(&mut self.client, client), &self.shared);
         self.partitions.clear();
@@ -244,7 +246,7 @@ impl Poller {
 
     fn subscribe(&self) -> Result<(), SourceError> {
         let topics: Vec<&str> = self.topics.iter().map(|topic| &**topic).collect();
-        self.client.subscribe(&topics).map_err(|error| SourceError(error.to_string()))
+        self.client.subscribe(&topics).map_err(|error| SourceError::new(Reason::of(error)))
     }
 
     /// Leaves the group and waits for it, up to the limit. Says whether it has come to its end.

@@ -286,10 +286,15 @@ impl<'a> Engine<'a> {
     ) -> Result<(), RunError> {
         match result {
             Ok(published) => {
-                self.observers.emit(&Event::Published { batch: batch.batch(), took });
+                let Published { places, has_positions } = published;
+                self.observers.emit(&Event::Published {
+                    batch: batch.batch(),
+                    places: &places,
+                    took,
+                });
                 batch.drain().for_each(|subject| self.records.published(subject, self.now));
                 let positions = &batch.batch().positions;
-                if published == Published::RecordsAndPositions && !positions.is_empty() {
+                if has_positions && !positions.is_empty() {
                     self.records.assignments_mut().saved(positions);
                     self.observers.emit(&Event::Committed { positions, took });
                 }

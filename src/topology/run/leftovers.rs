@@ -108,15 +108,8 @@ mod tests {
     use crate::topology::Fate;
 
     fn unpublished(offset: i64, bytes: usize) -> Unpublished {
-        let record = ConsumerRecord {
-            partition: TopicPartition::new("jobs", 0),
-            offset,
-            generation: 1,
-            timestamp: None,
-            key: None,
-            value: Some(vec![0; bytes].into()),
-            headers: crate::record::Headers::new(),
-        };
+        let record =
+            ConsumerRecord::new(TopicPartition::new("jobs", 0), offset, 1).value(vec![0; bytes]);
         let finished =
             Finished { record, outputs: Vec::new(), fate: Fate::Succeeded, changes: None };
         Unpublished { finished, lane: None }
@@ -128,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten_above_the_limits() {
-        let limits = Limits { in_flight_records: 3, in_flight_bytes: 100, ..Limits::default() };
+        let limits = Limits::new().in_flight_records(3).in_flight_bytes(100);
         let mut leftovers = Leftovers::new(limits);
         (0..5).for_each(|offset| leftovers.keep(unpublished(offset, 1)));
         assert_eq!(taken(&mut leftovers, None), [2, 3, 4]);

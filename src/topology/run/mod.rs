@@ -90,7 +90,7 @@ impl<'a> Driver<'a> {
     ) -> Self {
         let (sender, persists) = unbounded();
         let topic = store.map(|store| store.topic().clone());
-        let batches_at_once = sink.batches_at_once();
+        let batches_at_once = sink.commits().batches_at_once();
         Self {
             topology,
             source,

@@ -134,12 +134,11 @@ impl Parts {
         }
     }
 
-    /// The state for a record that is taken in, whose partition has its frontier at an offset; none
-    /// if the topology has no state.
-    pub(super) fn state_for(&self, record: &ConsumerRecord, frontier: i64) -> Option<Box<State>> {
-        let part = self.part_for(record)?.clone();
+    /// The state for a record that is taken in, whose partition has its frontier at an offset.
+    pub(super) fn state_for(&self, record: &ConsumerRecord, frontier: i64) -> Box<State> {
+        let part = self.part_for(record).clone();
         let assignment = (record.partition.clone(), record.generation);
-        Some(Box::new(State::new(part, assignment, frontier, self.persists.clone())))
+        Box::new(State::new(part, assignment, frontier, self.persists.clone()))
     }
 
     /// What an earlier assignment has changed, as changes of the part that there is now.
@@ -148,18 +147,14 @@ impl Parts {
         changes: Option<Box<Changes>>,
         record: &ConsumerRecord,
     ) -> Option<Box<Changes>> {
-        let part = self.part_for(record)?.clone();
-        changes.map(|changes| Box::new(changes.moved_to(part)))
+        changes.map(|changes| Box::new(changes.moved_to(self.part_for(record).clone())))
     }
 
     /// # Invariant
-    /// A record is taken in when its part is ready.
-    fn part_for(&self, record: &ConsumerRecord) -> Option<&Arc<Part>> {
-        if !self.has_state {
-            return None;
-        }
+    /// A record with state is taken in when its part is ready.
+    fn part_for(&self, record: &ConsumerRecord) -> &Arc<Part> {
         match self.parts.get(&record.partition.partition) {
-            Some(Held::Ready(part)) => Some(part),
+            Some(Held::Ready(part)) => part,
             _ => panic!("{} @ {} was taken in before its part", record.partition, record.offset),
         }
     }

@@ -238,21 +238,13 @@ fn positions_with(
 mod tests {
     use super::*;
 
-    use crate::record::{ConsumerRecord, Headers, ProducerRecord, TopicPartition};
+    use crate::record::{ConsumerRecord, ProducerRecord, TopicPartition};
     use crate::topology::Fate;
     use crate::topology::run::jobs::JobId;
     use crate::topology::stages::Finished;
 
     fn push(outbox: &mut Outbox, outputs: usize) {
-        let record = ConsumerRecord {
-            partition: TopicPartition::new("jobs", 0),
-            offset: 0,
-            generation: 1,
-            timestamp: None,
-            key: None,
-            value: None,
-            headers: Headers::new(),
-        };
+        let record = ConsumerRecord::new(TopicPartition::new("jobs", 0), 0, 1);
         let outputs = vec![ProducerRecord::to("results"); outputs];
         let finished = Finished { record, outputs, fate: Fate::Succeeded, changes: None };
         outbox.push(JobId::default(), finished);

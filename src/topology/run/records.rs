@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::super::Topology;
 use super::super::error::RunError;
 use super::super::observe::{Event, Fate};
-use super::super::stages::{Admitted, Context, Finished, Pipeline, Step, too_large};
+use super::super::stages::{Admitted, Context, Finished, Pipeline, States, Step, too_large};
 use super::assignments::{Assigned, Assignments};
 use super::command::Command;
 use super::jobs::{Execution, JobId, Jobs};
@@ -29,7 +29,7 @@ use super::punctuations::{Punctuated, Punctuations};
 use crate::record::{ConsumerRecord, Topic, TopicPartition};
 use crate::sinks::SinkError;
 use crate::sources::{Assignment, SourceError};
-use crate::state::{self, Persist, StoreError};
+use crate::state::{self, Persist, State, StoreError};
 
 /// The assigned partitions, and all of theirs that is in flight.
 pub(super) struct Records<'a> {
@@ -46,13 +46,25 @@ pub(super) struct Records<'a> {
     unfinished: usize,
 }
 
+/// The state of jobs whose partition has its frontier at an offset.
+struct StatesOf<'a> {
+    parts: &'a Parts,
+    frontier: i64,
+}
+
+impl States for StatesOf<'_> {
+    fn state_for(&self, record: &ConsumerRecord) -> Box<State> {
+        self.parts.state_for(record, self.frontier)
+    }
+}
+
 impl<'a> Records<'a> {
     pub(super) fn new(
         topology: &'a Topology,
         store: Option<Topic>,
         persists: UnboundedSender<Persist>,
     ) -> Self {
-        let Topology { pipeline, context, limits, schedule } = topology;
+        let Topology { pipeline, context, limits, schedule, .. } = topology;
         let has_state = pipeline.is_stateful();
         Self {
             pipeline: &**pipeline,
@@ -225,7 +237,10 @@ impl<'a> Records<'a> {
         let partition = self.assignments.current(&record.partition, record.generation);
         let Some(partition) = partition else { return Ok(false) };
         match partition.deliver(record, window, now) {
-            Delivery::New(record) => self.admit(record, now),
+            Delivery::New(record) => {
+                let frontier = partition.frontier();
+                self.admit(record, frontier, now);
+            }
             Delivery::AlreadyExecuted(record, executed) => self.admit_executed(record, *executed),
             Delivery::AlreadyFinished(record) => self.emit(&Event::AlreadyFinished(&record)),
             Delivery::Held => return Ok(true),
@@ -233,18 +248,17 @@ impl<'a> Records<'a> {
             Delivery::Below(expected, ConsumerRecord { partition, offset, .. }) => {
                 let reason =
                     format!("{partition}: found offset {offset}, expected {expected} or above");
-                return Err(RunError::Source(SourceError(reason)));
+                return Err(RunError::Source(SourceError::new(reason)));
             }
         }
         Ok(false)
     }
 
-    fn admit(&mut self, record: ConsumerRecord, now: Instant) {
+    fn admit(&mut self, record: ConsumerRecord, frontier: i64, now: Instant) {
         self.emit(&Event::Fetched(&record));
         let (assigned, size_bytes) = (assigned(&record), record.size_bytes());
-        let partition = self.assignments.get(&record.partition);
-        let state = partition.and_then(|it| self.parts.state_for(&record, it.frontier()));
-        match self.pipeline.admit(self.context, record, state) {
+        let states = StatesOf { parts: &self.parts, frontier };
+        match self.pipeline.admit(self.context, record, &states) {
             Admitted::Finished(Finished { record, outputs, fate, .. }) if outputs.is_empty() => {
                 self.meet_fate(&record, fate, now);
             }
@@ -427,7 +441,7 @@ impl<'a> Records<'a> {
             }
             Err(StoreError::Missing(reason)) => {
                 self.parts.is_missing(number, now);
-                self.emit(&Event::PartMissing { partition: number, reason: &reason });
+                self.emit(&Event::PartMissing { partition: number, reason: reason.text() });
                 Ok(())
             }
             Err(error @ StoreError::Broken(_)) => Err(RunError::Store(error)),

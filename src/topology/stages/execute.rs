@@ -1,5 +1,6 @@
 //! Execution: a job's attempts, from the first to the one that settles it.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::Context;
 use super::retry::{Retry, jitter};
 use crate::record::ConsumerRecord;
 use crate::sinks::{Ambiguous, JobError, JobErrorKind, JobSink, StatefulJobSink};
-use crate::state::State;
+use crate::state::{Changes, State};
 
 /// A job that has been executed, or finally was not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,60 +27,120 @@ pub struct Executed<In, Out> {
 }
 
 /// A job sink and the limits of its attempts.
-pub(in crate::topology) struct Execution<In, Out> {
-    pub(in crate::topology) executor: Executor<In, Out>,
-    pub(in crate::topology) retry: Retry,
+pub(in crate::topology) struct Execution<In, Out, X> {
+    executor: X,
+    retry: Retry,
+    executes: PhantomData<fn(In) -> Out>,
 }
 
-/// A job sink, with state or without.
-pub(in crate::topology) enum Executor<In, Out> {
-    Stateless(Arc<dyn JobSink<In, Out>>),
-    Stateful(Arc<dyn StatefulJobSink<In, Out>>),
-}
+/// A job sink, whatever its jobs are given of the keyed state.
+pub(in crate::topology) trait Executor<In, Out>: Send + Sync {
+    /// What each of its jobs is given.
+    type State: JobState;
 
-impl<In: Sync, Out> Executor<In, Out> {
     fn execute<'a>(
         &'a self,
         input: &'a In,
         record: &'a ConsumerRecord,
-        state: Option<&'a State>,
+        state: &'a Self::State,
+    ) -> BoxFuture<'a, Result<Out, JobError>>;
+
+    fn ready(&self) -> BoxFuture<'_, ()>;
+}
+
+impl<In: Sync, Out> Executor<In, Out> for Arc<dyn JobSink<In, Out>> {
+    type State = ();
+
+    fn execute<'a>(
+        &'a self,
+        input: &'a In,
+        record: &'a ConsumerRecord,
+        (): &'a (),
     ) -> BoxFuture<'a, Result<Out, JobError>> {
-        match self {
-            Self::Stateless(sink) => sink.execute(input, record),
-            Self::Stateful(sink) => {
-                sink.execute(input, record, state.expect("a job with state is given it"))
-            }
-        }
+        (**self).execute(input, record)
     }
 
-    pub(in crate::topology) fn ready(&self) -> BoxFuture<'_, ()> {
-        match self {
-            Self::Stateless(sink) => sink.ready(),
-            Self::Stateful(sink) => sink.ready(),
-        }
+    fn ready(&self) -> BoxFuture<'_, ()> {
+        (**self).ready()
+    }
+}
+
+impl<In: Sync, Out> Executor<In, Out> for Arc<dyn StatefulJobSink<In, Out>> {
+    type State = Box<State>;
+
+    fn execute<'a>(
+        &'a self,
+        input: &'a In,
+        record: &'a ConsumerRecord,
+        state: &'a Box<State>,
+    ) -> BoxFuture<'a, Result<Out, JobError>> {
+        (**self).execute(input, record, state)
+    }
+
+    fn ready(&self) -> BoxFuture<'_, ()> {
+        (**self).ready()
+    }
+}
+
+/// Where the jobs of a run get their state.
+pub(in crate::topology) trait States {
+    /// The state for the job of a record.
+    fn state_for(&self, record: &ConsumerRecord) -> Box<State>;
+}
+
+/// What a job is given of the keyed state: all of its part, or nothing.
+pub(in crate::topology) trait JobState: Send + Sync {
+    /// Whether it is anything.
+    const IS_STATE: bool;
+
+    fn of(states: &dyn States, record: &ConsumerRecord) -> Self;
+
+    /// Drops the changes that are not durable.
+    fn forget(&self);
+
+    /// The changes that are not durable, to be published with the record's outputs.
+    fn into_changes(self) -> Option<Box<Changes>>;
+}
+
+impl JobState for () {
+    const IS_STATE: bool = false;
+
+    fn of(_: &dyn States, _: &ConsumerRecord) -> Self {}
+
+    fn forget(&self) {}
+
+    fn into_changes(self) -> Option<Box<Changes>> {
+        None
+    }
+}
+
+impl JobState for Box<State> {
+    const IS_STATE: bool = true;
+
+    fn of(states: &dyn States, record: &ConsumerRecord) -> Self {
+        states.state_for(record)
+    }
+
+    fn forget(&self) {
+        State::forget(self);
+    }
+
+    fn into_changes(self) -> Option<Box<Changes>> {
+        State::into_changes(*self)
     }
 }
 
 /// A job on its way through its attempts.
-pub(in crate::topology) struct Job<In> {
+pub(in crate::topology) struct Job<In, St> {
     pub(in crate::topology) record: ConsumerRecord,
     pub(in crate::topology) input: In,
-    /// There if the job sink has state.
-    pub(in crate::topology) state: Option<Box<State>>,
+    pub(in crate::topology) state: St,
     spent: Spent,
 }
 
-impl<In> Job<In> {
-    pub(in crate::topology) fn new(
-        record: ConsumerRecord,
-        input: In,
-        state: Option<Box<State>>,
-    ) -> Self {
+impl<In, St> Job<In, St> {
+    pub(in crate::topology) fn new(record: ConsumerRecord, input: In, state: St) -> Self {
         Self { record, input, state, spent: Spent::default() }
-    }
-
-    fn forget_changes(&self) {
-        self.state.iter().for_each(|state| state.forget());
     }
 }
 
@@ -100,12 +161,21 @@ pub(in crate::topology) enum Attempted<Out> {
     Waits(Duration),
 }
 
-impl<In: Send + Sync, Out: Send> Execution<In, Out> {
+impl<In: Send + Sync, Out: Send, X: Executor<In, Out>> Execution<In, Out, X> {
+    pub(in crate::topology) const fn new(executor: X, retry: Retry) -> Self {
+        Self { executor, retry, executes: PhantomData }
+    }
+
+    /// See [`JobSink::ready`].
+    pub(in crate::topology) fn ready(&self) -> BoxFuture<'_, ()> {
+        self.executor.ready()
+    }
+
     /// Executes a job until it is settled, or is to wait for another attempt.
     pub(in crate::topology) async fn run(
         &self,
         context: &Context,
-        job: &mut Job<In>,
+        job: &mut Job<In, X::State>,
     ) -> Attempted<Out> {
         loop {
             let attempt = job.spent.failures + 1;
@@ -115,9 +185,9 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
             };
             // In a box, since few jobs fail and each is as large as what it could wait for.
             match Box::pin(self.follow(context, job, &error)).await {
-                Next::Now => job.forget_changes(),
+                Next::Now => job.state.forget(),
                 Next::After(delay) => {
-                    job.forget_changes();
+                    job.state.forget();
                     return Attempted::Waits(delay);
                 }
                 Next::Nothing => return Attempted::Settled(Err(error), attempt),
@@ -128,11 +198,11 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
     async fn attempt(
         &self,
         context: &Context,
-        job: &Job<In>,
+        job: &Job<In, X::State>,
         attempt: u32,
     ) -> Result<Out, JobError> {
         let Job { record, input, state, .. } = job;
-        let execution = self.executor.execute(input, record, state.as_deref());
+        let execution = self.executor.execute(input, record, state);
         let execution = context.propagation.within(record, execution);
         if context.observers.is_empty() {
             return execution.await;
@@ -151,7 +221,12 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
     }
 
     /// What follows an attempt that has failed. It waits here for a job sink that is unavailable.
-    async fn follow(&self, context: &Context, job: &mut Job<In>, error: &JobError) -> Next {
+    async fn follow(
+        &self,
+        context: &Context,
+        job: &mut Job<In, X::State>,
+        error: &JobError,
+    ) -> Next {
         match error.kind() {
             _ if error.is_settled() => Next::Nothing,
             JobErrorKind::Permanent => Next::Nothing,
@@ -164,7 +239,12 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
         }
     }
 
-    async fn wait_for_the_sink(&self, context: &Context, job: &mut Job<In>, error: &JobError) {
+    async fn wait_for_the_sink(
+        &self,
+        context: &Context,
+        job: &mut Job<In, X::State>,
+        error: &JobError,
+    ) {
         let Job { record, spent, .. } = job;
         let started = Instant::now();
         spent.outages += 1;
@@ -174,7 +254,7 @@ impl<In: Send + Sync, Out: Send> Execution<In, Out> {
         spent.outage += started.elapsed();
     }
 
-    fn back_off(&self, context: &Context, job: &mut Job<In>, error: &JobError) -> Next {
+    fn back_off(&self, context: &Context, job: &mut Job<In, X::State>, error: &JobError) -> Next {
         let Job { record, spent, .. } = job;
         let now = Instant::now();
         let since = *spent.since.get_or_insert_with(|| {

@@ -14,7 +14,7 @@ pub(super) use dead_letter::DeadLetters;
 pub use dead_letter::{TOO_LARGE, TOO_MANY_HEADERS, UNDECODABLE, UNENCODABLE};
 pub use encode::Encode;
 pub use execute::Executed;
-pub(super) use execute::{Execution, Executor};
+pub(super) use execute::{Execution, States};
 pub(super) use pipeline::{
     Admitted, Executing, Finished, Front, KeyHash, KeyOf, Pipeline, Step, Straight, too_large,
 };

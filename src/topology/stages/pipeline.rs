@@ -8,12 +8,12 @@ use super::super::observe::{Event, Fate};
 use super::Context;
 use super::dead_letter::{self, DeadLetters, TOO_LARGE, UNDECODABLE, UNENCODABLE, beyond_limits};
 use super::encode::Encode;
-use super::execute::{Attempted, Executed, Execution, Executor, Job};
+use super::execute::{Attempted, Executed, Execution, Executor, Job, JobState as _, States};
 use super::stage::{Flow, Stage};
 use crate::codec::Codec;
 use crate::reason::bounded;
 use crate::record::{ConsumerRecord, ProducerRecord, Topic};
-use crate::state::{Changes, State};
+use crate::state::Changes;
 
 /// The hash of a key. Two keys with one hash only wait for each other.
 pub(in crate::topology) type KeyHash = u64;
@@ -21,15 +21,14 @@ pub(in crate::topology) type KeyHash = u64;
 /// All stages of a topology.
 pub(in crate::topology) trait Pipeline: Send + Sync {
     /// Takes a record through the stages up to its execution, or to its end.
-    /// `state` is there if the topology [has state](Self::is_stateful).
     fn admit<'a>(
         &'a self,
         context: &'a Context,
         record: ConsumerRecord,
-        state: Option<Box<State>>,
+        states: &dyn States,
     ) -> Admitted<'a>;
 
-    /// Whether its jobs have keyed state.
+    /// Whether its jobs have keyed state; if not, it asks for none.
     fn is_stateful(&self) -> bool;
 
     /// Whether a record, from its execution to the acknowledgement of its outputs, keeps out the next
@@ -211,7 +210,7 @@ where
         &'a self,
         context: &'a Context,
         record: ConsumerRecord,
-        _: Option<Box<State>>,
+        _: &dyn States,
     ) -> Admitted<'a> {
         let passed = self.front.decode(context, &record);
         let dead_letters = &self.front.dead_letters;
@@ -238,10 +237,10 @@ where
 }
 
 /// A topology that executes jobs: decode, stages, execute, stages, encode.
-pub(in crate::topology) struct Executing<T, C, S, In, Out, B, E> {
+pub(in crate::topology) struct Executing<T, C, S, In, Out, X, B, E> {
     pub(in crate::topology) front: Front<C, S>,
     pub(in crate::topology) key: KeyOf<In>,
-    pub(in crate::topology) execution: Execution<In, Out>,
+    pub(in crate::topology) execution: Execution<In, Out, X>,
     pub(in crate::topology) back: B,
     pub(in crate::topology) encode: E,
     pub(in crate::topology) decoded: std::marker::PhantomData<fn(T)>,
@@ -251,13 +250,14 @@ pub(in crate::topology) struct Executing<T, C, S, In, Out, B, E> {
 pub(in crate::topology) type KeyOf<In> =
     Box<dyn Fn(&ConsumerRecord, &In) -> Option<KeyHash> + Send + Sync>;
 
-impl<T, C, S, In, Out, B, E> Pipeline for Executing<T, C, S, In, Out, B, E>
+impl<T, C, S, In, Out, X, B, E> Pipeline for Executing<T, C, S, In, Out, X, B, E>
 where
     T: 'static,
     C: Codec<T> + 'static,
     S: Stage<T, Out = In> + 'static,
     In: Send + Sync + 'static,
     Out: Send + 'static,
+    X: Executor<In, Out> + 'static,
     B: Stage<Executed<In, Out>> + 'static,
     E: Encode<B::Out> + 'static,
 {
@@ -265,7 +265,7 @@ where
         &'a self,
         context: &'a Context,
         record: ConsumerRecord,
-        state: Option<Box<State>>,
+        states: &dyn States,
     ) -> Admitted<'a> {
         let input = match self.front.decode(context, &record) {
             Passed::On(input) => input,
@@ -274,11 +274,12 @@ where
             }
         };
         let key = (self.key)(&record, &input);
+        let state = X::State::of(states, &record);
         Admitted::Execute(key, self.execute(context, Job::new(record, input, state)))
     }
 
     fn is_stateful(&self) -> bool {
-        matches!(self.execution.executor, Executor::Stateful(_))
+        X::State::IS_STATE
     }
 
     /// Jobs of several keys can change one entry of the state.
@@ -287,7 +288,7 @@ where
     }
 
     fn ready(&self) -> Option<BoxFuture<'_, ()>> {
-        Some(self.execution.executor.ready())
+        Some(self.execution.ready())
     }
 
     fn dead_letters(&self) -> &Topic {
@@ -295,18 +296,23 @@ where
     }
 }
 
-impl<T, C, S, In, Out, B, E> Executing<T, C, S, In, Out, B, E>
+impl<T, C, S, In, Out, X, B, E> Executing<T, C, S, In, Out, X, B, E>
 where
     T: 'static,
     C: Codec<T> + 'static,
     S: Stage<T, Out = In> + 'static,
     In: Send + Sync + 'static,
     Out: Send + 'static,
+    X: Executor<In, Out> + 'static,
     B: Stage<Executed<In, Out>> + 'static,
     E: Encode<B::Out> + 'static,
 {
     /// Takes a job to its end, or to its next wait.
-    fn execute<'a>(&'a self, context: &'a Context, mut job: Job<In>) -> BoxFuture<'a, Step<'a>> {
+    fn execute<'a>(
+        &'a self,
+        context: &'a Context,
+        mut job: Job<In, X::State>,
+    ) -> BoxFuture<'a, Step<'a>> {
         Box::pin(async move {
             let (outcome, attempts) = match self.execution.run(context, &mut job).await {
                 Attempted::Settled(outcome, attempts) => (outcome, attempts),
@@ -314,10 +320,7 @@ where
             };
             let Job { record, input, state, .. } = job;
             let finished = self.finish(context, record, Executed { input, outcome, attempts });
-            Step::Finished(match state {
-                Some(state) => finished.with_changes(state.into_changes()),
-                None => finished,
-            })
+            Step::Finished(finished.with_changes(state.into_changes()))
         })
     }
 

@@ -8,6 +8,7 @@ use crate::sinks::Ambiguous;
 
 /// The limits of a job's attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Retry {
     /// Attempts at most, the first included, at least 1; `None` leaves it to the deadline alone.
     pub attempts: Option<u32>,
@@ -23,9 +24,16 @@ pub struct Retry {
 }
 
 impl Default for Retry {
+    /// See [`new`](Self::new).
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Retry {
     /// As many attempts as fit into an hour, from 500 ms to 5 minutes apart, so that greylisting is
     /// survived; ambiguous jobs are sent again.
-    fn default() -> Self {
+    pub const fn new() -> Self {
         Self {
             attempts: None,
             deadline: Duration::from_secs(3_600),
@@ -34,9 +42,42 @@ impl Default for Retry {
             ambiguous: Ambiguous::Resend,
         }
     }
-}
 
-impl Retry {
+    /// Sets [`attempts`](Self#structfield.attempts).
+    #[must_use]
+    pub const fn attempts(mut self, attempts: Option<u32>) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// Sets [`deadline`](Self#structfield.deadline).
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets [`first_delay`](Self#structfield.first_delay).
+    #[must_use]
+    pub const fn first_delay(mut self, first_delay: Duration) -> Self {
+        self.first_delay = first_delay;
+        self
+    }
+
+    /// Sets [`max_delay`](Self#structfield.max_delay).
+    #[must_use]
+    pub const fn max_delay(mut self, max_delay: Duration) -> Self {
+        self.max_delay = max_delay;
+        self
+    }
+
+    /// Sets [`ambiguous`](Self#structfield.ambiguous).
+    #[must_use]
+    pub const fn ambiguous(mut self, ambiguous: Ambiguous) -> Self {
+        self.ambiguous = ambiguous;
+        self
+    }
+
     /// Whether no attempt may follow so many.
     pub(in crate::topology) fn is_exhausted_by(&self, attempts: u32) -> bool {
         self.attempts.is_some_and(|most| attempts >= most)
@@ -65,11 +106,8 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_their_limit_and_lose_at_most_half_to_jitter() {
-        let retry = Retry {
-            first_delay: Duration::from_secs(1),
-            max_delay: Duration::from_secs(5),
-            ..Retry::default()
-        };
+        let retry =
+            Retry::new().first_delay(Duration::from_secs(1)).max_delay(Duration::from_secs(5));
         let full: Vec<_> = (1..=5).map(|n| retry.delay(n, 0.0).as_secs()).collect();
         assert_eq!(full, [1, 2, 4, 5, 5]);
         assert_eq!(retry.delay(3, 1.0), Duration::from_secs(2));

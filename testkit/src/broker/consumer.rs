@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use jobstream::position::{PartitionPosition, Position};
 use jobstream::record::{Topic, TopicPartition};
-use jobstream::sources::{CommitError, Source, SourceError, SourceEvent};
+use jobstream::sources::{CommitError, Once, Source, SourceError, SourceEvent};
 use tokio::time::Instant;
 
 use super::Broker;
@@ -85,7 +85,7 @@ impl ConsumerBuilder {
             let member = state.subscribe(self.subscription);
             (member, state.members[member.0].dirty.clone())
         });
-        Consumer { broker: self.broker, member, dirty, transaction: None }
+        Consumer { broker: self.broker, member, dirty, transaction: None, once: Once::default() }
     }
 
     /// The consumer, and a sink that publishes outputs and positions in one transaction of this
@@ -113,6 +113,7 @@ pub struct Consumer {
     pub(super) dirty: Arc<AtomicBool>,
     /// Where commits go if it is one of an exactly-once pair.
     transaction: Option<Arc<Transaction>>,
+    once: Once,
 }
 
 impl Consumer {
@@ -140,10 +141,10 @@ impl Consumer {
 
     async fn commit_offsets(&self, positions: &[PartitionPosition]) -> Result<(), CommitError> {
         let committed = self.broker.perform(Operation::Commit, Some(self.member), |state| {
-            state.fence(self.member, positions).map_err(CommitError::Fenced)?;
+            state.fence(self.member, positions).map_err(CommitError::fenced)?;
             let group = state.members[self.member.0].subscription.group.clone();
             let offsets = state.encode(&group, self.member, positions);
-            state.commit(&group, &offsets.map_err(|e| CommitError::Transient(e.to_string()))?);
+            state.commit(&group, &offsets.map_err(|e| CommitError::transient(e.to_string()))?);
             Ok(())
         });
         match committed.await {
@@ -156,16 +157,16 @@ impl Consumer {
 /// A commit that a fault has hit.
 fn refusal(fault: Fault) -> CommitError {
     match fault {
-        Fault::Transient | Fault::Aborted => CommitError::Transient("a fault was set".into()),
-        Fault::Fenced => CommitError::Fenced("a fault was set".into()),
-        Fault::Broken => CommitError::Broken("a fault was set".into()),
+        Fault::Transient | Fault::Aborted => CommitError::transient("a fault was set"),
+        Fault::Fenced => CommitError::fenced("a fault was set"),
+        Fault::Broken => CommitError::broken("a fault was set"),
     }
 }
 
 #[async_trait]
 impl Source for Consumer {
     fn events(&self) -> BoxStream<'_, Result<SourceEvent, SourceError>> {
-        Events::new(self).boxed()
+        self.once.events(|| Events::new(self).boxed())
     }
 
     fn pause(&self, partitions: &[TopicPartition]) {
@@ -192,7 +193,7 @@ impl Source for Consumer {
         let release = self.broker.perform_at_last(Operation::Release, Some(self.member), |state| {
             state.release(self.member, partitions);
         });
-        release.await.map_err(|fault| SourceError(format!("release: {fault:?} fault was set")))
+        release.await.map_err(|fault| SourceError::new(format!("release: {fault:?} fault was set")))
     }
 
     async fn close(&self) -> Result<(), SourceError> {
@@ -201,7 +202,7 @@ impl Source for Consumer {
         });
         left.await.map_err(|fault| {
             self.broker.crash(self.member);
-            SourceError(format!("leave: {fault:?} fault was set"))
+            SourceError::new(format!("leave: {fault:?} fault was set"))
         })
     }
 }

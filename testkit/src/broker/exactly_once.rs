@@ -1,11 +1,11 @@
 //! The exactly-once pair: outputs and positions in one transaction.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jobstream::position::PartitionPosition;
 use jobstream::record::ProducerRecord;
-use jobstream::sinks::{Batch, Published, RecordMetadata, Sink, SinkError};
+use jobstream::sinks::{Batch, Commits, Published, RecordMetadata, Sink, SinkError};
 use jobstream::sources::CommitError;
 
 use super::Broker;
@@ -21,7 +21,6 @@ pub(super) struct Transaction {
     broker: Broker,
     member: MemberId,
     producer: TransactionalProducer,
-    metadata: Mutex<Vec<RecordMetadata>>,
 }
 
 impl Transaction {
@@ -29,36 +28,33 @@ impl Transaction {
         let broker = consumer.broker.clone();
         let member = consumer.member();
         let producer = TransactionalProducer::new(broker.clone(), id, Some(member));
-        Self { broker, member, producer, metadata: Mutex::default() }
+        Self { broker, member, producer }
     }
 
     pub(super) async fn commit_positions(
         &self,
         positions: &[PartitionPosition],
     ) -> Result<(), CommitError> {
-        let error = match self.run(&[], positions).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
+        let Err(error) = self.run(&[], positions).await else { return Ok(()) };
         self.recover(&error);
         let reason = error.to_string();
         Err(match error {
             TransactionError::Fenced(_)
             | TransactionError::GroupFenced(_)
-            | TransactionError::Fault(Fault::Fenced) => CommitError::Fenced(reason),
+            | TransactionError::Fault(Fault::Fenced) => CommitError::fenced(reason),
             TransactionError::MetadataTooLarge(_)
             | TransactionError::Fault(Fault::Aborted | Fault::Transient) => {
-                CommitError::Transient(reason)
+                CommitError::transient(reason)
             }
             TransactionError::Fault(Fault::Broken)
             | TransactionError::Record(_)
-            | TransactionError::State(_) => CommitError::Broken(reason),
+            | TransactionError::State(_) => CommitError::broken(reason),
         })
     }
 
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
         let error = match self.run(&batch.outputs, &batch.positions).await {
-            Ok(()) => return Ok(Published::RecordsAndPositions),
+            Ok(places) => return Ok(Published::records_and_positions().at(places)),
             Err(error) => error,
         };
         self.recover(&error);
@@ -72,11 +68,11 @@ impl Transaction {
             | TransactionError::GroupFenced(_)
             | TransactionError::MetadataTooLarge(_)
             | TransactionError::Fault(Fault::Fenced | Fault::Aborted | Fault::Transient) => {
-                SinkError::Aborted(reason)
+                SinkError::aborted(reason)
             }
             TransactionError::Fault(Fault::Broken)
             | TransactionError::Record(_)
-            | TransactionError::State(_) => SinkError::Broken(reason),
+            | TransactionError::State(_) => SinkError::broken(reason),
         })
     }
 
@@ -84,23 +80,20 @@ impl Transaction {
         &self,
         outputs: &[ProducerRecord],
         positions: &[PartitionPosition],
-    ) -> Result<(), TransactionError> {
+    ) -> Result<Vec<RecordMetadata>, TransactionError> {
         self.producer.begin_anew().await?;
+        let mut places = Vec::new();
         if !outputs.is_empty() {
             let sent = self.producer.send(outputs).await?;
-            let metadata = sent.into_iter();
-            let metadata = metadata.map(|(partition, offset)| RecordMetadata { partition, offset });
-            *self.metadata() = metadata.collect();
+            let place = |(partition, offset)| RecordMetadata { partition, offset };
+            places.extend(sent.into_iter().map(place));
         }
         if !positions.is_empty() {
             let group = self.broker.group_metadata(self.member);
             self.producer.send_offsets(positions, &group).await?;
         }
-        self.producer.commit().await
-    }
-
-    fn metadata(&self) -> MutexGuard<'_, Vec<RecordMetadata>> {
-        self.metadata.lock().unwrap_or_else(PoisonError::into_inner)
+        self.producer.commit().await?;
+        Ok(places)
     }
 
     /// Aborts what is open. A fenced producer is made anew, and the member gives its assignment up
@@ -118,7 +111,8 @@ impl Transaction {
     }
 }
 
-/// Publishes outputs and positions in one transaction; one of a pair with its consumer.
+/// Publishes outputs and positions in one transaction, and answers where they are; one of a pair with
+/// its consumer.
 ///
 /// When an output is too large or a step fails, nothing of the batch was published. A `publish`
 /// that is dropped leaves its transaction open, until the next one, the next producer of its id or
@@ -140,8 +134,8 @@ impl Sink for ExactlyOnceSink {
         self.transaction.publish(batch).await
     }
 
-    fn metadata(&self) -> Vec<RecordMetadata> {
-        self.transaction.metadata().clone()
+    fn commits(&self) -> Commits {
+        Commits::WithBatches
     }
 
     async fn close(&self) -> Result<(), SinkError> {

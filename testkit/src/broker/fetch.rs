@@ -115,9 +115,9 @@ impl State {
                 self.members[id.0].retry_at = Some(now + RETRY_BACKOFF);
                 Some(self.park(id))
             }
-            Admission::Fails(Fault::Fenced | Fault::Broken) => {
-                Some(Next::Broken(SourceError(format!("{operation:?} of {id} failed for good"))))
-            }
+            Admission::Fails(Fault::Fenced | Fault::Broken) => Some(Next::Broken(
+                SourceError::new(format!("{operation:?} of {id} failed for good")),
+            )),
         }
     }
 

@@ -41,15 +41,12 @@ impl Stored {
         offset: i64,
         generation: Generation,
     ) -> ConsumerRecord {
-        ConsumerRecord {
-            partition,
-            offset,
-            generation,
-            timestamp: Some(self.timestamp),
-            key: self.key.clone(),
-            value: self.value.clone(),
-            headers: self.headers.clone(),
-        }
+        let mut record = ConsumerRecord::new(partition, offset, generation)
+            .timestamp(self.timestamp)
+            .headers(self.headers.clone());
+        record.key = self.key.clone();
+        record.value = self.value.clone();
+        record
     }
 }
 

@@ -1,10 +1,9 @@
 //! A plain producer, as a sink.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use async_trait::async_trait;
+use jobstream::reason::Reason;
 use jobstream::record::{Topic, TopicPartition};
-use jobstream::sinks::{Batch, Published, RecordMetadata, Sink, SinkError};
+use jobstream::sinks::{Batch, Commits, Published, RecordMetadata, Sink, SinkError};
 
 use super::Broker;
 use super::member::MemberId;
@@ -35,7 +34,8 @@ pub enum ProduceError {
 /// Batches that wait for the broker at once, as a producer on Kafka has them.
 const BATCHES_AT_ONCE: usize = 4;
 
-/// Publishes records without a transaction; the positions are left to the source.
+/// Publishes records without a transaction, and answers where they are; the positions are left to the
+/// source.
 ///
 /// Outputs that are too large are passed over and the others published; an output for a topic that
 /// does not exist breaks it.
@@ -43,12 +43,11 @@ const BATCHES_AT_ONCE: usize = 4;
 pub struct Producer {
     broker: Broker,
     member: Option<MemberId>,
-    metadata: Arc<Mutex<Vec<RecordMetadata>>>,
 }
 
 impl Producer {
     pub(super) fn new(broker: Broker) -> Self {
-        Self { broker, member: None, metadata: Arc::default() }
+        Self { broker, member: None }
     }
 
     /// Runs in the process of that member: when it crashes or is suspended, this pends too.
@@ -62,26 +61,20 @@ impl Producer {
 #[async_trait]
 impl Sink for Producer {
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
-        let published = self.broker.perform_at_last(Operation::Publish, self.member, |state| {
-            let mut metadata = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
-            metadata.clear();
-            publish(state, batch, &mut metadata)
-        });
+        let published = self
+            .broker
+            .perform_at_last(Operation::Publish, self.member, |state| publish(state, batch));
         published.await.unwrap_or_else(|fault| {
             let reason = format!("publish: {fault:?} fault was set");
             Err(match fault {
-                Fault::Transient | Fault::Aborted => SinkError::Aborted(reason),
-                Fault::Fenced | Fault::Broken => SinkError::Broken(reason),
+                Fault::Transient | Fault::Aborted => SinkError::aborted(reason),
+                Fault::Fenced | Fault::Broken => SinkError::broken(reason),
             })
         })
     }
 
-    fn batches_at_once(&self) -> usize {
-        BATCHES_AT_ONCE
-    }
-
-    fn metadata(&self) -> Vec<RecordMetadata> {
-        self.metadata.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn commits(&self) -> Commits {
+        Commits::BySource { batches_at_once: BATCHES_AT_ONCE }
     }
 
     async fn close(&self) -> Result<(), SinkError> {
@@ -89,23 +82,20 @@ impl Sink for Producer {
     }
 }
 
-fn publish(
-    state: &mut State,
-    batch: &Batch,
-    metadata: &mut Vec<RecordMetadata>,
-) -> Result<Published, SinkError> {
+fn publish(state: &mut State, batch: &Batch) -> Result<Published, SinkError> {
     let too_large = too_large(state, batch)?;
+    let mut places = Vec::with_capacity(batch.outputs.len());
     let mut refused = too_large.iter().copied().peekable();
     for (index, record) in batch.outputs.iter().enumerate() {
         if refused.next_if_eq(&index).is_none() {
             let appended = state.append(record, None);
             let (partition, offset) =
-                appended.map_err(|error| SinkError::Broken(error.to_string()))?;
-            metadata.push(RecordMetadata { partition, offset });
+                appended.map_err(|error| SinkError::broken(Reason::of(error)))?;
+            places.push(RecordMetadata { partition, offset });
         }
     }
     if too_large.is_empty() {
-        Ok(Published::Records)
+        Ok(Published::records().at(places))
     } else {
         Err(SinkError::TooLarge { outputs: too_large, others_published: true })
     }
@@ -118,7 +108,7 @@ pub(super) fn too_large(state: &State, batch: &Batch) -> Result<Vec<usize>, Sink
         match state.check(record) {
             Ok(_) => {}
             Err(ProduceError::TooLarge { .. }) => outputs.push(index),
-            Err(error) => return Err(SinkError::Broken(error.to_string())),
+            Err(error) => return Err(SinkError::broken(Reason::of(error))),
         }
     }
     Ok(outputs)

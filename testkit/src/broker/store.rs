@@ -43,9 +43,9 @@ impl BrokerStore {
         match self.broker.perform_at_last(Operation::Restore, self.member, apply).await {
             Ok(Some(found)) => Ok(found),
             Ok(None) => {
-                Err(StoreError::Missing(format!("{partition}: there is no such partition")))
+                Err(StoreError::missing(format!("{partition}: there is no such partition")))
             }
-            Err(_) => Err(StoreError::Broken(format!("{partition}: the reader failed for good"))),
+            Err(_) => Err(StoreError::broken(format!("{partition}: the reader failed for good"))),
         }
     }
 

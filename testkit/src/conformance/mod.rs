@@ -79,6 +79,7 @@ register! {
     records {
         records_of_a_partition_arrive_in_offset_order_after_their_assignment,
         every_record_carries_the_generation_of_its_assignment,
+        the_events_of_a_source_are_given_once,
         null_and_empty_keys_and_values_survive,
         headers_survive_with_repeats_and_null_values,
         explicit_timestamps_survive,

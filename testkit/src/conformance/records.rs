@@ -1,9 +1,10 @@
 //! Records: what arrives is what was published, in order.
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use jobstream::record::{Headers, ProducerRecord, Topic, TopicPartition};
 use jobstream::sinks::{Batch, Published, Sink};
-use jobstream::sources::SourceEvent;
+use jobstream::sources::{Source as _, SourceEvent};
 
 use super::{Backend, Members};
 
@@ -62,6 +63,15 @@ pub async fn every_record_carries_the_generation_of_its_assignment<B: Backend>(b
     members.until("6 records", |members| members.records(0).len() == 6).await;
     assert!(members.owned(0).values().all(|&generation| generation == 1));
     assert!(members.records(0).iter().all(|record| record.generation == 1));
+}
+
+/// A second call of `events` gives an error, and its end.
+pub async fn the_events_of_a_source_are_given_once<B: Backend>(backend: &B) {
+    let topic = backend.create_topic(1).await;
+    let source = backend.source(&format!("{topic}-group"), &topic).await;
+    let _events = source.events();
+    let again: Vec<_> = source.events().collect().await;
+    assert!(matches!(&*again, [Err(_)]), "found {again:?}");
 }
 
 /// Null and empty differ, in keys and in values.
@@ -127,7 +137,10 @@ async fn through<B: Backend>(
     let sink = backend.sink().await;
     let batch = Batch { outputs: outputs.to_vec(), positions: Vec::new() };
     let published = sink.publish(&batch).await;
-    assert!(matches!(published, Ok(Published::Records)), "found {published:?}");
+    assert!(
+        matches!(&published, Ok(Published { has_positions: false, .. })),
+        "found {published:?}"
+    );
     let source = backend.source(&format!("{topic}-group"), topic).await;
     let mut members = Members::of(backend);
     members.join(&source);

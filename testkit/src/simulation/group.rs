@@ -48,13 +48,11 @@ impl<O> Group<O> {
         topics: impl IntoIterator<Item = T>,
         topology: impl Fn(&Member<O>) -> Topology + 'static,
     ) -> Self {
-        let limits = Limits {
-            in_flight_records: 16,
-            drain_timeout: Duration::from_secs(30),
-            shutdown_timeout: Duration::from_secs(30),
-            close_timeout: Duration::from_secs(20),
-            ..Limits::default()
-        };
+        let limits = Limits::new()
+            .in_flight_records(16)
+            .drain_timeout(Duration::from_secs(30))
+            .shutdown_timeout(Duration::from_secs(30))
+            .close_timeout(Duration::from_secs(20));
         Self {
             name: name.into(),
             topics: topics.into_iter().map(Into::into).collect(),

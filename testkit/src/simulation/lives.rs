@@ -91,15 +91,7 @@ mod tests {
     fn record(offset: i64, life: u32) -> ConsumerRecord {
         let partition = TopicPartition::new("jobs", 0);
         let headers = [header(&partition.topic, life)].into_iter().collect();
-        ConsumerRecord {
-            partition,
-            offset,
-            generation: 1,
-            timestamp: None,
-            key: None,
-            value: None,
-            headers,
-        }
+        ConsumerRecord::new(partition, offset, 1).headers(headers)
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl JobSink<Task, u64> for Worker {
 
 pub(crate) fn topology(member: &Member) -> Topology {
     let first_delay = Duration::from_millis(200);
-    let retry = Retry { attempts: Some(ATTEMPTS), first_delay, ..Retry::default() };
+    let retry = Retry::new().attempts(Some(ATTEMPTS)).first_delay(first_delay);
     Topology::builder("dead-letters")
         .decode(Json::<Task>::new())
         .filter("odd", |task: &Task| task.0 % 10 != 9)

@@ -27,13 +27,12 @@ const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(4).expect("4 is not 0");
 /// Attempts of which the intent is written, for each connection.
 const ATTEMPTS_PER_CONNECTION: usize = 4;
 /// Quick enough to be watched: a job gives up after some 15 s of refusals.
-const RETRY: Retry = Retry {
-    attempts: Some(8),
-    deadline: Duration::from_secs(60),
-    first_delay: Duration::from_millis(250),
-    max_delay: Duration::from_secs(4),
-    ambiguous: Ambiguous::Resend,
-};
+const RETRY: Retry = Retry::new()
+    .attempts(Some(8))
+    .deadline(Duration::from_secs(60))
+    .first_delay(Duration::from_millis(250))
+    .max_delay(Duration::from_secs(4))
+    .ambiguous(Ambiguous::Resend);
 const PROBE_BACKOFF_MIN: Duration = Duration::from_millis(200);
 const PROBE_BACKOFF_MAX: Duration = Duration::from_secs(1);
 const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
@@ -166,31 +165,25 @@ impl Member {
     /// The shipping topology, with a mail sink of its own.
     fn topology(&self) -> Result<Topology, ConfigError> {
         let host = self.server.ip().to_string();
-        let config = MailConfig {
-            port: self.server.port(),
-            tls: TlsMode::None,
-            allowed_from_domains: vec![ALLOWED_FROM_DOMAIN.into()],
-            connections_max: CONNECTIONS,
-            probe_backoff_min: PROBE_BACKOFF_MIN,
-            probe_backoff_max: PROBE_BACKOFF_MAX,
-            ..MailConfig::new(host.clone(), MAIL_FROM)
-        };
+        let config = MailConfig::new(host.clone(), MAIL_FROM)
+            .port(self.server.port())
+            .tls(TlsMode::None)
+            .allowed_from_domains(vec![ALLOWED_FROM_DOMAIN.into()])
+            .connections_max(CONNECTIONS)
+            .probe_backoff_min(PROBE_BACKOFF_MIN)
+            .probe_backoff_max(PROBE_BACKOFF_MAX);
         let connect = Arc::new(TcpConnect::new(host, config.port));
         let observer = Arc::new(MailFeed::new(self.feed.clone(), self.number));
         let sink = Arc::new(MailSink::with(&config, connect, observer)?);
-        let limits = LedgerLimits {
-            attempts_max: CONNECTIONS.get() * ATTEMPTS_PER_CONNECTION,
-            executions_max: CONNECTIONS.get(),
-            ..LedgerLimits::default()
-        };
+        let limits = LedgerLimits::new()
+            .attempts_max(CONNECTIONS.get() * ATTEMPTS_PER_CONNECTION)
+            .executions_max(CONNECTIONS.get());
         let ledger = ledger(sink, Arc::new(environment::now), RETRY.ambiguous, limits);
         let ledger = Arc::new(ledger.with_observer(self.feed.clone()));
-        let limits = Limits {
-            commit_interval: COMMIT_INTERVAL,
-            shutdown_timeout: SHUTDOWN_TIMEOUT,
-            close_timeout: CLOSE_TIMEOUT,
-            ..Limits::default()
-        };
+        let limits = Limits::new()
+            .commit_interval(COMMIT_INTERVAL)
+            .shutdown_timeout(SHUTDOWN_TIMEOUT)
+            .close_timeout(CLOSE_TIMEOUT);
         let topology = topology_with_ledger(&self.topics, ledger, RETRY);
         Ok(topology.with_limits(limits).with_group(GROUP).with_observer(self.feed.clone()))
     }

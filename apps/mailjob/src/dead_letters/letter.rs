@@ -118,15 +118,11 @@ pub(super) mod tests {
         for (name, value) in headers {
             all.push(*name, Some(Bytes::from_static(value.as_bytes())));
         }
-        ConsumerRecord {
-            partition: TopicPartition::new("dead", 2),
-            offset: 7,
-            generation: 0,
-            timestamp: Some(1_000),
-            key: Some("key".into()),
-            value: Some(Bytes::from_static(b"\xff")),
-            headers: all,
-        }
+        ConsumerRecord::new(TopicPartition::new("dead", 2), 7, 0)
+            .timestamp(1_000)
+            .key("key")
+            .value(Bytes::from_static(b"\xff"))
+            .headers(all)
     }
 
     const ALL: [(&str, &str); 9] = [

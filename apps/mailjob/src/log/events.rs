@@ -67,6 +67,7 @@ impl JobLog {
             Fate::Failed(kind) => ("failed", Some(kind.name())),
             Fate::Skipped(stage) => ("skipped", Some(stage)),
             Fate::DeadLettered(reason) => ("dead-letter", Some(reason)),
+            _ => ("other", None),
         };
         let (id, trace_id) = (job_id(record.value.as_deref()), self.trace_id(record).map(display));
         let (topic, partition) = (&*record.partition.topic, record.partition.partition);

@@ -153,15 +153,10 @@ mod tests {
         let mut headers = Headers::new();
         headers.set("job-outcome", outcome);
         let value = format!(r#"{{"Id":"a","Status":5,"ScheduleTime":"{time}"}}"#);
-        ConsumerRecord {
-            partition: TopicPartition::new("results", partition),
-            offset,
-            generation: 0,
-            timestamp: Some(timestamp),
-            key: None,
-            value: Some(value.into()),
-            headers,
-        }
+        ConsumerRecord::new(TopicPartition::new("results", partition), offset, 0)
+            .timestamp(timestamp)
+            .value(value)
+            .headers(headers)
     }
 
     fn left(results: &[ConsumerRecord]) -> Vec<String> {

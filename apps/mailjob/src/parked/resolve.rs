@@ -113,15 +113,11 @@ mod tests {
     fn parked_with(headers: &[(&'static str, &'static str)]) -> Parked {
         let mut all = Headers::new();
         headers.iter().for_each(|(name, value)| all.push(*name, Some((*value).into())));
-        let result = ConsumerRecord {
-            partition: TopicPartition::new("results", 1),
-            offset: 5,
-            generation: 0,
-            timestamp: Some(1),
-            key: Some("a".into()),
-            value: Some(r#"{"Id":"a", "Status":5,"x":1.0}"#.into()),
-            headers: all,
-        };
+        let result = ConsumerRecord::new(TopicPartition::new("results", 1), 5, 0)
+            .timestamp(1)
+            .key("a")
+            .value(r#"{"Id":"a", "Status":5,"x":1.0}"#)
+            .headers(all);
         Parked { job: job(&result).unwrap(), result, awaited: None }
     }
 

@@ -16,7 +16,6 @@ mod workers;
 use std::sync::Arc;
 
 use jobstream::kafka::KafkaConfig;
-use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::{self, MailConfig, MailSink, TcpConnect};
 use jobstream::topology::{Drained, Event, Topology, Worker};
 use jobstream_service::metrics::{KafkaObservers, LedgerObservers, tell_statistics};
@@ -141,7 +140,7 @@ impl Service {
                 }
             }));
         }
-        let mut kafka = config.observer(Arc::new(kafka_observers));
+        let mut kafka = config.with_observer(Arc::new(kafka_observers));
         if let Some(Metrics { run, ledger, .. }) = &metrics {
             topology = topology.with_observer(run.clone()).with_observer(ledger.clone());
         }
@@ -226,7 +225,7 @@ fn stages(settings: &Settings, sink: Arc<MailSink>, observers: LedgerObservers) 
     let Some(limits) = settings.job.ledger else { return topology(topics, sink, retry) };
     let connections = settings.mail.connections_max.get();
     let attempts_max = connections.saturating_mul(ATTEMPTS_PER_CONNECTION);
-    let limits = LedgerLimits { attempts_max, executions_max: connections, ..limits };
+    let limits = limits.attempts_max(attempts_max).executions_max(connections);
     let ledger = ledger(sink, Arc::new(environment::now), retry.ambiguous, limits);
     topology_with_ledger(topics, Arc::new(ledger.with_observer(Arc::new(observers))), retry)
 }

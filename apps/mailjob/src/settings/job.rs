@@ -73,20 +73,19 @@ fn ledger(
         let found = "\"kafka\" with JOB_DELIVERY=at-least-once, which fences nobody";
         return Err(SettingsError::wrong("JOB_LEDGER", found, "JOB_DELIVERY=exactly-once with it"));
     }
-    Ok(Some(LedgerLimits { retention, entries_max, ..defaults }))
+    Ok(Some(defaults.retention(retention).entries_max(entries_max)))
 }
 
 fn retry(variables: &Variables<'_>) -> Result<Retry, SettingsError> {
     let policies = [("resend", Ambiguous::Resend), ("park", Ambiguous::Park)];
     let seconds = |name, least, default| variables.seconds(name, least..=DAY_SECONDS, default);
     let defaults = Retry::default();
-    let retry = Retry {
-        attempts: variables.number_if_any("JOB_RETRY_ATTEMPTS", 1..=ATTEMPTS_MAX)?,
-        deadline: seconds("JOB_RETRY_DEADLINE", 0.0, defaults.deadline)?,
-        first_delay: seconds("JOB_RETRY_DELAY", 0.001, defaults.first_delay)?,
-        max_delay: seconds("JOB_RETRY_DELAY_MAX", 0.001, defaults.max_delay)?,
-        ambiguous: variables.choice("JOB_AMBIGUOUS", &policies, defaults.ambiguous)?,
-    };
+    let retry = Retry::new()
+        .attempts(variables.number_if_any("JOB_RETRY_ATTEMPTS", 1..=ATTEMPTS_MAX)?)
+        .deadline(seconds("JOB_RETRY_DEADLINE", 0.0, defaults.deadline)?)
+        .first_delay(seconds("JOB_RETRY_DELAY", 0.001, defaults.first_delay)?)
+        .max_delay(seconds("JOB_RETRY_DELAY_MAX", 0.001, defaults.max_delay)?)
+        .ambiguous(variables.choice("JOB_AMBIGUOUS", &policies, defaults.ambiguous)?);
     if retry.max_delay < retry.first_delay {
         let found = format!("{} s", retry.max_delay.as_secs_f64());
         let expected = format!("at least JOB_RETRY_DELAY ({} s)", retry.first_delay.as_secs_f64());
@@ -99,13 +98,11 @@ fn limits(variables: &Variables<'_>) -> Result<Limits, SettingsError> {
     let defaults = Limits::default();
     let seconds = |name, default| variables.seconds(name, 0.0..=DAY_SECONDS, default);
     let in_flight = variables.number_if_any("JOB_IN_FLIGHT", 1..=IN_FLIGHT_MAX)?;
-    let limits = Limits {
-        in_flight_records: in_flight.unwrap_or(defaults.in_flight_records),
-        executing_records: in_flight.unwrap_or(defaults.executing_records),
-        drain_timeout: seconds("DRAIN_TIMEOUT", defaults.drain_timeout)?,
-        shutdown_timeout: seconds("SHUTDOWN_TIMEOUT", defaults.shutdown_timeout)?,
-        ..defaults
-    };
+    let limits = defaults
+        .in_flight_records(in_flight.unwrap_or(defaults.in_flight_records))
+        .executing_records(in_flight.unwrap_or(defaults.executing_records))
+        .drain_timeout(seconds("DRAIN_TIMEOUT", defaults.drain_timeout)?)
+        .shutdown_timeout(seconds("SHUTDOWN_TIMEOUT", defaults.shutdown_timeout)?);
     let default_ms = 300_000;
     let poll_ms = variables.number("KAFKA_MAX_POLL_INTERVAL_MS", 1..=86_400_000, default_ms)?;
     if limits.drain_timeout >= Duration::from_millis(poll_ms) {

@@ -23,19 +23,17 @@ pub(super) fn read(
     let Address { host, port } = server(variables)?;
     let domain = variables.text("EMAIL_DOMAIN");
     let user = variables.secret("SMTP_USER")?;
-    let config = MailConfig {
-        port: port.unwrap_or(PORT),
-        tls: variables.choice("MAIL_TLS", &TLS_MODES, TlsMode::Opportunistic)?,
-        tls_ca_pem: ca_pem(variables)?,
-        login: login(variables, user.as_deref(), domain.as_deref(), warnings)?,
-        allow_plaintext_auth: variables.boolean("MAIL_ALLOW_PLAINTEXT_AUTH", false)?,
-        allowed_from_domains: allowed_from_domains(variables, domain.as_deref()),
-        connections_max: connections(variables)?,
-        mails_per_second_max: variables
-            .number_if_any("MAIL_RATE", 1..=RATE_MAX)?
-            .and_then(NonZeroU32::new),
-        ..MailConfig::new(host, mail_from(variables, user.as_deref(), domain.as_deref())?)
-    };
+    let config = MailConfig::new(host, mail_from(variables, user.as_deref(), domain.as_deref())?)
+        .port(port.unwrap_or(PORT))
+        .tls(variables.choice("MAIL_TLS", &TLS_MODES, TlsMode::Opportunistic)?)
+        .tls_ca_pem(ca_pem(variables)?)
+        .login(login(variables, user.as_deref(), domain.as_deref(), warnings)?)
+        .allow_plaintext_auth(variables.boolean("MAIL_ALLOW_PLAINTEXT_AUTH", false)?)
+        .allowed_from_domains(allowed_from_domains(variables, domain.as_deref()))
+        .connections_max(connections(variables)?)
+        .mails_per_second_max(
+            variables.number_if_any("MAIL_RATE", 1..=RATE_MAX)?.and_then(NonZeroU32::new),
+        );
     if config.tls == TlsMode::None && config.login.is_some() && !config.allow_plaintext_auth {
         let expected = "another mode, or MAIL_ALLOW_PLAINTEXT_AUTH=true: the login would travel \
                         in clear";

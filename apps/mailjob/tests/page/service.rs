@@ -88,7 +88,7 @@ impl Service {
             let record = ProducerRecord::to(topics.jobs.clone()).value((*value).to_owned());
             self.broker.produce(record).unwrap();
         }
-        let retry = Retry { ambiguous: Ambiguous::Park, ..Retry::default() };
+        let retry = Retry::new().ambiguous(Ambiguous::Park);
         let topology = topology(&topics, Arc::new(Server), retry).with_observer(self.feed.clone());
         let source = self.broker.consumer("mailers", [topics.jobs.clone()]).build();
         let worked_off = self.broker.caught_up("mailers", &topics.jobs);
@@ -155,7 +155,7 @@ async fn only_the_last_fates_are_kept() {
 
 #[tokio::test]
 async fn in_flight_and_lag_are_those_of_the_partitions_that_are_here() {
-    use jobstream::kafka::{KafkaEvent, KafkaObserver as _};
+    use jobstream::kafka::{self, KafkaEvent};
     use jobstream::record::TopicPartition;
     use jobstream::topology::{Event, Observer as _};
     let service = open(None, Shows::Nothing).await;
@@ -165,7 +165,8 @@ async fn in_flight_and_lag_are_those_of_the_partitions_that_are_here() {
     record.partition = partition.clone();
     service.feed.on(&Event::Assigned(&assignment));
     service.feed.on(&Event::Fetched(&record));
-    service.feed.on_event(&KafkaEvent::Watermarks { partition: &partition, low: 0, high: 10 });
+    let watermarks = KafkaEvent::Watermarks { partition: &partition, low: 0, high: 10 };
+    kafka::KafkaObserver::on(&*service.feed, &watermarks);
     let at = |in_flight| Event::Frontier {
         partition: &partition,
         offset: 4,

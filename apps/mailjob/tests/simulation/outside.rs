@@ -121,12 +121,11 @@ pub(crate) fn executor_with_ledger(member: &Member<SmtpServer>, ambiguous: Ambig
         let since = Duration::from_millis(world.wall_clock().try_into().unwrap_or(0));
         UNIX_EPOCH + since
     };
-    let limits = LedgerLimits {
-        retention: Duration::from_secs(3_600),
-        entries_max: 1_000,
-        attempts_max: 6,
-        executions_max: 3,
-    };
+    let limits = LedgerLimits::new()
+        .retention(Duration::from_secs(3_600))
+        .entries_max(1_000)
+        .attempts_max(6)
+        .executions_max(3);
     let ledger = ledger(mail_sink(member), Arc::new(clock), ambiguous, limits);
     topology_with_ledger(&Topics::default(), Arc::new(ledger), retry(ambiguous))
 }
@@ -139,25 +138,23 @@ fn mail_sink(member: &Member<SmtpServer>) -> Arc<dyn JobSink<Job, Accepted>> {
 }
 
 fn retry(ambiguous: Ambiguous) -> Retry {
-    Retry {
-        attempts: Some(ATTEMPTS),
-        first_delay: Duration::from_millis(300),
-        max_delay: Duration::from_secs(2),
-        ambiguous,
-        ..Retry::default()
-    }
+    Retry::new()
+        .attempts(Some(ATTEMPTS))
+        .first_delay(Duration::from_millis(300))
+        .max_delay(Duration::from_secs(2))
+        .ambiguous(ambiguous)
 }
 
 fn config(seed: u64, server: &SmtpServer) -> MailConfig {
     let seconds = Duration::from_secs;
-    MailConfig {
-        tls: if wants_tls(seed) { TlsMode::StartTls } else { TlsMode::None },
-        tls_ca_pem: server.ca_pem().map(|pem| pem.as_bytes().to_vec()),
-        login: wants_login(seed).then(|| Login::new(LOGIN[0], LOGIN[1])),
-        allow_plaintext_auth: true,
-        allowed_from_domains: vec!["example.com".into()],
-        connections_max: connections(seed),
-        limits: TimeLimits {
+    MailConfig::new("localhost", "mailjob@example.com")
+        .tls(if wants_tls(seed) { TlsMode::StartTls } else { TlsMode::None })
+        .tls_ca_pem(server.ca_pem().map(|pem| pem.as_bytes().to_vec()))
+        .login(wants_login(seed).then(|| Login::new(LOGIN[0], LOGIN[1])))
+        .allow_plaintext_auth(true)
+        .allowed_from_domains(vec!["example.com".into()])
+        .connections_max(connections(seed))
+        .limits(TimeLimits {
             connect: seconds(3),
             tls: seconds(3),
             greeting: seconds(3),
@@ -168,8 +165,6 @@ fn config(seed: u64, server: &SmtpServer) -> MailConfig {
             body: seconds(3),
             final_reply: seconds(4),
             whole: seconds(12),
-        },
-        probe_backoff_max: seconds(2),
-        ..MailConfig::new("localhost", "mailjob@example.com")
-    }
+        })
+        .probe_backoff_max(seconds(2))
 }

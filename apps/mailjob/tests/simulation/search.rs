@@ -27,20 +27,24 @@ pub(crate) fn search(delivery: Delivery, count: u64) -> Search<SmtpServer> {
 
 /// The same with a ledger.
 pub(crate) fn search_with_ledger(ambiguous: Ambiguous, count: u64) -> Search<SmtpServer> {
-    search_with_ledger_of(Delivery::ExactlyOnce, ambiguous, count)
+    let executor = move |member: &Member<SmtpServer>| executor_with_ledger(member, ambiguous);
+    search_with_ledger_of(executor, Delivery::ExactlyOnce, ambiguous, count)
 }
 
 /// The same with a ledger that nobody is fenced from: its promises do not hold.
 pub(crate) fn search_with_unfenced_ledger(ambiguous: Ambiguous, count: u64) -> Search<SmtpServer> {
-    search_with_ledger_of(Delivery::AtLeastOnce, ambiguous, count)
+    let executor = move |member: &Member<SmtpServer>| {
+        executor_with_ledger(member, ambiguous).with_unfenced_state()
+    };
+    search_with_ledger_of(executor, Delivery::AtLeastOnce, ambiguous, count)
 }
 
 fn search_with_ledger_of(
+    executor: impl Fn(&Member<SmtpServer>) -> Topology + 'static,
     delivery: Delivery,
     ambiguous: Ambiguous,
     count: u64,
 ) -> Search<SmtpServer> {
-    let executor = move |member: &Member<SmtpServer>| executor_with_ledger(member, ambiguous);
     let search = search_of(executor, delivery, count).state(LEDGER);
     match ambiguous {
         Ambiguous::Resend => search.invariant("mails are bounded", mails_are_bounded),

@@ -1,8 +1,7 @@
 //! The lines of a run: what is produced, and what goes wrong.
 
-use async_trait::async_trait;
 use jobstream::record::{ConsumerRecord, ProducerRecord};
-use jobstream::sinks::{Batch, Published, RecordMetadata, Sink, SinkError};
+use jobstream::sinks::RecordMetadata;
 use jobstream::topology::{Event, Observer};
 use jobstream_service::is_plain;
 use jobstream_service::traces::trace_id_of;
@@ -11,45 +10,14 @@ use tracing::{debug, info, warn};
 
 use crate::topics;
 
-/// A sink that logs what it has published, but not what a service remembers.
-pub struct Produced {
-    service: &'static str,
-    sink: Box<dyn Sink>,
-}
-
-impl Produced {
-    /// Logs what `service` publishes through `sink`.
-    pub const fn new(service: &'static str, sink: Box<dyn Sink>) -> Self {
-        Self { service, sink }
-    }
-}
-
-impl std::fmt::Debug for Produced {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Produced").field("service", &self.service).finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Sink for Produced {
-    async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
-        let published = self.sink.publish(batch).await?;
-        for (record, metadata) in batch.outputs.iter().zip(self.sink.metadata()) {
-            if !topics::is_memory(&record.topic) {
-                let produced = produced(record, metadata);
-                let trace_id = trace_id_of(&record.headers).map(display);
-                info!(service = self.service, trace_id, "{produced}");
-            }
+/// Logs what `service` has published, but not what it remembers.
+pub fn log_produced(service: &'static str, outputs: &[ProducerRecord], places: &[RecordMetadata]) {
+    for (record, place) in outputs.iter().zip(places) {
+        if !topics::is_memory(&record.topic) {
+            let produced = produced(record, *place);
+            let trace_id = trace_id_of(&record.headers).map(display);
+            info!(service, trace_id, "{produced}");
         }
-        Ok(published)
-    }
-
-    fn metadata(&self) -> Vec<RecordMetadata> {
-        self.sink.metadata()
-    }
-
-    async fn close(&self) -> Result<(), SinkError> {
-        self.sink.close().await
     }
 }
 
@@ -70,7 +38,7 @@ fn text(bytes: Option<&[u8]>) -> String {
     text.chars().map(|c| if !is_plain(c) { ' ' } else { c }).collect()
 }
 
-/// Logs what goes wrong in a run of a service.
+/// Logs what a run of a service publishes, and what goes wrong in it.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceLog {
     service: &'static str,
@@ -97,6 +65,9 @@ impl Observer for ServiceLog {
     fn on(&self, event: &Event<'_>) {
         let service = self.service;
         match event {
+            Event::Published { batch, places, .. } => {
+                log_produced(service, &batch.outputs, places);
+            }
             Event::DeadLettered { record, reason, cause } => {
                 self.dead_letter(record, reason, cause);
             }

@@ -10,7 +10,7 @@ use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-pub use events::{Produced, ServiceLog};
+pub use events::{ServiceLog, log_produced};
 use line::Line;
 
 /// Lines go to standard output from now on, and until what this returns is dropped.

@@ -6,7 +6,7 @@ use jobstream::topology::{Drained, Observer, RunError, Topology, Worker};
 use jobstream_service::traces::{RunTraces, Traces};
 use tracing::{info, warn};
 
-use crate::log::{Produced, ServiceLog};
+use crate::log::ServiceLog;
 
 /// How the outputs of a service are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +87,6 @@ impl Service {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<Drained, RunError> {
         let service = self.name;
-        let Worker { source, sink, store } = worker;
-        let sink = Box::new(Produced::new(service, sink));
-        let worker = Worker { source, sink, store };
         info!(service, "Subscribed to topic(s): {}", self.consumes.join(", "));
         let stopped = async {
             shutdown.await;

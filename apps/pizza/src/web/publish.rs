@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::SERVICE;
 use crate::clock::WallClock;
+use crate::log::log_produced;
 use crate::order::{Order, OrderEvent};
 use crate::order_id::OrderId;
 use crate::orders::Orders;
@@ -96,10 +97,14 @@ async fn publish(
     let mut refused = Vec::new();
     while !due.is_empty() {
         let outputs = due.iter().map(|publication| publication.record.clone()).collect();
-        match sink.publish(&Batch { outputs, positions: Vec::new() }).await {
-            Ok(_) => break,
+        let batch = Batch { outputs, positions: Vec::new() };
+        match sink.publish(&batch).await {
+            Ok(published) => {
+                log_produced(SERVICE, &batch.outputs, &published.places);
+                break;
+            }
             Err(SinkError::Aborted(reason)) => {
-                warn!(service = SERVICE, reason, "a batch is published again");
+                warn!(service = SERVICE, reason = reason.text(), "a batch is published again");
             }
             Err(SinkError::TooLarge { outputs, others_published }) => {
                 refused.extend(outputs.into_iter().rev().map(|index| due.remove(index)));

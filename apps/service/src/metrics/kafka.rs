@@ -84,7 +84,7 @@ impl KafkaMetrics {
 }
 
 impl KafkaObserver for KafkaMetrics {
-    fn on_event(&self, event: &KafkaEvent<'_>) {
+    fn on(&self, event: &KafkaEvent<'_>) {
         match event {
             KafkaEvent::Brokers { answered: Some(ago), .. } => self.run.broker.ago(*ago),
             KafkaEvent::Watermarks { partition, low, high } => {
@@ -130,8 +130,8 @@ const fn kind_name(kind: ErrorKind) -> &'static str {
 pub struct KafkaObservers(pub Vec<Arc<dyn KafkaObserver>>);
 
 impl KafkaObserver for KafkaObservers {
-    fn on_event(&self, event: &KafkaEvent<'_>) {
-        self.0.iter().for_each(|observer| observer.on_event(event));
+    fn on(&self, event: &KafkaEvent<'_>) {
+        self.0.iter().for_each(|observer| observer.on(event));
     }
 }
 

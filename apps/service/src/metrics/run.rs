@@ -181,7 +181,7 @@ impl RunMetrics {
 
     fn effect(&self, event: &Event<'_>) {
         match event {
-            Event::Published { batch, took } => {
+            Event::Published { batch, took, .. } => {
                 self.messaging.sent(batch);
                 self.publishes.observe(took.as_secs_f64());
             }
@@ -275,6 +275,7 @@ const fn labels(fate: Fate) -> Words<2> {
         Fate::Failed(kind) => ("failed", kind.name()),
         Fate::Skipped(stage) => ("skipped", stage),
         Fate::DeadLettered(reason) => ("dead-letter", reason),
+        _ => ("other", ""),
     };
     [("fate", fate), ("reason", reason)]
 }
@@ -291,5 +292,6 @@ const fn reason_name(error: &SinkError) -> &'static str {
         SinkError::TooLarge { .. } => too_large,
         SinkError::Aborted(_) => aborted,
         SinkError::Broken(_) => broken,
+        _ => "other",
     }
 }

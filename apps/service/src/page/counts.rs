@@ -76,10 +76,8 @@ impl Counts {
             Fate::Succeeded => self.succeeded += 1,
             Fate::Failed(JobErrorKind::Permanent) => self.rejected += 1,
             Fate::Failed(JobErrorKind::Ambiguous) => self.ambiguous += 1,
-            Fate::Failed(JobErrorKind::Transient | JobErrorKind::Unavailable) => {
-                self.exhausted += 1;
-            }
-            Fate::Skipped(_) | Fate::DeadLettered(_) => {}
+            Fate::Failed(_) => self.exhausted += 1,
+            _ => {}
         }
     }
 

@@ -129,7 +129,7 @@ impl ledger::Observer for Feed {
 
 #[cfg(feature = "kafka")]
 impl KafkaObserver for Feed {
-    fn on_event(&self, event: &KafkaEvent<'_>) {
+    fn on(&self, event: &KafkaEvent<'_>) {
         if let KafkaEvent::Watermarks { partition, low, high } = event {
             self.ends(partition, *low, *high);
         }

@@ -61,8 +61,9 @@ const fn words(fate: Fate) -> (&'static str, Option<&'static str>) {
         Fate::Succeeded => ("succeeded", None),
         Fate::Failed(JobErrorKind::Permanent) => ("rejected", None),
         Fate::Failed(JobErrorKind::Ambiguous) => ("ambiguous", None),
-        Fate::Failed(JobErrorKind::Transient | JobErrorKind::Unavailable) => ("exhausted", None),
+        Fate::Failed(_) => ("exhausted", None),
         Fate::Skipped(stage) => ("skipped", Some(stage)),
         Fate::DeadLettered(reason) => ("dead-letter", Some(reason)),
+        _ => ("other", None),
     }
 }

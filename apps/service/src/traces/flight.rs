@@ -99,6 +99,7 @@ impl Flight {
             Fate::Failed(kind) => ("failed", Some(kind.name())),
             Fate::Skipped(_) => ("skipped", None),
             Fate::DeadLettered(reason) => ("dead-letter", Some(reason)),
+            _ => ("other", None),
         };
         let span = self.process.span();
         span.set_attribute(KeyValue::new("jobstream.fate", word));

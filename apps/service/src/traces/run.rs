@@ -119,7 +119,7 @@ impl Observer for RunTraces {
             Event::DeadLettered { record, reason: TOO_LARGE, .. } => {
                 self.with(record, |flight| flight.refused(TOO_LARGE));
             }
-            Event::Published { batch, took } => self.published(batch, took),
+            Event::Published { batch, took, .. } => self.published(batch, took),
             Event::Finished { record, fate } => {
                 let flight = self.flights().remove(&place(record));
                 flight.into_iter().for_each(|flight| flight.finish(fate));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jobstream::record::{ConsumerRecord, Headers, TopicPartition};
+use jobstream::record::{ConsumerRecord, TopicPartition};
 use jobstream::topology::Limits;
 
 use super::Holds;
@@ -15,15 +15,7 @@ pub(super) fn place(offset: i64) -> Place {
 }
 
 fn input(offset: i64) -> ConsumerRecord {
-    ConsumerRecord {
-        partition: place(offset).partition,
-        offset,
-        generation: 0,
-        timestamp: None,
-        key: Some("key".into()),
-        value: None,
-        headers: Headers::new(),
-    }
+    ConsumerRecord::new(place(offset).partition, offset, 0).key("key")
 }
 
 /// What has happened to which member, in order.

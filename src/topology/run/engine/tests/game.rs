@@ -5,14 +5,13 @@ use std::future::ready;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::channel::mpsc::unbounded;
 use futures::future::{BoxFuture, FutureExt};
 use tokio::time::Instant;
 
 use super::script::{Dice, NoCalls, Script};
 use crate::position::{PartitionPosition, Position};
-use crate::record::{ConsumerRecord, Generation, Headers, ProducerRecord, TopicPartition};
+use crate::record::{ConsumerRecord, Generation, ProducerRecord, TopicPartition};
 use crate::sinks::{Published, SinkError};
 use crate::sources::{Assignment, CommitError, Reset, SourceEvent};
 use crate::state::StoreError;
@@ -297,15 +296,10 @@ impl<'a> Game<'a> {
                 partition.unfinished.insert(offset);
             }
             let key = (index * KEYS + dice.below(KEYS + 1)) as u8;
-            let record = ConsumerRecord {
-                partition: partition.name.clone(),
-                offset,
-                generation: partition.generation,
-                timestamp: None,
-                key: (usize::from(key) % KEYS != 0).then(|| Bytes::from(vec![key])),
-                value: Some(Bytes::from(vec![dice.below(256) as u8])),
-                headers: Headers::new(),
-            };
+            let (name, generation) = (partition.name.clone(), partition.generation);
+            let record =
+                ConsumerRecord::new(name, offset, generation).value(vec![dice.below(256) as u8]);
+            let record = if usize::from(key) % KEYS == 0 { record } else { record.key(vec![key]) };
             self.input(Input::Source(SourceEvent::Record(record)));
         }
     }
@@ -336,12 +330,12 @@ impl<'a> Game<'a> {
             let positions = &batch.batch().positions;
             let is_fenced = positions.iter().any(|it| !self.is_held(&it.partition, it.generation));
             let published = match self.commits_with_batches {
-                true => Published::RecordsAndPositions,
-                false => Published::Records,
+                true => Published::records_and_positions(),
+                false => Published::records(),
             };
             let result = match is_well && !is_fenced {
                 true => Ok(published),
-                false => Err(SinkError::Aborted("by the dice".into())),
+                false => Err(SinkError::aborted("by the dice")),
             };
             if result.is_ok() {
                 let positions = positions.clone();
@@ -351,8 +345,8 @@ impl<'a> Game<'a> {
         } else if let Some(positions) = self.commits.pop() {
             let is_fenced = positions.iter().any(|it| !self.is_held(&it.partition, it.generation));
             let result = match (is_fenced, is_well) {
-                (true, _) => Err(CommitError::Fenced("lost".into())),
-                (false, false) => Err(CommitError::Transient("by the dice".into())),
+                (true, _) => Err(CommitError::fenced("lost")),
+                (false, false) => Err(CommitError::transient("by the dice")),
                 (false, true) => Ok(()),
             };
             if result.is_ok() {
@@ -382,7 +376,7 @@ impl<'a> Game<'a> {
 
     fn answer_the_rest(&mut self, dice: &mut Dice) {
         if let Some(number) = self.restores.pop_first() {
-            let missing = || StoreError::Missing("no such partition".into());
+            let missing = || StoreError::missing("no such partition");
             let result = if dice.one_in(3) { Err(missing()) } else { Ok(Vec::new()) };
             self.input(Input::Restored(number, result));
         }

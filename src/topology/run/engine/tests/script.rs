@@ -5,10 +5,9 @@ use std::future::ready;
 use futures::future::{BoxFuture, FutureExt};
 
 use crate::record::{ConsumerRecord, ProducerRecord, Topic};
-use crate::state::State;
 use crate::topology::Fate;
 use crate::topology::punctuator::{Punctuation, Punctuator};
-use crate::topology::stages::{Admitted, Context, Finished, Pipeline, Step};
+use crate::topology::stages::{Admitted, Context, Finished, Pipeline, States, Step};
 
 /// Stages that read in a record's value what becomes of it.
 pub(super) struct Script {
@@ -16,12 +15,7 @@ pub(super) struct Script {
 }
 
 impl Pipeline for Script {
-    fn admit<'a>(
-        &'a self,
-        _: &'a Context,
-        record: ConsumerRecord,
-        _: Option<Box<State>>,
-    ) -> Admitted<'a> {
+    fn admit<'a>(&'a self, _: &'a Context, record: ConsumerRecord, _: &dyn States) -> Admitted<'a> {
         let value = record.value.as_ref().map_or(0, |value| value[0]);
         let lane = record.key.as_ref().map(|key| u64::from(key[0]));
         let outputs =
