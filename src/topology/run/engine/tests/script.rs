@@ -16,14 +16,13 @@ pub(super) struct Script {
 
 impl Pipeline for Script {
     fn admit<'a>(&'a self, _: &'a Context, record: ConsumerRecord, _: &dyn States) -> Admitted<'a> {
-        let value = record.value.as_ref().map_or(0, |value| value[0]);
-        let lane = record.key.as_ref().map(|key| u64::from(key[0]));
+        let (value, lane) = (value_of(&record), lane_of(&record).map(u64::from));
         let outputs =
             if value.is_multiple_of(4) { Vec::new() } else { vec![ProducerRecord::to("results")] };
         let finished = Finished { record, outputs, fate: Fate::Succeeded, changes: None };
-        match value {
-            0..16 => Admitted::Finished(finished),
-            _ => Admitted::Execute(lane, ready(Step::Finished(finished)).boxed()),
+        match is_executed(value) {
+            true => Admitted::Execute(lane, ready(Step::Finished(finished)).boxed()),
+            false => Admitted::Finished(finished),
         }
     }
 
@@ -32,7 +31,7 @@ impl Pipeline for Script {
     }
 
     fn has_lanes(&self) -> bool {
-        true
+        !self.is_stateful
     }
 
     fn ready(&self) -> Option<BoxFuture<'_, ()>> {
@@ -42,6 +41,19 @@ impl Pipeline for Script {
     fn dead_letters(&self) -> &Topic {
         unreachable!("nothing is too large")
     }
+}
+
+fn value_of(record: &ConsumerRecord) -> u8 {
+    record.value.as_ref().map_or(0, |value| value[0])
+}
+
+const fn is_executed(value: u8) -> bool {
+    value >= 16
+}
+
+/// The key whose order a record keeps; one that needs no execution keeps none.
+pub(super) fn lane_of(record: &ConsumerRecord) -> Option<u8> {
+    record.key.as_ref().filter(|_| is_executed(value_of(record))).map(|key| key[0])
 }
 
 pub(super) struct NoCalls;
