@@ -10,7 +10,8 @@ use crate::simulation::{Entry, GroupHistory, History, Place, What, Who, Zombies}
 /// Of the records with one key in one life of a partition:
 ///
 /// - first executions are in the order of the offsets, whoever makes them, except a zombie: it goes
-///   on until it learns that it has lost the partition, and what it executes counts for nobody else;
+///   on until it learns that it has lost the partition, and what it executes counts for nobody else
+///   until it is finished under an assignment of a live member;
 /// - in one assignment all are, one at a time, and the next one begins after the one before has met
 ///   its fate.
 ///
@@ -34,10 +35,14 @@ pub fn keys_are_in_order(history: &History, group: &GroupHistory) -> Result<(), 
             }
             What::Executed(place, _) | What::Cancelled(place) | What::Finished(place, _) => {
                 let Some(key) = key(group, place) else { continue };
+                let is_finished = matches!(entry.what, What::Finished(..));
+                if is_finished && !zombies.contains(who) {
+                    of_key(&mut executed, place, key.clone()).insert(place.offset);
+                }
                 let lane = (who, place.partition.clone(), place.generation, key);
                 let lane: &mut Lane = lanes.entry(lane).or_default();
                 lane.is_executing = false;
-                lane.is_finished |= matches!(entry.what, What::Finished(..));
+                lane.is_finished |= is_finished;
             }
             _ => {}
         }
@@ -60,13 +65,17 @@ fn key(group: &GroupHistory, place: &Place) -> Option<Bytes> {
 /// What has been executed of each key in each life of its partition, by anyone.
 type Executed = BTreeMap<(TopicPartition, u32, Bytes), BTreeSet<i64>>;
 
+fn of_key<'a>(executed: &'a mut Executed, place: &Place, key: Bytes) -> &'a mut BTreeSet<i64> {
+    executed.entry((place.partition.clone(), place.life, key)).or_default()
+}
+
 fn check_first(
     executed: &mut Executed,
     place: &Place,
     key: Bytes,
     entry: &Entry,
 ) -> Result<(), String> {
-    let offsets = executed.entry((place.partition.clone(), place.life, key)).or_default();
+    let offsets = of_key(executed, place, key);
     let last = offsets.last().copied();
     let is_first = offsets.insert(place.offset);
     match last.filter(|last| is_first && *last > place.offset) {
@@ -144,6 +153,18 @@ mod tests {
         let zombie = Told::default().then(&[(0, What::SessionEnded)]);
         let zombie = zombie.then(&executions(&ahead)).then(&executions(&behind));
         assert_eq!(zombie.judged(keys_are_in_order), Ok(()));
+    }
+
+    #[test]
+    fn what_a_zombie_has_executed_and_a_live_member_has_finished_was_executed() {
+        let executed = |offset| [(0, What::Began(place(offset)))];
+        let zombie = Told::default().then(&[(0, What::SessionEnded)]).then(&executed(1));
+        let again =
+            zombie.clone().then(&executions(&[(1, 3), (1, 1)])[..3]).then(&executions(&[(2, 1)]));
+        assert!(again.judged(keys_are_in_order).is_err());
+        let finished = zombie.then(&[(1, What::Finished(place(1), Fate::Succeeded))]);
+        let again = finished.then(&executions(&[(1, 3)])).then(&executions(&[(2, 1)]));
+        assert_eq!(again.judged(keys_are_in_order), Ok(()));
     }
 
     #[test]
