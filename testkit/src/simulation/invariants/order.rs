@@ -21,13 +21,17 @@ use crate::simulation::{Entry, GroupHistory, History, Place, What, Who, Zombies}
 /// Names the first execution out of order.
 pub fn keys_are_in_order(history: &History, group: &GroupHistory) -> Result<(), String> {
     let mut executed = Executed::new();
+    // What zombies have executed: partition, life and offset.
+    let mut by_zombies = BTreeSet::new();
     let (mut lanes, mut zombies) = (BTreeMap::new(), Zombies::default());
     for (who, entry) in history.of(group) {
         zombies.follow(who, entry);
         match &entry.what {
             What::Began(place) => {
                 let Some(key) = key(group, place) else { continue };
-                if !zombies.contains(who) {
+                if zombies.contains(who) {
+                    by_zombies.insert((&place.partition, place.life, place.offset));
+                } else {
                     check_first(&mut executed, place, key.clone(), entry)?;
                 }
                 let lane = (who, place.partition.clone(), place.generation, key);
@@ -36,7 +40,8 @@ pub fn keys_are_in_order(history: &History, group: &GroupHistory) -> Result<(), 
             What::Executed(place, _) | What::Cancelled(place) | What::Finished(place, _) => {
                 let Some(key) = key(group, place) else { continue };
                 let is_finished = matches!(entry.what, What::Finished(..));
-                if is_finished && !zombies.contains(who) {
+                let record = (&place.partition, place.life, place.offset);
+                if is_finished && !zombies.contains(who) && by_zombies.contains(&record) {
                     of_key(&mut executed, place, key.clone()).insert(place.offset);
                 }
                 let lane = (who, place.partition.clone(), place.generation, key);
