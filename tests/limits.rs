@@ -3,11 +3,16 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use jobstream::record::{Header, Headers, ProducerRecord};
+use async_trait::async_trait;
+use futures::stream::{BoxStream, StreamExt, iter, once, pending};
+use jobstream::position::{PartitionPosition, Position};
+use jobstream::record::{ConsumerRecord, Header, Headers, ProducerRecord, Topic, TopicPartition};
+use jobstream::sources::{Assignment, CommitError, Source, SourceError, SourceEvent};
 use jobstream::topology::Event;
+use jobstream_testkit::broker::Isolation;
 use proptest::prelude::*;
 use support::{
     Diary, GROUP, JOBS, Never, Task, Told, broker, limits, produce, results, run_to_the_end,
@@ -163,4 +168,68 @@ async fn a_frontier_that_stands_still_is_told_once_a_record() {
     let topology = topology(Diary::new()).with_limits(limits).with_observer(observer);
     run_to_the_end(&topology, &broker).await;
     assert_eq!(told.all(), ["jobs[0] @ 0 after 30 s", "jobs[0] @ 1 after 30 s"]);
+}
+
+/// A source that learns with the assignment how little its commits can say; all records follow at once.
+struct Learning {
+    records: Vec<ConsumerRecord>,
+    has_learnt: AtomicBool,
+}
+
+const LEARNT_WINDOW_OFFSETS: i64 = 5;
+
+#[async_trait]
+impl Source for Learning {
+    fn events(&self) -> BoxStream<'_, Result<SourceEvent, SourceError>> {
+        let partition = self.records[0].partition.clone();
+        let assignment = Assignment { partition, generation: 1, position: None, reset: None };
+        let assigned = once(async {
+            self.has_learnt.store(true, Ordering::Relaxed);
+            SourceEvent::Assigned(vec![assignment])
+        });
+        let records = iter(self.records.iter().cloned().map(SourceEvent::Record));
+        assigned.chain(records).chain(pending()).map(Ok).boxed()
+    }
+
+    fn pause(&self, _: &[TopicPartition]) {}
+
+    fn resume(&self, _: &[TopicPartition]) {}
+
+    async fn commit(&self, _: &[PartitionPosition]) -> Result<(), CommitError> {
+        Ok(())
+    }
+
+    fn window_offsets(&self) -> i64 {
+        match self.has_learnt.load(Ordering::Relaxed) {
+            true => LEARNT_WINDOW_OFFSETS,
+            false => Position::WINDOW_OFFSETS,
+        }
+    }
+
+    async fn release(&self, _: &[TopicPartition]) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_is_learnt_with_the_assignment_holds_for_its_first_records() {
+    let (broker, diary) = (broker(1), Diary::new());
+    for id in 0..20 {
+        produce(&broker, None, &Task::new(id).takes(Duration::from_secs(u64::from(id == 0) * 60)));
+    }
+    let records = broker.records(&Topic::from(JOBS), Isolation::ReadUncommitted).into_iter();
+    let records = records.map(|mut record| {
+        record.generation = 1;
+        record
+    });
+    let records = records.collect();
+    let source = Learning { records, has_learnt: AtomicBool::new(false) };
+    let limits = limits().shutdown_timeout(Duration::ZERO);
+    let topology = topology(diary.clone()).with_limits(limits);
+    topology.run(&source, &broker.producer(), sleep(Duration::from_secs(1))).await.unwrap();
+    assert_eq!(diary.began().len() as i64, LEARNT_WINDOW_OFFSETS);
 }

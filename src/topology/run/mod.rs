@@ -156,8 +156,7 @@ impl<'a> Driver<'a> {
             Input::Source(_) => Kind::Source,
             _ => Kind::Other,
         };
-        self.engine.handle(input, now)?;
-        self.obey(now)?;
+        self.handle(input, now)?;
         for _ in 1..TURN_EVENTS {
             let next = match kind {
                 Kind::Job => self.executing.next().now_or_never().flatten().map(job_input),
@@ -170,10 +169,19 @@ impl<'a> Driver<'a> {
                 Kind::Source | Kind::Other => None,
             };
             let Some(next) = next else { break };
-            self.engine.handle(next, now)?;
-            self.obey(now)?;
+            self.handle(next, now)?;
         }
         Ok(())
+    }
+
+    fn handle(&mut self, input: Input<'a>, now: Instant) -> Result<(), RunError> {
+        if let Input::Source(SourceEvent::Assigned(_)) = &input {
+            // With an assignment the source may have learnt of a limit, which holds for its first
+            // records, too.
+            self.engine.set_window(self.source.window_offsets());
+        }
+        self.engine.handle(input, now)?;
+        self.obey(now)
     }
 
     /// Carries out the engine's commands.
