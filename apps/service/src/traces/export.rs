@@ -1,4 +1,7 @@
 //! The thread that exports spans, and logs what becomes of them: one line a change.
+//!
+//! OpenTelemetry's own batch processor sets no limit to the time of an export, counts dropped spans for
+//! itself, logs each export that fails, and panics where the system gives no thread.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
