@@ -14,13 +14,14 @@ pub trait Codec<T>: Send + Sync {
     /// Reads a value; `None` is Kafka's null. Must not panic, whatever the bytes.
     ///
     /// # Errors
-    /// If the bytes are no `T`; the record is then a dead letter and the error its cause.
+    /// If the bytes are not a `T`; the record then becomes a dead letter, with the error as its
+    /// cause.
     fn decode(&self, value: Option<&Bytes>) -> Result<T, CodecError>;
 
     /// Writes a value; `None` is Kafka's null.
     ///
     /// # Errors
-    /// If this `T` has no form in bytes.
+    /// If this `T` can't be written.
     fn encode(&self, item: &T) -> Result<Option<Bytes>, CodecError>;
 }
 
@@ -30,17 +31,18 @@ pub trait Codec<T>: Send + Sync {
 pub struct CodecError(String);
 
 impl CodecError {
-    /// An error with its cause in words: the thing, what was found, what was expected, and nothing
-    /// of the value. It is cut at [`REASON_LIMIT_BYTES`](crate::reason::REASON_LIMIT_BYTES).
+    /// An error with its cause in words: what was read, what was found and what was expected,
+    /// without the value itself. It is cut at
+    /// [`REASON_LIMIT_BYTES`](crate::reason::REASON_LIMIT_BYTES).
     pub fn new(cause: impl Into<String>) -> Self {
         Self(bounded(cause))
     }
 }
 
 impl From<serde_json::Error> for CodecError {
-    /// The type that was found, what was expected, and the place. serde's own words repeat the
-    /// value, whole, where it is of another type; a type's own words for what it refuses may do so,
-    /// and are left out.
+    /// Names the type that was found, what was expected, and the place. serde's message repeats a
+    /// value of an unexpected type; the message of a type that refuses a value may repeat it too.
+    /// Both are left out.
     fn from(error: serde_json::Error) -> Self {
         Self::new(match error.classify() {
             Category::Data => without_content(&error),
@@ -49,7 +51,7 @@ impl From<serde_json::Error> for CodecError {
     }
 }
 
-/// What serde writes for what it has found, and the words that say it.
+/// serde's word for a type that it has found, and ours.
 const FOUND: [(&str, &str); 10] = [
     ("null", "null"),
     ("boolean", "a boolean"),
@@ -63,7 +65,7 @@ const FOUND: [(&str, &str); 10] = [
     ("byte array", "bytes"),
 ];
 
-/// The message of an error about data, without the data. What is not known to be free of it is left
+/// The message of an error about data, without the data: every part that may contain data is left
 /// out.
 fn without_content(error: &serde_json::Error) -> String {
     let message = error.to_string();
@@ -72,7 +74,8 @@ fn without_content(error: &serde_json::Error) -> String {
         line => format!(" at line {line} column {}", error.column()),
     };
     let message = message.strip_suffix(&*at).unwrap_or(&message);
-    // The data stand before what was expected, which a type says of itself, if it takes anything.
+    // The data stand before the expectation, which is a fixed text of the type, unless the type
+    // takes no value at all.
     let takes_none = ["there are no variants", "there are no fields"];
     let expected = message
         .rsplit_once(", expected ")
@@ -131,8 +134,8 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json<T> {
     }
 }
 
-/// The value as it came, for a topology that decodes by more than the value: by the topic, where it
-/// has several.
+/// The value as it came, for a topology whose decoding depends on more than the value, such as the
+/// topic.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Raw;
 

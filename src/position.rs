@@ -1,42 +1,42 @@
-//! The position of a partition: what a commit says of it.
+//! The position of a partition, as a commit stores it.
 //!
-//! A commit's metadata says of itself that it is ours and what it belongs to, because other clients
-//! write metadata of their own, some of it valid base64, and tools copy metadata to other offsets
-//! and topics. A set that is taken for the wrong offset or topic would hide jobs that nobody has
-//! done.
+//! A commit's metadata has a mark of this format and names its offset and topic, because other
+//! clients write metadata of their own, some of it valid base64, and tools copy metadata to other
+//! offsets and topics. A set that is read for the wrong offset or topic would hide jobs that were
+//! not done.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::record::{Generation, TopicId, TopicPartition};
 
-/// The first field of a commit's metadata that is ours.
+/// The mark of this format: the first field of a commit's metadata.
 const FORMAT: &str = "js1";
 
 /// The longest metadata of an empty set: `js1`, 19 digits, 22 characters of a topic id, 8 of the
 /// checksum, and four colons.
 const HEAD_BYTES: usize = 56;
 
-/// How far a partition has been worked off: every record below the frontier is finished, and so is
-/// each record of a set above it.
+/// The progress of a partition: every record below the frontier is finished, and so is each record
+/// of a set above it.
 ///
-/// The frontier is what Kafka commits as the offset; the set travels in the commit's metadata,
-/// which says of itself that it is ours, and what it belongs to:
+/// Kafka commits the frontier as the offset; the commit's metadata holds the set, with a mark of
+/// this format and the offset and topic that it belongs to:
 ///
 /// ```text
 /// js1:FRONTIER:TOPICID:CRC32C:SET
 /// ```
 ///
-/// - FRONTIER is the committed offset in decimal: a tool that copies the metadata to another offset
-///   (`MirrorMaker` 2 does) copies no set with it;
+/// - FRONTIER is the committed offset in decimal: a set that a tool has copied to another offset
+///   (as `MirrorMaker` 2 does) is not read there;
 /// - TOPICID is the topic's id in base64url, or `-` where it is not known: a topic that was deleted
-///   and created again has another one;
+///   and created again has another id;
 /// - CRC32C is the checksum of the metadata without this field and its colon, in 8 hexadecimal
 ///   digits;
 /// - SET is the base64 of a bitmap whose bit `i` (least significant first) is the offset
 ///   `FRONTIER + i`; empty if nothing above the frontier is finished.
 ///
-/// The next owner of the partition starts at the frontier and passes over the set.
+/// The next owner of the partition starts at the frontier, and skips the records of the set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     frontier: i64,
@@ -48,11 +48,11 @@ pub struct Position {
 pub struct Commit {
     /// The position.
     pub position: Position,
-    /// The topic that it was committed for, if the commit says so.
+    /// The topic that it was committed for, if the commit names it.
     pub topic_id: Option<TopicId>,
 }
 
-/// A commit's metadata that is not ours, or belongs to another offset.
+/// A commit's metadata that has another format, or belongs to another offset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the commit's metadata is no set of finished offsets: found {found:?}, expected \
@@ -64,8 +64,8 @@ pub struct MetadataError {
 }
 
 impl Position {
-    /// The most metadata that a broker takes where nothing else is known, in bytes: Kafka's default
-    /// of `offset.metadata.max.bytes`.
+    /// The most metadata that a broker accepts by default, in bytes: Kafka's default of
+    /// `offset.metadata.max.bytes`.
     pub const METADATA_MAX_BYTES: usize = 4_096;
 
     /// How far above the frontier a finished offset can be, in offsets: 16,384 bits are 2,732
@@ -77,11 +77,12 @@ impl Position {
         Self { frontier, finished: Vec::new() }
     }
 
-    /// Reads a commit: its offset and its metadata. Metadata that is empty, or one NUL, is an empty
-    /// set, as other clients commit it.
+    /// Reads a commit: its offset and its metadata. Empty metadata, or a single NUL, as other
+    /// clients commit it, is an empty set.
     ///
     /// # Errors
-    /// If the metadata is anything else; the frontier alone is then still true.
+    /// If the metadata has another format, or belongs to another offset. The offset is still valid
+    /// as a frontier.
     pub fn from_commit(offset: i64, metadata: &str) -> Result<Commit, MetadataError> {
         if metadata.is_empty() || metadata == "\0" {
             return Ok(Commit { position: Self::at(offset), topic_id: None });
@@ -92,9 +93,9 @@ impl Position {
         })
     }
 
-    /// The position as the metadata of a commit for this topic, to a broker that takes so many
-    /// bytes: empty where it needs more, and no set would be lost. One with a set is as long as it
-    /// is, see [`window_offsets`](Self::window_offsets).
+    /// The metadata of a commit of this position for this topic. If it is longer than `max_bytes`
+    /// and has no set, it is left empty, since nothing is lost. With a set it may be longer;
+    /// [`window_offsets`](Self::window_offsets) limits that.
     pub fn metadata(&self, topic_id: Option<TopicId>, max_bytes: usize) -> String {
         let topic_id = topic_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
         let head = format!("{FORMAT}:{}:{topic_id}", self.frontier);
@@ -103,8 +104,8 @@ impl Position {
         if metadata.len() > max_bytes && set.is_empty() { String::new() } else { metadata }
     }
 
-    /// The window that fits into metadata of so many bytes, in offsets: the finished offsets of a
-    /// position are below its frontier and this, if the broker takes no more.
+    /// The window that fits into metadata of this many bytes, in offsets: finished offsets must be
+    /// less than this above the frontier.
     pub const fn window_offsets(metadata_bytes: usize) -> i64 {
         let set_bytes = metadata_bytes.saturating_sub(HEAD_BYTES) / 4 * 3;
         let offsets = set_bytes.saturating_mul(8);
@@ -116,8 +117,8 @@ impl Position {
         self.frontier
     }
 
-    /// Adds an offset to the set of finished ones; says whether it is within the window above the
-    /// frontier, and so was added.
+    /// Adds an offset to the set of finished ones. Returns false if the offset is outside of the
+    /// window above the frontier, and so was not added.
     pub fn finish(&mut self, offset: i64) -> bool {
         let bit = offset.wrapping_sub(self.frontier);
         if !(0..Self::WINDOW_OFFSETS).contains(&bit) {
@@ -147,13 +148,13 @@ impl Position {
 }
 
 impl Commit {
-    /// Whether it may have been made for this topic: not if both ids are known and differ.
+    /// Whether it may have been made for this topic: false only if both ids are known and differ.
     pub fn is_of(&self, topic_id: Option<TopicId>) -> bool {
         self.topic_id.is_none() || topic_id.is_none() || self.topic_id == topic_id
     }
 }
 
-/// Reads metadata of ours; `None` if it is not ours, or not of this offset.
+/// Reads metadata of this format; `None` if it has another format or offset.
 fn read(offset: i64, metadata: &str) -> Option<Commit> {
     let mut fields = metadata.splitn(5, ':');
     let [format, frontier, topic_id, crc, set] = std::array::from_fn(|_| fields.next());
@@ -174,12 +175,12 @@ fn read(offset: i64, metadata: &str) -> Option<Commit> {
     fits.then_some(Commit { position: Position { frontier: offset, finished }, topic_id })
 }
 
-/// The checksum of metadata, which stands between these two parts of it.
+/// The checksum of metadata over the parts before and after it.
 fn checksum(head: &str, set: &str) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(head.as_bytes()), format!(":{set}").as_bytes())
 }
 
-/// A position, with the partition and the assignment it belongs to: what is committed.
+/// A position to commit, with its partition and assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionPosition {
     /// The partition.
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_write_is_never_a_set() {
+    fn metadata_of_other_clients_is_never_a_set() {
         let hex = "0123456789abcdef0123456789abcdef";
         for foreign in ["null", "test", "none", "metadata", "AgAAAaDEUGwA", "IA==", hex, "js1", ":"]
         {
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_of_another_topic_is_told_by_its_id() {
+    fn a_commit_of_another_topic_is_recognized_by_its_id() {
         let of_topic = |id| Position::from_commit(3, &Position::at(3).metadata(id, MAX)).unwrap();
         assert!(of_topic(TOPIC).is_of(TOPIC) && !of_topic(TOPIC).is_of(Some(TopicId::new(1))));
         assert!(of_topic(TOPIC).is_of(None) && of_topic(None).is_of(TOPIC), "not known");

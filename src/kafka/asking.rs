@@ -1,4 +1,4 @@
-//! A client that asks for metadata, and hears why it gets no answer.
+//! A client that asks for metadata, and learns why no answer comes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,22 +11,22 @@ use rdkafka::{ClientConfig, ClientContext};
 use tokio::time::Instant;
 
 use super::failures::Failures;
-use super::observer::{ErrorKind, Told};
+use super::observer::{ErrorKind, ObserverContext};
 
-/// How long one question waits, until it is seen why there is no answer.
+/// How long one question waits before the client looks why there is no answer.
 const QUESTION_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long a connection may take to be set up, in ms. A broker that takes it and says nothing, as
-/// one that hangs does, is named only then.
+/// How long a connection may take to be set up, in ms. A broker that accepts it and then hangs is
+/// named only after this time.
 const SETUP_LIMIT_MS: &str = "4000";
 
-/// A name that no group has: who asks brokers for one gets an answer of each.
+/// A name that no group has. A question about it is answered by every broker.
 const NO_GROUP: &str = "jobstream-asks-whether-brokers-answer";
 
-/// What it means that there is no answer, and why.
+/// Why there is no answer: the kind of error, and its reason.
 pub(super) type Refusal = (ErrorKind, String);
 
-/// What the brokers say of a topic.
+/// What the brokers answer about a topic.
 pub(super) struct Found {
     /// How many brokers the cluster has.
     pub(super) brokers: usize,
@@ -34,30 +34,31 @@ pub(super) struct Found {
     pub(super) partitions: Option<Vec<usize>>,
 }
 
-/// A consumer without a group: librdkafka tells the errors of other clients to nobody who asks.
+/// A consumer without a group. librdkafka delivers errors to no other kind of client while it waits
+/// for an answer.
 pub(super) struct Asking {
     client: BaseConsumer<AskingContext>,
-    /// Those that it was told, as they were told.
+    /// The brokers of the configuration, as they were written there.
     brokers: String,
 }
 
-/// Keeps what is heard of the brokers while they are asked.
+/// Keeps what the client logs about the brokers while it asks them.
 struct AskingContext {
-    told: Told,
+    observer: ObserverContext,
     heard: Mutex<Heard>,
 }
 
 #[derive(Default)]
 struct Heard {
-    /// How often something was heard.
+    /// How often the client has logged or reported anything.
     count: u64,
-    /// The last refusal, which no time mends.
+    /// The last refusal that no further attempt would change.
     refusal: Option<Refusal>,
     failures: Failures,
 }
 
 impl Heard {
-    fn hear(&mut self, hear: impl FnOnce(&mut Self)) {
+    fn count(&mut self, hear: impl FnOnce(&mut Self)) {
         self.count = self.count.wrapping_add(1);
         hear(self);
     }
@@ -71,39 +72,39 @@ impl AskingContext {
 
 impl ClientContext for AskingContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.heard().hear(|heard| heard.failures.hear(level, facility, line));
-        self.told.log(level, facility, line);
+        self.heard().count(|heard| heard.failures.hear(level, facility, line));
+        self.observer.log(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         let kind = ErrorKind::of(error.rdkafka_error_code());
-        self.heard().hear(|heard| {
+        self.heard().count(|heard| {
             if matches!(kind, ErrorKind::Authentication | ErrorKind::Tls) {
                 heard.refusal = Some((kind, reason.to_owned()));
             }
         });
-        self.told.error(&error, reason);
+        self.observer.error(&error, reason);
     }
 
     fn stats_raw(&self, _: &[u8]) {
-        self.heard().hear(|_| {});
+        self.heard().count(|_| {});
     }
 }
 
 impl ConsumerContext for AskingContext {}
 
 impl Asking {
-    pub(super) fn new(config: &ClientConfig, told: Told) -> KafkaResult<Self> {
+    pub(super) fn new(config: &ClientConfig, observer: ObserverContext) -> KafkaResult<Self> {
         let mut config = config.clone();
         config.set("socket.connection.setup.timeout.ms", SETUP_LIMIT_MS);
         let brokers = config.get("bootstrap.servers").unwrap_or_default().to_owned();
-        let context = AskingContext { told, heard: Mutex::default() };
+        let context = AskingContext { observer, heard: Mutex::default() };
         let client = BaseConsumer::from_config_and_context(&config, context)?;
         Ok(Self { client, brokers })
     }
 
-    /// What the brokers say of a topic. Blocks up to the limit; credentials or a certificate that are
-    /// refused end it at once.
+    /// What the brokers answer about a topic. Blocks up to the limit; refused credentials or a
+    /// refused certificate end the wait at once.
     pub(super) fn topic(&self, topic: &str, limit: Duration) -> Result<Found, Refusal> {
         self.until(Instant::now() + limit, || found(&self.metadata(topic)?, topic))
     }
@@ -115,8 +116,8 @@ impl Asking {
         })
     }
 
-    /// Has every broker of the cluster answer, at the address that it is known by in the cluster,
-    /// and says how many there are. Blocks up to the limit.
+    /// Waits until every broker of the cluster has answered at the address under which the cluster
+    /// knows it, and returns their number. Blocks up to the limit.
     pub(super) fn reach(&self, topic: &str, limit: Duration) -> Result<usize, Refusal> {
         let until = Instant::now() + limit;
         let names = self.until(until, || Ok(named_brokers(&self.metadata(topic)?)))?;
@@ -129,7 +130,7 @@ impl Asking {
                 return Ok(names.len());
             }
             if left.is_zero() {
-                let failures = self.client.context().heard().failures.told_of_named_brokers();
+                let failures = self.client.context().heard().failures.of_named_brokers();
                 let reason = failures.unwrap_or_else(|| no_answer(&names.join(", ")));
                 return Err((ErrorKind::Unreachable, reason));
             }
@@ -140,7 +141,7 @@ impl Asking {
         self.client.fetch_metadata(Some(topic), QUESTION_LIMIT)
     }
 
-    /// Asks until there is an answer, or a refusal that no time mends, or for so long.
+    /// Asks until there is an answer or a final refusal, at most until this time.
     fn until<T>(&self, until: Instant, ask: impl Fn() -> KafkaResult<T>) -> Result<T, Refusal> {
         loop {
             let code = match ask() {
@@ -155,7 +156,7 @@ impl Asking {
             let reason = match code {
                 Some(code) if kind != ErrorKind::Unreachable => code.to_string(),
                 _ => {
-                    let failures = self.client.context().heard().failures.told();
+                    let failures = self.client.context().heard().failures.joined();
                     failures.unwrap_or_else(|| no_answer(&self.brokers))
                 }
             };
@@ -163,8 +164,8 @@ impl Asking {
         }
     }
 
-    /// Hears all that the client was told meanwhile; what is final ends the question. A poll hears
-    /// one thing at most, and yields nothing for it.
+    /// Takes everything that the client has reported meanwhile; a final refusal ends the question.
+    /// One poll takes one report at most, and returns nothing for it.
     fn listen(&self) -> Result<(), Refusal> {
         loop {
             let before = self.client.context().heard().count;
@@ -177,7 +178,7 @@ impl Asking {
     }
 }
 
-/// What the brokers say of a topic.
+/// What the brokers answer about a topic.
 fn found(metadata: &Metadata, topic: &str) -> KafkaResult<Found> {
     let none = Found { brokers: metadata.brokers().len(), partitions: None };
     let found = metadata.topics().iter().find(|found| found.name() == topic);
@@ -203,7 +204,7 @@ fn is_silence(code: RDKafkaErrorCode) -> bool {
     code == RDKafkaErrorCode::Partial || ErrorKind::of(Some(code)) == ErrorKind::Unreachable
 }
 
-/// Where nothing is known but who was asked.
+/// The reason where only the brokers that were asked are known.
 fn no_answer(asked: &str) -> String {
     format!("no answer from {asked}")
 }

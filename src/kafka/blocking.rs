@@ -18,13 +18,13 @@ const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 type Call<T> = Box<dyn FnOnce(&T) + Send>;
 
-/// Owns a client, with a thread that makes its calls one after another. Dropped, the thread makes the
-/// calls that were asked for, and ends the client; nobody waits for that, since a call on a broker
-/// that is away can't be interrupted.
+/// Owns a client, with a thread that makes its calls one after another. After the drop, the thread
+/// makes the calls that were asked for, then ends the client. The drop does not wait for that,
+/// since a call to a broker that is away can't be interrupted.
 ///
 /// # Invariant
-/// The client ends on the thread: fields are dropped in their order, and the thread keeps the client
-/// until there is nobody to ask for a call.
+/// The client ends on the thread: fields are dropped in their order, and the thread keeps the
+/// client until no handle that could ask for a call is left.
 pub(crate) struct Blocking<T> {
     client: Arc<T>,
     calls: Sender<Call<T>>,
@@ -53,7 +53,7 @@ impl<T: Send + Sync + 'static> Blocking<T> {
     ) -> Option<R> {
         let (answer, answered) = oneshot::channel();
         self.ask(move |client| {
-            // Whoever asked may have gone.
+            // The caller may have been cancelled.
             let _ = answer.send(call(client));
         });
         answered.await.ok()
@@ -80,7 +80,7 @@ impl<T> fmt::Debug for Blocking<T> {
     }
 }
 
-/// Makes a call until it does not fail in a way that passes, or has failed for so long.
+/// Repeats a call while it fails with a passing error, for at most this long.
 #[expect(clippy::disallowed_methods, reason = "the thread is there to block")]
 pub(super) fn persist<R>(
     limit: Duration,
@@ -98,7 +98,7 @@ pub(super) fn persist<R>(
     }
 }
 
-/// Asks brokers until there is an answer, or a refusal, or for so long.
+/// Asks brokers until they answer or refuse, for at most this long.
 pub(super) fn ask<R>(limit: Duration, question: impl FnMut() -> KafkaResult<R>) -> KafkaResult<R> {
     let passes = |error: &KafkaError| {
         let kind = ErrorKind::of(error.rdkafka_error_code());
@@ -111,7 +111,7 @@ pub(super) fn ask<R>(limit: Duration, question: impl FnMut() -> KafkaResult<R>) 
 mod tests {
     use super::*;
 
-    /// Says on which thread it ends.
+    /// Reports the thread on which it ends.
     struct Client(Sender<String>);
 
     impl Drop for Client {
@@ -123,11 +123,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_ends_on_the_thread_of_its_calls_after_those_that_were_asked_for() {
-        let (says, said) = channel();
-        let client = Blocking::start("calls", Client(says)).unwrap();
+        let (reports, reported) = channel();
+        let client = Blocking::start("calls", Client(reports)).unwrap();
         assert_eq!(client.call(|_| 7).await, Some(7));
         client.ask(|client| client.0.send("asked".to_owned()).unwrap());
         drop(client);
-        assert_eq!(said.iter().collect::<Vec<_>>(), ["asked", "calls"]);
+        assert_eq!(reported.iter().collect::<Vec<_>>(), ["asked", "calls"]);
     }
 }

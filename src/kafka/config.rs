@@ -9,9 +9,9 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::types::RDKafkaConfRes;
 
-use super::observer::{KafkaObserver, Told};
+use super::observer::{KafkaObserver, ObserverContext};
 
-/// Properties that the promises rest on: they have one value, or come with an argument.
+/// Properties on which the promises rest. Their value is fixed, or is an argument of a constructor.
 const RESERVED: [&str; 8] = [
     "acks",
     "enable.auto.commit",
@@ -23,12 +23,12 @@ const RESERVED: [&str; 8] = [
     "transactional.id",
 ];
 
-/// How properties begin that put brokers inside of this process in the place of those that are named:
-/// what these acknowledge ends with it.
+/// The prefix of properties that replace the named brokers by mocks inside of this process, which
+/// lose everything that they acknowledged when the process ends.
 const MOCK: &str = "test.mock.";
 
-/// The values of `auto.offset.reset` with which a partition goes on, and whether it does so behind
-/// the records that are there. With librdkafka's `error` it would stand still for ever.
+/// The values of `auto.offset.reset` that let a partition go on, and whether it then goes on at the
+/// end of the log. With librdkafka's `error` the partition would stand still for ever.
 const RESETS: [(&str, bool); 6] = [
     ("smallest", false),
     ("earliest", false),
@@ -38,8 +38,8 @@ const RESETS: [(&str, bool); 6] = [
     ("end", true),
 ];
 
-/// The levels of librdkafka's log at which its warnings are told: it tells of an offset that was
-/// reset by nothing else.
+/// The levels of librdkafka's log that include its warnings. A warning is the only way in which it
+/// reports that an offset was reset.
 const LOG_LEVELS: [(&str, RDKafkaLogLevel); 4] = [
     ("4", RDKafkaLogLevel::Warning),
     ("5", RDKafkaLogLevel::Notice),
@@ -47,13 +47,15 @@ const LOG_LEVELS: [(&str, RDKafkaLogLevel); 4] = [
     ("7", RDKafkaLogLevel::Debug),
 ];
 
-/// What a close may take.
+/// How long a close may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Where Kafka is, and how to speak with it. Its `Debug` shows no value of a property.
+/// The addresses of Kafka's brokers, and the properties of its clients. Its `Debug` shows no value
+/// of a property.
 ///
-/// A record may be 2 MiB. Queues are small: 2 MiB fetched (`queued.max.messages.kbytes`), by 1 MiB at
-/// once (`fetch.max.bytes`), and 16 MiB to be produced (`queue.buffering.max.kbytes`).
+/// A record may be 2 MiB. Queues are small: 2 MiB of fetched records
+/// (`queued.max.messages.kbytes`), fetched 1 MiB at a time (`fetch.max.bytes`), and 16 MiB of
+/// records to be produced (`queue.buffering.max.kbytes`).
 #[derive(Clone)]
 pub struct KafkaConfig {
     properties: BTreeMap<String, String>,
@@ -71,9 +73,8 @@ impl KafkaConfig {
         Self { properties, instance_id: None, observer, close_limit, keeps_places: false }
     }
 
-    /// Sinks answer where the outputs of a batch are
-    /// ([`Published::places`](crate::sinks::Published::places)). Without it they don't, and keep
-    /// nothing of it.
+    /// Makes sinks return the partition and offset of each output of a batch
+    /// ([`Published::places`](crate::sinks::Published::places)). By default they do not keep them.
     #[must_use]
     pub const fn keep_places(mut self) -> Self {
         self.keeps_places = true;
@@ -87,11 +88,12 @@ impl KafkaConfig {
     /// Sets a property of librdkafka (its `CONFIGURATION.md`), for consumers, producers or both.
     ///
     /// # Errors
-    /// If the promises rest on the property: `acks`, `enable.auto.commit`,
+    /// If the promises rest on the property (`acks`, `enable.auto.commit`,
     /// `enable.auto.offset.store`, `enable.idempotence`, `group.id`, `group.instance.id`,
-    /// `isolation.level` and `transactional.id`; on the value of `auto.offset.reset` that lets a
-    /// partition stand still (`error`), and of `log_level` that hides librdkafka's warnings (below
-    /// 4); or if it puts a mock in the place of the brokers (`test.mock.*`). Whether any other property exists is found when a client is made.
+    /// `isolation.level`, `transactional.id`); if `auto.offset.reset` would let a partition stand
+    /// still (`error`); if `log_level` would hide librdkafka's warnings (below 4); or if the
+    /// property replaces the brokers by a mock (`test.mock.*`). An unknown property is found only
+    /// when a client is made.
     pub fn property(
         mut self,
         name: impl Into<String>,
@@ -119,8 +121,8 @@ impl KafkaConfig {
         Err(ConfigError::Property { name, reason: format!("found {value:?}, expected {expected}") })
     }
 
-    /// Whether a partition without a position, or whose position is not there any more, goes on
-    /// behind the records that are there, which are then never read (`auto.offset.reset=latest`).
+    /// Whether a partition without a valid position goes on at the end of its log
+    /// (`auto.offset.reset=latest`). The records before the end are then never read.
     pub fn starts_at_the_end(&self) -> bool {
         self.properties.get("auto.offset.reset").and_then(|value| reset(value)) == Some(true)
     }
@@ -135,27 +137,27 @@ impl KafkaConfig {
         self
     }
 
-    /// Reports what happens to this observer, in the place of the one that it had.
+    /// Reports events to this observer, which replaces the one set before.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn KafkaObserver>) -> Self {
         self.observer = observer;
         self
     }
 
-    /// What a close of a source or sink may take; 10 s if nothing is said.
+    /// How long a close of a source or sink may take; 10 s by default.
     #[must_use]
     pub const fn close_limit(mut self, limit: Duration) -> Self {
         self.close_limit = limit;
         self
     }
 
-    /// What librdkafka is told for a member of `group`, in the order of the names.
+    /// The properties of librdkafka's client for a member of `group`, ordered by name.
     pub fn consumer_properties(&self, group: &str) -> BTreeMap<String, String> {
         sorted(&self.consumer(group))
     }
 
-    /// What librdkafka is told for a producer; for a transactional one, if there is an id. In the
-    /// order of the names.
+    /// The properties of librdkafka's client for a producer, a transactional one if there is an id;
+    /// ordered by name.
     pub fn producer_properties(&self, transactional_id: Option<&str>) -> BTreeMap<String, String> {
         sorted(&self.producer(transactional_id))
     }
@@ -164,8 +166,8 @@ impl KafkaConfig {
         self.close_limit
     }
 
-    pub(crate) fn told(&self) -> Told {
-        Told::new(self.observer.clone())
+    pub(crate) fn observer_context(&self) -> ObserverContext {
+        ObserverContext::new(self.observer.clone())
     }
 
     /// The properties of a member of `group`.
@@ -203,17 +205,17 @@ impl KafkaConfig {
             ("message.max.bytes", "2097152"),
             ("partitioner", "consistent_random"),
             ("queue.buffering.max.kbytes", "16384"),
-            // Until then nobody learns that a topic is not there (any more). Its records are sent
-            // again in any case.
+            // librdkafka reports only after this time that a topic does not exist. Records of a
+            // topic that does not exist are sent again in any case.
             ("topic.metadata.propagation.max.ms", "3000"),
-            // Whoever sends nothing learns all the same whether brokers answer.
+            // A producer that sends nothing learns by this whether brokers answer.
             ("topic.metadata.refresh.interval.ms", "5000"),
         ];
         match transactional_id {
             Some(_) => defaults.extend([
                 ("transaction.timeout.ms", "10000"),
-                // A call that waits for a group's coordinator that has gone looks for the new one
-                // when any connection opens or closes, and never else (librdkafka #5511, #5456).
+                // A call that waits for a group's former coordinator looks for the new one only
+                // when some connection opens or closes (librdkafka #5511, #5456).
                 ("connections.max.idle.ms", "4000"),
             ]),
             None => defaults.push(("message.timeout.ms", "0")),
@@ -226,8 +228,8 @@ impl KafkaConfig {
         config
     }
 
-    /// The properties of a client that neither consumes nor produces. librdkafka judges those of a
-    /// member with them, whoever it is.
+    /// The properties of a client that neither consumes nor produces. librdkafka validates the
+    /// properties of a group member for every client, so they are set here too.
     pub(crate) fn admin(&self) -> ClientConfig {
         self.client(&self.member())
     }
@@ -244,8 +246,8 @@ impl KafkaConfig {
     }
 
     fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
-        // Whoever is first says that OpenSSL is not torn down when the process exits, while threads
-        // of clients that nobody waits for may still use it.
+        // The first initialization decides whether OpenSSL is torn down at the exit of the process.
+        // This one says no, since threads of dropped clients may still use it.
         openssl_sys::init();
         let mut config = ClientConfig::new();
         config.set_log_level(self.log_level());
@@ -260,7 +262,7 @@ impl KafkaConfig {
         config
     }
 
-    /// What librdkafka logs: it is set on a client that is there, in place of the property.
+    /// The level of librdkafka's log. It is set on the client, in place of the property.
     fn log_level(&self) -> RDKafkaLogLevel {
         let set = self.properties.get("log_level").and_then(|value| log_level(value));
         match set {
@@ -276,7 +278,7 @@ impl KafkaConfig {
     }
 }
 
-/// Whether this value of `auto.offset.reset` means the end; none if it is not to be set.
+/// Whether this value of `auto.offset.reset` means the end; `None` if the value is refused.
 fn reset(value: &str) -> Option<bool> {
     RESETS.iter().find(|(name, _)| *name == value).map(|(_, is_end)| *is_end)
 }
@@ -359,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn no_mock_stands_in_the_place_of_the_brokers() {
+    fn no_mock_replaces_the_brokers() {
         for name in ["test.mock.num.brokers", "test.mock.broker.rtt"] {
             let refused = KafkaConfig::new("localhost:9092").property(name, "1").unwrap_err();
             let refused = refused.to_string();
@@ -421,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_property_that_does_not_exist_is_told_from_a_value_that_is_refused() {
+    fn an_unknown_property_and_a_refused_value_are_different_errors() {
         use crate::sinks::kafka::KafkaSink;
         let refused = |name: &str, value: &str| {
             let config = KafkaConfig::new("localhost:9092").property(name, value).unwrap();
@@ -437,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn who_only_asks_is_refused_nothing_that_a_member_may_have() {
+    fn a_client_for_questions_takes_every_property_that_a_member_may_have() {
         use crate::kafka::Topics;
         use crate::sources::kafka::KafkaSource;
         // Less than librdkafka's own session timeout, and more than ours.

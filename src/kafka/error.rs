@@ -5,7 +5,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use crate::reason::Reason;
 use crate::sources::CommitError;
 
-/// The code of an error, whatever call it is of.
+/// The code of an error of any call.
 pub(crate) fn code_of(error: &KafkaError) -> Code {
     match error {
         KafkaError::AdminOp(code) => *code,
@@ -14,7 +14,7 @@ pub(crate) fn code_of(error: &KafkaError) -> Code {
     }
 }
 
-/// Whether a newer member, or a newer generation of the group, stands in the way.
+/// Whether a newer member, or a newer generation of the group, has fenced this one.
 pub(crate) fn is_group_fenced(code: Code) -> bool {
     matches!(
         code,
@@ -28,15 +28,15 @@ pub(crate) fn is_group_fenced(code: Code) -> bool {
     )
 }
 
-/// Whether the brokers no longer know the producer as it is: a newer one of its transactional id
-/// stands in the way, or its state has gone with a broker that was killed. A new one can go on.
+/// Whether the brokers refuse this producer: a newer one has its transactional id, or the
+/// producer's state was lost with a broker that was killed. A new producer can go on.
 ///
-/// INVALID_TXN_STATE is one of them: the broker does not have the transaction that the producer is
-/// in, as after its timeout, a coordinator that was killed, or a write that fails the verification
-/// of KIP-890 (where it is no newer TRANSACTION_ABORTABLE, which is aborted). librdkafka takes it
-/// as fatal, so that this producer can't go on. What follows assumes nothing about the transaction:
-/// the new producer's `init_transactions` aborts it if it is open, and the group's committed
-/// positions say whether it was committed.
+/// INVALID_TXN_STATE is one of these codes: the broker does not have the producer's transaction,
+/// for instance after its timeout, after a coordinator was killed, or after a write failed the
+/// verification of KIP-890 (newer brokers answer TRANSACTION_ABORTABLE there, and the transaction
+/// is aborted). librdkafka treats it as fatal, so this producer can't go on. What follows assumes
+/// nothing about the transaction: the new producer's `init_transactions` aborts it if it is open,
+/// and the group's committed positions say whether it was committed.
 pub(crate) fn is_fenced(code: Code) -> bool {
     matches!(
         code,

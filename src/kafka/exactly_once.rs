@@ -16,15 +16,15 @@ use crate::sources::kafka::{KafkaSource, Membership};
 pub(crate) type PairTransactions = Transactions<Arc<Membership>>;
 
 /// A member of `group` and the sink that commits its positions, each batch with its outputs in one
-/// transaction (KIP-98, KIP-447). `Source::commit` of the pair is a transaction, too.
+/// transaction (KIP-98, KIP-447). `Source::commit` of the pair is a transaction too.
 ///
-/// Completes when the brokers have fenced older producers of `transactional_id` and aborted what
-/// they left open; waits as long as they are away. The id must be unique among live pairs. With one
-/// that stays the same across restarts, a restart does not have to wait for
-/// `transaction.timeout.ms` (10 s) after a crash.
+/// Completes when the brokers have fenced older producers of `transactional_id` and aborted their
+/// open transactions; waits as long as the brokers are away. The id must be unique among live
+/// pairs. If it stays the same across restarts, a restart after a crash does not have to wait for
+/// `transaction.timeout.ms` (10 s).
 ///
-/// A producer that is fenced later gives the assignment up (the stream yields `Lost`), is made anew
-/// and joins the group again.
+/// When the producer is fenced later, the source gives its assignment up (the stream yields
+/// `Lost`), a new producer is made, and the source joins the group again.
 ///
 /// # Errors
 /// If librdkafka refuses a property, or the brokers refuse the producer for good.
@@ -44,10 +44,11 @@ pub async fn exactly_once<T: Into<Topic>>(
     Ok((source.with_transactions(transactions), sink))
 }
 
-/// Publishes outputs and positions in one transaction; one of a pair with its source.
+/// Publishes outputs and positions in one transaction. It belongs to one source.
 ///
-/// A `publish` that is dropped leaves its transaction open, until the next one, the next producer
-/// of its id or the transaction timeout aborts it; one whose commit is under way may still commit.
+/// Dropping a `publish` leaves its transaction open until the next `publish`, the next producer of
+/// its id or the transaction timeout aborts it. If its commit was under way, the transaction may
+/// still be committed.
 #[derive(Debug)]
 pub struct ExactlyOnceSink {
     transactions: Arc<PairTransactions>,
@@ -72,7 +73,7 @@ impl Sink for ExactlyOnceSink {
         Commits::WithBatches
     }
 
-    /// Aborts what is open. Gives up after [`KafkaConfig::close_limit`].
+    /// Aborts an open transaction. Gives up after [`KafkaConfig::close_limit`].
     async fn close(&self) -> Result<(), SinkError> {
         match timeout(self.close_limit, self.transactions.close()).await {
             Ok(closed) => closed.map_err(SinkError::broken),

@@ -1,8 +1,8 @@
-//! Why brokers could not be reached, as librdkafka's log has it.
+//! Why brokers could not be reached, read from librdkafka's log.
 //!
-//! An error of a call, such as `BrokerTransportFailure`, names no broker, and of what fails
-//! librdkafka tells only a part as an error: a connection that is not set up in time is a line of its
-//! log alone.
+//! The error of a call, such as `BrokerTransportFailure`, names no broker, and librdkafka does not
+//! report every failure as an error: a connection that is not set up in time is only a line of its
+//! log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use std::time::Duration;
 use rdkafka::config::RDKafkaLogLevel;
 use tokio::time::Instant;
 
-/// Brokers of which the last failure is kept.
+/// For how many brokers the last failure is kept.
 const BROKERS_MAX: usize = 8;
 
-/// How long a failure counts: one that happens again is told every 30 s, and of a connection that was
-/// made nothing is told.
+/// How long a failure counts. librdkafka logs a repeated failure every 30 s, and does not log that
+/// a connection succeeded.
 const COUNTS_FOR: Duration = Duration::from_secs(40);
 
 /// The name of the facility of lines about connections that failed.
@@ -34,7 +34,7 @@ struct Failure {
 }
 
 impl Failures {
-    /// Takes a line of librdkafka's log, if it is about a connection.
+    /// Keeps a line of librdkafka's log if it is about a connection.
     pub(super) fn hear(&mut self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         if facility != FACILITY || matches!(level, RDKafkaLogLevel::Debug) {
             return;
@@ -46,23 +46,24 @@ impl Failures {
         }
     }
 
-    /// `host:port/number: reason; host:port/number: reason`, if anything has failed lately.
-    pub(super) fn told(&self) -> Option<String> {
-        self.joined(|_| true)
+    /// The recent failures as `host:port/number: reason; host:port/number: reason`; `None` if there
+    /// are none.
+    pub(super) fn joined(&self) -> Option<String> {
+        self.joined_where(|_| true)
     }
 
-    /// The same of the brokers that a broker has named: those that were only asked first do not
-    /// matter once one of them has answered.
-    pub(super) fn told_of_named_brokers(&self) -> Option<String> {
-        self.joined(|broker| !broker.ends_with(BOOTSTRAP))
+    /// The same without bootstrap addresses, which do not matter once one of them has answered and
+    /// named the brokers of the cluster.
+    pub(super) fn of_named_brokers(&self) -> Option<String> {
+        self.joined_where(|broker| !broker.ends_with(BOOTSTRAP))
     }
 
-    fn joined(&self, counts: impl Fn(&str) -> bool) -> Option<String> {
+    fn joined_where(&self, counts: impl Fn(&str) -> bool) -> Option<String> {
         let lately =
             self.0.iter().filter(|(broker, it)| counts(broker) && it.at.elapsed() < COUNTS_FOR);
-        let told: Vec<_> =
+        let reasons: Vec<_> =
             lately.map(|(broker, Failure { reason, .. })| format!("{broker}: {reason}")).collect();
-        (!told.is_empty()).then(|| told.join("; "))
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 }
 
@@ -90,19 +91,19 @@ mod tests {
         let failures = heard(&["b:1/2: Disconnected", LINE, "b:1/2: Connection reset"]);
         let expected = "a:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection \
                         refused (after 0ms in state CONNECT); b:1/2: Connection reset";
-        assert_eq!(failures.told().as_deref(), Some(expected));
-        let named = failures.told_of_named_brokers();
+        assert_eq!(failures.joined().as_deref(), Some(expected));
+        let named = failures.of_named_brokers();
         assert_eq!(named.as_deref(), Some("b:1/2: Connection reset"));
         tokio::time::advance(COUNTS_FOR).await;
-        assert_eq!(failures.told(), None);
+        assert_eq!(failures.joined(), None);
     }
 
     #[test]
-    fn other_lines_are_no_failures_and_many_brokers_are_not_all_kept() {
+    fn other_lines_are_ignored_and_the_number_of_brokers_is_limited() {
         let mut failures = heard(&["no broker is named"]);
         failures.hear(RDKafkaLogLevel::Warning, "OFFSET", "jobs [0]: offset reset");
         failures.hear(RDKafkaLogLevel::Debug, "FAIL", LINE);
-        assert_eq!(failures.told(), None);
+        assert_eq!(failures.joined(), None);
         for number in 0..100 {
             failures.hear(RDKafkaLogLevel::Info, "FAIL", &format!("b:1/{number}: Disconnected"));
         }

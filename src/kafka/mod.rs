@@ -6,8 +6,8 @@
 //!              └─▶ exactly_once: KafkaSource + ExactlyOnceSink ┘
 //! ```
 //!
-//! Everything rests on librdkafka. Its calls that block run on threads of their own, each bounded to
-//! the life of a source, a sink or a pair; none of its callbacks does more than report.
+//! Everything rests on librdkafka. Its blocking calls run on threads of their own, each bounded to
+//! the life of a source, a sink or a pair; its callbacks only report.
 
 mod asking;
 mod blocking;
@@ -27,7 +27,7 @@ pub use config::{ConfigError, KafkaConfig};
 pub(crate) use error::{code_of, commit_error, is_too_large};
 pub(crate) use exactly_once::PairTransactions;
 pub use exactly_once::{ExactlyOnceSink, exactly_once};
-pub(crate) use observer::Told;
+pub(crate) use observer::ObserverContext;
 pub use observer::{ErrorKind, KafkaEvent, KafkaObserver, LogLevel};
 pub use range::PartitionRange;
 pub(crate) use range::{Fetched, RangeReader};
@@ -37,7 +37,7 @@ pub(crate) use topics::metadata_max_bytes;
 pub use topics::{NewTopic, Spread, TopicError, TopicState, Topics};
 pub(crate) use transactions::Group;
 
-/// The version of librdkafka that is beneath, such as `2.12.1`.
+/// The version of librdkafka, such as `2.12.1`.
 pub fn librdkafka_version() -> String {
     rdkafka::util::get_rdkafka_version().1
 }

@@ -1,4 +1,4 @@
-//! What librdkafka tells, for logs and metrics.
+//! What librdkafka reports, for logs and metrics.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,23 +11,23 @@ use rdkafka::statistics::{Broker, ConsumerGroup, Partition, Statistics};
 use super::failures;
 use crate::record::TopicPartition;
 
-/// Hears what happens on the way to Kafka. Called on librdkafka's threads, the source's and that of
-/// the task that publishes: it must be quick, and must not block.
+/// Receives the events of Kafka's clients. Called on librdkafka's threads, on the source's thread
+/// and by the task that publishes: it must be quick, and must not block.
 pub trait KafkaObserver: Send + Sync {
     /// Something has happened.
     fn on(&self, event: &KafkaEvent<'_>);
 }
 
-/// Hears nothing.
+/// Ignores every event.
 impl KafkaObserver for () {
     fn on(&self, _event: &KafkaEvent<'_>) {}
 }
 
-/// What is told. Nothing here ends a source or a sink, unless it is [`ErrorKind::Fatal`].
+/// An event of a client. Only [`ErrorKind::Fatal`] ends a source or a sink.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum KafkaEvent<'a> {
-    /// A client has met an error, and goes on; the same one may be told many times.
+    /// A client has met an error, and goes on; the same error may be reported many times.
     Error {
         /// What it means.
         kind: ErrorKind,
@@ -38,80 +38,81 @@ pub enum KafkaEvent<'a> {
     Log {
         /// Its level.
         level: LogLevel,
-        /// librdkafka's name for what it is about, such as `FAIL`.
+        /// librdkafka's name for the subject of the line, such as `FAIL`.
         facility: &'a str,
         /// The line.
         line: &'a str,
     },
-    /// A commit's metadata is not ours: the finished set is taken as empty.
+    /// A commit's metadata was written by another client: the finished set is taken as empty.
     ForeignMetadata {
         /// The partition.
         partition: &'a TopicPartition,
-        /// What was found, and expected.
+        /// What was found, and what was expected.
         reason: &'a str,
     },
-    /// Brokers take less metadata with a commit than a whole finished set needs: partitions take in
-    /// records only as far above their frontier as what fits.
+    /// Brokers accept less metadata with a commit than a whole finished set needs: a partition
+    /// takes records in only as far above its frontier as the metadata can describe.
     SmallMetadata {
-        /// What they take, in bytes, as far as it is known.
+        /// The most metadata that they accept, in bytes, as far as it is known.
         bytes: usize,
-        /// How far above, in offsets.
+        /// How far above the frontier records are taken in, in offsets.
         window: i64,
     },
-    /// The ids of topics are not to be had, since brokers are older than Apache Kafka 2.8 or refuse
-    /// to describe topics: one that is deleted and created again is known only by offsets that go
-    /// back.
+    /// The ids of topics are not available, since brokers are older than Apache Kafka 2.8 or refuse
+    /// to describe topics. A topic that is deleted and created again is then noticed only by
+    /// offsets that go back.
     NoTopicIds {
         /// librdkafka's words.
         reason: &'a str,
     },
-    /// The part of keyed state of this partition is not restored yet; told when that has taken a
-    /// while, and again in intervals.
+    /// The keyed state of this partition is not restored yet. Reported once the restore has taken a
+    /// while, and then at intervals.
     RestoreWaits {
         /// The partition of the store's topic.
         partition: &'a TopicPartition,
-        /// What was found, and what is waited for.
+        /// What was found, and what the restore waits for.
         reason: &'a str,
     },
-    /// A publish is tried again, since not all records were acknowledged: until they are.
+    /// Records of a publish were not acknowledged; they are sent again until they are.
     PublishRetried {
-        /// How many were not.
+        /// The number of these records.
         records: usize,
         /// The topic of the first of them.
         topic: &'a str,
-        /// What kept that one back; [`ErrorKind::UnknownTopic`] until the topic is there.
+        /// Why the first of them was not acknowledged; [`ErrorKind::UnknownTopic`] until its topic
+        /// exists.
         kind: ErrorKind,
         /// The same in words that name the topic.
         reason: &'a str,
     },
-    /// A record has a header whose name is no UTF-8. The record arrives; that header has the name
-    /// U+FFFD and no value, since the client that is beneath can't read it.
+    /// A record has a header whose name is not UTF-8. The record is delivered; the header has the
+    /// name U+FFFD and no value, since librdkafka's Rust client can't read it.
     UnreadableHeader {
         /// The record's partition.
         partition: &'a TopicPartition,
         /// Its offset.
         offset: i64,
     },
-    /// The ends of a partition that this member reads, as the client last saw them: told every
+    /// The ends of a partition that this member reads, as the client last saw them. Reported every
     /// `statistics.interval.ms`, if that property is set.
     Watermarks {
         /// The partition.
         partition: &'a TopicPartition,
-        /// The lowest offset that is there.
+        /// The lowest offset in the log.
         low: i64,
-        /// The offset after the last one that a `read_committed` reader is given.
+        /// The offset after the last record that a `read_committed` reader gets.
         high: i64,
     },
-    /// A client's connections to brokers: told every `statistics.interval.ms`, if that property is
-    /// set.
+    /// A client's connections to brokers. Reported every `statistics.interval.ms`, if that property
+    /// is set.
     Brokers {
-        /// Connections that librdkafka takes as up: one to a broker that hangs is so for minutes.
+        /// Connections that librdkafka considers up, for minutes also one to a broker that hangs.
         up: usize,
-        /// How long ago one of the brokers has last answered, if one has. A client that has nothing
-        /// else to ask asks for metadata every `topic.metadata.refresh.interval.ms` (5 s).
+        /// How long ago one of the brokers has last answered, if one has. An idle client asks for
+        /// metadata every `topic.metadata.refresh.interval.ms` (5 s).
         answered: Option<Duration>,
     },
-    /// A source is a member of its group, and no rebalance is under way: told every
+    /// A source is a member of its group, and no rebalance is under way. Reported every
     /// `statistics.interval.ms`, if that property is set.
     Member {
         /// Its partitions; none if the group has more members than the topics have partitions.
@@ -119,21 +120,21 @@ pub enum KafkaEvent<'a> {
         /// How long ago the group's coordinator has last answered.
         answered: Duration,
     },
-    /// A source is no member of its group, as far as it knows: it joins, or its session has ended.
-    /// Told every `statistics.interval.ms`, if that property is set.
+    /// A source is not a member of its group, as far as it knows: it is joining, or its session has
+    /// ended. Reported every `statistics.interval.ms`, if that property is set.
     NoMember,
-    /// A transaction has ended. One that a fenced producer has left open is not told.
+    /// A transaction has ended. One that a fenced producer left open is not reported.
     Transaction {
-        /// Whether it was committed, and not aborted.
+        /// Whether it was committed; if not, it was aborted.
         committed: bool,
     },
-    /// The producer was fenced: the assignment is given up, and the group joined again.
+    /// The producer was fenced: the source gives its assignment up, and joins the group again.
     Fenced {
         /// librdkafka's words.
         reason: &'a str,
     },
-    /// A static member has lost its session, and was fenced by what itself has sent after that: its
-    /// client is made anew, and joins the group again.
+    /// A static member has lost its session, and a request that it sent after that has fenced it. A
+    /// new client is made, which joins the group again.
     FencedByItself {
         /// librdkafka's words.
         reason: &'a str,
@@ -145,18 +146,18 @@ pub enum KafkaEvent<'a> {
 pub enum ErrorKind {
     /// No broker can be reached, for now.
     Unreachable,
-    /// A broker refuses the credentials. [`Topics`](super::Topics) ends its question with it, so
-    /// that a start can end; sources and sinks go on, since a password that is rotated, or a broker
-    /// that does not know of it yet, must not end what is under way: they connect again, up to
-    /// every `reconnect.backoff.max.ms` (2 s), and tell it each time.
+    /// A broker refuses the credentials. [`Topics`](super::Topics) returns it as an error, so that
+    /// a start can fail. Sources and sinks go on, since a password rotation that has not reached
+    /// every broker must not end a running service: they connect again, at least every
+    /// `reconnect.backoff.max.ms` (2 s), and report each refusal.
     Authentication,
     /// The credentials lack a right.
     Authorization,
-    /// TLS: a certificate does not hold, or the other side speaks no TLS.
+    /// TLS: a certificate is not valid, or the other side does not speak TLS.
     Tls,
     /// A topic does not exist, for now.
     UnknownTopic,
-    /// The group rebalances, or its coordinator moves or loads: librdkafka asks again.
+    /// The group rebalances, or its coordinator moves or loads; librdkafka retries by itself.
     Passing,
     /// The client is broken for good.
     Fatal,
@@ -215,20 +216,20 @@ pub enum LogLevel {
     Error,
     /// Something may fail.
     Warning,
-    /// Of interest.
+    /// Information.
     Info,
-    /// Asked for by the property `debug`.
+    /// Written only if the property `debug` asks for it.
     Debug,
 }
 
 /// librdkafka's name for the connection to a group's coordinator.
 const COORDINATOR: &str = "GroupCoordinator";
 
-/// The observer, as contexts of clients tell it.
+/// The observer, as a context of librdkafka's clients: turns what they report into events.
 #[derive(Clone)]
-pub(crate) struct Told(Arc<dyn KafkaObserver>);
+pub(crate) struct ObserverContext(Arc<dyn KafkaObserver>);
 
-impl Told {
+impl ObserverContext {
     pub(super) fn new(observer: Arc<dyn KafkaObserver>) -> Self {
         Self(observer)
     }
@@ -242,14 +243,14 @@ impl Told {
         self.event(&KafkaEvent::Error { kind, reason });
     }
 
-    /// What the statistics of any client say of brokers.
+    /// Reports the brokers in the statistics of any client.
     pub(crate) fn brokers(&self, statistics: &Statistics) {
         let up = statistics.brokers.values().filter(|broker| broker.state == "UP").count();
         let answered = statistics.brokers.values().filter_map(answered).min();
         self.event(&KafkaEvent::Brokers { up, answered });
     }
 
-    /// What the statistics of a consumer say of brokers, and of the partitions it reads.
+    /// Reports the brokers, the membership and the partitions in the statistics of a consumer.
     pub(crate) fn statistics(&self, statistics: &Statistics) {
         self.brokers(statistics);
         self.member(statistics);
@@ -275,7 +276,8 @@ impl Told {
     }
 
     pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        // Properties of consumers and producers are set together.
+        // One set of properties serves consumers and producers, and librdkafka warns of each that
+        // the other uses.
         if facility == "CONFWARN" && line.contains("property and will be ignored by this") {
             return;
         }
@@ -285,7 +287,7 @@ impl Told {
             RDKafkaLogLevel::Warning => LogLevel::Warning,
             _ => LogLevel::Error,
         };
-        // A connection that is not set up in time is no error to librdkafka.
+        // librdkafka only logs a connection that is not set up in time; it is an error here.
         if facility == failures::FACILITY && level == LogLevel::Warning {
             let (kind, reason) = (ErrorKind::Unreachable, failures::without_thread(line));
             self.event(&KafkaEvent::Error { kind, reason });
@@ -299,7 +301,7 @@ fn answered(broker: &Broker) -> Option<Duration> {
     u64::try_from(broker.rxidle).ok().map(Duration::from_micros)
 }
 
-/// Whether a member knows its coordinator, and its assignment stands.
+/// Whether a member knows its coordinator, and no rebalance is under way.
 fn is_settled(group: &ConsumerGroup) -> bool {
     group.state == "up" && group.join_state == "steady"
 }
@@ -309,14 +311,14 @@ fn is_read(partition: &Partition) -> bool {
     partition.fetch_state == "active" && partition.ls_offset >= 0
 }
 
-impl fmt::Debug for Told {
+impl fmt::Debug for ObserverContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Told").finish_non_exhaustive()
+        f.debug_tuple("ObserverContext").finish_non_exhaustive()
     }
 }
 
-/// A client that neither consumes nor produces tells, too.
-impl rdkafka::ClientContext for Told {
+/// For clients that neither consume nor produce.
+impl rdkafka::ClientContext for ObserverContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         Self::log(self, level, facility, line);
     }
@@ -326,7 +328,7 @@ impl rdkafka::ClientContext for Told {
     }
 }
 
-impl rdkafka::consumer::ConsumerContext for Told {}
+impl rdkafka::consumer::ConsumerContext for ObserverContext {}
 
 #[cfg(test)]
 mod tests {
@@ -334,7 +336,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what is told of a group and of brokers.
+    /// Keeps the events of a group and of brokers.
     #[derive(Default)]
     struct Kept(Mutex<Vec<String>>);
 
@@ -344,8 +346,8 @@ mod tests {
         }
     }
 
-    /// What is told of a member whose brokers have answered so many microseconds ago (-1: never).
-    fn told(join_state: &str, brokers: &[(&str, i64)]) -> Vec<String> {
+    /// The events of a member whose brokers have answered so many microseconds ago (-1: never).
+    fn events(join_state: &str, brokers: &[(&str, i64)]) -> Vec<String> {
         let group = ConsumerGroup {
             state: "up".to_owned(),
             join_state: join_state.to_owned(),
@@ -358,25 +360,25 @@ mod tests {
         let brokers = brokers.iter().map(broker).collect();
         let statistics = Statistics { cgrp: Some(group), brokers, ..Statistics::default() };
         let kept = Arc::new(Kept::default());
-        Told::new(kept.clone()).statistics(&statistics);
+        ObserverContext::new(kept.clone()).statistics(&statistics);
         std::mem::take(&mut *kept.0.lock().unwrap())
     }
 
     #[test]
-    fn a_connection_that_is_up_is_no_answer() {
-        assert_eq!(told("steady", &[("b:1/1", -1)]), ["Brokers { up: 1, answered: None }"]);
-        let hung = told("steady", &[("b:1/1", 40_000_000), ("GroupCoordinator", 31_000_000)]);
+    fn a_connection_that_is_up_does_not_count_as_an_answer() {
+        assert_eq!(events("steady", &[("b:1/1", -1)]), ["Brokers { up: 1, answered: None }"]);
+        let hung = events("steady", &[("b:1/1", 40_000_000), ("GroupCoordinator", 31_000_000)]);
         let expected =
             ["Brokers { up: 2, answered: Some(31s) }", "Member { partitions: 0, answered: 31s }"];
         assert_eq!(hung, expected);
     }
 
     #[test]
-    fn a_connection_that_is_not_set_up_in_time_is_told_as_an_error() {
+    fn a_connection_that_is_not_set_up_in_time_is_reported_as_an_error() {
         let kept = Arc::new(Kept::default());
         let line = "[thrd:b:1/1]: b:1/1: Connection setup timed out in state CONNECT";
         for level in [RDKafkaLogLevel::Warning, RDKafkaLogLevel::Error] {
-            Told::new(kept.clone()).log(level, "FAIL", line);
+            ObserverContext::new(kept.clone()).log(level, "FAIL", line);
         }
         let kept = kept.0.lock().unwrap();
         let errors: Vec<_> = kept.iter().filter(|it| it.starts_with("Error")).collect();
@@ -385,15 +387,15 @@ mod tests {
     }
 
     #[test]
-    fn who_joins_its_group_is_no_member() {
+    fn a_source_that_still_joins_is_not_a_member() {
         for state in ["init", "wait-join", "wait-sync", "wait-assign-call"] {
-            let told = told(state, &[("GroupCoordinator", 0)]);
-            assert_eq!(told.last().map(String::as_str), Some("NoMember"), "{state}");
+            let events = events(state, &[("GroupCoordinator", 0)]);
+            assert_eq!(events.last().map(String::as_str), Some("NoMember"), "{state}");
         }
     }
 
     #[test]
-    fn what_librdkafka_asks_again_is_told_from_what_a_person_should_see() {
+    fn errors_that_librdkafka_retries_are_passing_and_others_are_not() {
         use RDKafkaErrorCode as Code;
         for (code, kind) in [
             (Code::CoordinatorLoadInProgress, ErrorKind::Passing),

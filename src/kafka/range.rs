@@ -1,10 +1,10 @@
 //! Reads ranges of a topic to their ends, by assignment and in no group (librdkafka wants a
 //! `group.id` all the same: the topic's name).
 //!
-//! An end is reached when the fetch is there, and not when a fetch finds nothing: a new leader gives
-//! records up to its high watermark, which may lie below what the former one had acknowledged for as
-//! long as `replica.lag.time.max.ms` (30 s). Nor need the last record be at the end: markers of
-//! transactions are no records, and compaction leaves offsets at which there is nothing.
+//! An end is reached when the fetch position is there, and not when a fetch finds nothing: a new
+//! leader serves records up to its high watermark, which may lie below what the former leader
+//! acknowledged for up to `replica.lag.time.max.ms` (30 s). The last record need not be at the end
+//! either: markers of transactions are not records, and compaction leaves offsets without a record.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,10 +17,10 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::KafkaConfig;
-use super::observer::Told;
+use super::observer::ObserverContext;
 use crate::record::Topic;
 
-/// How long a question takes before it is asked again.
+/// How long a question may take before it is asked again.
 pub(super) const QUESTION_LIMIT: Duration = Duration::from_secs(1);
 
 /// A part of a partition.
@@ -34,13 +34,13 @@ pub struct PartitionRange {
     pub end: i64,
 }
 
-/// What is not read yet of ranges that were opened, by partition.
+/// The opened ranges that have not been read to their ends, by partition.
 #[derive(Default)]
 pub(crate) struct Open(BTreeMap<i32, Unread>);
 
 struct Unread {
     range: PartitionRange,
-    /// Where the partition's end was found at last.
+    /// Where the end of the partition was last found.
     end_at: i64,
 }
 
@@ -59,12 +59,13 @@ impl Open {
         self.0.len()
     }
 
-    /// The first range that has not been read, and where its partition's end was found at last.
+    /// The first range that has not been read to its end, and where the end of its partition was
+    /// last found.
     pub(crate) fn first(&self) -> Option<(PartitionRange, i64)> {
         self.0.values().next().map(|unread| (unread.range, unread.end_at))
     }
 
-    /// Whether a record is one of the ranges. A range whose last record has come is open no longer.
+    /// Whether a record is in one of the ranges. Its range is closed if this is the last record.
     pub(super) fn take(&mut self, partition: i32, offset: i64) -> bool {
         let Some(Unread { range: PartitionRange { start, end, .. }, .. }) = self.0.get(&partition)
         else {
@@ -77,7 +78,7 @@ impl Open {
         is_of_it
     }
 
-    /// A partition's end is here, for now.
+    /// Notes that a partition ends here for now.
     fn end(&mut self, partition: i32, end_at: i64) {
         if let Some(unread) = self.0.get_mut(&partition) {
             unread.end_at = end_at;
@@ -88,10 +89,10 @@ impl Open {
     }
 }
 
-/// What a poll has given.
+/// The result of a poll.
 pub(crate) enum Fetched<'a> {
     Record(BorrowedMessage<'a>),
-    /// The end of a partition, for now. A range that ends there is open no longer.
+    /// The end of a partition, for now. A range that ends there is closed.
     End,
     Nothing,
 }
@@ -103,16 +104,17 @@ pub(crate) struct RangeReader {
 }
 
 impl RangeReader {
-    /// A reader of what is committed, or of everything. No broker need be there yet.
+    /// A reader with this `isolation.level`. No broker need be reachable yet.
     pub(crate) fn new(config: &KafkaConfig, topic: &Topic, isolation: &str) -> KafkaResult<Self> {
         let mut properties = config.consumer(topic);
         properties
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
-            // The end is told by a fetch that finds nothing.
+            // librdkafka reports the end when a fetch finds nothing, so a fetch must not wait for
+            // long.
             .set("fetch.wait.max.ms", "10")
             .set("isolation.level", isolation);
-        let ends = Ends { told: config.told(), end: Mutex::new(None) };
+        let ends = Ends { observer: config.observer_context(), end: Mutex::new(None) };
         let client = BaseConsumer::from_config_and_context(&properties, ends)?;
         Ok(Self { client, topic: topic.clone() })
     }
@@ -121,17 +123,17 @@ impl RangeReader {
         &self.client
     }
 
-    pub(crate) fn told(&self) -> &Told {
-        &self.client.context().told
+    pub(crate) fn told(&self) -> &ObserverContext {
+        &self.client.context().observer
     }
 
-    /// All that is in a partition now, as far as this reader is given it. Blocks up to 1 s.
+    /// The whole of a partition now, up to where this reader's isolation allows. Blocks up to 1 s.
     pub(crate) fn range(&self, partition: i32) -> KafkaResult<PartitionRange> {
         let watermarks = self.client.fetch_watermarks(&self.topic, partition, QUESTION_LIMIT);
         watermarks.map(|(start, end)| PartitionRange { partition, start, end })
     }
 
-    /// The partitions, each with a number where an offset belongs.
+    /// The partitions of the ranges, each with this number in the place of an offset.
     pub(super) fn list(
         &self,
         ranges: &[PartitionRange],
@@ -145,14 +147,14 @@ impl RangeReader {
         Ok(list)
     }
 
-    /// Reads these ranges from now on, in place of what was open.
+    /// Reads these ranges from now on, in place of those that were open.
     pub(crate) fn open(&self, ranges: &[PartitionRange]) -> KafkaResult<Open> {
         let ranges: Vec<_> = ranges.iter().copied().filter(|r| r.start < r.end).collect();
         self.client.assign(&self.list(&ranges, |range| range.start)?)?;
         Ok(Open::of(&ranges))
     }
 
-    /// Reads on. Blocks up to the limit.
+    /// Takes the next record. Blocks up to the limit.
     pub(crate) fn poll(&self, open: &mut Open, limit: Duration) -> KafkaResult<Fetched<'_>> {
         match self.client.poll(limit) {
             Some(Ok(message)) => Ok(Fetched::Record(message)),
@@ -165,8 +167,8 @@ impl RangeReader {
         }
     }
 
-    /// The offset up to which a partition has been read and delivered, markers included; asked when
-    /// a poll has given its end.
+    /// The offset up to which a partition has been read and delivered, markers included. Called
+    /// when a poll has returned the partition's end.
     fn reached(&self, partition: i32) -> i64 {
         let end = self.client.context().end().take().unwrap_or(0);
         let positions = self.client.position().ok();
@@ -180,10 +182,10 @@ impl RangeReader {
     }
 }
 
-/// Tells what happens to a client, and keeps where its fetch has found the end of a partition.
+/// Reports the events of a client, and keeps where a fetch has found the end of a partition.
 struct Ends {
-    told: Told,
-    /// The offset of the latest end, which the client is about to be given.
+    observer: ObserverContext,
+    /// The offset of the latest end, which the poll under way is about to return.
     end: Mutex<Option<i64>>,
 }
 
@@ -195,21 +197,21 @@ impl Ends {
 
 impl ClientContext for Ends {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.told.log(level, facility, line);
+        self.observer.log(level, facility, line);
     }
 
-    /// Called within the poll that gives the error. The end of a partition is none.
+    /// Called within the poll that returns the error. The end of a partition is not an error here.
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::PartitionEOF) => *self.end() = offset_in(reason),
-            _ => self.told.error(&error, reason),
+            _ => self.observer.error(&error, reason),
         }
     }
 }
 
 impl ConsumerContext for Ends {}
 
-/// The offset in librdkafka's words for the end of a partition.
+/// The offset in librdkafka's message for the end of a partition.
 fn offset_in(reason: &str) -> Option<i64> {
     let (_, offset) = reason.split_once("end of partition at offset ")?;
     offset.split(' ').next()?.parse().ok()
@@ -220,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_has_its_offset_in_librdkafkas_words() {
+    fn the_offset_of_an_end_is_read_from_librdkafkas_message() {
         let words =
             "Fetch from broker 3 reached end of partition at offset 4711 (HighwaterMark 4712)";
         assert_eq!(offset_in(words), Some(4711));
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_beyond_the_end_ends_its_partition_and_is_not_taken() {
+    fn a_record_beyond_the_range_closes_it_and_is_not_taken() {
         let mut open = Open::of(&[PartitionRange { partition: 1, start: 5, end: 8 }]);
         assert!(!open.take(0, 5), "another partition");
         assert!(!open.take(1, 4), "before the start");
@@ -240,14 +242,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_record_of_a_range_ends_its_partition() {
+    fn the_last_record_of_a_range_closes_it() {
         let mut open = Open::of(&[PartitionRange { partition: 0, start: 0, end: 1 }]);
         assert!(open.take(0, 0));
         assert!(open.is_empty());
     }
 
     #[test]
-    fn an_end_before_that_of_the_range_is_none() {
+    fn the_end_of_a_partition_before_the_end_of_its_range_keeps_the_range_open() {
         let range = PartitionRange { partition: 0, start: 0, end: 4 };
         let mut open = Open::of(&[range]);
         open.end(0, 3);

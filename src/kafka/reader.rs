@@ -1,10 +1,10 @@
-//! Reads a range of a topic, and ends: for whoever looks at what is there.
+//! Reads ranges of a topic to their ends, for tools that look at its records.
 //!
 //! ```text
 //!  ranges (the ends now) ─▶ since (a time) ─▶ open ─▶ next ─▶ next ─▶ nothing left
 //! ```
 //!
-//! It reads as `read_committed`.
+//! The isolation level is `read_committed`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,15 +21,14 @@ use super::{Blocking, ConfigError, KafkaConfig, TopicError};
 use crate::record::{Block, ConsumerRecord, Timestamp, Topic, TopicPartition};
 use crate::sources::kafka::own;
 
-/// The longest wait for a record before it is looked whether the ends are reached.
+/// The longest wait for a record before the reader checks whether the ends are reached.
 const POLL: Duration = Duration::from_millis(50);
-/// How long there may be neither a record nor an end.
+/// How long the reader waits for a record or an end before it fails.
 const SILENCE_LIMIT: Duration = Duration::from_secs(30);
-/// The most that one call gives, in bytes of keys, values and headers.
+/// The most that one call returns, in bytes of keys, values and headers.
 const NEXT_LIMIT_BYTES: usize = 4 << 20;
 
-/// Reads ranges of a topic that exists. Dropped, its client ends on a thread of its own, which
-/// nobody waits for.
+/// Reads ranges of a topic that exists. After the drop, its client ends on a thread of its own.
 #[derive(Debug)]
 pub struct TopicReader {
     core: Blocking<Core>,
@@ -42,7 +41,7 @@ struct Core {
 }
 
 impl TopicReader {
-    /// A reader of this topic. No broker need be there yet.
+    /// A reader of this topic. No broker need be reachable yet.
     ///
     /// # Errors
     /// If librdkafka refuses a property.
@@ -53,11 +52,11 @@ impl TopicReader {
         Ok(Self { core: Blocking::start("kafka-reader", core)? })
     }
 
-    /// All that is in the partitions below this number now, as far as `read_committed` goes: what
-    /// lies behind an open transaction is not in it. Takes up to 30 s.
+    /// The whole of each partition below this number, as it is now. A range ends before the first
+    /// open transaction. Takes up to 30 s.
     ///
     /// # Errors
-    /// If the brokers do not tell, or the topic has fewer partitions.
+    /// If the brokers do not answer, or the topic has fewer partitions.
     pub async fn ranges(&self, partitions: usize) -> Result<Vec<PartitionRange>, TopicError> {
         self.call(move |core| {
             let numbers = (0_i32..).take(partitions);
@@ -67,10 +66,10 @@ impl TopicReader {
         .await
     }
 
-    /// The ranges without what lies before the first record of each that is as young as this.
+    /// The ranges, each starting at its first record that is not older than this time.
     ///
     /// # Errors
-    /// If the brokers do not tell.
+    /// If the brokers do not answer.
     pub async fn since(
         &self,
         ranges: Vec<PartitionRange>,
@@ -79,7 +78,7 @@ impl TopicReader {
         self.call(move |core| core.since(&ranges, timestamp)).await
     }
 
-    /// Reads these ranges from now on, in place of what was open.
+    /// Reads these ranges from now on, in place of those that were open.
     ///
     /// # Errors
     /// If librdkafka refuses them.
@@ -87,21 +86,22 @@ impl TopicReader {
         self.call(move |core| core.open(&ranges)).await
     }
 
-    /// Some of the next records, at most so many and at most about 4 MiB, those of a partition in
-    /// the order of their offsets; none if everything that was open has been read. Cancelled, what
-    /// it has read is not given again.
+    /// Some of the next records: at most `records_max` and at most about 4 MiB, in the order of
+    /// offsets within a partition. Empty once all open ranges have been read. Records that a
+    /// cancelled call has read are not returned again.
     ///
     /// # Errors
-    /// If there has been neither a record nor the end of a range for 30 s. A partition that ends
-    /// before its range does is waited for: a new leader may be behind for a while.
+    /// If there has been neither a record nor the end of a range for 30 s. The reader waits for a
+    /// partition that ends before its range does, since a new leader may lag behind for a while.
     pub async fn next(&self, records_max: usize) -> Result<Vec<ConsumerRecord>, TopicError> {
         self.call(move |core| core.next(records_max)).await
     }
 
-    /// The record at an offset, in place of what was open; `None` if there is none, or no longer.
+    /// The record at an offset; `None` if there is none, or no longer. Replaces the ranges that
+    /// were open.
     ///
     /// # Errors
-    /// If the brokers do not tell.
+    /// If the brokers do not answer.
     pub async fn find(
         &self,
         partition: i32,
@@ -134,8 +134,7 @@ impl Core {
         self.ask(|| self.reader.range(partition))
     }
 
-    /// The error of who has asked for so many partitions: where a topic that exists has fewer, it
-    /// says so.
+    /// The error of a call for this many partitions: says so if the topic exists and has fewer.
     fn of_fewer(&self, partitions: usize, error: TopicError) -> TopicError {
         if error.kind != ErrorKind::UnknownTopic {
             return error;
@@ -169,7 +168,7 @@ impl Core {
             let element = found.find_partition(&self.topic, range.partition);
             match element.map(|element| element.offset()) {
                 Some(Offset::Offset(offset)) => offset.clamp(range.start, range.end),
-                // Nothing is as young.
+                // No record is that young.
                 _ => range.end,
             }
         };
@@ -219,7 +218,6 @@ impl Core {
         Ok(records)
     }
 
-    /// Asks until there is an answer.
     fn ask<T>(&self, question: impl FnMut() -> KafkaResult<T>) -> Result<T, TopicError> {
         ask(SILENCE_LIMIT, question).map_err(|error| self.error(&error))
     }

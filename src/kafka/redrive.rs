@@ -1,8 +1,8 @@
-//! A redrive: records sent again, each batch in one [transaction](super::transactions) with the
-//! position that it was read up to.
+//! A redrive sends records again, each batch in one [transaction](super::transactions) with the
+//! position up to which the batch was read.
 //!
-//! The group has no members: it only keeps how far a run has come. The transactional id is the
-//! group's name, so that a second process which goes on with a run fences the first (KIP-98).
+//! The group has no members; it only keeps the progress of a run. The transactional id is the
+//! group's name, so that a second process that continues a run fences the first (KIP-98).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::blocking::ask;
-use super::observer::Told;
+use super::observer::ObserverContext;
 use super::transactions::{Failure, Group, Transactions};
 use super::{Blocking, ConfigError, KafkaConfig, code_of};
 use crate::record::{ProducerRecord, TopicPartition};
@@ -22,10 +22,10 @@ use crate::sources::kafka::{Offsets, metadata_of};
 
 /// How long one call of the client waits for the brokers.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// How long a call is made again while it fails for now.
+/// How long a call is repeated while it fails with a passing error.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How far a run has come in a partition.
+/// The progress of a run in a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunPosition {
     /// The partition.
@@ -45,10 +45,10 @@ pub enum RedriveError {
     /// The transaction was aborted several times; nothing was sent.
     #[error("the transaction was aborted: {0}")]
     Aborted(String),
-    /// Another process goes on with this run; nothing was sent here.
+    /// Another process continues this run; nothing was sent here.
     #[error("another process has taken this run over: {0}")]
     Fenced(String),
-    /// Nothing more is sent. What became of the last batch is told by the run's positions.
+    /// Nothing more is sent. The positions of the run show whether the last batch was committed.
     #[error("{0}")]
     Failed(String),
 }
@@ -59,32 +59,32 @@ impl From<ConfigError> for RedriveError {
     }
 }
 
-/// Sends the batches of one run. Dropped, its clients end on a thread of their own; an open
+/// Sends the batches of one run. After the drop, its clients end on threads of their own; an open
 /// transaction is aborted by the next process of the run, or by its timeout (10 s).
 #[derive(Debug)]
 pub struct Redrive {
     transactions: Transactions<Run>,
-    /// A call that has failed leaves the producer as nobody knows.
+    /// After a call has failed, the state of the producer is not known.
     has_failed: AtomicBool,
 }
 
 impl Redrive {
-    /// Takes a run over: fences whoever has it, and aborts what was left open. `group` is the
-    /// run's name; it must be the group of nothing else. Takes up to 60 s.
+    /// Takes a run over: fences the process that has it, and aborts its open transaction. `group`
+    /// is the run's name, and must be used for nothing else. Takes up to 60 s.
     ///
     /// # Errors
-    /// If librdkafka refuses a property, or the brokers the producer.
+    /// If librdkafka refuses a property, or the brokers refuse the producer.
     pub async fn new(config: &KafkaConfig, group: &str) -> Result<Self, RedriveError> {
         let transactions = Transactions::new(config, group, Run::new(config, group)?)?;
         transactions.init().await.map_err(meaning)?;
         Ok(Self { transactions, has_failed: AtomicBool::new(false) })
     }
 
-    /// Where the run is in these partitions, without taking it over: those that it has a position
-    /// of. A transaction of the run that is open is waited for. Takes up to 60 s.
+    /// The positions of the run in those of these partitions that have one, without taking the run
+    /// over. Waits for the end of an open transaction of the run. Takes up to 60 s.
     ///
     /// # Errors
-    /// If the brokers do not tell.
+    /// If the brokers do not answer.
     pub async fn positions(
         config: &KafkaConfig,
         group: &str,
@@ -99,7 +99,7 @@ impl Redrive {
     }
 
     /// Sends a batch and moves the run to these positions, both in one transaction; completes when
-    /// it is committed. Cancelled, nobody knows whether it was.
+    /// it is committed. Whether a cancelled call has committed is not known.
     ///
     /// # Errors
     /// See [`RedriveError`].
@@ -114,7 +114,8 @@ impl Redrive {
         let published = self.transactions.run(records, positions).await.map(drop).map_err(meaning);
         if let Err(RedriveError::Fenced(_) | RedriveError::Failed(_)) = &published {
             self.has_failed.store(true, Ordering::Release);
-            // It is aborted by its timeout, or by the next process of the run, if not by this.
+            // Best effort: the timeout, or the next process of the run, aborts the transaction
+            // otherwise.
             drop(self.transactions.close().await);
         }
         published
@@ -133,12 +134,12 @@ fn meaning(failure: Failure) -> RedriveError {
 }
 
 /// The group of a run. Its client never subscribes.
-struct Run(BaseConsumer<Told>);
+struct Run(BaseConsumer<ObserverContext>);
 
 impl Run {
     fn new(config: &KafkaConfig, group: &str) -> Result<Self, ConfigError> {
         let properties = config.consumer(group);
-        Ok(Self(BaseConsumer::from_config_and_context(&properties, config.told())?))
+        Ok(Self(BaseConsumer::from_config_and_context(&properties, config.observer_context())?))
     }
 
     fn positions(&self, partitions: &[TopicPartition]) -> KafkaResult<Vec<RunPosition>> {
@@ -157,7 +158,7 @@ impl Run {
     }
 }
 
-/// Nobody takes a place of the run's over but another process, which fences this one.
+/// A position can be taken over only by another process of the run, which fences this one.
 impl Group for Run {
     type Position = RunPosition;
 

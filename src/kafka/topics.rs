@@ -1,4 +1,4 @@
-//! Topics: what is there, and creating what is missing.
+//! Topics: questions about those that exist, and the creation of missing ones.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::asking::{Asking, Found, Refusal};
 use super::error::code_of;
-use super::observer::{ErrorKind, Told};
+use super::observer::{ErrorKind, ObserverContext};
 use super::{Blocking, ConfigError, KafkaConfig};
 use crate::record::Topic;
 
-/// The longest that the brokers may take for an answer.
+/// How long the brokers may take for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// The longest that all brokers together may take for an answer each.
+/// How long it may take until every broker has answered.
 const REACH_LIMIT: Duration = Duration::from_secs(6);
 
-/// What a record of a topic that is created may take, in bytes: as much as the producer sends.
+/// The largest record of a topic that is created here, in bytes: as much as the producer sends.
 const MAX_MESSAGE_BYTES: &str = "2097152";
 
-/// A topic that is to be there.
+/// A topic that should exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTopic {
     /// Its name.
@@ -45,8 +45,8 @@ impl NewTopic {
         Self { name: name.into(), partitions, replicas, settings }
     }
 
-    /// The same topic, where a record is acknowledged once so many replicas have it, and refused where
-    /// fewer are in sync: Kafka's `min.insync.replicas`. Without it, that of the brokers holds.
+    /// Sets Kafka's `min.insync.replicas`: a record is acknowledged once this many replicas have
+    /// it, and refused while fewer are in sync. The broker's setting holds by default.
     #[must_use]
     pub fn min_insync_replicas(mut self, replicas: i32) -> Self {
         self.settings.push(("min.insync.replicas".to_owned(), replicas.to_string()));
@@ -59,60 +59,61 @@ impl NewTopic {
 pub struct Spread {
     /// The brokers of the cluster.
     pub brokers: usize,
-    /// The replicas of the partition that has the fewest; `None` if there is no such topic, or none
-    /// of whose partitions the brokers tell yet.
+    /// The replicas of the partition that has the fewest; `None` if the topic does not exist, or
+    /// the brokers do not list its partitions yet.
     pub replicas: Option<usize>,
 }
 
-/// What was found or done about a topic.
+/// The result of [`Topics::ensure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopicState {
-    /// It was missing, and is there now.
+    /// It was missing, and was created.
     Created,
-    /// It was there, with so many partitions, and stays as it is.
+    /// It existed with this many partitions, and stays as it is.
     Existed {
         /// Its partitions.
         partitions: usize,
     },
 }
 
-/// A question about topics without an answer, or with a refusal.
+/// A question about topics that was not answered, or was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct TopicError {
-    /// What it means; [`ErrorKind::Unreachable`] passes.
+    /// The kind of error; [`ErrorKind::Unreachable`] passes.
     pub kind: ErrorKind,
     /// What was asked, and why it failed.
     pub reason: String,
 }
 
-/// Asks the brokers about topics, and creates them. Dropped, its client ends on a thread of its
-/// own, which nobody waits for.
+/// Asks the brokers about topics, and creates them. After the drop, its clients end on a thread of
+/// their own.
 #[derive(Debug)]
 pub struct Topics {
     clients: Blocking<Clients>,
 }
 
 struct Clients {
-    admin: AdminClient<Told>,
+    admin: AdminClient<ObserverContext>,
     asking: Asking,
 }
 
 impl Topics {
-    /// A client for questions. No broker need be there yet.
+    /// A client for questions. No broker need be reachable yet.
     ///
     /// # Errors
     /// If librdkafka refuses a property.
     pub fn new(config: &KafkaConfig) -> Result<Self, ConfigError> {
-        let admin = AdminClient::from_config_and_context(&config.admin(), config.told())?;
-        let asking = Asking::new(&config.admin(), config.told())?;
+        let admin =
+            AdminClient::from_config_and_context(&config.admin(), config.observer_context())?;
+        let asking = Asking::new(&config.admin(), config.observer_context())?;
         Ok(Self { clients: Blocking::start("kafka-topics", Clients { admin, asking })? })
     }
 
     /// How many partitions a topic has; `None` if there is no such topic. Takes up to 10 s.
     ///
     /// # Errors
-    /// If the brokers can't be asked, or refuse to tell.
+    /// If the brokers can't be asked, or refuse to answer.
     pub async fn partitions(&self, topic: &str) -> Result<Option<usize>, TopicError> {
         Ok(self.ask(topic).await?.partitions.map(|partitions| partitions.len()))
     }
@@ -120,7 +121,7 @@ impl Topics {
     /// How a topic is spread over its cluster. Takes up to 10 s.
     ///
     /// # Errors
-    /// If the brokers can't be asked, or refuse to tell.
+    /// If the brokers can't be asked, or refuse to answer.
     pub async fn spread(&self, topic: &str) -> Result<Spread, TopicError> {
         let Found { brokers, partitions } = self.ask(topic).await?;
         Ok(Spread { brokers, replicas: partitions.and_then(|all| all.into_iter().min()) })
@@ -135,21 +136,21 @@ impl Topics {
         })
     }
 
-    /// Has every broker of the cluster answer at the address by which the cluster knows it
-    /// (`advertised.listeners`), and says how many brokers there are: those that were told first may
-    /// answer where the others can't be reached. `topic` is one that may be described. Takes up to
-    /// 6 s.
+    /// Waits until every broker of the cluster has answered at the address under which the cluster
+    /// knows it (`advertised.listeners`), and returns their number: the bootstrap address may
+    /// answer where the brokers can't be reached. `topic` is a topic that may be described. Takes
+    /// up to 6 s.
     ///
     /// # Errors
-    /// If a broker can't be reached, which is named.
+    /// If a broker can't be reached; the error names it.
     pub async fn reach(&self, topic: &str) -> Result<usize, TopicError> {
         let topic = topic.to_owned();
         let asked = self.clients.call(move |clients| clients.asking.reach(&topic, REACH_LIMIT));
         asked.await.unwrap_or_else(panicked).map_err(|(kind, reason)| TopicError { kind, reason })
     }
 
-    /// Creates a topic if it is missing; takes records of 2 MiB then. One that exists is accepted
-    /// as it is. Takes up to 30 s.
+    /// Creates a topic if it is missing; the new topic takes records of 2 MiB. A topic that exists
+    /// is accepted as it is. Takes up to 30 s.
     ///
     /// # Errors
     /// If the brokers can't be asked, or refuse.
@@ -159,7 +160,7 @@ impl Topics {
         }
         match self.create(topic).await {
             Ok(()) => Ok(TopicState::Created),
-            // Somebody else was faster.
+            // Another process was faster.
             Err(RDKafkaErrorCode::TopicAlreadyExists) => {
                 let partitions = self.partitions(&topic.name).await?.unwrap_or_default();
                 Ok(TopicState::Existed { partitions })
@@ -168,8 +169,8 @@ impl Topics {
         }
     }
 
-    /// Gives a topic that exists partitions, so that it has this many; one that has as many, or more,
-    /// stays as it is. Takes up to 20 s.
+    /// Adds partitions to a topic that exists until it has this many. A topic that has as many, or
+    /// more, stays as it is. Takes up to 20 s.
     ///
     /// # Errors
     /// If the brokers can't be asked, or refuse.
@@ -184,7 +185,7 @@ impl Topics {
         });
         match grown {
             Ok(()) => Ok(()),
-            // Somebody else was faster.
+            // Another process was faster.
             Err(_) if self.partitions(topic).await?.is_some_and(|found| found >= partitions) => {
                 Ok(())
             }
@@ -199,7 +200,7 @@ impl Topics {
     /// a setting of this name. Takes up to 20 s.
     ///
     /// # Errors
-    /// If the brokers can't be asked, or refuse to tell.
+    /// If the brokers can't be asked, or refuse to answer.
     pub async fn setting(&self, topic: &str, name: &str) -> Result<Option<String>, TopicError> {
         let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
         let asked = [ResourceSpecifier::Topic(topic)];
@@ -213,16 +214,16 @@ impl Topics {
         }
     }
 
-    /// The most metadata that a commit may have (`offset.metadata.max.bytes`), in bytes, if the brokers
-    /// say so. `topic` is one that may be described. Takes up to 20 s.
+    /// The most metadata that a commit may have (`offset.metadata.max.bytes`), in bytes, if the
+    /// brokers answer. `topic` is a topic that may be described. Takes up to 20 s.
     pub async fn metadata_max_bytes(&self, topic: &str) -> Option<usize> {
         let topic = topic.to_owned();
         let asked = self.clients.call(move |clients| clients.asking.broker(&topic, ANSWER_LIMIT));
         metadata_max_bytes(&self.clients.admin, asked.await?.ok()??, ANSWER_LIMIT).await.ok()?
     }
 
-    /// What a code means that names no broker: where it says only that there was no answer, the
-    /// brokers are asked which of them gives none, and why.
+    /// The error for a code. Where the code says only that there was no answer, asks the brokers to
+    /// find which of them does not answer, and why.
     async fn refused(&self, topic: &str, what: &str, code: RDKafkaErrorCode) -> TopicError {
         let kind = ErrorKind::of(Some(code));
         let reason = match kind {
@@ -250,18 +251,18 @@ fn panicked<T>() -> Result<T, Refusal> {
     Err((ErrorKind::Fatal, "the question has panicked".to_owned()))
 }
 
-/// For a change of topics.
+/// The options for a change of topics.
 fn change() -> AdminOptions {
     let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
     options.operation_timeout(Some(ANSWER_LIMIT))
 }
 
-/// `offset.metadata.max.bytes` of a broker, if it says so.
+/// `offset.metadata.max.bytes` of a broker, if its answer has it.
 ///
 /// # Errors
 /// If there is no answer within the limit, or a refusal.
 pub(crate) async fn metadata_max_bytes(
-    admin: &AdminClient<Told>,
+    admin: &AdminClient<ObserverContext>,
     broker: i32,
     limit: Duration,
 ) -> Result<Option<usize>, RDKafkaErrorCode> {

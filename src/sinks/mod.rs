@@ -17,9 +17,9 @@ pub mod ledger;
 #[cfg(feature = "smtp")]
 pub mod smtp;
 
-/// Executes jobs: sends the mail, calls the webhook, bakes the pizza.
+/// Executes jobs: sends mails, calls webhooks, bakes pizzas.
 ///
-/// `execute` is called for many jobs at once, but for one at a time of those with the same key, in
+/// `execute` is called for many jobs at once. Jobs with the same key are executed one at a time, in
 /// the order of their offsets.
 #[async_trait]
 #[diagnostic::on_unimplemented(
@@ -29,27 +29,26 @@ pub mod smtp;
     note = "`In` is what the stages before the execution pass on"
 )]
 pub trait JobSink<In: Sync, Out>: Send + Sync {
-    /// Executes a job once. `record` is what it was decoded from: its coordinates, key, headers and
-    /// timestamp. Retries are the topology's, by the error's kind.
+    /// Executes a job once. `record` is the record that it was decoded from: its coordinates, key,
+    /// headers and timestamp. The topology retries, depending on the error's kind.
     ///
     /// # Cancellation
-    /// Dropping the future stops the job; one that had begun may then have been executed or not,
-    /// and its record is delivered again.
+    /// Dropping the future stops the job. A job that had begun may have been executed or not; its
+    /// record is delivered again.
     ///
     /// # Errors
     /// See [`JobErrorKind`] for what the topology does with each.
     async fn execute(&self, input: &In, record: &ConsumerRecord) -> Result<Out, JobError>;
 
-    /// Completes at once if jobs can be executed, else as soon as it is worth trying: pending while
-    /// the sink's circuit is open. The topology takes in no record meanwhile.
+    /// Completes at once if jobs can be executed, otherwise as soon as an attempt makes sense:
+    /// pending while the sink's circuit is open. The topology takes in no record meanwhile.
     ///
     /// # Cancellation
     /// Dropping the future changes nothing.
     async fn ready(&self) {}
 }
 
-/// Executes jobs that remember: a [`JobSink`] which is given the keyed state of its record's
-/// partition.
+/// Executes jobs with memory: a [`JobSink`] that gets the keyed state of its record's partition.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no `StatefulJobSink` that makes `{Out}` of `{In}`",
@@ -58,10 +57,10 @@ pub trait JobSink<In: Sync, Out>: Send + Sync {
     note = "`In` is what the stages before the execution pass on"
 )]
 pub trait StatefulJobSink<In: Sync, Out>: Send + Sync {
-    /// Executes a job once, as [`JobSink::execute`] does. What the attempt that settles the job
-    /// changes in `state` is published with the record's outputs, also if it settles it as failed.
-    /// What an attempt changes that another one follows is dropped, except for what it has
-    /// [persisted](State::persist).
+    /// Executes a job once, as [`JobSink::execute`] does. The changes of `state` by the last
+    /// attempt are published with the record's outputs, also if the job has failed. The changes of
+    /// an attempt that is followed by another one are dropped, unless it has
+    /// [persisted](State::persist) them.
     ///
     /// # Cancellation
     /// See [`JobSink::execute`].
@@ -96,7 +95,7 @@ pub enum JobErrorKind {
     Permanent,
     /// Certainly not executed, and worth another attempt: retried with back-off, within the limits.
     Transient,
-    /// Executed or not, nobody knows: decided by policy.
+    /// Executed or not, which is not known: decided by policy.
     Ambiguous,
     /// Certainly not executed, and not the job's fault: tried again when the sink is ready; neither
     /// attempts nor the deadline count.
@@ -115,18 +114,18 @@ impl JobErrorKind {
     }
 }
 
-/// What is done with a job of which nobody knows whether it was executed.
+/// What to do with a job if it is not known whether it was executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ambiguous {
     /// It is executed again: at least once.
     Resend,
-    /// It is finished as failed, to be looked at: at most once.
+    /// It is finished as failed, for a person to look at: at most once.
     Park,
 }
 
 impl JobError {
-    /// An error of the given kind; `reason` is for people. It goes into headers and logs, so it names
-    /// type and place and shows nothing of the job; it is cut at
+    /// An error of the given kind; `reason` is for people. It goes into headers and logs, so it
+    /// should name type and place, and must show nothing of the job. It is cut at
     /// [`REASON_LIMIT_BYTES`](crate::reason::REASON_LIMIT_BYTES).
     pub fn new(kind: JobErrorKind, reason: impl Into<String>) -> Self {
         Self { kind, reason: bounded(reason), is_settled: false }
@@ -142,7 +141,7 @@ impl JobError {
         Self::new(JobErrorKind::Transient, reason)
     }
 
-    /// Nobody knows whether it was executed.
+    /// It is not known whether the job was executed.
     pub fn ambiguous(reason: impl Into<String>) -> Self {
         Self::new(JobErrorKind::Ambiguous, reason)
     }
@@ -152,14 +151,14 @@ impl JobError {
         Self::new(JobErrorKind::Unavailable, reason)
     }
 
-    /// The same error, after which the job is not tried again whatever its kind.
+    /// The same error, but final: the job is not tried again, whatever the kind.
     #[must_use]
     pub fn settled(mut self) -> Self {
         self.is_settled = true;
         self
     }
 
-    /// Whether no attempt follows, whatever its kind.
+    /// Whether the error is final, whatever its kind.
     pub const fn is_settled(&self) -> bool {
         self.is_settled
     }
@@ -179,28 +178,28 @@ impl JobError {
 #[async_trait]
 pub trait Sink: Send + Sync {
     /// Publishes a batch; completes when the broker has acknowledged all of it. Records with equal
-    /// keys keep their order, within the batch and after those of a batch that began before, unless
-    /// one is refused and published again. Passing faults (a broker that is away) are retried inside,
-    /// without limit.
+    /// keys keep their order, within the batch and after those of batches that began before, unless
+    /// one is refused and published again. The sink itself retries passing faults (a broker that is
+    /// away) without limit.
     ///
     /// # Cancellation
-    /// Dropped, nobody knows what was published; of a transaction it is all or nothing.
+    /// After a drop it is not known what was published; of a transaction it is all or nothing.
     ///
     /// # Errors
     /// See [`SinkError`].
     async fn publish(&self, batch: &Batch) -> Result<Published, SinkError>;
 
-    /// Who commits positions, and with it how many batches may be under way at once. It never
-    /// changes.
+    /// Whether sink or source commits positions, and so how many batches may be under way at once.
+    /// The answer never changes.
     fn commits(&self) -> Commits;
 
     /// Ends the sink; nothing is published afterwards.
     ///
     /// # Cancellation
-    /// Dropped, it may have ended or not.
+    /// After a drop, the sink may have ended or not.
     ///
     /// # Errors
-    /// If the broker could not be told.
+    /// If the broker could not be notified.
     async fn close(&self) -> Result<(), SinkError>;
 }
 
@@ -209,12 +208,13 @@ pub trait Sink: Send + Sync {
 pub struct Batch {
     /// The records, in order.
     pub outputs: Vec<ProducerRecord>,
-    /// Of each partition with news, the position at which the records behind `outputs` (and those
-    /// finished without output) are finished. None, if batches [overlap](Commits::BySource).
+    /// For each partition that has made progress, the position at which the records behind
+    /// `outputs` (and those finished without output) are finished. Empty if batches
+    /// [overlap](Commits::BySource).
     pub positions: Vec<PartitionPosition>,
 }
 
-/// Where a record that was published is.
+/// The place of a published record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordMetadata {
     /// The partition.
@@ -223,21 +223,21 @@ pub struct RecordMetadata {
     pub offset: i64,
 }
 
-/// Who commits positions.
+/// Whether the sink or the source commits positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commits {
-    /// The sink: each batch in one transaction with its positions, one batch at a time, and none
-    /// beside a commit of the source. A batch with the position of a partition that the member has
-    /// lost is refused.
+    /// The sink: each batch in one transaction with its positions, one batch at a time, and no
+    /// batch during a commit of the source. A batch with the position of a partition that the
+    /// member has lost is refused.
     WithBatches,
-    /// The source; nobody refuses the batch of a member that has lost its partitions.
+    /// The source. The batch of a member that has lost its partitions is not refused.
     BySource {
-        /// Batches that may be under way at once, at least 1. With 1, none is under way beside a
-        /// commit; with more, batches carry no positions.
+        /// Batches that may be under way at once, at least 1. With 1, no batch is under way during
+        /// a commit; with more, batches carry no positions.
         ///
-        /// The order of a key does not rest on it: the topology overlaps batches of jobs only, and
-        /// of the jobs with one key the next one is executed when the outputs of the one before are
-        /// acknowledged, so that no two batches have one key's results.
+        /// The order of a key does not depend on it: the topology overlaps only batches of jobs,
+        /// and executes the next job with a key when the outputs of the one before are
+        /// acknowledged, so that two batches under way never have results of one key.
         batches_at_once: usize,
     },
 }
@@ -256,20 +256,21 @@ impl Commits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
-    /// Where the outputs are, in the batch's order; empty unless the sink was built to keep that.
+    /// The places of the outputs, in the batch's order; empty unless the sink was built to keep
+    /// them.
     pub places: Vec<RecordMetadata>,
     /// Whether the batch's positions were committed with the outputs, in one transaction; if not,
-    /// they are to be committed through the source.
+    /// the caller commits them through the source.
     pub has_positions: bool,
 }
 
 impl Published {
-    /// The outputs alone.
+    /// The outputs are durable, without positions.
     pub const fn records() -> Self {
         Self { places: Vec::new(), has_positions: false }
     }
 
-    /// The outputs and the positions, in one transaction.
+    /// The outputs and the positions are durable, in one transaction.
     pub const fn records_and_positions() -> Self {
         Self { places: Vec::new(), has_positions: true }
     }
@@ -282,11 +283,11 @@ impl Published {
     }
 }
 
-/// A batch that was not published as it is.
+/// A batch that was not published, or not as a whole.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SinkError {
-    /// These outputs are larger than the broker takes, and will ever be.
+    /// These outputs are larger than the broker takes; no retry changes that.
     TooLarge {
         /// Their indices in the batch, ascending.
         outputs: Vec<usize>,

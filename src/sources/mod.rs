@@ -30,28 +30,28 @@ pub trait Source: Send + Sync {
     /// - a partition's records come after its `Assigned`, ascending by offset, starting at the
     ///   committed frontier (the records of the finished set are yielded too), and never after its
     ///   `Revoked` or `Lost`;
-    /// - a partition whose offsets go back (its topic was created anew, its log has lost its end) is
-    ///   `Assigned` once more, under a new generation and with the [`Reset`] that was noticed: it
-    ///   begins anew, and no record of the generation before is yielded any more;
+    /// - a partition whose offsets go back (its topic was created anew, or its log has lost its
+    ///   end) is `Assigned` again, under a new generation and with the [`Reset`] that was noticed:
+    ///   it begins anew, and no record of the former generation is yielded any more;
     /// - after `Revoked`, the partition stays with this member until [`release`](Self::release), or
-    ///   until `Lost` says that it is gone already.
+    ///   until `Lost` reports that it is gone.
     ///
-    /// The stream must be polled at all times: assignments come through it also while every
-    /// partition is paused. Its end means that no record will come any more.
+    /// The stream must be polled at all times, since it also yields assignments while every
+    /// partition is paused. Its end means that no more records will come.
     ///
-    /// There is one stream: what a second call gives is an error that says so. An implementation
-    /// keeps a [`Once`], which sees to it.
+    /// There is one stream: a second call yields an error that says so. An implementation keeps a
+    /// [`Once`] for this.
     ///
     /// # Cancellation
-    /// Dropping the stream loses no record: what was not committed is delivered again.
+    /// Dropping the stream loses no record: records that were not committed are delivered again.
     ///
     /// # Errors
-    /// An error says that the source is broken for good, and ends the stream. Passing faults are
-    /// waited for inside.
+    /// An error means that the source is broken for good, and ends the stream. The source itself
+    /// waits for passing faults to end.
     fn events(&self) -> BoxStream<'_, Result<SourceEvent, SourceError>>;
 
     /// Yields no record of these partitions from the next poll on, until they are resumed. A pause
-    /// ends with the assignment. Unassigned partitions are passed over.
+    /// ends with the assignment. Unassigned partitions are ignored.
     fn pause(&self, partitions: &[TopicPartition]);
 
     /// Ends a pause; the next record is the one after the last that was yielded.
@@ -60,35 +60,35 @@ pub trait Source: Send + Sync {
     /// Commits positions; durable when it completes.
     ///
     /// # Cancellation
-    /// Dropped, it has committed all or nothing.
+    /// A dropped commit has committed all of the positions or none.
     ///
     /// # Errors
     /// See [`CommitError`]; nothing was committed then.
     async fn commit(&self, positions: &[PartitionPosition]) -> Result<(), CommitError>;
 
-    /// How far above the frontier a commit can say that a record is finished, in offsets: what of
-    /// a [`Position`] fits into the metadata that the broker takes. At most
-    /// [`Position::WINDOW_OFFSETS`]; it shrinks when the source learns of a limit. Whatever is
-    /// further above must not be in a position that is committed.
+    /// How far above the frontier a committed record may be finished, in offsets: as much of a
+    /// [`Position`] as fits into the metadata that the broker accepts. At most
+    /// [`Position::WINDOW_OFFSETS`]; it shrinks when the source learns of a limit. A committed
+    /// position must not contain offsets further above.
     fn window_offsets(&self) -> i64;
 
     /// Gives up revoked partitions, once their records are finished and their positions committed.
-    /// Partitions that are lost or were not revoked are passed over.
+    /// Partitions that are lost or were not revoked are ignored.
     ///
     /// # Cancellation
-    /// Dropped, they were given up or not.
+    /// After a drop, the partitions may have been given up or not.
     ///
     /// # Errors
     /// If the source is broken for good.
     async fn release(&self, partitions: &[TopicPartition]) -> Result<(), SourceError>;
 
-    /// Leaves the group, so that other members take over at once. No commit is made here.
+    /// Leaves the group, so that other members take over at once. Commits nothing.
     ///
     /// # Cancellation
-    /// Dropped, the group was left or waits for the session to time out.
+    /// After a drop, the member may have left, or the group waits for its session to time out.
     ///
     /// # Errors
-    /// If the group could not be told; it then waits for the session to time out.
+    /// If the group could not be notified; it then waits for the session to time out.
     async fn close(&self) -> Result<(), SourceError>;
 }
 
@@ -97,7 +97,8 @@ pub trait Source: Send + Sync {
 pub struct Once(AtomicBool);
 
 impl Once {
-    /// The events, at the first call. Any other one gives an error, and makes none.
+    /// The stream made by `events` at the first call; at any later call a stream that yields an
+    /// error.
     pub fn events<'a>(
         &self,
         events: impl FnOnce() -> BoxStream<'a, Result<SourceEvent, SourceError>>,
@@ -117,9 +118,10 @@ pub enum SourceEvent {
     Assigned(Vec<Assignment>),
     /// The next record of an assigned partition.
     Record(ConsumerRecord),
-    /// These partitions are asked back: finish what is in flight, commit, and release them.
+    /// The group asks for these partitions back: finish what is in flight, commit, and release
+    /// them.
     Revoked(Vec<TopicPartition>),
-    /// These partitions are gone: another member may have them already, a commit is refused.
+    /// These partitions are gone: another member may already have them, and a commit is refused.
     Lost(Vec<TopicPartition>),
     /// Retention removed offsets before they were read: those from `from` up to, not including,
     /// `to`.
@@ -138,30 +140,30 @@ pub enum SourceEvent {
 pub struct Assignment {
     /// The partition.
     pub partition: TopicPartition,
-    /// The count of this assignment, carried by each of its records.
+    /// The number of this assignment, which each of its records carries.
     pub generation: Generation,
-    /// What the group has committed for it as it is now, if anything; if its offsets went back, where
-    /// it begins anew.
+    /// What the group has committed for the current topic, if anything; if offsets went back, where
+    /// the partition begins anew.
     pub position: Option<Position>,
-    /// Why the partition begins anew, if it does: what this member knows of it from before counts
-    /// no more.
+    /// Why the partition begins anew, if it does: what this member knew of it before is no longer
+    /// valid.
     pub reset: Option<Reset>,
 }
 
-/// What has shown that a partition's offsets went back.
+/// How it was noticed that a partition's offsets went back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
     /// The topic was deleted and created again.
     TopicRecreated {
-        /// The topic that the partition was of.
+        /// The id of the former topic.
         was: TopicId,
-        /// The topic that it is of.
+        /// The id of the current topic.
         is: TopicId,
     },
-    /// A record came from below the last one, or from below the committed offset: the log has lost
-    /// its end, or the commit was beyond it.
+    /// A record has a lower offset than the one before it, or than the committed offset: the log
+    /// has lost its end, or the commit was beyond its end.
     OffsetsWentBack {
-        /// The offset that was expected, or one above.
+        /// The lowest offset that was expected.
         from: i64,
         /// The offset of the record.
         to: i64,
@@ -186,7 +188,7 @@ impl fmt::Display for Reset {
 pub struct SourceError(Reason);
 
 impl SourceError {
-    /// A source that is broken for this reason.
+    /// An error with this reason.
     pub fn new(reason: impl Into<Reason>) -> Self {
         Self(reason.into())
     }
@@ -208,8 +210,8 @@ impl Error for SourceError {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// A partition belongs to another member by now, or the group has a newer generation. It is
-    /// final for these positions; the source reports the partitions as lost or revoked.
+    /// A partition belongs to another member by now, or the group has a newer generation. These
+    /// positions can never be committed; the source reports the partitions as lost or revoked.
     Fenced(Reason),
     /// A passing fault; the same commit can be made again.
     Transient(Reason),
@@ -218,7 +220,7 @@ pub enum CommitError {
 }
 
 impl CommitError {
-    /// It is final for these positions.
+    /// These positions can never be committed.
     pub fn fenced(reason: impl Into<Reason>) -> Self {
         Self::Fenced(reason.into())
     }

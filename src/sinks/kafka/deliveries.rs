@@ -11,7 +11,7 @@ use crate::sinks::RecordMetadata;
 const INDEX_BITS: u32 = 32;
 const _: () = assert!(usize::BITS == 64, "a report's tag has 64 bits");
 
-/// Of a record that is not acknowledged yet.
+/// The place of a record that is not acknowledged yet.
 const NOWHERE: RecordMetadata = RecordMetadata { partition: -1, offset: -1 };
 
 /// The index of a record that was not published, and why.
@@ -23,7 +23,7 @@ pub(super) struct Deliveries {
     tallies: Mutex<Tallies>,
     /// Notified at a report while the queue was full.
     room: Notify,
-    /// Whether it is kept where records are.
+    /// Whether the places of records are kept.
     keeps_places: bool,
 }
 
@@ -31,9 +31,9 @@ pub(super) struct Deliveries {
 struct Tallies {
     /// The number of the batch that began last.
     number: usize,
-    /// Of the batches under way, which are few.
+    /// The batches under way, which are few.
     open: Vec<Tally>,
-    /// Whether any report is waited for.
+    /// Whether a send waits for any report.
     is_full: bool,
 }
 
@@ -41,10 +41,10 @@ struct Tallies {
 struct Tally {
     number: usize,
     awaited: usize,
-    /// Who is told when the last report has come.
+    /// Notified when the last report has come.
     all: Option<oneshot::Sender<()>>,
     refusals: Vec<Unpublished>,
-    /// By index; empty unless they are kept.
+    /// The places by index; empty unless they are kept.
     places: Vec<RecordMetadata>,
 }
 
@@ -57,7 +57,7 @@ impl Deliveries {
         f(&mut self.tallies.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Begins a batch of so many outputs.
+    /// Begins a batch with this number of outputs.
     pub(super) fn begin(self: &Arc<Self>, outputs: usize) -> Delivery {
         let places = if self.keeps_places { vec![NOWHERE; outputs] } else { Vec::new() };
         let number = self.with(|tallies| {
@@ -70,8 +70,8 @@ impl Deliveries {
         Delivery { deliveries: self.clone(), number }
     }
 
-    /// Takes a report: where the record is, or why it was not published. One of a batch that was
-    /// cancelled does not count.
+    /// Takes a report: the place of the record, or why it was not published. Reports of cancelled
+    /// batches are ignored.
     pub(super) fn report(&self, tag: usize, report: Result<RecordMetadata, RDKafkaErrorCode>) {
         let is_room = self.with(|tallies| {
             if let Some(tally) = tallies.of(tag >> INDEX_BITS) {
@@ -84,7 +84,7 @@ impl Deliveries {
         }
     }
 
-    /// Says that the queue is full; [`room`](Self::room) then waits for any report.
+    /// Notes that the queue is full; [`room`](Self::room) then waits for any report.
     pub(super) fn queue_is_full(&self) {
         self.with(|tallies| tallies.is_full = true);
     }
@@ -113,13 +113,13 @@ impl Tally {
         if self.awaited == 0
             && let Some(all) = self.all.take()
         {
-            // Whoever has sent the records may have gone.
+            // The sender of the records may have been cancelled.
             let _ = all.send(());
         }
     }
 }
 
-/// One batch on its way. Dropped, its reports count no more.
+/// One batch under way. After its drop, its reports are ignored.
 #[derive(Debug)]
 pub(super) struct Delivery {
     deliveries: Arc<Deliveries>,
@@ -132,13 +132,13 @@ impl Delivery {
             .with(|tallies| f(tallies.of(self.number).expect("it is open until its drop")))
     }
 
-    /// What the report of the record with this index is tagged with.
+    /// The tag of the report of the record with this index.
     pub(super) const fn tag(&self, index: usize) -> usize {
         self.number << INDEX_BITS | index
     }
 
-    /// Sends some of the records, by `send`, and completes when the report of each has come, with
-    /// those that were not published.
+    /// Sends some of the records, by `send`. Completes when the report of each has come, and
+    /// returns the records that were not published.
     pub(super) async fn reports(
         &self,
         records: usize,
@@ -148,12 +148,12 @@ impl Delivery {
         if records > 0 {
             self.with(|tally| (tally.awaited, tally.all) = (records, Some(all)));
             send.await;
-            have_come.await.expect("the tally tells before it goes");
+            have_come.await.expect("the tally notifies before its drop");
         }
         self.with(|tally| std::mem::take(&mut tally.refusals))
     }
 
-    /// Takes out where the records are, by index, if that is kept.
+    /// Takes the places of the records, by index, if they are kept.
     pub(super) fn take_places(&self) -> Vec<RecordMetadata> {
         self.with(|tally| std::mem::take(&mut tally.places))
     }
@@ -179,7 +179,7 @@ mod tests {
     const PLACE: RecordMetadata = RecordMetadata { partition: 5, offset: 18 };
 
     #[test]
-    fn a_report_of_a_cancelled_batch_does_not_count() {
+    fn a_report_of_a_cancelled_batch_is_ignored() {
         let deliveries = Arc::new(Deliveries::default());
         let cancelled = deliveries.begin(2).tag(1);
         let batch = deliveries.begin(1);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn where_records_are_is_kept_only_if_somebody_wants_it() {
+    fn places_are_kept_only_if_the_configuration_asks_for_them() {
         let deliveries = Arc::new(Deliveries::default());
         let batch = deliveries.begin(1);
         let sent = async { deliveries.report(batch.tag(0), Ok(PLACE)) };
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_sent_again_is_where_it_was_acknowledged() {
+    fn a_record_that_is_sent_again_has_the_place_of_its_acknowledgement() {
         let deliveries = Arc::new(Deliveries::new(true));
         let batch = deliveries.begin(2);
         let again = RecordMetadata { offset: 19, ..PLACE };

@@ -1,28 +1,29 @@
 //! The thread that listens to a producer's client while no task awaits reports.
 //!
-//! A task that awaits reports takes them itself: what it has sent was allocated on its thread, and
-//! is freed with the report. Freed on another thread, every record costs both of them the lock of the
-//! allocator. Logs, errors, statistics and the reports of cancelled batches come at any time, and
-//! are heard here.
+//! A task that awaits reports takes them itself: its records were allocated on its thread, and are
+//! freed with their reports. If another thread freed them, every record would cost both threads the
+//! allocator's lock. Logs, errors, statistics and the reports of cancelled batches come at any
+//! time; this thread takes them.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// How long the thread listens before it looks whether a task awaits reports.
+/// How long the thread listens before it checks whether a task awaits reports.
 const LISTEN: Duration = Duration::from_millis(100);
-/// How long no task has awaited reports before the thread listens: there are gaps between batches.
+/// How long no task may have awaited reports before the thread listens. It bridges the gaps between
+/// batches.
 const STILL: Duration = Duration::from_millis(10);
 
-/// The thread. Its end is awaited by the drop, for about [`LISTEN`] at most.
+/// The thread. Its drop waits for its end, for about [`LISTEN`] at most.
 #[derive(Debug)]
 pub(super) struct Listener {
     watches: Arc<Watches>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Who listens.
+/// Whether tasks or the thread listen.
 #[derive(Debug, Default)]
 struct Watches {
     state: Mutex<State>,
@@ -38,7 +39,7 @@ struct State {
 }
 
 impl Listener {
-    /// Starts the thread; `listen` listens for so long.
+    /// Starts the thread; `listen` listens for the duration that it gets.
     ///
     /// # Errors
     /// If the system has no thread left.
@@ -54,7 +55,7 @@ impl Listener {
         Ok(Self { watches, thread: Some(thread) })
     }
 
-    /// Says that a task awaits reports, and takes them, until the answer is dropped.
+    /// Registers a task that awaits and takes reports, until the returned value is dropped.
     pub(super) fn watch(&self) -> Watch<'_> {
         self.watches.change(|state| state.tasks += 1);
         Watch(&self.watches)
@@ -64,7 +65,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.watches.change(|state| state.has_ended = true);
-        // A callback's panic has been told where it happened.
+        // The panic of a callback has been reported where it happened.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }

@@ -7,11 +7,11 @@
 //!     └──── Deliveries ◀──── reports ─┘
 //! ```
 //!
-//! The task that awaits a batch's reports takes them; while none does, a thread listens to what
-//! librdkafka has to tell. A batch is sent at once and in order, so that many records are in flight,
-//! and is published when every report has come; the next ones are sent meanwhile. Records that are
-//! refused for their size are sent once more, alone, before they count as too large: the broker
-//! refuses whole batches, with all that is in them.
+//! The task that awaits a batch's reports takes them; while no task does, a thread listens to
+//! librdkafka. A batch is sent at once and in order, so that many records are in flight, and is
+//! published when every report has come; the next batches are sent meanwhile. Records that are
+//! refused for their size are sent once more, alone, before they count as too large, since a broker
+//! refuses whole batches of the wire.
 
 use std::time::Duration;
 
@@ -20,45 +20,45 @@ use tokio::time::{sleep, timeout};
 
 pub(crate) use self::producer::{Producer, Refusal, Sent};
 use super::{Batch, Commits, Published, Sink, SinkError};
-use crate::kafka::{Blocking, ConfigError, KafkaConfig, KafkaEvent, Told};
+use crate::kafka::{Blocking, ConfigError, KafkaConfig, KafkaEvent, ObserverContext};
 use crate::reason::Reason;
 
 mod deliveries;
 mod listener;
 mod producer;
 
-/// Batches whose reports are awaited at once. While the first ones wait for their linger and for the
-/// broker, the next ones are sent.
+/// Batches whose reports are awaited at once. While the first batches wait for their linger and for
+/// the broker, the next ones are sent.
 const BATCHES_AT_ONCE: usize = 4;
 
-/// The wait before records that were not acknowledged are sent again, at first; doubled each time.
+/// The first wait before unacknowledged records are sent again; doubled each time.
 const RETRY_BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The longest wait before records are sent again.
 const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// Publishes records, and leaves the positions to the source.
+/// Publishes records; the source commits positions.
 ///
 /// Idempotent, with `acks=all`; keys are placed by `consistent_random` (CRC-32) unless the property
 /// `partitioner` says otherwise, and `compression.type` selects the compression (`gzip`, `snappy`,
-/// `lz4`, `zstd`). A record's timestamp 0 is taken as none.
+/// `lz4`, `zstd`). A record with the timestamp 0 is sent without one.
 ///
-/// Dropped, what is not yet acknowledged is purged, on a thread of its own, which nobody waits for.
+/// After the drop, a thread of its own purges unacknowledged records.
 #[derive(Debug)]
 pub struct KafkaSink {
     producer: Blocking<Producer>,
-    told: Told,
+    observer: ObserverContext,
     close_limit: Duration,
 }
 
 impl KafkaSink {
-    /// A producer. No broker need be there yet.
+    /// A producer. No broker need be reachable yet.
     ///
     /// # Errors
     /// If librdkafka refuses a property.
     pub fn new(config: &KafkaConfig) -> Result<Self, ConfigError> {
         Ok(Self {
             producer: Blocking::start("kafka-flush", Producer::new(config, None)?)?,
-            told: config.told(),
+            observer: config.observer_context(),
             close_limit: config.closes_within(),
         })
     }
@@ -75,7 +75,7 @@ impl Sink for KafkaSink {
         while !todo.is_empty() {
             let mut refusals = sending.send(&todo, Sent::Together).await;
             let by_size = take_too_large(&mut refusals);
-            // Alone, it is the record itself that is refused.
+            // If a record is refused alone, the record itself is too large.
             let mut again = sending.send(&by_size, Sent::Alone).await;
             too_large.extend(take_too_large(&mut again));
             refusals.append(&mut again);
@@ -86,7 +86,7 @@ impl Sink for KafkaSink {
             }
             let (records, reason) = (refusals.len(), &first.to_string());
             let (topic, kind) = (&*first.topic, first.kind());
-            self.told.event(&KafkaEvent::PublishRetried { records, topic, kind, reason });
+            self.observer.event(&KafkaEvent::PublishRetried { records, topic, kind, reason });
             todo = refusals.iter().map(|refusal| refusal.index).collect();
             sleep(backoff).await;
             backoff = (backoff * 2).min(RETRY_BACKOFF_MAX);
@@ -102,7 +102,7 @@ impl Sink for KafkaSink {
         Commits::BySource { batches_at_once: BATCHES_AT_ONCE }
     }
 
-    /// Waits for what is in flight, up to [`KafkaConfig::close_limit`].
+    /// Waits for records in flight, up to [`KafkaConfig::close_limit`].
     async fn close(&self) -> Result<(), SinkError> {
         let limit = self.close_limit;
         let flushed = self.producer.call(move |producer| producer.flush(limit));
@@ -116,7 +116,7 @@ impl Sink for KafkaSink {
     }
 }
 
-/// Takes the indices of the records out that were refused for their size.
+/// Removes the refusals for a size, and returns the indices of their records.
 pub(crate) fn take_too_large(refusals: &mut Vec<Refusal>) -> Vec<usize> {
     let by_size = refusals.extract_if(.., |refusal| crate::kafka::is_too_large(refusal.code));
     let mut indices: Vec<_> = by_size.map(|refusal| refusal.index).collect();

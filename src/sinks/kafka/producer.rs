@@ -1,4 +1,4 @@
-//! A producer on librdkafka: sends, and takes the reports that it awaits.
+//! A producer on librdkafka: sends records, and takes their reports.
 
 use std::fmt;
 use std::pin::pin;
@@ -16,33 +16,32 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::deliveries::{Deliveries, Delivery, Unpublished};
 use super::listener::Listener;
-use crate::kafka::{ConfigError, ErrorKind, KafkaConfig, Told};
+use crate::kafka::{ConfigError, ErrorKind, KafkaConfig, ObserverContext};
 use crate::record::{ProducerRecord, Topic};
 use crate::sinks::RecordMetadata;
 
-/// The longest wait for a report when the queue is full: what fills it may be of a batch that was
-/// cancelled and whose reports have come just before.
+/// The longest wait for a report when the queue is full. The queue may be full of records of a
+/// cancelled batch, whose reports have just come.
 const FULL_WAIT: Duration = Duration::from_millis(20);
 
-/// Records that are sent before reports are taken and others on the caller's task have a turn.
+/// How many records are sent before reports are taken and the task yields.
 const SEND_RECORDS: usize = 512;
 
-/// The shortest wait for reports before they are looked for: nothing wakes a task that awaits them,
-/// since rdkafka tells of a producer's queue only to who blocks on it.
+/// The shortest interval at which a task polls for reports. It has to poll, since rdkafka signals a
+/// producer's reports only to a caller that blocks.
 const LOOK_MIN: Duration = Duration::from_millis(1);
-/// The longest.
+/// The longest interval.
 const LOOK_MAX: Duration = Duration::from_millis(50);
-/// A report that has come lies no longer than this part of the time that it was awaited, between
-/// the limits.
+/// Between these limits, the interval is this part of the time that the task has waited.
 const LOOK_PART: u32 = 8;
 
-/// Whether records may share a batch of the wire.
+/// Whether records may share a batch of the wire protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     /// All at once.
     Together,
-    /// Each after the report of the one before, with no record of another batch in flight: a client
-    /// joins what it has of a partition, and a broker refuses that as one.
+    /// Each after the report of the one before, with no record of another batch in flight:
+    /// librdkafka joins the queued records of a partition, and the broker refuses them together.
     Alone,
 }
 
@@ -63,7 +62,7 @@ impl Refusal {
     }
 }
 
-/// Names the topic, and what is waited for where that is known.
+/// Names the topic, and what the records wait for where that is known.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { topic, code, .. } = self;
@@ -80,20 +79,20 @@ impl fmt::Display for Refusal {
 #[derive(Debug)]
 pub(crate) struct SinkContext {
     deliveries: Arc<Deliveries>,
-    told: Told,
+    observer: ObserverContext,
 }
 
 impl ClientContext for SinkContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.told.log(level, facility, line);
+        self.observer.log(level, facility, line);
     }
 
     fn stats(&self, statistics: Statistics) {
-        self.told.brokers(&statistics);
+        self.observer.brokers(&statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.told.error(&error, reason);
+        self.observer.error(&error, reason);
     }
 }
 
@@ -114,15 +113,16 @@ impl ProducerContext for SinkContext {
 
 pub(super) type Client = BaseProducer<SinkContext>;
 
-/// A producer and the thread that listens while nobody sends. Its end blocks for up to about 600 ms.
+/// A producer, and the thread that listens while no task sends. Its drop blocks for up to about 600
+/// ms.
 pub(crate) struct Producer {
     listener: Listener,
     client: Arc<Client>,
     deliveries: Arc<Deliveries>,
-    /// Of the batches under way, one is sent at a time.
+    /// Held by the batch that sends: one of the batches under way.
     turn: Mutex<()>,
-    /// Shared by what is sent together until its reports have come; what is sent alone has it for
-    /// itself.
+    /// Read-locked by records that are sent together until their reports have come; write-locked by
+    /// a record that is sent alone.
     queue: RwLock<()>,
 }
 
@@ -132,11 +132,12 @@ impl Producer {
         transactional_id: Option<&str>,
     ) -> Result<Self, ConfigError> {
         let deliveries = Arc::new(Deliveries::new(config.keeps_places()));
-        let context = SinkContext { deliveries: deliveries.clone(), told: config.told() };
+        let context =
+            SinkContext { deliveries: deliveries.clone(), observer: config.observer_context() };
         let properties = config.producer(transactional_id);
         let client = Arc::new(Client::from_config_and_context(&properties, context)?);
-        let heard = client.clone();
-        let listener = Listener::start(move |limit| heard.poll(limit));
+        let polled = client.clone();
+        let listener = Listener::start(move |limit| polled.poll(limit));
         Ok(Self {
             listener: listener.map_err(|error| ConfigError::Refused(error.to_string()))?,
             client,
@@ -151,7 +152,7 @@ impl Producer {
         Sending { producer: self, outputs, delivery: self.deliveries.begin(outputs.len()) }
     }
 
-    /// Blocks until nothing is in flight, or the limit.
+    /// Blocks until nothing is in flight, up to the limit.
     pub(crate) fn flush(&self, limit: Duration) -> KafkaResult<()> {
         self.client.flush(limit)
     }
@@ -161,7 +162,7 @@ impl Producer {
         self.client.client().fatal_error().map(|(_, reason)| reason)
     }
 
-    /// The calls of a transaction, which block.
+    /// For the calls of a transaction, which block.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
@@ -179,7 +180,8 @@ impl Producer {
     }
 }
 
-/// A batch on its way. Dropped, what was sent stays so, and nobody learns what became of it.
+/// A batch under way. After its drop, records that were sent may still be published; their reports
+/// are ignored.
 pub(crate) struct Sending<'a> {
     producer: &'a Producer,
     outputs: &'a [ProducerRecord],
@@ -187,13 +189,14 @@ pub(crate) struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Takes out where the outputs are, in their order, if that is kept.
+    /// Takes the places of the outputs, in their order, if they are kept.
     pub(crate) fn take_places(&self) -> Vec<RecordMetadata> {
         self.delivery.take_places()
     }
 
-    /// Sends the outputs with these indices in order, after those of a batch that began to send
-    /// before; completes when every report has come, with those that were not published.
+    /// Sends the outputs with these indices in order, after those of batches that began to send
+    /// before. Completes when every report has come, and returns the outputs that were not
+    /// published.
     pub(crate) async fn send(&self, indices: &[usize], sent: Sent) -> Vec<Refusal> {
         match sent {
             _ if indices.is_empty() => Vec::new(),
@@ -253,7 +256,7 @@ impl Sending<'_> {
                 return deliveries.report(tag, Err(code));
             }
             deliveries.queue_is_full();
-            // Without a report in time, it is simply tried again.
+            // Without a report in time, the record is sent again.
             let _ = timeout(FULL_WAIT, deliveries.room()).await;
         }
     }

@@ -1,4 +1,5 @@
-//! What the poller asks brokers about topics and commits, on a thread that may wait for the answer.
+//! What the poller asks brokers about topics and commits, on a thread that may block for the
+//! answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,56 +18,56 @@ use tokio::time::Instant;
 use super::QUERY_LIMIT;
 use super::client::Client;
 use crate::kafka::{
-    Blocking, ConfigError, ErrorKind, KafkaEvent, Told, code_of, metadata_max_bytes,
+    Blocking, ConfigError, ErrorKind, KafkaEvent, ObserverContext, code_of, metadata_max_bytes,
 };
 use crate::record::{Topic, TopicId};
 use crate::sources::Reset;
 
-/// How often it is asked whether the topics are still the same.
+/// How often the brokers are asked whether the topics are still the same.
 const TOPIC_IDS_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How often an assignment waits for the ids once more.
+/// After how many unanswered questions an assignment goes on without the ids.
 const UNANSWERED_MAX: u32 = 3;
 
-/// The longest that a broker takes to say how much metadata it takes.
+/// How long a broker may take to answer how much metadata it accepts.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 type Ids = BTreeMap<Topic, TopicId>;
 
-/// What is known of topics, and who asks for it.
+/// What is known about topics, with the thread that asks for it.
 pub(super) struct BrokerFacts {
-    /// What an administrator's client is told.
+    /// The properties of an administrator's client.
     admin: Blocking<ClientConfig>,
-    told: Told,
+    observer: ObserverContext,
     /// The ids of the topics that are assigned, as they were last seen.
     ids: Ids,
-    /// The topics that were others before. A partition of one may be given up before anybody has committed
-    /// for the new topic.
+    /// The topics that were created anew. A partition of such a topic may change its owner before
+    /// anything was committed for the new topic.
     recreated: BTreeMap<Topic, Reset>,
     asked: Option<Receiver<KafkaResult<Ids>>>,
     ask_at: Instant,
-    /// Whether it was told that there are no ids.
-    told_of_none: bool,
-    /// Questions in turn without an answer.
+    /// Whether [`KafkaEvent::NoTopicIds`] was emitted.
+    reported_no_ids: bool,
+    /// How many questions in a row were not answered.
     unanswered: u32,
-    /// Whether the brokers were asked for their limit of a commit's metadata.
+    /// Whether the brokers have answered what their limit of a commit's metadata is.
     knows_limit: bool,
 }
 
 impl BrokerFacts {
-    /// Nothing is known yet.
+    /// Knows nothing yet.
     ///
     /// # Errors
     /// If the system has no thread left.
-    pub(super) fn new(admin: ClientConfig, told: Told) -> Result<Self, ConfigError> {
+    pub(super) fn new(admin: ClientConfig, observer: ObserverContext) -> Result<Self, ConfigError> {
         Ok(Self {
             admin: Blocking::start("kafka-facts", admin)?,
-            told,
+            observer,
             ids: Ids::new(),
             recreated: BTreeMap::new(),
             asked: None,
             ask_at: Instant::now(),
-            told_of_none: false,
+            reported_no_ids: false,
             unanswered: 0,
             knows_limit: false,
         })
@@ -77,13 +78,13 @@ impl BrokerFacts {
         self.ids.get(topic).copied()
     }
 
-    /// Whether a topic was another one before, as far as this member has seen.
+    /// The reset of a topic that was created anew, as far as this member has noticed.
     pub(super) fn was_recreated(&self, topic: &str) -> Option<Reset> {
         self.recreated.get(topic).copied()
     }
 
-    /// Asks for the ids of topics, and waits for the answer. Gives the topics that are others than
-    /// they were. After some questions without an answer, it goes on with what is known.
+    /// Asks for the ids of topics, and waits for the answer. Returns the topics that were created
+    /// anew. After several unanswered questions, goes on with what is known.
     ///
     /// # Errors
     /// If no broker answers for now.
@@ -112,8 +113,8 @@ impl BrokerFacts {
         }
     }
 
-    /// The topics that have been created anew since the last answer. Asks again once an interval,
-    /// and waits for no answer.
+    /// The topics that have been created anew since the last answer. Asks once an interval, and
+    /// does not wait for the answer.
     pub(super) fn recreated(
         &mut self,
         client: &Arc<Client>,
@@ -135,16 +136,16 @@ impl BrokerFacts {
             },
         };
         self.asked = None;
-        // A broker that does not answer is asked again.
+        // The next interval asks a broker again that did not answer.
         self.take(answer).0
     }
 
-    /// Takes note of the ids that topics have now. Gives those that are others than they were.
+    /// Notes the ids that topics have now. Returns the topics that were created anew.
     pub(super) fn seen(
         &mut self,
         ids: impl Iterator<Item = (Topic, TopicId)>,
     ) -> BTreeMap<Topic, Reset> {
-        // An answer that is under way may be older.
+        // The answer to a question under way may be older.
         self.asked = None;
         self.ask_at = Instant::now() + TOPIC_IDS_INTERVAL;
         self.take(Ok(ids.collect())).0
@@ -162,15 +163,15 @@ impl BrokerFacts {
             let signal = client.context().signal.clone();
             // A poller that ends waits until it is the last owner.
             drop(client);
-            // Nobody may wait any more.
+            // The receiver may be gone.
             let _ = answer.send(ids);
             signal.raise();
         });
         answered
     }
 
-    /// Takes an answer in. Gives the topics that are others than they were, and the error of a
-    /// broker that can't be reached.
+    /// Notes an answer. Returns the topics that were created anew, and the error if no broker could
+    /// be reached.
     fn take(&mut self, answer: KafkaResult<Ids>) -> (BTreeMap<Topic, Reset>, Option<KafkaError>) {
         let mut recreated = BTreeMap::new();
         match answer {
@@ -183,9 +184,9 @@ impl BrokerFacts {
             }
             Err(error) if is_unreachable(&error) => return (recreated, Some(error)),
             Err(error) => {
-                if !std::mem::replace(&mut self.told_of_none, true) {
+                if !std::mem::replace(&mut self.reported_no_ids, true) {
                     let reason = error.to_string();
-                    self.told.event(&KafkaEvent::NoTopicIds { reason: &reason });
+                    self.observer.event(&KafkaEvent::NoTopicIds { reason: &reason });
                 }
             }
         }
@@ -193,11 +194,11 @@ impl BrokerFacts {
         (recreated, None)
     }
 
-    /// Asks how much metadata a commit may have, and waits for the answer. `None` if that is not to be
-    /// had, or was answered before.
+    /// Asks how much metadata a commit may have, and waits for the answer. `None` if the brokers
+    /// refuse to answer, or have answered before.
     ///
     /// # Errors
-    /// If no broker answers for now; after some questions without an answer, it is asked no more.
+    /// If no broker answers for now. After several unanswered questions it no longer asks.
     pub(super) fn metadata_limit(
         &mut self,
         client: &Arc<Client>,
@@ -215,7 +216,7 @@ impl BrokerFacts {
             answer => {
                 self.unanswered = 0;
                 self.knows_limit = true;
-                // Refused, it is learnt from a commit that is refused.
+                // If brokers refuse the answer, a refused commit shows the limit.
                 Ok(answer.unwrap_or_default())
             }
         }
@@ -226,20 +227,24 @@ impl BrokerFacts {
         let Some(broker) = metadata.brokers().first().map(MetadataBroker::id) else {
             return Ok(None);
         };
-        let told = self.told.clone();
+        let observer = self.observer.clone();
         let (answer, answered) = channel();
         self.admin.ask(move |config| {
-            // Nobody may wait any more.
-            let _ = answer.send(metadata_limit(config, told, broker));
+            // The receiver may be gone.
+            let _ = answer.send(metadata_limit(config, observer, broker));
         });
         let answer = answered.recv_timeout(2 * ANSWER_LIMIT);
         answer.unwrap_or(Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut)))
     }
 }
 
-/// What a broker says of its limit, asked by a client that has to connect first.
-fn metadata_limit(config: &ClientConfig, told: Told, broker: i32) -> KafkaResult<Option<usize>> {
-    let admin = AdminClient::from_config_and_context(config, told)?;
+/// A broker's limit, asked for by a new client, which has to connect first.
+fn metadata_limit(
+    config: &ClientConfig,
+    observer: ObserverContext,
+    broker: i32,
+) -> KafkaResult<Option<usize>> {
+    let admin = AdminClient::from_config_and_context(config, observer)?;
     let waiting = tokio::runtime::Builder::new_current_thread().build();
     let waiting = waiting.map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
     let asked = waiting.block_on(metadata_max_bytes(&admin, broker, ANSWER_LIMIT));

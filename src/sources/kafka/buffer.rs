@@ -1,4 +1,4 @@
-//! What the thread that polls and the stream share: assigned partitions, and what was fetched.
+//! What the polling thread and the stream share: assigned partitions, and fetched records.
 //!
 //! ```text
 //!            push                            take · give back
@@ -19,23 +19,23 @@ use crate::position::PartitionPosition;
 use crate::record::{ConsumerRecord, Generation, TopicId, TopicPartition};
 use crate::sources::{SourceError, SourceEvent};
 
-/// Bytes that a record takes beside its contents, about.
+/// About how many bytes a record takes beside its contents.
 const RECORD_OVERHEAD_BYTES: usize = 160;
 
-/// Records of one partition that the stream takes at once, in order; never empty.
+/// Consecutive records of one partition, which the stream takes at once; never empty.
 pub(super) type Chunk = VecDeque<ConsumerRecord>;
 
 /// Records in a chunk, at most.
 const CHUNK_RECORDS: usize = 512;
 
-/// What the poller is asked to do.
+/// A request to the poller.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Join the group.
     Join,
     /// Give revoked partitions up.
     Release(Vec<TopicPartition>, oneshot::Sender<()>),
-    /// Lose everything, and join the group again.
+    /// Lose every partition, and join the group again.
     Rejoin,
     /// Leave the group, and end.
     Close,
@@ -45,7 +45,7 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Fetch {
     pub(super) generation: Generation,
-    /// The topic that the assignment is of, if it is known.
+    /// The id of the assigned topic, if it is known.
     topic_id: Option<TopicId>,
     pub(super) paused: bool,
     pub(super) revoked: bool,
@@ -64,12 +64,12 @@ impl Fetch {
     }
 }
 
-/// The state that both sides lock.
+/// The shared state, behind a lock.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     pub(super) fetches: BTreeMap<TopicPartition, Fetch>,
     pub(super) commands: VecDeque<Command>,
-    /// How the source has ended, if it has; an error is taken by the stream, once.
+    /// How the source has ended, if it has. The stream takes an error once.
     pub(super) ended: Option<Result<(), SourceError>>,
     notices: VecDeque<SourceEvent>,
     generations: BTreeMap<TopicPartition, Generation>,
@@ -78,7 +78,7 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// Tells the stream something before any record.
+    /// Queues an event for the stream, before any record.
     pub(super) fn notify(&mut self, event: SourceEvent) {
         self.notices.push_back(event);
     }
@@ -87,7 +87,7 @@ impl Buffer {
         self.notices.pop_front()
     }
 
-    /// Begins to keep records of a partition of the topic with this id, under a new generation.
+    /// Starts to keep records of a partition of the topic with this id, under a new generation.
     pub(super) fn assign(
         &mut self,
         partition: &TopicPartition,
@@ -107,7 +107,7 @@ impl Buffer {
         *generation
     }
 
-    /// Marks those of the partitions that are assigned as asked back, tells the stream, and gives
+    /// Marks those of the partitions that are assigned as revoked, notifies the stream, and returns
     /// them.
     pub(super) fn revoke(&mut self, partitions: &[TopicPartition]) -> BTreeSet<TopicPartition> {
         let mut revoked = BTreeSet::new();
@@ -124,7 +124,7 @@ impl Buffer {
         revoked
     }
 
-    /// Forgets those of the partitions that were asked back.
+    /// Removes those of the partitions that were revoked.
     pub(super) fn release(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
             if self.fetches.get(partition).is_some_and(|fetch| fetch.revoked) {
@@ -133,7 +133,7 @@ impl Buffer {
         }
     }
 
-    /// Forgets partitions, and tells the stream which it has lost.
+    /// Removes partitions, and notifies the stream which of them it has lost.
     pub(super) fn lose(&mut self, partitions: &[TopicPartition]) {
         let had: Vec<_> =
             partitions.iter().filter(|p| self.fetches.remove(*p).is_some()).cloned().collect();
@@ -142,24 +142,24 @@ impl Buffer {
         }
     }
 
-    /// Forgets every partition.
+    /// Removes every partition.
     pub(super) fn lose_all(&mut self) {
         let all: Vec<_> = self.fetches.keys().cloned().collect();
         self.lose(&all);
     }
 
-    /// Whether a partition is assigned, and not asked back.
+    /// Whether a partition is assigned, and not revoked.
     pub(super) fn keeps(&self, partition: &TopicPartition) -> bool {
         self.fetches.get(partition).is_some_and(|fetch| !fetch.revoked)
     }
 
-    /// The ids of the topics that positions are committed for.
+    /// The topic ids of the partitions of these positions.
     pub(super) fn topic_ids(&self, positions: &[PartitionPosition]) -> Vec<Option<TopicId>> {
         let id = |p: &PartitionPosition| self.fetches.get(&p.partition).and_then(|f| f.topic_id);
         positions.iter().map(id).collect()
     }
 
-    /// Says why these positions may not be committed, if so.
+    /// Returns an error if these positions may not be committed.
     pub(super) fn fence(&self, positions: &[PartitionPosition]) -> Result<(), String> {
         for PartitionPosition { partition, generation, .. } in positions {
             match self.fetches.get(partition) {
@@ -176,8 +176,8 @@ impl Buffer {
         Ok(())
     }
 
-    /// Adds what was fetched; records of partitions that are given up are dropped. Chunks move as
-    /// they are, and only small ones are joined.
+    /// Adds fetched records; drops those of partitions that were given up. Chunks move as they are;
+    /// only small ones are joined.
     pub(super) fn push(&mut self, chunks: Vec<Chunk>) {
         for mut chunk in chunks {
             let Some(fetch) = self.fetch_of(&chunk) else { continue };
@@ -189,14 +189,14 @@ impl Buffer {
         }
     }
 
-    /// The partition that a chunk is of, if it is still wanted.
+    /// The partition of a chunk, if it is still assigned under the generation of the chunk.
     fn fetch_of(&mut self, chunk: &Chunk) -> Option<&mut Fetch> {
         let first = chunk.front()?;
         let fetch = self.fetches.get_mut(&first.partition)?;
         (fetch.generation == first.generation && !fetch.revoked).then_some(fetch)
     }
 
-    /// The next chunk of the partition whose turn it is; empty if none has any.
+    /// The next chunk of the next readable partition; empty if there is none.
     pub(super) fn take(&mut self) -> Chunk {
         let after = self.turn.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let in_turn = self.fetches.range((after, Bound::Unbounded)).chain(&self.fetches);
@@ -215,7 +215,8 @@ impl Buffer {
         taken.unwrap_or_default()
     }
 
-    /// Takes back what the stream has not yielded; if its partition is gone, nobody wants it.
+    /// Takes back the records that the stream has not yielded; drops them if their partition is
+    /// gone.
     pub(super) fn give_back(&mut self, chunk: Chunk) {
         if let Some(fetch) = self.fetch_of(&chunk) {
             fetch.bytes += size_bytes(&chunk);
@@ -238,7 +239,7 @@ impl Buffer {
         }
     }
 
-    /// Whether the stream waits, and nothing has woken it.
+    /// Whether the stream waits, and has not been woken.
     pub(super) const fn is_parked(&self) -> bool {
         self.waker.is_some()
     }
@@ -252,7 +253,7 @@ fn size_bytes(chunk: &Chunk) -> usize {
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     buffer: Mutex<Buffer>,
-    /// Tells the stream to look here before it yields what it has taken.
+    /// Makes the stream look here before it yields the records that it has taken.
     dirty: AtomicBool,
     pub(super) signal: Arc<Signal>,
     /// How often the stream was polled.
@@ -260,12 +261,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Looks at the buffer, or changes what the stream need not know at once.
+    /// Reads the buffer, or changes something that the stream need not notice at once.
     pub(super) fn with<T>(&self, f: impl FnOnce(&mut Buffer) -> T) -> T {
         f(&mut self.buffer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes what the stream must know before it yields another record.
+    /// Changes something that the stream must notice before it yields another record.
     pub(super) fn change<T>(&self, f: impl FnOnce(&mut Buffer) -> T) -> T {
         self.wake_after(|buffer| {
             let out = f(buffer);
@@ -296,17 +297,17 @@ impl Shared {
         self.polls.load(Ordering::Relaxed)
     }
 
-    /// The stream counts its polls itself: it alone writes them.
+    /// Called by the stream only, which counts its polls.
     pub(super) fn count_poll(&self, polls: u64) {
         self.polls.store(polls, Ordering::Relaxed);
     }
 
-    /// Adds what was fetched. It changes nothing that the stream has taken already.
+    /// Adds fetched records. The records that the stream has already taken stay valid.
     pub(super) fn push(&self, chunks: Vec<Chunk>) {
         self.wake_after(|buffer| buffer.push(chunks));
     }
 
-    /// Asks the poller for something; a poller that has ended drops it.
+    /// Sends a command to the poller; dropped if the poller has ended.
     pub(super) fn ask(&self, command: Command) {
         self.with(|buffer| {
             if buffer.ended.is_none() {
@@ -317,8 +318,8 @@ impl Shared {
     }
 }
 
-/// A wake-up for the thread that polls, raised when there is something to do. Raising it while
-/// nobody waits is not lost.
+/// A wake-up for the polling thread, raised when there is something to do. A signal that is raised
+/// while the thread does not wait is not lost.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
     raised: Mutex<bool>,

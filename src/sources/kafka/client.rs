@@ -1,4 +1,4 @@
-//! The consumer of a source: how it is made, and what librdkafka calls back, which only reports.
+//! The consumer of a source: how it is made, and librdkafka's callbacks, which only report.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,31 +11,30 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
 
 use super::buffer::Signal;
-use crate::kafka::{ConfigError, Told};
+use crate::kafka::{ConfigError, ObserverContext};
 use crate::record::{Topic, TopicId, TopicPartition};
 
 pub(crate) type Client = BaseConsumer<SourceContext>;
 
-/// The properties of a consumer, and who hears of it.
+/// Makes the clients of a source: their properties, and the receivers of their events.
 pub(super) struct Connector {
     pub(super) properties: ClientConfig,
-    /// Those of a client that only asks.
+    /// The properties of a client for questions.
     pub(super) admin: ClientConfig,
-    pub(super) told: Told,
+    pub(super) observer: ObserverContext,
     pub(super) signal: Arc<Signal>,
 }
 
 impl Connector {
-    /// A consumer that has joined no group.
+    /// A consumer that has not joined its group yet.
     ///
     /// # Errors
     /// If librdkafka refuses a property.
     pub(super) fn connect(&self) -> Result<Arc<Client>, ConfigError> {
         let log_level = self.properties.log_level;
-        let context = SourceContext::new(self.told.clone(), self.signal.clone(), log_level);
+        let context = SourceContext::new(self.observer.clone(), self.signal.clone(), log_level);
         let mut properties = self.properties.clone();
-        // librdkafka says that a topic's id has changed by a debug line of its metadata, and by
-        // nothing else.
+        // librdkafka reports a changed topic id only in a debug line about metadata.
         let debug = match properties.get("debug") {
             Some(debug) if !debug.is_empty() => format!("{debug},metadata"),
             _ => "metadata".to_owned(),
@@ -48,7 +47,7 @@ impl Connector {
     }
 }
 
-/// What the group wants, in the order in which it wanted it.
+/// A request of the group, in the order of arrival.
 #[derive(Debug)]
 pub(super) enum Rebalance {
     Assign(Vec<TopicPartition>),
@@ -59,26 +58,30 @@ pub(super) enum Rebalance {
 /// The context of a consumer.
 #[derive(Debug)]
 pub(crate) struct SourceContext {
-    pub(super) told: Told,
+    pub(super) observer: ObserverContext,
     pub(super) signal: Arc<Signal>,
-    /// The highest level of librdkafka's lines that are told.
+    /// The highest level of librdkafka's lines that are reported.
     log_level: RDKafkaLogLevel,
-    /// Nothing is waited for any more: what is asked back is given back at once.
+    /// The source is closing: partitions that the group asks for are given back at once.
     pub(super) closing: AtomicBool,
-    /// Counts the offsets that were reset because they were out of range.
+    /// How many offsets were reset because they were out of range.
     pub(super) resets: AtomicU64,
-    /// The assignment was lost, and none has come since.
+    /// The assignment was lost, and no new one has come since.
     pub(super) lost: AtomicBool,
-    /// A poll has called back, and so has yielded nothing although more may be there.
+    /// A poll has called back: it returned no record, although more may be queued.
     called: AtomicBool,
     rebalances: Mutex<Vec<Rebalance>>,
     new_ids: Mutex<Vec<(Topic, TopicId)>>,
 }
 
 impl SourceContext {
-    pub(super) fn new(told: Told, signal: Arc<Signal>, log_level: RDKafkaLogLevel) -> Self {
+    pub(super) fn new(
+        observer: ObserverContext,
+        signal: Arc<Signal>,
+        log_level: RDKafkaLogLevel,
+    ) -> Self {
         Self {
-            told,
+            observer,
             signal,
             log_level,
             closing: AtomicBool::new(false),
@@ -90,23 +93,23 @@ impl SourceContext {
         }
     }
 
-    /// Whether a poll has called back since the last time.
+    /// Whether a poll has called back since the last call.
     pub(super) fn was_called(&self) -> bool {
         self.called.swap(false, Ordering::AcqRel)
     }
 
-    /// Takes what was reported since the last time.
+    /// Takes the rebalances that were reported since the last call.
     pub(super) fn take_rebalances(&self) -> Vec<Rebalance> {
         std::mem::take(&mut *self.rebalances.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the topics whose ids librdkafka has seen change since the last time. It reads a topic under
-    /// its new id only after it has said so (Apache Kafka 3.1 or later).
+    /// Takes the topics whose ids have changed since the last call. librdkafka reads a topic under
+    /// its new id only after it has reported the change (Apache Kafka 3.1 or later).
     pub(super) fn take_new_ids(&self) -> Vec<(Topic, TopicId)> {
         std::mem::take(&mut *self.new_ids.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether a topic's id was seen to change, and nobody knows yet.
+    /// Whether changed topic ids wait to be taken.
     pub(super) fn has_new_ids(&self) -> bool {
         !self.new_ids.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
@@ -129,18 +132,18 @@ impl ClientContext for SourceContext {
             self.new_ids.lock().unwrap_or_else(PoisonError::into_inner).push(found);
         }
         if level as i32 <= self.log_level as i32 {
-            self.told.log(level, facility, line);
+            self.observer.log(level, facility, line);
         }
     }
 
     fn stats(&self, statistics: Statistics) {
         self.called.store(true, Ordering::Release);
-        self.told.statistics(&statistics);
+        self.observer.statistics(&statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.called.store(true, Ordering::Release);
-        self.told.error(&error, reason);
+        self.observer.error(&error, reason);
     }
 }
 
@@ -158,7 +161,7 @@ impl ConsumerContext for SourceContext {
             let answered =
                 if is_assign { assign(consumer, &none) } else { unassign(consumer, partitions) };
             if let Err(error) = answered {
-                self.told.error(&error, "a rebalance during the close could not be answered");
+                self.observer.error(&error, "a rebalance during the close could not be answered");
             }
             return;
         }
@@ -175,7 +178,7 @@ impl ConsumerContext for SourceContext {
     }
 }
 
-/// Takes partitions on, as the group's protocol has it.
+/// Takes partitions on, in the way of the group's protocol.
 pub(super) fn assign(consumer: &Client, partitions: &TopicPartitionList) -> KafkaResult<()> {
     match consumer.rebalance_protocol() {
         RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
@@ -183,7 +186,7 @@ pub(super) fn assign(consumer: &Client, partitions: &TopicPartitionList) -> Kafk
     }
 }
 
-/// Gives partitions up, as the group's protocol has it.
+/// Gives partitions up, in the way of the group's protocol.
 pub(super) fn unassign(consumer: &Client, partitions: &TopicPartitionList) -> KafkaResult<()> {
     match consumer.rebalance_protocol() {
         RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
@@ -196,7 +199,7 @@ fn named(partitions: &TopicPartitionList) -> Vec<TopicPartition> {
     elements.iter().map(|p| TopicPartition::new(p.topic(), p.partition())).collect()
 }
 
-/// The list that librdkafka takes, without offsets.
+/// The partitions as librdkafka's list, without offsets.
 pub(super) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for partition in partitions {
@@ -205,7 +208,7 @@ pub(super) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
     list
 }
 
-/// The topic and its new id, in librdkafka's words for an id that has changed.
+/// The topic and its new id in librdkafka's message for a changed id.
 fn new_id_in(line: &str) -> Option<(Topic, TopicId)> {
     let (topic, ids) = line.split_once(" changed id from ")?;
     let (_, topic) = topic.rsplit_once(' ')?;
@@ -219,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_that_has_changed_is_read_in_librdkafkas_words() {
+    fn a_changed_id_is_read_from_librdkafkas_message() {
         let line = "[thrd:main]: Topic to-do changed id from AAAAAAAAAAAAAAAAAAAAAA \
                     to UGqUCM9NSgSC/wUh+5UxEg";
         let (topic, id) = new_id_in(line).unwrap();

@@ -1,13 +1,14 @@
 //! When the poller polls, and when librdkafka fetches.
 //!
-//! A pause of librdkafka's purges what it has fetched and has to be fetched again. So a buffer that
-//! is full first stops the poller, which costs nothing; only when that lasts are the partitions
-//! paused in librdkafka, so that the poller can go on and hear of rebalances.
+//! A pause in librdkafka purges fetched records, which have to be fetched again. So a full buffer
+//! first stops the poller, which costs nothing. Only when the buffer stays full, the partitions are
+//! paused in librdkafka, so that the poller can go on and learn of rebalances.
 //!
-//! The thread polls on whatever the topology does, so that librdkafka alone would never see that it
-//! hangs. When the stream is owed a look for `max.poll.interval.ms`, the thread stops polling; after
-//! the same time again librdkafka gives the membership up, and others take the partitions over. A
-//! topology that waits, full or paused, owes none: it has seen that nothing is there.
+//! The thread polls whatever the topology does, so librdkafka alone would never notice that the
+//! topology hangs. When the topology has not polled its stream for `max.poll.interval.ms` although
+//! it was woken, the thread stops polling; after the same time again librdkafka gives the
+//! membership up, and other members take the partitions over. A topology that waits because its
+//! stream was empty does not count as hanging.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,22 +21,23 @@ use super::buffer::{Buffer, Fetch, Shared};
 use super::client::{Client, list};
 use crate::record::TopicPartition;
 
-/// The buffer is full at this size, partitions that librdkafka has paused not counted.
+/// The buffer is full at this size, not counting partitions that are paused in librdkafka.
 const BUFFER_HIGH_BYTES: usize = 2 << 20;
-/// A partition that the topology has paused is full at this size, while librdkafka has any paused.
+/// While any partition is paused in librdkafka: a partition that the topology has paused is full at
+/// this size.
 const PAUSED_HIGH_BYTES: usize = 256 << 10;
-/// A partition that librdkafka has paused is fetched again at this size.
+/// A partition that is paused in librdkafka is fetched again at this size.
 const PARTITION_LOW_BYTES: usize = 64 << 10;
-/// How long the poller stands still before librdkafka is paused.
+/// How long the poller stands still before partitions are paused in librdkafka.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// librdkafka's own default of `max.poll.interval.ms`.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(300);
 
-/// What librdkafka was told.
+/// Which partitions are paused in librdkafka.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
-    /// What is paused there, assigned or not.
+    /// The paused partitions, assigned or not.
     paused: BTreeSet<TopicPartition>,
     full_since: Option<Instant>,
 }
@@ -59,13 +61,13 @@ impl Flow {
             }
             (pause, resume, open)
         });
-        self.tell(client, &pause, &resume);
+        self.pause_and_resume(client, &pause, &resume);
         open
     }
 
-    /// As long as librdkafka has paused nothing, only the whole counts: a topology that takes nothing
-    /// in for a moment finds it there. Later each partition that the topology has paused has its own
-    /// limit, so that a long pause of many does not add up.
+    /// While nothing is paused in librdkafka, only the total counts: a topology that takes in
+    /// nothing for a moment may use the whole buffer. After that, each partition that the topology
+    /// has paused has its own limit, so that a long pause of many partitions does not add up.
     fn is_full(&self, buffer: &Buffer) -> bool {
         let mut total = 0;
         for (partition, fetch) in &buffer.fetches {
@@ -80,13 +82,13 @@ impl Flow {
         total >= BUFFER_HIGH_BYTES
     }
 
-    /// What is to be paused when the buffer stays full.
+    /// The partitions to pause when the buffer stays full.
     fn holding(&self, buffer: &Buffer) -> Vec<TopicPartition> {
         let holds = |fetch: &Fetch| fetch.bytes > 0;
         self.unpaused(buffer).filter(|(_, f)| holds(f)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// What was asked back needs no fetch.
+    /// Revoked partitions need no fetch.
     fn revoked(&self, buffer: &Buffer) -> Vec<TopicPartition> {
         self.unpaused(buffer).filter(|(_, f)| f.revoked).map(|(name, _)| name.clone()).collect()
     }
@@ -107,49 +109,53 @@ impl Flow {
         self.paused.iter().filter(wants).cloned().collect()
     }
 
-    /// A partition that is new is not paused, whatever it was before: librdkafka's pauses outlast
-    /// the assignment.
+    /// Resumes newly assigned partitions: a pause in librdkafka outlasts the assignment.
     pub(super) fn assigned(&mut self, client: &Client, partitions: &[TopicPartition]) {
         let resume: Vec<_> = partitions.iter().filter(|p| self.paused.contains(p)).collect();
         if !resume.is_empty() {
-            self.tell(client, &[], &resume.into_iter().cloned().collect::<Vec<_>>());
+            self.pause_and_resume(client, &[], &resume.into_iter().cloned().collect::<Vec<_>>());
         }
     }
 
-    fn tell(&mut self, client: &Client, pause: &[TopicPartition], resume: &[TopicPartition]) {
-        let mut told = Ok(());
+    fn pause_and_resume(
+        &mut self,
+        client: &Client,
+        pause: &[TopicPartition],
+        resume: &[TopicPartition],
+    ) {
+        let mut done = Ok(());
         if !pause.is_empty() {
-            told = told.and(client.pause(&list(pause)));
+            done = done.and(client.pause(&list(pause)));
             self.paused.extend(pause.iter().cloned());
         }
         if !resume.is_empty() {
-            told = told.and(client.resume(&list(resume)));
+            done = done.and(client.resume(&list(resume)));
             self.paused.retain(|name| !resume.contains(name));
         }
-        if let Err(error) = told {
-            client.context().told.error(&error, "partitions could not be paused or resumed");
+        if let Err(error) = done {
+            client.context().observer.error(&error, "partitions could not be paused or resumed");
         }
     }
 }
 
-/// Whether the topology still looks at its stream.
+/// Whether the topology still polls its stream.
 #[derive(Debug)]
 pub(super) struct Attention {
     limit: Duration,
-    /// How often the stream had been polled, and when that was seen.
+    /// How often the stream had been polled, and when that was last checked.
     polls: u64,
     seen_at: Instant,
 }
 
 impl Attention {
-    /// As long as `max.poll.interval.ms` says.
+    /// With the limit of `max.poll.interval.ms`.
     pub(super) fn new(config: &ClientConfig) -> Self {
         let interval = config.get("max.poll.interval.ms").and_then(|text| text.parse().ok());
         let limit = interval.map_or(DEFAULT_INTERVAL, Duration::from_millis);
         Self { limit, polls: 0, seen_at: Instant::now() }
     }
 
-    /// Whether the stream has been owed a look for too long.
+    /// Whether the topology has not polled its stream for too long.
     pub(super) fn is_lost(&mut self, shared: &Shared) -> bool {
         let polls = shared.polls();
         if polls != self.polls || polls == 0 || shared.with(|buffer| buffer.is_parked()) {
@@ -177,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_pause_may_fill_the_buffer_and_a_long_one_a_part_of_it_for_each_partition() {
+    fn a_short_pause_may_fill_the_buffer_and_a_long_one_only_its_share() {
         let (mut flow, mut buffer) = (Flow::default(), Buffer::default());
         let [one, other] = [0, 1].map(|number| TopicPartition::new("jobs", number));
         buffer.assign(&one, None);
@@ -194,19 +200,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_is_owed_a_look_unless_it_has_seen_that_nothing_is_there() {
+    async fn a_stream_that_is_not_polled_hangs_unless_it_was_empty() {
         let mut config = ClientConfig::new();
         config.set("max.poll.interval.ms", "1000");
         let (mut attention, shared) = (Attention::new(&config), Shared::default());
         let second = Duration::from_secs(1);
         tokio::time::advance(second).await;
-        assert!(!attention.is_lost(&shared), "not polled yet: nobody has joined");
+        assert!(!attention.is_lost(&shared), "not polled yet: the source has not joined");
         shared.count_poll(1);
         assert!(!attention.is_lost(&shared));
         tokio::time::advance(second).await;
         assert!(attention.is_lost(&shared));
         shared.count_poll(2);
-        assert!(!attention.is_lost(&shared), "it has looked");
+        assert!(!attention.is_lost(&shared), "it was polled");
         shared.with(|buffer| buffer.park(Waker::noop()));
         tokio::time::advance(second).await;
         assert!(!attention.is_lost(&shared), "it waits");

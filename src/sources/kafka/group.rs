@@ -1,6 +1,6 @@
-//! The member's side of a rebalance: take partitions on, and give them up once they are released.
+//! The member's side of a rebalance: takes partitions on, and gives them up once they are released.
 //!
-//! An answer belongs to the rebalance that asked for it and is not given when a newer one has come: it
+//! An answer belongs to one rebalance. It is not given once a newer rebalance has come, since it
 //! would take the newer assignment away.
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use super::partitions::Partitions;
 use super::poller::CLOSE_POLL;
 use crate::record::TopicPartition;
 
-/// Where the member is with the latest rebalance.
+/// The progress of the latest rebalance.
 #[derive(Debug, Default)]
 pub(super) struct Rebalancing {
     open: Option<Open>,
@@ -34,14 +34,14 @@ struct Open {
 
 #[derive(Debug)]
 enum Answer {
-    /// The committed positions are asked for.
+    /// Assign, once the committed positions have been read.
     Assign,
-    /// These are still worked on.
+    /// Unassign, once these partitions have been released.
     Unassign(BTreeSet<TopicPartition>),
 }
 
 impl Rebalancing {
-    /// Hears what the group wants.
+    /// Takes the requests of the group.
     pub(super) fn hear(&mut self, client: &Client, shared: &Shared) {
         for rebalance in client.context().take_rebalances() {
             let (partitions, answer) = match rebalance {
@@ -59,19 +59,19 @@ impl Rebalancing {
         }
     }
 
-    /// These are worked on no more.
+    /// Notes released partitions.
     pub(super) fn release(&mut self, is_released: impl Fn(&TopicPartition) -> bool) {
         if let Some(Open { answer: Answer::Unassign(waits_for), .. }) = &mut self.open {
             waits_for.retain(|partition| !is_released(partition));
         }
     }
 
-    /// Leaves the topics, and gives up whatever is assigned or asked back. Rebalances that come
-    /// meanwhile are answered by the context.
+    /// Unsubscribes, and gives up every partition that is assigned or asked back. The context
+    /// answers rebalances that come meanwhile.
     ///
-    /// That comes before the close because librdkafka ends no membership while it waits for the
-    /// answer to an assignment, and because it drops, without a reply, what it is asked while the
-    /// membership ends: an answer to a rebalance that came at that moment would block for ever.
+    /// This must happen before the close. librdkafka does not end a membership while it waits for
+    /// the answer to an assignment; and while a membership ends, it drops requests without a reply,
+    /// so that an answer to a rebalance that comes at that moment would block for ever.
     pub(super) fn give_up(
         &mut self,
         client: &Client,
@@ -105,7 +105,7 @@ impl Rebalancing {
         Ok(())
     }
 
-    /// Answers what can be answered.
+    /// Answers the rebalance if it can be answered.
     pub(super) fn answer(
         &mut self,
         client: &Arc<Client>,
@@ -125,9 +125,9 @@ impl Rebalancing {
                     assigned
                 }
                 Err(error) => {
-                    // Passing, such as a coordinator that moves: asked again in the next turn.
+                    // A passing error, such as a coordinator that moves; the next turn tries again.
                     let reason = "the committed positions could not be read";
-                    client.context().told.error(&error, reason);
+                    client.context().observer.error(&error, reason);
                     self.open = Some(open);
                     return;
                 }
@@ -138,7 +138,7 @@ impl Rebalancing {
             }
         };
         if let Err(error) = answered {
-            client.context().told.error(&error, "a rebalance could not be answered");
+            client.context().observer.error(&error, "a rebalance could not be answered");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Being a member of a group: what a source and the transactions of a pair share.
+//! The membership of a group, which a source and the transactions of a pair share.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,33 +13,33 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::buffer::{Buffer, Command, Shared};
 use super::client::Client;
-use crate::kafka::{Group, KafkaEvent, Told, code_of, commit_error};
+use crate::kafka::{Group, KafkaEvent, ObserverContext, code_of, commit_error};
 use crate::position::{PartitionPosition, Position};
 use crate::reason::Reason;
 use crate::record::TopicPartition;
 use crate::sources::CommitError;
 
-/// A consumer, and what its stream has been told.
+/// A consumer, and the state that it shares with its stream.
 pub(crate) struct Membership {
-    /// The poller's, which has it alone, and may make it anew.
+    /// The poller owns it, and may replace it.
     client: Mutex<Weak<Client>>,
     shared: Arc<Shared>,
     /// The most metadata that a commit may have, in bytes, as far as it is known.
     metadata_limit: AtomicUsize,
-    told: Told,
+    observer: ObserverContext,
 }
 
 impl Membership {
-    pub(super) const fn new(shared: Arc<Shared>, told: Told) -> Self {
+    pub(super) const fn new(shared: Arc<Shared>, observer: ObserverContext) -> Self {
         let metadata_limit = AtomicUsize::new(Position::METADATA_MAX_BYTES);
-        Self { client: Mutex::new(Weak::new()), shared, metadata_limit, told }
+        Self { client: Mutex::new(Weak::new()), shared, metadata_limit, observer }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    /// From now on this client is the member.
+    /// Makes this client the member from now on.
     pub(super) fn set_client(&self, client: &Arc<Client>) {
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(client);
     }
@@ -49,17 +49,17 @@ impl Membership {
         self.client.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
-    /// How far above the frontier a commit can say that a record is finished, in offsets.
+    /// How far above the frontier a committed record may be finished, in offsets.
     pub(super) fn window_offsets(&self) -> i64 {
         Position::window_offsets(self.metadata_limit.load(Ordering::Relaxed))
     }
 
-    /// Takes note that brokers take no more metadata with a commit than this, in bytes.
+    /// Notes that brokers accept at most this much metadata with a commit, in bytes.
     pub(super) fn limit_metadata(&self, bytes: usize) {
         let before = self.metadata_limit.fetch_min(bytes, Ordering::Relaxed);
         let (was, window) = (Position::window_offsets(before), Position::window_offsets(bytes));
         if was == Position::WINDOW_OFFSETS && window < was {
-            self.told.event(&KafkaEvent::SmallMetadata { bytes, window });
+            self.observer.event(&KafkaEvent::SmallMetadata { bytes, window });
         }
     }
 
@@ -80,7 +80,7 @@ impl Membership {
     }
 }
 
-/// The group of a pair: there is no limit to how long brokers may be away.
+/// The group of an exactly-once pair. Brokers may be away for any time.
 impl Group for Arc<Membership> {
     type Position = PartitionPosition;
 
@@ -97,7 +97,7 @@ impl Group for Arc<Membership> {
     }
 
     fn offsets(&self, positions: &[PartitionPosition]) -> Result<KafkaResult<Offsets>, String> {
-        // At once: an assignment that is newer may be of another topic.
+        // Under one lock: a newer assignment may be of another topic.
         let topic_ids = self.shared.with(|buffer| {
             buffer.fence(positions)?;
             Ok::<_, String>(buffer.topic_ids(positions))
@@ -109,7 +109,7 @@ impl Group for Arc<Membership> {
         }))
     }
 
-    /// Half of the metadata that was refused is tried next.
+    /// Next time, half of the metadata that was refused is tried.
     fn refused(&self, error: &KafkaError, longest: usize) -> Option<String> {
         if code_of(error) == RDKafkaErrorCode::OffsetMetadataTooLarge {
             self.limit_metadata(longest / 2);
@@ -118,20 +118,21 @@ impl Group for Arc<Membership> {
     }
 
     fn ended(&self, committed: bool) {
-        self.told.event(&KafkaEvent::Transaction { committed });
+        self.observer.event(&KafkaEvent::Transaction { committed });
     }
 
-    /// Gives the assignment up, as if it were lost, and joins again. From now on no position of
-    /// it can be committed: what became of a commit that was under way is read from the group.
+    /// Gives the assignment up, as if it were lost, and joins again. No position of the former
+    /// assignment can be committed any more; the group's committed positions show whether a commit
+    /// under way was made.
     fn fenced(&self, reason: &str) -> bool {
-        self.told.event(&KafkaEvent::Fenced { reason });
+        self.observer.event(&KafkaEvent::Fenced { reason });
         self.shared.change(Buffer::lose_all);
         self.shared.ask(Command::Rejoin);
         true
     }
 }
 
-/// What is committed.
+/// The offsets of a commit.
 #[derive(Default)]
 pub(crate) struct Offsets {
     pub(crate) list: TopicPartitionList,
@@ -158,14 +159,12 @@ impl Offsets {
     }
 }
 
-/// A commit's metadata, if it is UTF-8: rdkafka panics where another client has committed anything
-/// else.
+/// A commit's metadata, if it is UTF-8. Otherwise rdkafka panics, which is caught here.
 pub(crate) fn metadata_of(element: &TopicPartitionListElem<'_>) -> Option<String> {
     catch_unwind(AssertUnwindSafe(|| element.metadata().to_owned())).ok()
 }
 
-/// What a commit's error means if the member was fenced: whether that ends the source, the poller
-/// finds.
+/// The error of a commit if the member was fenced. The poller decides whether that ends the source.
 fn of_fenced(client: &Client, error: &KafkaError) -> Option<CommitError> {
     let (code, reason) = client.client().fatal_error()?;
     let is_fenced = code == RDKafkaErrorCode::FencedInstanceId;

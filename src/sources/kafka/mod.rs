@@ -10,27 +10,28 @@
 //!                        └──────── another thread ◀──── commit ◀────────────────────┘
 //! ```
 //!
-//! librdkafka's callback for rebalances only reports. A partition that is asked back stays until it
-//! is released, for as long as the drain takes: heartbeats go on meanwhile, and what bounds the
-//! drain is `max.poll.interval.ms` (5 min), after which the group takes the partition away. With the
-//! eager protocol, all partitions are asked back at every rebalance.
+//! librdkafka's callback for rebalances only reports. A revoked partition stays until it is
+//! released, as long as its drain takes: heartbeats go on meanwhile, and only
+//! `max.poll.interval.ms` (5 min) limits the drain, after which the group takes the partition away.
+//! With the eager protocol, every rebalance revokes all partitions.
 //!
-//! A topology that hangs, and does not look at its stream for `max.poll.interval.ms`, loses its
+//! A topology that hangs and does not poll its stream for `max.poll.interval.ms` loses its
 //! partitions after the same time again.
 //!
-//! A static member whose session has ended may be fenced by itself: librdkafka commits without its
-//! member id until it has joined again, which the broker takes for another process with its
-//! `group.instance.id`, and librdkafka for the end. Its client is then made anew, and joins again.
+//! A static member whose session has ended may fence itself: until it has joined again, librdkafka
+//! commits without its member id, so that the broker sees another process with the same
+//! `group.instance.id`. librdkafka treats the answer as fatal. The source then makes a new client,
+//! which joins again.
 //!
 //! The committed positions are read before a partition is taken on, so that its assignment carries
-//! them. Metadata that another client has committed is told, and taken as an empty set. The ids of
-//! the topics are read with them, and every 2 s after; besides, librdkafka's log says when it has seen
-//! another id. A topic that was created anew is read from where `auto.offset.reset` says, as one is
-//! whose offsets go back.
+//! them. Metadata that another client has committed is reported, and taken as an empty set. The ids
+//! of the topics are read together with the positions, and then every 2 s; librdkafka's log also
+//! shows when an id has changed. A topic that was created anew is read from where
+//! `auto.offset.reset` says, and so is a partition whose offsets go back.
 //!
-//! Memory: up to 4 MiB in the buffer, with 2 MiB (`queued.max.messages.kbytes`) in librdkafka, and
-//! 256 KiB for each partition that the topology has paused for longer. A record of at most 1,365
-//! bytes shares a block of 8 KiB with others, which stays as long as one of them does.
+//! Memory: up to 4 MiB in the buffer, 2 MiB (`queued.max.messages.kbytes`) in librdkafka, and 256
+//! KiB for each partition that the topology has paused for longer. A record of at most 1,365 bytes
+//! shares a block of 8 KiB with others; the block is freed with the last of them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -63,29 +64,29 @@ mod partitions;
 mod poller;
 mod reading;
 
-/// The longest that a question to the brokers takes before it is asked again.
+/// How long a question to the brokers may take before it is asked again.
 const QUERY_LIMIT: Duration = Duration::from_secs(1);
 
 /// A consumer in a group, on librdkafka.
 ///
-/// It joins the group when its stream is first polled, with the protocol that the properties say:
+/// It joins the group when its stream is first polled. Properties select the protocol:
 /// `group.protocol` (`classic`, or `consumer` for KIP-848) and `partition.assignment.strategy`
-/// (`cooperative-sticky` if nothing is said; `range` and `roundrobin` are eager).
+/// (`cooperative-sticky` by default; `range` and `roundrobin` are eager).
 ///
-/// Dropped, it leaves the group on a thread of its own, which nobody waits for.
+/// After the drop, it leaves the group on a thread of its own.
 #[derive(Debug)]
 pub struct KafkaSource {
     once: Once,
     membership: Blocking<Arc<Membership>>,
-    /// Where commits go if it is one of an exactly-once pair.
+    /// The transactions that commit, in an exactly-once pair.
     transactions: Option<Arc<PairTransactions>>,
     left: watch::Receiver<bool>,
     close_limit: Duration,
 }
 
 impl KafkaSource {
-    /// A member of `group` that subscribes to `topics`. No broker need be there yet; topics that do
-    /// not exist yet are found within seconds once they do.
+    /// A member of `group` that subscribes to `topics`. No broker need be reachable yet; a topic
+    /// that does not exist yet is found within seconds after its creation.
     ///
     /// # Errors
     /// If librdkafka refuses a property.
@@ -96,10 +97,10 @@ impl KafkaSource {
     ) -> Result<Self, ConfigError> {
         let shared = Arc::new(Shared::default());
         let (properties, admin) = (config.consumer(group), config.admin());
-        let (told, signal) = (config.told(), shared.signal.clone());
-        let membership = Arc::new(Membership::new(shared, told.clone()));
+        let (observer, signal) = (config.observer_context(), shared.signal.clone());
+        let membership = Arc::new(Membership::new(shared, observer.clone()));
         let membership = Blocking::start("kafka-commit", membership)?;
-        let connector = Connector { properties, admin, told, signal };
+        let connector = Connector { properties, admin, observer, signal };
         let (left, has_left) = watch::channel(false);
         let close_limit = config.closes_within();
         let topics = topics.into_iter().map(Into::into).collect();
@@ -142,8 +143,8 @@ impl Source for KafkaSource {
         self.membership.shared().signal.raise();
     }
 
-    /// Blocks a thread of its own until the coordinator has answered: as long as it is away,
-    /// the commit is under way. Cancelled, it may still be made.
+    /// Blocks a thread of its own until the coordinator has answered, as long as it is away. A
+    /// cancelled commit may still be made.
     async fn commit(&self, positions: &[PartitionPosition]) -> Result<(), CommitError> {
         if let Some(transactions) = &self.transactions {
             return transactions.commit_positions(positions).await;
@@ -160,7 +161,7 @@ impl Source for KafkaSource {
     async fn release(&self, partitions: &[TopicPartition]) -> Result<(), SourceError> {
         let (done, released) = oneshot::channel();
         self.membership.shared().ask(Command::Release(partitions.to_vec(), done));
-        // A source that has ended has nothing to give up.
+        // A source that has ended drops the sender: it has nothing to give up.
         let _ = released.await;
         Ok(())
     }
@@ -185,8 +186,8 @@ impl Drop for KafkaSource {
     }
 }
 
-/// Yields what it has taken from the buffer, and looks there when that is used up or something has
-/// happened.
+/// Yields the records that it has taken from the buffer. Looks at the buffer when they are used up,
+/// or when it has changed.
 struct Events<'a> {
     shared: &'a Shared,
     chunk: Chunk,
@@ -220,7 +221,7 @@ impl<'a> Events<'a> {
                 }
             }
         });
-        // The poller may wait for room.
+        // The poller may be waiting for room.
         if !self.chunk.is_empty() {
             self.shared.signal.raise();
         }

@@ -1,5 +1,5 @@
-//! The partitions of a member: taken on where the group's commits say, and begun anew where offsets
-//! are not where they were, lost to retention or of a topic created anew.
+//! The partitions of a member. They start at the group's commits, and begin anew when their offsets
+//! go back: when a log has lost its end, or a topic was created anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,17 +21,17 @@ use crate::position::{Commit, Position};
 use crate::record::{Generation, Topic, TopicId, TopicPartition};
 use crate::sources::{Assignment, Reset, SourceEvent};
 
-/// What is read, and what is known of its topics. The client is that of the member.
+/// The partitions that are read, and what is known about their topics.
 pub(super) struct Partitions {
     membership: Arc<Membership>,
     assigned: Assigned,
     facts: BrokerFacts,
-    /// Where a partition is read from that begins anew.
+    /// Where a partition that begins anew is read from.
     reset_offset: Offset,
 }
 
 impl Partitions {
-    /// None yet.
+    /// No partitions yet.
     ///
     /// # Errors
     /// If the system has no thread left.
@@ -43,21 +43,21 @@ impl Partitions {
             Some("latest" | "largest" | "end") => Offset::End,
             _ => Offset::Beginning,
         };
-        let facts = BrokerFacts::new(connector.admin.clone(), connector.told.clone())?;
+        let facts = BrokerFacts::new(connector.admin.clone(), connector.observer.clone())?;
         Ok(Self { membership, assigned: Assigned::default(), facts, reset_offset })
     }
 
-    /// Forgets these, which are given up.
+    /// Removes partitions that were given up.
     pub(super) fn remove(&mut self, partitions: &[TopicPartition]) {
         partitions.iter().for_each(|partition| self.assigned.remove(partition));
     }
 
-    /// Forgets all of them.
+    /// Removes all partitions.
     pub(super) fn clear(&mut self) {
         self.assigned = Assigned::default();
     }
 
-    /// Where the next record of a partition goes, if it is read.
+    /// The stretch for the next record of a partition, if the partition is read.
     pub(super) fn stretch<'a>(
         &mut self,
         polled: &'a mut Polled,
@@ -67,10 +67,10 @@ impl Partitions {
         polled.stretch(topic, partition, &mut self.assigned)
     }
 
-    /// Takes partitions on where the group's commits say, and gives the offsets to read from.
+    /// Takes partitions on at the group's commits, and returns the offsets to read from.
     ///
     /// # Errors
-    /// If no broker says so for now.
+    /// If no broker answers for now.
     pub(super) fn assign(
         &mut self,
         client: &Arc<Client>,
@@ -105,7 +105,7 @@ impl Partitions {
             let frontier = position.as_ref().map(Position::frontier);
             let offset = match (frontier, reset) {
                 (Some(frontier), _) => Offset::Offset(frontier),
-                // The group's commit is of another topic.
+                // The group's commit is for another topic.
                 (None, Some(_)) => self.reset_offset,
                 (None, None) => Offset::Invalid,
             };
@@ -116,8 +116,8 @@ impl Partitions {
         Ok(offsets)
     }
 
-    /// Looks at the offsets of what was polled: reports what retention has removed, and lets a
-    /// partition begin anew whose offsets have gone back.
+    /// Checks the offsets of polled records: reports offsets that retention has removed, and lets a
+    /// partition begin anew if its offsets went back.
     ///
     /// # Errors
     /// See [`read_recreated`](Self::read_recreated).
@@ -136,7 +136,7 @@ impl Partitions {
                     break;
                 };
                 if generation != chunk[0].generation {
-                    // What came before it, under the generation before, counts no more.
+                    // The records before it, under the former generation, are dropped.
                     chunk.drain(..index);
                     index = 0;
                 }
@@ -147,8 +147,8 @@ impl Partitions {
         Ok(())
     }
 
-    /// The generation under which the next record of a partition is read; none if it is not, since
-    /// its topic is read from the start, or its partition has gone.
+    /// The generation for the next record of a partition; `None` if the record is dropped, since
+    /// its topic is read from the start, or its partition is gone.
     fn generation_at(
         &mut self,
         client: &Arc<Client>,
@@ -166,7 +166,7 @@ impl Partitions {
                 Ok(Some(generation))
             }
             Step::Back(from) => {
-                // The topic may be another one, whose id is wanted for what is committed next.
+                // The topic may have been created anew; the next commit needs its new id.
                 let recreated = self.facts.learn(client, vec![topic.clone()]);
                 let recreated = recreated.unwrap_or_default();
                 if !recreated.is_empty() {
@@ -183,7 +183,7 @@ impl Partitions {
         }
     }
 
-    /// Asks for the low watermark where offsets are missing and truncation may be the cause.
+    /// Reports missing offsets as truncated if the low watermark is above them.
     fn report_truncation(&self, client: &Client, partition: &TopicPartition, from: i64, to: i64) {
         let TopicPartition { topic, partition: number } = partition;
         match client.fetch_watermarks(topic, *number, QUERY_LIMIT) {
@@ -193,11 +193,11 @@ impl Partitions {
                 self.membership.shared().change(|buffer| buffer.notify(event));
             }
             Ok(_) => {}
-            Err(error) => client.context().told.error(&error, "watermarks not found"),
+            Err(error) => client.context().observer.error(&error, "watermarks not found"),
         }
     }
 
-    /// Assigns a partition once more, under a new generation; unless it is asked back, or gone. Says
+    /// Assigns a partition again under a new generation, unless it is revoked or gone. Returns
     /// whether it did.
     fn begin_anew(
         &mut self,
@@ -219,7 +219,7 @@ impl Partitions {
             Some(generation)
         });
         let Some(generation) = generation else {
-            // Nobody takes its records in any more.
+            // The topology no longer takes its records in.
             self.assigned.remove(partition);
             return false;
         };
@@ -228,11 +228,10 @@ impl Partitions {
         true
     }
 
-    /// Reads topics from their start that were created anew since this was last asked.
+    /// Reads topics from their start that were created anew since the last call.
     ///
     /// # Errors
-    /// If their start can't be sought. What stands in the way of that does not stand in the way of a
-    /// new assignment.
+    /// If the seek to their start fails. A new assignment may still succeed.
     pub(super) fn read_recreated(&mut self, client: &Arc<Client>) -> KafkaResult<()> {
         let new_ids = client.context().take_new_ids();
         let recreated = match new_ids.is_empty() {
@@ -252,7 +251,7 @@ impl Partitions {
             let partitions = partitions_of(client, &topic);
             for partition in self.assigned.of_topic(&topic) {
                 if partitions.is_some_and(|count| partition.partition >= count) {
-                    // The topic has fewer by now, and the group will hear of that.
+                    // The new topic has fewer partitions, and the group will rebalance.
                     self.assigned.remove(&partition);
                     let lost = std::slice::from_ref(&partition);
                     self.membership.shared().change(|buffer| buffer.lose(lost));
@@ -266,14 +265,14 @@ impl Partitions {
         sought.elements().iter().try_for_each(|element| element.error())
     }
 
-    /// The position of a partition that begins anew at its start. It is committed at once, so that a
-    /// commit from before, which may not say of which topic it is, counts no more.
+    /// The position of a partition that begins anew at its start. It is committed at once, to
+    /// replace a former commit that may not name its topic.
     fn start(&self) -> Option<Position> {
         (self.reset_offset == Offset::Beginning).then_some(const { Position::at(0) })
     }
 
-    /// Asks for the ids of the topics of partitions that are assigned, and for how much metadata a
-    /// commit may have. Gives the topics that are others than they were.
+    /// Asks for the topic ids of partitions that are being assigned, and for how much metadata a
+    /// commit may have. Returns the topics that were created anew.
     fn learn(
         &mut self,
         client: &Arc<Client>,
@@ -289,8 +288,8 @@ impl Partitions {
     }
 }
 
-/// What the group has committed. The list that librdkafka fills is dropped here: kept, it
-/// would hold partitions, and with them the end of the consumer.
+/// What the group has committed. librdkafka's list must be dropped here: it holds references to
+/// partitions, with which the consumer could not end.
 fn committed(
     client: &Client,
     partitions: &[TopicPartition],
@@ -309,7 +308,8 @@ fn committed(
     Ok(elements.iter().map(commit).collect())
 }
 
-/// What the group has committed for a partition. Metadata of another client is told, and passed over.
+/// What the group has committed for a partition. Metadata of another client is reported, and
+/// ignored.
 fn commit_in(
     client: &Client,
     partition: &TopicPartition,
@@ -324,11 +324,11 @@ fn commit_in(
         None => "the commit's metadata is no UTF-8: expected a set of finished offsets".into(),
     };
     let event = KafkaEvent::ForeignMetadata { partition, reason: &reason };
-    client.context().told.event(&event);
+    client.context().observer.event(&event);
     Some(Commit { position: Position::at(offset), topic_id: None })
 }
 
-/// The position of a commit if it was made for this topic; else why the partition begins anew.
+/// The position of a commit if it was made for this topic; otherwise why the partition begins anew.
 fn of_topic(
     commit: Option<Commit>,
     topic_id: Option<TopicId>,
@@ -342,7 +342,7 @@ fn of_topic(
     }
 }
 
-/// How many partitions a topic has, if a broker says so at once.
+/// How many partitions a topic has, if a broker answers at once.
 fn partitions_of(client: &Client, topic: &str) -> Option<i32> {
     let metadata = client.fetch_metadata(Some(topic), QUERY_LIMIT).ok()?;
     let count = metadata.topics().first()?.partitions().len();

@@ -27,20 +27,21 @@ use crate::reason::Reason;
 use crate::record::{Block, HEADERS_MAX, Topic};
 use crate::sources::SourceError;
 
-/// Records that are polled before they are handed to the stream.
+/// The most records that are polled before they are handed to the stream.
 const POLL_RECORDS: usize = 512;
-/// Bytes that are polled before they are handed to the stream; one record can exceed it.
+/// The most bytes that are polled before they are handed to the stream; one record can exceed it.
 const POLL_BYTES: usize = 1 << 20;
-/// Headers of a record that are read: so many that a topology sees that there are too many.
+/// The most headers of a record that are read: one more than allowed, so that the topology sees
+/// that there are too many.
 const HEADERS_READ: usize = HEADERS_MAX + 1;
 
-/// The longest wait for a wake-up: librdkafka's wake-up for a queue that fills is not relied on.
+/// The longest wait for a wake-up. librdkafka's wake-up for a queue that fills is not reliable.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 
 /// How long the poll of a consumer that closes waits for an event.
 pub(super) const CLOSE_POLL: Duration = Duration::from_millis(50);
 
-/// What the thread owns.
+/// The state of the thread.
 pub(super) struct Poller {
     client: Arc<Client>,
     shared: Arc<Shared>,
@@ -53,7 +54,7 @@ pub(super) struct Poller {
     flow: Flow,
     attention: Attention,
     close_limit: Duration,
-    /// Says when the member has left.
+    /// Set when the member has left.
     left: watch::Sender<bool>,
 }
 
@@ -92,7 +93,7 @@ impl Poller {
             buffer.ended = Some(ended);
         });
         let has_left = self.leave();
-        // Nobody may wait any more.
+        // The receiver may be gone.
         let _ = self.left.send(has_left);
         let Self { client, shared, .. } = self;
         end(client, &shared);
@@ -107,7 +108,7 @@ impl Poller {
                         self.shared.change(|buffer| buffer.release(&partitions));
                         self.rebalancing.release(|partition| partitions.contains(partition));
                         self.answer();
-                        // Whoever asked may have gone.
+                        // The caller may have been cancelled.
                         let _ = done.send(());
                     }
                     Command::Rejoin => self.rejoin()?,
@@ -129,8 +130,8 @@ impl Poller {
         }
     }
 
-    /// Hands what can be polled at once, up to a limit, to the stream; says how much it was, the most
-    /// that it can be where the limit of bytes was reached.
+    /// Hands the records that can be polled at once, up to a limit, to the stream. Returns their
+    /// number; [`POLL_RECORDS`] if the limit of bytes was reached.
     fn poll(&mut self) -> Result<usize, SourceError> {
         use rdkafka::Message as _;
         let mut polled = Polled::default();
@@ -141,7 +142,7 @@ impl Poller {
             match self.client.poll(Duration::ZERO) {
                 None if self.client.context().was_called() => {
                     if self.client.context().has_new_ids() {
-                        // What comes next may be of another topic.
+                        // The next records may be of a new topic.
                         break;
                     }
                 }
@@ -150,7 +151,7 @@ impl Poller {
                     break;
                 }
                 Some(Ok(message)) => {
-                    // A topic that is the only one need not be looked up with every record.
+                    // A single topic need not be read from every record.
                     let topic = match &*self.topics {
                         [only] => only,
                         _ => message.topic(),
@@ -170,7 +171,7 @@ impl Poller {
                     if has_unreadable_header(&record) {
                         let event =
                             KafkaEvent::UnreadableHeader { partition, offset: record.offset };
-                        self.client.context().told.event(&event);
+                        self.client.context().observer.event(&event);
                     }
                     records.push_back(record);
                 }
@@ -189,10 +190,9 @@ impl Poller {
         Ok(if bytes < POLL_BYTES { events } else { POLL_RECORDS })
     }
 
-    /// Errors that pass are told by the context; others end the source, unless the member was fenced
-    /// by what itself has sent after its session had ended. Another process with its
-    /// `group.instance.id` is told from that by the order: its join fences a member that has not
-    /// lost its assignment before.
+    /// The context reports passing errors; others end the source, unless the member has fenced
+    /// itself by a request after its session had ended. If another process with its
+    /// `group.instance.id` fences a member instead, the member has not lost its assignment before.
     fn fenced_by_itself(&self, error: &KafkaError) -> Result<Option<String>, SourceError> {
         match self.client.client().fatal_error() {
             Some((RDKafkaErrorCode::FencedInstanceId, reason))
@@ -208,10 +208,10 @@ impl Poller {
         }
     }
 
-    /// Goes on with a client made anew. The assignment has gone already, and what its member has
-    /// left of it is told by the group's commits.
+    /// Goes on with a new client. The former assignment is gone; the group's commits show how far
+    /// it came.
     fn start_anew(&mut self, reason: &str) -> Result<(), SourceError> {
-        self.connector.told.event(&KafkaEvent::FencedByItself { reason });
+        self.connector.observer.event(&KafkaEvent::FencedByItself { reason });
         self.leave();
         let client =
             self.connector.connect().map_err(|error| SourceError::new(Reason::of(error)))?;
@@ -228,14 +228,14 @@ impl Poller {
         self.rebalancing.answer(&self.client, &mut self.partitions, &mut self.flow);
     }
 
-    /// Goes on; with a new assignment, if topics that were created anew can't be read without.
+    /// Goes on; rejoins for a new assignment if the seek to the start of a topic has failed.
     fn go_on(&mut self, read: KafkaResult<()>) -> Result<(), SourceError> {
         let Err(error) = read else { return Ok(()) };
-        self.client.context().told.error(&error, "a topic created anew could not be sought");
+        self.client.context().observer.error(&error, "a topic created anew could not be sought");
         self.rejoin()
     }
 
-    /// Gives everything up, as if it were lost, and joins the group anew.
+    /// Gives every partition up as lost, and joins the group again.
     fn rejoin(&mut self) -> Result<(), SourceError> {
         self.shared.change(Buffer::lose_all);
         self.rebalancing.release(|_| true);
@@ -249,30 +249,31 @@ impl Poller {
         self.client.subscribe(&topics).map_err(|error| SourceError::new(Reason::of(error)))
     }
 
-    /// Leaves the group and waits for it, up to the limit. Says whether it has come to its end.
+    /// Leaves the group, waiting up to the limit. Returns whether the client has closed.
     fn leave(&mut self) -> bool {
         let until = Instant::now() + self.close_limit;
         self.client.context().closing.store(true, Ordering::Release);
         let signal = &self.shared.signal;
         if let Err(error) = self.rebalancing.give_up(&self.client, signal, until) {
-            self.client.context().told.error(&error, "the assignment could not be given up");
+            self.client.context().observer.error(&error, "the assignment could not be given up");
         }
         match self.client.close_queue() {
             Ok(()) => {
                 while !self.client.closed() && Instant::now() < until {
-                    // Rebalances are answered by the context; records are of no use any more.
+                    // The context answers rebalances; records are dropped.
                     drop(self.client.poll(CLOSE_POLL));
                 }
             }
             Err(error) => {
-                self.client.context().told.error(&error, "the consumer can't be closed");
+                self.client.context().observer.error(&error, "the consumer can't be closed");
             }
         }
         self.client.closed()
     }
 }
 
-/// Ends a client. That blocks: it must come on this thread, not where a call on it ends.
+/// Ends a client, once this thread is its last owner. The drop blocks, so it must not happen on
+/// another thread.
 fn end(client: Arc<Client>, shared: &Shared) {
     while Arc::strong_count(&client) > 1 {
         shared.signal.wait(IDLE_WAIT);

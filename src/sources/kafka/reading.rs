@@ -1,4 +1,4 @@
-//! What the poller reads: partitions, each with its place, and records, made our own so that no
+//! What the poller reads: partitions, each with its position, and copies of records, so that no
 //! memory of librdkafka is held.
 
 use std::borrow::Cow;
@@ -12,25 +12,25 @@ use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _};
 use super::buffer::Chunk;
 use crate::record::{Block, ConsumerRecord, Generation, Header, Headers, Topic, TopicPartition};
 
-/// Stands for a header's name that is no UTF-8, which Kafka's protocol asks for and no broker
-/// checks; its value can't be read either.
+/// Replaces a header's name that is not UTF-8. Kafka's protocol requires UTF-8, but brokers do not
+/// check it. The value of such a header can't be read either.
 const NAME_UNREADABLE: &str = "\u{fffd}";
 
-/// Reading one partition.
+/// The read position of one partition.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) partition: TopicPartition,
     pub(super) generation: Generation,
     /// The offset after the last record; before the first, the committed one, if any.
     next: Option<i64>,
-    /// Whether no record came yet.
+    /// Whether no record has come yet.
     is_first: bool,
-    /// The offsets that were reset, in all, when the last record came.
+    /// The total number of reset offsets when the last record came.
     resets: u64,
 }
 
 impl Reading {
-    /// Takes note of a record.
+    /// Notes a record, and compares its offset with the expected one.
     pub(super) fn step(&mut self, offset: i64, resets: u64) -> Step {
         let expected = self.next.replace(offset.saturating_add(1));
         let was_first = std::mem::replace(&mut self.is_first, false);
@@ -45,15 +45,15 @@ impl Reading {
     }
 }
 
-/// What a record's offset is to the one before it.
+/// How a record's offset relates to the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The next one, or one behind offsets that have no record.
+    /// The expected one, or one after offsets that have no record.
     Next,
-    /// Above the one that was expected, and that may be due to retention: it is the first record, or
-    /// offsets were reset.
+    /// Above the expected one, maybe because of retention: it is the first record, or offsets were
+    /// reset.
     Gap(i64),
-    /// Below the one that was expected.
+    /// Below the expected one.
     Back(i64),
 }
 
@@ -98,22 +98,22 @@ impl Assigned {
     }
 }
 
-/// Records of one partition that came one after another.
+/// Consecutive records of one partition.
 #[derive(Debug)]
 pub(super) struct Stretch {
-    /// A name of its own: the count of one that two threads share moves from core to core with every
-    /// record.
+    /// Not shared with other threads: a shared reference count would move from core to core with
+    /// every record.
     pub(super) partition: TopicPartition,
     pub(super) generation: Generation,
     pub(super) records: Chunk,
 }
 
-/// What one turn of the poller has polled, in order.
+/// The records that one turn of the poller has polled, in order.
 #[derive(Debug, Default)]
 pub(super) struct Polled(Vec<Stretch>);
 
 impl Polled {
-    /// Where the next record of a partition goes, if it is read.
+    /// The stretch for the next record of a partition, if the partition is read.
     pub(super) fn stretch(
         &mut self,
         topic: &str,
@@ -145,7 +145,7 @@ pub(super) fn has_unreadable_header(record: &ConsumerRecord) -> bool {
     record.headers.iter().any(is_unreadable)
 }
 
-/// Copies a record, with so many of its headers at most; a small one shares a block with others.
+/// Copies a record with at most this many headers; small records share a block.
 pub(crate) fn own(
     block: &mut Block,
     message: &BorrowedMessage<'_>,
@@ -169,7 +169,7 @@ pub(crate) fn own(
 }
 
 fn headers(headers: &BorrowedHeaders, max: usize) -> Headers {
-    // rdkafka panics on a name that is no UTF-8; a record must not end the source.
+    // rdkafka panics on a name that is not UTF-8; a record must not end the source.
     let header = |index| match catch_unwind(AssertUnwindSafe(|| headers.get(index))) {
         Ok(header) => Header {
             name: Cow::Owned(header.key.to_owned()),
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gap_counts_at_the_first_record_and_after_a_reset_only() {
+    fn a_gap_is_noticed_only_at_the_first_record_and_after_a_reset() {
         let mut assigned = Assigned::default();
         assigned.insert(TopicPartition::new("jobs", 0), 1, Some(3), 0);
         let reading = assigned.get("jobs", 0).unwrap();
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_commit_the_first_offset_is_no_gap() {
+    fn without_a_commit_the_first_offset_is_not_a_gap() {
         let mut assigned = Assigned::default();
         assigned.insert(TopicPartition::new("jobs", 0), 1, None, 0);
         assert_eq!(assigned.get("jobs", 0).unwrap().step(7, 0), Step::Next);
