@@ -1,4 +1,5 @@
-//! Test your own job sinks without Docker.
+//! Tests of job sinks without Docker: an in-memory broker, a fake SMTP server, conformance suites
+//! and a simulation.
 
 pub mod broker;
 pub mod conformance;

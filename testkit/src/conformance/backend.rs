@@ -10,35 +10,35 @@ use jobstream::state::Store;
 
 use crate::broker::{CommittedOffset, Isolation};
 
-/// Makes topics, sources and sinks on a broker, and looks at it from outside.
+/// Makes topics, sources and sinks on a broker, and reads its records and commits.
 ///
-/// Methods panic when the broker can't be asked: that is no finding about it.
+/// Methods panic when the broker can't be reached, which says nothing about its behaviour.
 #[async_trait]
 pub trait Backend: Sync {
-    /// Its consumer, of a pair or not.
+    /// Its consumer, alone or of an exactly-once pair.
     type Source: Source;
 
     /// What it can do.
     fn features(&self) -> Features;
 
-    /// How long a condition may take until it counts as not met.
+    /// How long a condition may take before it counts as not met.
     fn patience(&self) -> Duration {
         Duration::from_secs(60)
     }
 
-    /// Creates a topic under a name that was never used; it takes records of 1 MiB, and none of
-    /// 3 MiB.
+    /// Creates a topic under a name that was never used. It accepts records of 1 MiB, and refuses
+    /// those of 3 MiB.
     async fn create_topic(&self, partitions: i32) -> Topic;
 
-    /// A consumer of one topic that sees committed records, starts at the earliest where nothing
-    /// is committed, and has not joined yet.
+    /// A consumer of one topic. It sees committed records, starts at the earliest record of
+    /// partitions without a commit, and has not joined yet.
     async fn source(&self, group: &str, topic: &Topic) -> Self::Source;
 
-    /// A consumer of several topics, like [`source`](Self::source), of which each member has a
-    /// range of partitions.
+    /// A consumer of several topics, like [`source`](Self::source), whose partitions are assigned
+    /// as ranges.
     async fn ranges(&self, group: &str, topics: &[Topic]) -> Self::Source;
 
-    /// A sink that leaves the positions to the source, and places keys by CRC-32.
+    /// A sink that does not commit positions, and places keys by CRC-32.
     async fn sink(&self) -> Box<dyn Sink>;
 
     /// A consumer of one topic and the sink that commits its positions in transactions.
@@ -77,8 +77,8 @@ pub trait Backend: Sync {
     /// Deletes the records below an offset. Needs `truncation`.
     async fn truncate(&self, partition: &TopicPartition, before: i64);
 
-    /// Kills a member without a word to its group, which notices within its patience. Needs
-    /// `crashes`.
+    /// Kills a member without notifying its group, which notices within the backend's patience.
+    /// Needs `crashes`.
     async fn crash(&self, source: Self::Source);
 
     /// Lets the session of a live member run out. Needs `expiry`.

@@ -1,4 +1,4 @@
-//! Several members at once: polls all their streams, and keeps what they yield.
+//! Several members at once: polls all their streams, and keeps the events.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::Backend;
 
-/// How long nothing may come before it counts as nothing.
+/// How long a test waits before it concludes that nothing comes.
 pub(super) const SILENCE: Duration = Duration::from_secs(2);
 
 /// The members of groups under test, numbered as they join. Their streams are polled whenever one
@@ -37,13 +37,13 @@ impl<'a> Members<'a> {
         Self { members: Vec::new(), patience: backend.patience() }
     }
 
-    /// Adds a member, and gives its number.
+    /// Adds a member, and returns its number.
     pub fn join(&mut self, source: &'a dyn Source) -> usize {
         self.members.push(Member { source, events: Some(source.events()), seen: Vec::new() });
         self.members.len() - 1
     }
 
-    /// Stops to poll a member's stream, for good.
+    /// Stops polling a member's stream for good.
     pub fn forget(&mut self, member: usize) {
         self.members[member].events = None;
     }
@@ -80,12 +80,12 @@ impl<'a> Members<'a> {
         timeout(patience, both).await.unwrap_or_else(|_| panic!("no end after {patience:?}"))
     }
 
-    /// Lets a while pass in which something could happen that must not.
+    /// Waits for a while in which something that must not happen could happen.
     pub async fn silence(&mut self) {
         self.during(tokio::time::sleep(SILENCE)).await;
     }
 
-    /// Waits until each member owns so many partitions, releasing what is asked back meanwhile.
+    /// Waits until each member owns this many partitions, and releases revoked ones meanwhile.
     pub async fn settle(&mut self, owned: &[usize]) {
         self.settle_until(&format!("members own {owned:?} partitions"), |members| {
             let now = (0..owned.len()).map(|member| members.owned(member).len());
@@ -94,7 +94,7 @@ impl<'a> Members<'a> {
         .await;
     }
 
-    /// Waits for a condition, releasing what is asked back meanwhile.
+    /// Waits for a condition, and releases revoked partitions meanwhile.
     pub async fn settle_until(
         &mut self,
         what: &str,
@@ -110,7 +110,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Releases what was asked back from a member.
+    /// Releases the revoked partitions of a member.
     ///
     /// # Panics
     /// If the source is broken.
@@ -122,7 +122,8 @@ impl<'a> Members<'a> {
         self.members[member].seen.push(SourceEvent::Lost(partitions));
     }
 
-    /// What a member owns and was not asked back, with the generation of its assignment.
+    /// The partitions that a member owns and that are not revoked, with the generations of their
+    /// assignments.
     pub fn owned(&self, member: usize) -> BTreeMap<TopicPartition, Generation> {
         let mut owned = BTreeMap::new();
         for event in &self.members[member].seen {
@@ -139,7 +140,7 @@ impl<'a> Members<'a> {
         owned
     }
 
-    /// What a member was asked for and has not released yet.
+    /// The revoked partitions that a member has not released yet.
     pub fn revoked(&self, member: usize) -> Vec<TopicPartition> {
         let mut revoked: Vec<TopicPartition> = Vec::new();
         for event in &self.members[member].seen {
@@ -152,7 +153,7 @@ impl<'a> Members<'a> {
         revoked
     }
 
-    /// Everything that a member's stream has yielded; a release stands there as `Lost`.
+    /// Everything that a member's stream has yielded; a release is recorded as `Lost`.
     pub fn seen(&self, member: usize) -> &[SourceEvent] {
         &self.members[member].seen
     }
@@ -196,7 +197,7 @@ impl<'a> Members<'a> {
         PartitionPosition { partition: partition.clone(), generation, position }
     }
 
-    /// Ready when a stream has yielded something.
+    /// Ready when a stream has yielded an event.
     fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for member in &mut self.members {
             let Some(events) = &mut member.events else { continue };

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Each behaviour is an async function with a sentence for a name; it panics if the backend does
-//! not keep it. They are written against Kafka's documented semantics, wait for conditions and
-//! never for a moment, and share nothing: each makes topics and groups of its own. Where a backend
-//! cannot do something, its [`Features`] say so.
+//! not show it. Behaviours follow Kafka's documented semantics, wait for conditions instead of
+//! times, and share nothing: each makes topics and groups of its own. [`Features`] list what a
+//! backend can do.
 //!
 //! A test file runs them one by one, or with [`all`].
 
@@ -33,7 +33,7 @@ pub use members::Members;
 pub struct Behaviour<B: Backend> {
     /// The sentence that holds: the name of its function.
     pub name: &'static str,
-    /// Whether the backend can do what it takes.
+    /// Whether the backend can do what the behaviour needs.
     pub applies: fn(&Features) -> bool,
     /// Checks it; panics if it does not hold.
     pub check: for<'a> fn(&'a B) -> BoxFuture<'a, ()>,
@@ -45,7 +45,7 @@ impl<B: Backend> std::fmt::Debug for Behaviour<B> {
     }
 }
 
-/// Registers behaviours: by module, each with the feature that it takes, if any.
+/// Registers behaviours: by module, each with the feature that it needs, if any.
 macro_rules! register {
     (($d:tt) $($module:ident { $($name:ident $(where $feature:ident)?,)* })*) => {
         /// Every behaviour, in the order of the modules.
@@ -57,9 +57,9 @@ macro_rules! register {
             },)*)*]
         }
 
-        /// Makes a test of each behaviour, with the attribute and the backend that are given: for
-        /// instance `conformance_tests!(#[tokio::test(start_paused = true)] Backend::start())`. The
-        /// backend keeps all of them.
+        /// Makes a test of each behaviour, with this attribute and backend: for instance
+        /// `conformance_tests!(#[tokio::test(start_paused = true)] Backend::start())`. For a
+        /// backend that has all features.
         #[macro_export]
         macro_rules! conformance_tests {
             (#[$d ($d attribute:tt)*] $d backend:expr) => {

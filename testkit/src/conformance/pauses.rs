@@ -6,7 +6,7 @@ use jobstream::sources::Source as _;
 use super::records::fill;
 use super::{Backend, Members};
 
-/// The others go on; what was published meanwhile comes after the resume.
+/// Other partitions go on; records that were published meanwhile come after the resume.
 pub async fn a_paused_partition_yields_nothing_until_resumed<B: Backend>(backend: &B) {
     let topic = backend.create_topic(2).await;
     let paused = TopicPartition::new(topic.clone(), 0);
@@ -26,7 +26,7 @@ pub async fn a_paused_partition_yields_nothing_until_resumed<B: Backend>(backend
     assert_eq!(members.offsets(0, &paused), [0, 1, 2, 3, 4]);
 }
 
-/// A pause takes effect at the next poll, also among records that were fetched already.
+/// A pause takes effect at the next poll, also for records that were fetched before.
 pub async fn a_pause_in_mid_fetch_skips_and_repeats_nothing<B: Backend>(backend: &B) {
     let topic = backend.create_topic(1).await;
     let partition = TopicPartition::new(topic.clone(), 0);
@@ -46,7 +46,7 @@ pub async fn a_pause_in_mid_fetch_skips_and_repeats_nothing<B: Backend>(backend:
     assert_eq!(members.offsets(0, &partition), (0..100).collect::<Vec<_>>());
 }
 
-/// A partition that was paused, handed over and handed back is not paused any more.
+/// A partition that was paused, handed over and handed back is no longer paused.
 pub async fn a_pause_ends_with_the_assignment<B: Backend>(backend: &B) {
     let topic = backend.create_topic(2).await;
     let group = format!("{topic}-group");

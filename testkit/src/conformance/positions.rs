@@ -1,4 +1,4 @@
-//! Positions: what is committed is what the next member starts with, and only owners commit.
+//! Positions: the next member starts with the committed position, and only owners commit.
 
 use jobstream::position::Position;
 use jobstream::record::{Topic, TopicPartition};
@@ -7,7 +7,7 @@ use jobstream::sources::{CommitError, Source as _, SourceEvent};
 use super::records::fill;
 use super::{Backend, Members};
 
-/// A topic of one partition with so many records.
+/// A topic of one partition with this many records, and a group.
 pub(super) async fn topic_with<B: Backend>(
     backend: &B,
     records: i64,
@@ -33,7 +33,7 @@ pub(super) async fn commit_and_leave<B: Backend>(
     members.during(source.close()).await.expect("the member can leave");
 }
 
-/// Its assignment has no position.
+/// The assignment has no position.
 pub async fn a_group_without_a_commit_starts_at_the_earliest_record<B: Backend>(backend: &B) {
     let (topic, partition, group) = topic_with(backend, 3).await;
     let source = backend.source(&group, &topic).await;
@@ -55,7 +55,7 @@ pub async fn the_next_member_starts_at_the_committed_frontier<B: Backend>(backen
     assert_eq!(members.assignments(0, &partition)[0].position, Some(Position::at(2)));
 }
 
-/// Records of the set are yielded again: it is the topology that passes over them.
+/// The source yields the records of the set again; the topology skips them.
 pub async fn the_finished_set_survives_a_hand_over<B: Backend>(backend: &B) {
     let named = topic_with(backend, 5).await;
     let mut position = Position::at(1);
@@ -97,7 +97,7 @@ pub async fn groups_do_not_see_each_others_commits<B: Backend>(backend: &B) {
     members.until("the records", |m| m.offsets(0, &partition) == [0, 1, 2]).await;
 }
 
-/// After the release, the partition is another member's, and its commit stays.
+/// After the release another member owns the partition, and that member's commit stays.
 pub async fn a_commit_by_a_former_owner_is_fenced<B: Backend>(backend: &B) {
     let topic = backend.create_topic(2).await;
     fill(backend, &topic, 2, 3).await;
@@ -119,8 +119,8 @@ pub async fn a_commit_by_a_former_owner_is_fenced<B: Backend>(backend: &B) {
     assert_eq!(backend.committed(&group, &moved).await.map(|c| c.offset), Some(2));
 }
 
-/// A partition that went and came back has a new generation; positions of the old one are refused,
-/// and with them everything that was to be committed at once.
+/// A partition that was given up and assigned again has a new generation. A commit with a position
+/// of the old one is refused as a whole.
 pub async fn a_commit_of_an_older_assignment_is_fenced<B: Backend>(backend: &B) {
     let topic = backend.create_topic(2).await;
     fill(backend, &topic, 2, 3).await;
@@ -148,7 +148,7 @@ pub async fn a_commit_of_an_older_assignment_is_fenced<B: Backend>(backend: &B) 
     members.during(a.commit(&[valid])).await.expect("the owner may commit");
 }
 
-/// From the committed frontier to the first offset that is left.
+/// The report covers the offsets from the committed frontier to the first remaining one.
 pub async fn truncated_offsets_are_reported_and_passed_over<B: Backend>(backend: &B) {
     let named = topic_with(backend, 6).await;
     commit_and_leave(backend, &named, Position::at(1)).await;

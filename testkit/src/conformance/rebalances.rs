@@ -9,7 +9,7 @@ use jobstream::sources::{CommitError, Source as _, SourceEvent};
 use super::records::fill;
 use super::{Backend, Members};
 
-/// Six partitions and three members: two each, none twice.
+/// Of six partitions, each of three members has two, and none has two owners.
 pub async fn members_share_the_partitions_and_each_has_one_owner<B: Backend>(backend: &B) {
     let topic = backend.create_topic(6).await;
     let group = format!("{topic}-group");
@@ -26,7 +26,7 @@ pub async fn members_share_the_partitions_and_each_has_one_owner<B: Backend>(bac
     assert_eq!(owned.collect::<BTreeSet<_>>().len(), 6);
 }
 
-/// It can still be committed until then, and nobody else has it.
+/// Until then its owner can commit, and no other member has it.
 pub async fn a_revoked_partition_stays_until_it_is_released<B: Backend>(backend: &B) {
     let topic = backend.create_topic(2).await;
     fill(backend, &topic, 2, 2).await;
@@ -51,7 +51,8 @@ pub async fn a_revoked_partition_stays_until_it_is_released<B: Backend>(backend:
     members.during(source.commit(&[position])).await.expect("it is the new owner's");
 }
 
-/// Not even one that was fetched before or is published then; the new owner gets them.
+/// Neither a record that was fetched before nor one that is published later; the new owner gets
+/// them.
 pub async fn no_record_follows_the_revocation_of_its_partition<B: Backend>(backend: &B) {
     let topic = backend.create_topic(2).await;
     let group = format!("{topic}-group");
@@ -76,7 +77,7 @@ pub async fn no_record_follows_the_revocation_of_its_partition<B: Backend>(backe
     assert!(!seen[revoked..].iter().any(of_moved), "found {:?}", &seen[revoked..]);
 }
 
-/// The partition stays, its records go on, it can be committed.
+/// The partition stays, its records go on, and its owner can commit.
 pub async fn a_release_of_what_was_not_asked_back_is_passed_over<B: Backend>(backend: &B) {
     let topic = backend.create_topic(1).await;
     let source = backend.source(&format!("{topic}-group"), &topic).await;
@@ -93,7 +94,7 @@ pub async fn a_release_of_what_was_not_asked_back_is_passed_over<B: Backend>(bac
     assert_eq!(members.assignments(0, &partition).len(), 1);
 }
 
-/// Without a session having to time out, the other gets everything.
+/// The other member gets everything without waiting for a session timeout.
 pub async fn a_member_that_leaves_is_replaced<B: Backend>(backend: &B) {
     let topic = backend.create_topic(2).await;
     let group = format!("{topic}-group");
@@ -107,7 +108,7 @@ pub async fn a_member_that_leaves_is_replaced<B: Backend>(backend: &B) {
     members.settle(&[2]).await;
 }
 
-/// The one that gets none waits, and takes over when another leaves.
+/// The member without a partition waits, and takes over when another leaves.
 pub async fn a_group_may_have_more_members_than_partitions<B: Backend>(backend: &B) {
     let topic = backend.create_topic(1).await;
     fill(backend, &topic, 1, 1).await;
@@ -126,7 +127,8 @@ pub async fn a_group_may_have_more_members_than_partitions<B: Backend>(backend: 
     members.until("the record", |members| !members.records(other).is_empty()).await;
 }
 
-/// Two topics, three members, and four numbers of partitions: of each, one member has both.
+/// With two topics of four partitions and three members, each number belongs to the same member in
+/// both topics.
 pub async fn members_with_ranges_have_the_same_partitions_of_every_topic<B: Backend>(backend: &B) {
     let topics = [backend.create_topic(4).await, backend.create_topic(4).await];
     let group = format!("{}-group", topics[0]);
@@ -173,7 +175,7 @@ pub async fn a_kept_partition_goes_on_under_its_old_assignment<B: Backend>(backe
     members.during(a.commit(&[position])).await.expect("a kept partition can be committed");
 }
 
-/// What it had not committed is delivered to the next.
+/// Records that it had not committed are delivered to the next member.
 pub async fn a_crashed_member_is_replaced_and_its_records_come_again<B: Backend>(backend: &B) {
     let topic = backend.create_topic(1).await;
     fill(backend, &topic, 1, 3).await;
@@ -195,7 +197,7 @@ pub async fn a_crashed_member_is_replaced_and_its_records_come_again<B: Backend>
     assert_eq!(members.records(0)[0].offset, 1);
 }
 
-/// Its commits are fenced, its stream says `Lost`, and it gets a share again.
+/// Its commits are fenced, its stream yields `Lost`, and it gets partitions again.
 pub async fn an_expired_member_learns_of_its_loss_and_joins_again<B: Backend>(backend: &B) {
     let topic = backend.create_topic(2).await;
     fill(backend, &topic, 2, 1).await;

@@ -1,4 +1,4 @@
-//! Records: what arrives is what was published, in order.
+//! Records arrive as they were published, in order.
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -8,7 +8,7 @@ use jobstream::sources::{Source as _, SourceEvent};
 
 use super::{Backend, Members};
 
-/// A record of one partition, with its number as value.
+/// A record for one partition, with a number as value.
 pub(super) fn numbered(topic: &Topic, partition: i32, number: i64) -> ProducerRecord {
     let record = ProducerRecord::to(topic.clone()).value(number.to_string());
     ProducerRecord { partition: Some(partition), ..record }
@@ -28,8 +28,8 @@ pub(super) async fn fill<B: Backend>(backend: &B, topic: &Topic, partitions: i32
     publish(&*sink, outputs).await;
 }
 
-/// Offsets ascend within a partition, from the first one, and no record comes before its
-/// partition is assigned; what is published later follows.
+/// Offsets ascend within a partition, from the first one, and no record comes before its partition
+/// is assigned; records that are published later follow.
 pub async fn records_of_a_partition_arrive_in_offset_order_after_their_assignment<B: Backend>(
     backend: &B,
 ) {
@@ -53,7 +53,7 @@ pub async fn records_of_a_partition_arrive_in_offset_order_after_their_assignmen
     }
 }
 
-/// The first assignment of a partition is generation 1, and its records say so.
+/// The first assignment of a partition is generation 1, and its records carry it.
 pub async fn every_record_carries_the_generation_of_its_assignment<B: Backend>(backend: &B) {
     let topic = backend.create_topic(2).await;
     fill(backend, &topic, 2, 3).await;
@@ -65,7 +65,7 @@ pub async fn every_record_carries_the_generation_of_its_assignment<B: Backend>(b
     assert!(members.records(0).iter().all(|record| record.generation == 1));
 }
 
-/// A second call of `events` gives an error, and its end.
+/// The stream of a second call of `events` yields an error and ends.
 pub async fn the_events_of_a_source_are_given_once<B: Backend>(backend: &B) {
     let topic = backend.create_topic(1).await;
     let source = backend.source(&format!("{topic}-group"), &topic).await;
@@ -106,7 +106,7 @@ pub async fn headers_survive_with_repeats_and_null_values<B: Backend>(backend: &
     assert_eq!(arrived[0].2, headers);
 }
 
-/// A timestamp that was given is the one that arrives.
+/// A record arrives with the timestamp that it was published with.
 pub async fn explicit_timestamps_survive<B: Backend>(backend: &B) {
     let topic = backend.create_topic(1).await;
     let outputs = [1_688_144_206_304, 1]
@@ -116,8 +116,8 @@ pub async fn explicit_timestamps_survive<B: Backend>(backend: &B) {
     assert_eq!(arrived, [Some(1_688_144_206_304), Some(1)]);
 }
 
-/// On six partitions the key `3c91b` belongs to the last, as librdkafka's `consistent_random` has
-/// it.
+/// With six partitions the key `3c91b` belongs to the last, as with librdkafka's
+/// `consistent_random`.
 pub async fn a_key_is_placed_by_the_crc_32_of_its_bytes<B: Backend>(backend: &B) {
     let topic = backend.create_topic(6).await;
     let sink = backend.sink().await;

@@ -1,5 +1,5 @@
-//! Resets: offsets that go back begin a new life of their partition, and commits of other programs
-//! are no finished sets.
+//! Resets: a partition whose offsets go back begins anew, and commits of other programs are not
+//! read as finished sets.
 
 use jobstream::position::Position;
 use jobstream::record::{Topic, TopicPartition};
@@ -9,7 +9,7 @@ use super::positions::{commit_and_leave, topic_with};
 use super::records::fill;
 use super::{Backend, Members};
 
-/// What a new member is assigned, once it has read these offsets.
+/// The assignments of a new member, once it has read these offsets.
 async fn joined<B: Backend>(
     backend: &B,
     (topic, partition, group): &(Topic, TopicPartition, String),
@@ -24,7 +24,7 @@ async fn joined<B: Backend>(
     assignments
 }
 
-/// Nothing that others write there is taken for finished offsets, base64 or not.
+/// Metadata of other programs is never read as finished offsets, base64 or not.
 pub async fn metadata_of_another_program_is_an_empty_set<B: Backend>(backend: &B) {
     let (topic, partition, group) = topic_with(backend, 4).await;
     let hex = "0123456789abcdef0123456789abcdef";
@@ -37,7 +37,7 @@ pub async fn metadata_of_another_program_is_an_empty_set<B: Backend>(backend: &B
     }
 }
 
-/// As a tool does that translates offsets between clusters, and copies the metadata.
+/// Some tools copy metadata when they translate offsets between clusters.
 pub async fn a_set_that_was_copied_to_another_offset_is_an_empty_set<B: Backend>(backend: &B) {
     let named = topic_with(backend, 5).await;
     let mut position = Position::at(2);
@@ -51,7 +51,7 @@ pub async fn a_set_that_was_copied_to_another_offset_is_an_empty_set<B: Backend>
     assert_eq!(assignments[0].position, Some(Position::at(1)));
 }
 
-/// It is assigned as it was committed, and once more when its first record comes from below.
+/// It is assigned with the committed position, and again when its first record has a lower offset.
 pub async fn a_partition_with_a_commit_beyond_its_end_begins_anew<B: Backend>(backend: &B) {
     let named = topic_with(backend, 3).await;
     backend.alter_committed(&named.2, &named.1, 1_000, "").await;
@@ -63,7 +63,7 @@ pub async fn a_partition_with_a_commit_beyond_its_end_begins_anew<B: Backend>(ba
     assert!(anew.generation > committed.generation, "found {assignments:#?}");
 }
 
-/// Also where it is longer by then than what was read of the one before.
+/// Also if the new topic is already longer than what was read of the former one.
 pub async fn a_topic_created_anew_is_read_from_its_start<B: Backend>(backend: &B) {
     let (topic, partition, group) = topic_with(backend, 2).await;
     let source = backend.source(&group, &topic).await;
@@ -92,7 +92,7 @@ pub async fn a_topic_created_anew_is_read_from_its_start<B: Backend>(backend: &B
     assert_eq!(assignments[0].position, Some(Position::at(3)));
 }
 
-/// A member that had not heard of the new topic may have committed for the one before.
+/// A member that had not noticed the new topic may have committed for the former one.
 pub async fn a_commit_of_the_topic_before_does_not_count<B: Backend>(backend: &B) {
     let named = topic_with(backend, 4).await;
     let mut position = Position::at(2);
@@ -109,7 +109,7 @@ pub async fn a_commit_of_the_topic_before_does_not_count<B: Backend>(backend: &B
     assert!(matches!(reset, Some(Reset::TopicRecreated { .. })), "found {reset:?}");
 }
 
-/// Once the member has been notified.
+/// Once the member has noticed the new topic.
 pub async fn a_position_of_the_topic_before_is_fenced<B: Backend>(backend: &B) {
     let (topic, partition, group) = topic_with(backend, 2).await;
     let source = backend.source(&group, &topic).await;

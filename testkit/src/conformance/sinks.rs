@@ -1,4 +1,4 @@
-//! The plain sink: acknowledged is durable, and what can't be published is named.
+//! The plain sink: acknowledged records are durable, and records that can't be published are named.
 
 use jobstream::record::ProducerRecord;
 use jobstream::sinks::{Batch, Published, SinkError};
@@ -7,10 +7,10 @@ use super::Backend;
 use super::records::numbered;
 use crate::broker::Isolation;
 
-/// Larger than any topic of a backend takes.
+/// Larger than any topic of a backend accepts.
 pub(super) const TOO_LARGE_BYTES: usize = 3 << 20;
 
-/// Across batches, in each partition, and by key.
+/// The order holds across batches, in each partition and for each key.
 pub async fn what_is_acknowledged_can_be_read_in_order<B: Backend>(backend: &B) {
     let topic = backend.create_topic(3).await;
     let sink = backend.sink().await;
@@ -37,7 +37,7 @@ pub async fn what_is_acknowledged_can_be_read_in_order<B: Backend>(backend: &B) 
     sink.close().await.expect("the sink can be closed");
 }
 
-/// By their indices in the batch.
+/// The error has the indices of the outputs in the batch.
 pub async fn an_output_that_is_too_large_is_named_and_the_others_are_published<B: Backend>(
     backend: &B,
 ) {
@@ -57,7 +57,7 @@ pub async fn an_output_that_is_too_large_is_named_and_the_others_are_published<B
     assert_eq!(values, ["0", "2"]);
 }
 
-/// A topic of the backend takes it, envelope and all.
+/// A topic of the backend accepts it with its envelope.
 pub async fn a_value_of_one_mebibyte_is_taken<B: Backend>(backend: &B) {
     let topic = backend.create_topic(1).await;
     let outputs = vec![numbered(&topic, 0, 0).value(vec![b'j'; 1 << 20])];

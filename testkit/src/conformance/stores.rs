@@ -1,4 +1,4 @@
-//! Stores: what was committed is restored, and nothing else.
+//! Stores: committed changes are restored, and nothing else.
 
 use jobstream::position::Position;
 use jobstream::record::{ProducerRecord, Topic, TopicPartition};
@@ -17,7 +17,7 @@ fn change(topic: &Topic, partition: i32, key: &str, value: Option<&str>) -> Prod
     record
 }
 
-/// What is restored, as text, sorted by key.
+/// The restored entries, as text, sorted by key.
 async fn restored(store: &dyn Store, partition: i32) -> Vec<(String, String)> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let entries = store.restore(partition).await.unwrap_or_else(|error| panic!("{error}"));
@@ -30,7 +30,7 @@ fn entries(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     expected.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Of a topic that has other records, too.
+/// Also if other partitions of the topic have records.
 pub async fn a_part_that_was_never_written_is_empty<B: Backend>(backend: &B) {
     let topic = backend.create_topic(2).await;
     publish(&*backend.sink().await, vec![change(&topic, 1, "a", Some("1"))]).await;
@@ -39,7 +39,7 @@ pub async fn a_part_that_was_never_written_is_empty<B: Backend>(backend: &B) {
     assert_eq!(restored(&*store, 0).await, []);
 }
 
-/// Whatever its hash says: a change is placed by the part's number.
+/// A change goes to the partition of its part, whatever the hash of its key.
 pub async fn a_restore_gives_the_last_value_of_each_key_of_its_partition<B: Backend>(backend: &B) {
     let topic = backend.create_topic(2).await;
     let changes = vec![
@@ -54,7 +54,7 @@ pub async fn a_restore_gives_the_last_value_of_each_key_of_its_partition<B: Back
     assert_eq!(restored(&*store, 1).await, entries(&[("a", "3")]));
 }
 
-/// A null value removes; a key that comes back is there again.
+/// A null value removes a key; a key that is written again is there again.
 pub async fn removed_keys_are_absent_and_empty_values_are_not<B: Backend>(backend: &B) {
     let topic = backend.create_topic(1).await;
     let changes = vec![
@@ -71,7 +71,7 @@ pub async fn removed_keys_are_absent_and_empty_values_are_not<B: Backend>(backen
     assert_eq!(restored(&*store, 0).await, entries(&[("back", "3"), ("empty", "")]));
 }
 
-/// Neither those below a committed one nor those at the end, where a marker is the last offset.
+/// Neither below a committed change nor at the end, where a marker has the last offset.
 pub async fn aborted_changes_are_not_restored<B: Backend>(backend: &B) {
     let topic = backend.create_topic(1).await;
     let (sink, id) = (backend.sink().await, format!("{topic}-id"));
@@ -85,8 +85,8 @@ pub async fn aborted_changes_are_not_restored<B: Backend>(backend: &B) {
     assert_eq!(restored(&*store, 0).await, entries(&[("a", "1"), ("c", "3")]));
 }
 
-/// It may still commit. When the next producer of its id aborts it, what stands behind it is
-/// restored.
+/// The transaction may still commit. Once the next producer of its id aborts it, the changes behind
+/// it are restored.
 pub async fn a_restore_waits_for_an_open_transaction<B: Backend>(backend: &B) {
     let topic = backend.create_topic(1).await;
     let (sink, id) = (backend.sink().await, format!("{topic}-id"));
@@ -131,7 +131,7 @@ pub async fn what_a_pair_has_committed_is_there_after_the_next_assignment<B: Bac
     assert_eq!(restored(&*store, 0).await, entries(&[("count", "2")]));
 }
 
-/// The topic has too few partitions: no wait mends it.
+/// The topic has too few partitions, and waiting does not change that.
 pub async fn a_part_that_does_not_exist_breaks_the_store<B: Backend>(backend: &B) {
     let topic = backend.create_topic(1).await;
     let store = backend.store(&topic).await;

@@ -28,7 +28,7 @@ async fn visible<B: Backend>(backend: &B, topic: &Topic) -> Vec<i64> {
     records.iter().map(|record| record.offset).collect()
 }
 
-/// Both are there when `publish` completes, and the marker has spent an offset.
+/// Both are durable when `publish` completes, and the marker has taken an offset.
 pub async fn outputs_and_positions_are_published_together<B: Backend>(backend: &B) {
     let (topic, results, partition, group) = topics(backend).await;
     let (source, sink) = backend.exactly_once(&group, &topic, &format!("{topic}-id")).await;
@@ -47,7 +47,7 @@ pub async fn outputs_and_positions_are_published_together<B: Backend>(backend: &
     assert_eq!(committed.position().ok().as_ref(), Some(&position));
 }
 
-/// Through the source, which shares the pair's transactions.
+/// The source commits, which shares the pair's transactions.
 pub async fn a_pair_commits_positions_without_outputs_too<B: Backend>(backend: &B) {
     let (topic, results, partition, group) = topics(backend).await;
     let (source, sink) = backend.exactly_once(&group, &topic, &format!("{topic}-id")).await;
@@ -83,7 +83,7 @@ pub async fn a_batch_with_a_stale_position_is_aborted_as_a_whole<B: Backend>(bac
     assert_eq!(visible(backend, &results).await.len(), 2);
 }
 
-/// Its index is named, and no position is committed.
+/// The error has the output's index, and no position is committed.
 pub async fn a_batch_with_an_output_that_is_too_large_publishes_nothing<B: Backend>(backend: &B) {
     let (topic, results, partition, group) = topics(backend).await;
     let (source, sink) = backend.exactly_once(&group, &topic, &format!("{topic}-id")).await;
@@ -100,8 +100,8 @@ pub async fn a_batch_with_an_output_that_is_too_large_publishes_nothing<B: Backe
     assert_eq!(backend.committed(&group, &partition).await, None);
 }
 
-/// Neither a consumer nor a reader sees its records; `read_uncommitted` does. Records and marker
-/// leave a gap, and what follows is read.
+/// Its records are visible to `read_uncommitted` only. Records and marker leave a gap of offsets;
+/// the records behind it are read.
 pub async fn an_aborted_transaction_is_invisible_and_spends_offsets<B: Backend>(backend: &B) {
     let topic = backend.create_topic(1).await;
     let partition = TopicPartition::new(topic.clone(), 0);
@@ -120,7 +120,7 @@ pub async fn an_aborted_transaction_is_invisible_and_spends_offsets<B: Backend>(
     assert_eq!(members.offsets(0, &partition), [0, 4]);
 }
 
-/// The last stable offset stays below it; the next producer of its id aborts it.
+/// The last stable offset stays below the transaction until the next producer of its id aborts it.
 pub async fn an_open_transaction_hides_what_follows_until_it_is_fenced<B: Backend>(backend: &B) {
     let topic = backend.create_topic(1).await;
     let partition = TopicPartition::new(topic.clone(), 0);
@@ -139,7 +139,7 @@ pub async fn an_open_transaction_hides_what_follows_until_it_is_fenced<B: Backen
     assert_eq!(members.offsets(0, &partition), [0, 2]);
 }
 
-/// Nothing of what the older one publishes then is visible.
+/// Nothing that the older pair publishes after that becomes visible.
 pub async fn a_newer_pair_fences_the_older_one<B: Backend>(backend: &B) {
     let (topic, results, partition, group) = topics(backend).await;
     let id = format!("{topic}-id");

@@ -1,4 +1,4 @@
-//! Who the scheduler polls: a future, and whether it can go on.
+//! An actor: a future that the scheduler polls, and whether it is ready.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures::future::{BoxFuture, FutureExt};
 
-/// Where the scheduler is woken when anyone can go on.
+/// Wakes the scheduler when any actor becomes ready.
 #[derive(Debug, Default)]
 pub(super) struct Bell(Mutex<Option<Waker>>);
 
@@ -22,7 +22,7 @@ impl Bell {
     }
 }
 
-/// Whether a future can go on.
+/// Whether a future is ready to be polled.
 #[derive(Debug)]
 struct Flag {
     ready: AtomicBool,

@@ -1,4 +1,4 @@
-//! What the scheduler needs to know of what it runs.
+//! What the scheduler needs to know about the members and the outside that it runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,28 +10,28 @@ use super::slot::Life;
 
 /// The members and the outside of one run.
 pub(super) trait Cast {
-    /// Begins a life of a member.
+    /// Starts a life of a member.
     fn start(&self, who: Who) -> Life;
 
     /// The groups, each with the topics that it consumes.
     fn groups(&self) -> Vec<(Arc<str>, Vec<Topic>)>;
 
-    /// Which of the groups a member is in.
+    /// The number of a member's group.
     fn group_of(&self, member: usize) -> usize;
 
     /// The topic of the jobs.
     fn input(&self) -> Topic;
 
-    /// Whether commits say of which topic they are.
+    /// Whether commits name the topic that they were made for.
     fn commits_name_topics(&self) -> bool;
 
     /// The compacted topics of keyed state.
     fn state_topics(&self) -> Vec<Topic>;
 
-    /// The offset that is next in each partition of the outputs' topics.
+    /// The next offset of each partition of the outputs' topics.
     fn output_ends(&self) -> BTreeMap<TopicPartition, i64>;
 
-    /// Lets a misfortune of the outside strike.
+    /// Makes a misfortune of the outside happen.
     fn misfortune(&self, name: &'static str);
 
     /// Ends the misfortunes of the outside.

@@ -10,15 +10,15 @@ use super::fault::ForeignOffset;
 use super::reopened::ForeignCommit;
 use crate::broker::{Broker, CommittedOffset};
 
-/// How far beyond the end of a log another program commits: further than it ever grows.
+/// How far beyond the end of a log another program commits: further than any log of a run grows.
 const BEYOND_THE_END: i64 = 1_000_000;
 
-/// What each group had committed when it was last looked at.
+/// What each group had committed at the last look.
 pub(super) struct Commits {
     groups: Vec<(Arc<str>, BTreeMap<TopicPartition, CommittedOffset>)>,
     /// The topic of the jobs.
     input: Topic,
-    /// Its ids, each with the last of its lives so far.
+    /// The ids of that topic, each with its last life so far.
     ids: Vec<(Option<TopicId>, u32)>,
 }
 
@@ -33,12 +33,12 @@ impl Commits {
         Self { groups, input, ids }
     }
 
-    /// The life in which the topic of the jobs is.
+    /// The current life of the topic of the jobs.
     pub(super) fn life(&self) -> u32 {
         self.ids.last().map_or(0, |(_, life)| *life)
     }
 
-    /// Counts the next life of the topic of the jobs, which may have another id by now.
+    /// Begins the next life of the topic of the jobs, which may have a new id by now.
     pub(super) fn begin_life(&mut self, broker: &Broker) -> u32 {
         let (life, id) = (self.life() + 1, broker.topic_id(&self.input));
         self.ids.retain(|(of, _)| *of != id);
@@ -46,8 +46,7 @@ impl Commits {
         life
     }
 
-    /// The life that a commit was made for: the one that is now, unless it says that it is of another
-    /// topic.
+    /// The life that a commit was made for: the current one, unless the commit names another topic.
     fn life_of(&self, partition: &TopicPartition, committed: &CommittedOffset) -> u32 {
         if partition.topic != self.input {
             return 0;
@@ -58,7 +57,7 @@ impl Commits {
         of_id.map_or(self.life(), |(_, life)| *life)
     }
 
-    /// The positions of a group, by its number, that are others than before.
+    /// The positions of a group, by its number, that have changed since the last call.
     pub(super) fn news(
         &mut self,
         group: usize,
@@ -79,7 +78,7 @@ impl Commits {
         known.iter().filter(is_news).map(position).collect()
     }
 
-    /// Commits for a group as another program does, which has taken the partition from its owner.
+    /// Commits for a group as another program does that has taken the partition from its owner.
     pub(super) fn overwrite(
         &mut self,
         group: usize,
@@ -100,7 +99,8 @@ impl Commits {
         let after = match offset {
             _ if offset > end => Position::at(0),
             _ if offset == was.offset && metadata.is_none() => before.clone(),
-            // It does not say its topic: who knew the one before takes it for a commit of that.
+            // It does not name its topic: a member that knew the former topic takes it for a commit
+            // of that.
             _ if !is_first => Position::at(0),
             _ => Position::at(offset),
         };
@@ -113,8 +113,8 @@ impl Commits {
         ForeignCommit { group: name.clone(), partition, life, before, after }
     }
 
-    /// The lowest offset of a partition that a group has not finished yet, of all that consume it.
-    /// What is committed beyond the end of the log says of no record that it is finished.
+    /// The lowest offset of a partition that some group that consumes it has not finished yet. A
+    /// commit beyond the end of the log does not finish any record.
     pub(super) fn frontier(
         broker: &Broker,
         groups: &[Arc<str>],
@@ -127,7 +127,7 @@ impl Commits {
     }
 }
 
-/// What a group has committed for a partition; nothing, if that is of a topic before.
+/// What a group has committed for a partition; nothing if the commit is for a former topic.
 fn committed(broker: &Broker, group: &str, partition: &TopicPartition) -> CommittedOffset {
     let is = broker.topic_id(&partition.topic);
     let is_of_it = |committed: &CommittedOffset| {
@@ -137,8 +137,8 @@ fn committed(broker: &Broker, group: &str, partition: &TopicPartition) -> Commit
     broker.committed(group).remove(partition).filter(is_of_it).unwrap_or_default()
 }
 
-/// Where a group goes on by what is committed for a log with this end: metadata of another program is
-/// an empty set, and what is beyond the end begins anew.
+/// Where a group goes on with a commit and a log with this end: metadata of another program is an
+/// empty set, and a commit beyond the end means a new beginning.
 fn goes_on_at(committed: &CommittedOffset, end: i64) -> Position {
     if committed.offset > end {
         return Position::at(0);

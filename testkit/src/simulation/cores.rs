@@ -5,12 +5,12 @@ use std::thread;
 
 use super::report::{Broken, Report, Stopwatch};
 
-/// Shares seeds among as many threads as the machine has cores. `search` is called once on each, with
-/// its seeds, and what it finds does not depend on how many there are: a schedule is a function of
-/// its seed.
+/// Divides seeds among as many threads as the machine has cores. `search` is called once on each
+/// thread, with its share of the seeds. The number of threads does not change the result, since a
+/// schedule is a function of its seed.
 ///
 /// # Errors
-/// What the threads have found broken; of several, what has the lowest seed.
+/// The broken schedule that a thread has found; of several, the one with the lowest seed.
 pub fn on_every_core(
     seeds: Range<u64>,
     search: impl Fn(Range<u64>) -> Result<Report, Box<Broken>> + Sync,

@@ -5,10 +5,10 @@ use std::fmt;
 use super::world::Effect;
 use crate::broker::{self, Moment, Operation};
 
-/// When a fault strikes. Each does so at most once.
+/// When a fault strikes. Each fault strikes at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
-    /// At this poll of the scheduler, whoever is polled.
+    /// At this poll of the scheduler, of any actor.
     Step(u64),
     /// Instead of this poll of a member, counted from 0 over all its lives.
     Poll {
@@ -17,7 +17,7 @@ pub enum Trigger {
         /// Its poll.
         poll: u64,
     },
-    /// When a member has come to this moment of an effect for the nth time.
+    /// When a member has reached this moment of an effect for the nth time.
     Effect {
         /// The member.
         member: usize,
@@ -31,37 +31,37 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    /// The fault, at this time.
+    /// Plans a fault for this time.
     pub const fn then(self, fault: Fault) -> Planned {
         Planned { at: self, fault }
     }
 }
 
-/// What can go wrong. What lasts, lasts for a number of polls of the scheduler.
+/// What can go wrong. Durations are numbers of polls of the scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A member's future is dropped; another is started later.
+    /// A member's future is dropped; the member is started again later.
     Crash {
         /// The member.
         member: usize,
         /// When it is started again.
         restart_after_steps: u64,
     },
-    /// A member is shut down as by SIGTERM, and another is started later.
+    /// A member is shut down as by SIGTERM, and started again later.
     Stop {
         /// The member.
         member: usize,
         /// When it is started again, at the earliest.
         restart_after_steps: u64,
     },
-    /// A member is not polled, as after SIGSTOP. Its session runs out if it lasts; then it wakes as a
-    /// zombie.
+    /// A member is not polled, as after SIGSTOP. If that lasts, its session runs out, and it wakes
+    /// as a zombie.
     Pause {
         /// The member.
         member: usize,
         /// For how long.
         steps: u64,
-        /// How long after it wakes it does not learn that its session has ended.
+        /// How long it does not learn, after it wakes, that its session has ended.
         unaware_steps: u64,
     },
     /// A member's session is ended by the broker.
@@ -75,14 +75,14 @@ pub enum Fault {
     Move {
         /// The partition.
         partition: i32,
-        /// Who gets it.
+        /// The member that gets it.
         to: usize,
     },
     /// Operations fail.
     Fail {
-        /// Whose; `None` is whoever comes first.
+        /// The member; `None` means the first that calls the operation.
         member: Option<usize>,
-        /// Which.
+        /// The operation.
         operation: Operation,
         /// How many.
         times: usize,
@@ -91,9 +91,9 @@ pub enum Fault {
     },
     /// Operations of a kind hang.
     Hang {
-        /// Whose; `None` is everyone's.
+        /// The member; `None` means every member.
         member: Option<usize>,
-        /// Which.
+        /// The operation.
         operation: Operation,
         /// For how long.
         steps: u64,
@@ -103,23 +103,24 @@ pub enum Fault {
         /// For how long.
         steps: u64,
     },
-    /// Retention removes records from a partition of the jobs' topic: what every group has finished,
-    /// and more, but not the last one.
+    /// Retention removes records from a partition of the jobs' topic: those that every group has
+    /// finished, and some more, but not the last record.
     Truncate {
         /// The partition.
         partition: i32,
-        /// How many offsets more.
+        /// How many unfinished offsets.
         beyond: i64,
     },
-    /// The jobs' topic is deleted and created again, and the next jobs are produced into it. It stays
-    /// where the broker takes so little metadata that commits do not say of which topic they are.
+    /// The jobs' topic is deleted and created again, and the next jobs are produced into it.
+    /// Nothing happens in runs whose broker accepts so little metadata that commits do not name
+    /// their topic.
     Recreate {
         /// How many at once.
         jobs: usize,
     },
-    /// A partition of the jobs' topic loses its last records, as by an unclean election. No job comes
-    /// before who had read them has looked there, or has lost the partition: who looks when the log
-    /// has grown again can't know.
+    /// A partition of the jobs' topic loses its last records, as by an unclean election. No new job
+    /// comes until each member that had read them has polled again, or has lost the partition: a
+    /// member that polls when the log has grown again can't notice the loss.
     LoseEnd {
         /// The partition.
         partition: i32,
@@ -131,9 +132,9 @@ pub enum Fault {
     ForeignCommit {
         /// The partition.
         partition: i32,
-        /// Which offset.
+        /// Which offset it commits.
         offset: ForeignOffset,
-        /// Its metadata; `None` is what the group has committed, copied as it is.
+        /// Its metadata; `None` copies the metadata that the group has committed.
         metadata: Option<&'static str>,
     },
     /// The topics of keyed state are compacted.
@@ -143,17 +144,17 @@ pub enum Fault {
         /// Forward, or backward.
         milliseconds: i64,
     },
-    /// A misfortune of the outside, by the name under which the search knows it.
+    /// A misfortune of the outside, by its name in the search.
     Outside(&'static str),
 }
 
-/// What another program commits for a group, by what the group has committed. It is nowhere that
-/// unfinished records are passed over.
+/// The offset that another program commits for a group, relative to what the group has committed.
+/// It never skips unfinished records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForeignOffset {
     /// The same offset.
     Same,
-    /// So many offsets below it, as an operator resets a group.
+    /// This many offsets below, as an operator resets a group.
     Back(i64),
     /// Far beyond the end of the log.
     BeyondTheEnd,
@@ -168,7 +169,7 @@ pub struct Planned {
     pub fault: Fault,
 }
 
-/// As it is written in Rust.
+/// Rust code for the value.
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -182,7 +183,7 @@ impl fmt::Display for Trigger {
     }
 }
 
-/// As it is written in Rust.
+/// Rust code for the value.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -206,7 +207,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// As it is written in Rust.
+/// Rust code for the value.
 impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.then({})", self.at, self.fault)

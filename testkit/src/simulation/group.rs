@@ -22,17 +22,17 @@ pub enum Delivery {
     ExactlyOnce,
 }
 
-/// Makes the topology of one life of a member.
+/// Makes the topology for one life of a member.
 type Executor<O> = Box<dyn Fn(&Member<O>) -> Topology>;
 
-/// Members that run one topology between the topics that they consume and those of their outputs.
-/// Where the outputs of one group are the jobs of another, a search is about the whole chain.
+/// Members that run one topology from the topics that they consume to those of their outputs. If
+/// the outputs of one group are the jobs of another, a search covers the whole chain.
 pub struct Group<O = ()> {
     pub(super) name: Arc<str>,
     pub(super) topics: Vec<Topic>,
     pub(super) topology: Executor<O>,
     pub(super) members: usize,
-    /// Where keyed state outlives its member.
+    /// The topic on which keyed state outlives its member.
     pub(super) state: Option<Topic>,
     pub(super) identity: Identity,
     pub(super) delivery: Delivery,
@@ -41,8 +41,9 @@ pub struct Group<O = ()> {
 }
 
 impl<O> Group<O> {
-    /// A group of two members, each of whose lives has the topology that is made for it. Of several
-    /// topics a member has the same partitions, as the assignor `range` gives them.
+    /// A group of two members. `topology` makes the topology for each life of a member. If there
+    /// are several topics, a member has the same partitions of each, as the assignor `range`
+    /// assigns them.
     pub fn new<T: Into<Topic>>(
         name: impl Into<Arc<str>>,
         topics: impl IntoIterator<Item = T>,
@@ -66,54 +67,53 @@ impl<O> Group<O> {
         }
     }
 
-    /// How many members it has; two if nothing is said.
+    /// How many members it has; two by default.
     #[must_use]
     pub const fn members(mut self, members: usize) -> Self {
         self.members = members;
         self
     }
 
-    /// A compacted topic that the members' keyed state outlives them on, with a partition for each
-    /// of the jobs'.
+    /// A compacted topic for the members' keyed state, with one partition for each partition of the
+    /// jobs.
     #[must_use]
     pub fn state(mut self, topic: impl Into<Topic>) -> Self {
         self.state = Some(topic.into());
         self
     }
 
-    /// By what a record is known, both as input of this group and as its output: each input must be
-    /// told from the others. `None` for an input that has no output of its own, and for what is no
-    /// output of this group. By its value if nothing is said.
+    /// The identity of a record, both as input of this group and as its output; inputs must have
+    /// different identities. `None` for an input that has no output of its own, and for a record
+    /// that is not an output of this group. The record's value by default.
     #[must_use]
     pub fn identified_by(mut self, identity: fn(&ConsumerRecord) -> Option<Bytes>) -> Self {
         self.identity = identity;
         self
     }
 
-    /// How outputs and positions become durable; at least once if nothing is said.
+    /// How outputs and positions become durable; at least once by default.
     #[must_use]
     pub const fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
         self
     }
 
-    /// The limits of every member; if nothing is said, 16 records in flight and half a minute to
-    /// drain.
+    /// The limits of every member; 16 records in flight and half a minute to drain by default.
     #[must_use]
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The most attempts that a job has in one assignment, those that found the sink unavailable not
-    /// counted; not judged if nothing is said.
+    /// The most attempts that a job may have in one assignment, not counting those that found the
+    /// sink unavailable; not checked by default.
     #[must_use]
     pub const fn attempts_max(mut self, attempts: u32) -> Self {
         self.attempts_max = Some(attempts);
         self
     }
 
-    /// The operations of its members' ends.
+    /// The operations of its members' sources, sinks and stores.
     pub(super) fn operations(&self) -> Vec<Operation> {
         let mut operations = vec![
             Operation::Join,

@@ -21,7 +21,7 @@ use super::reopened::{ForeignCommit, Reopened};
 use super::world::Effect;
 use crate::broker::Moment;
 
-/// A member, and how often it has been started.
+/// One life of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Who {
     /// The member's number, from 0.
@@ -44,7 +44,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Whether this record is there, under whatever assignment.
+    /// Whether this record is at this place, under any assignment.
     pub(super) fn is_of(&self, record: &ConsumerRecord) -> bool {
         self.offset == record.offset
             && self.partition == record.partition
@@ -60,7 +60,7 @@ impl From<&ConsumerRecord> for Place {
     }
 }
 
-/// One thing that happened.
+/// An entry of the history: one thing that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// When, by tokio's clock, since the run began.
@@ -82,13 +82,13 @@ pub enum What {
     SessionEnded,
     /// Its future was dropped.
     Crashed,
-    /// It is not polled any more.
+    /// It is no longer polled.
     Paused,
     /// It is polled again.
     Woken,
     /// It is asked to shut down.
     Stopping,
-    /// Its run has ended, with so many records left unfinished.
+    /// Its run has ended, with this many records left unfinished.
     Stopped {
         /// How many.
         unfinished: usize,
@@ -97,43 +97,43 @@ pub enum What {
     Broke(String),
     /// A fault of the schedule.
     Fault(Fault),
-    /// From here on no fault comes.
+    /// No fault strikes after this.
     Healed,
-    /// It is at a moment of an effect.
+    /// It has reached a moment of an effect.
     Effect(Effect, Moment),
-    /// Retention has removed what is below this offset.
+    /// Retention has removed the records below this offset.
     Removed {
         /// The partition.
         partition: TopicPartition,
-        /// The first offset that is still there.
+        /// The first remaining offset.
         before: i64,
     },
     /// A partition has lost its records from an offset on, and begins a new life.
     BeganAnew(NewLife),
-    /// It was told that a partition's offsets went back: it begins anew.
+    /// It was notified that a partition's offsets went back, so that the partition begins anew.
     Reset(TopicPartition, Reset),
-    /// It was told that retention had removed these offsets before it read them.
+    /// It was notified that retention had removed these offsets before it read them.
     Truncated {
         /// The partition.
         partition: TopicPartition,
         /// The first offset that is lost.
         from: i64,
-        /// The first offset that is there.
+        /// The first remaining offset.
         to: i64,
     },
     /// A partition is assigned.
     Assigned(TopicPartition, Generation),
-    /// A partition is asked back.
+    /// The group asks for a partition back.
     Revoked(TopicPartition),
     /// It has learnt that a partition is gone.
     Lost(TopicPartition),
     /// It has given a partition up.
     Released(TopicPartition),
-    /// So many records of a drained partition are left unfinished.
+    /// This many records of a drained partition are left unfinished.
     CutOff(TopicPartition, usize),
     /// A record was taken in.
     Fetched(Place),
-    /// A record was passed over, since a former owner had finished it.
+    /// A record was skipped, since a former owner had finished it.
     AlreadyFinished(Place),
     /// An execution begins.
     Began(Place),
@@ -141,11 +141,11 @@ pub enum What {
     Executed(Place, Option<JobErrorKind>),
     /// An execution was dropped.
     Cancelled(Place),
-    /// A job waits so long for its next attempt.
+    /// A job waits this long for its next attempt.
     Waits(Place, Duration),
     /// A record has met its fate.
     Finished(Place, Fate),
-    /// A batch of so many outputs was acknowledged.
+    /// A batch of this many outputs was acknowledged.
     Published(usize),
     /// A batch was not published.
     PublishFailed(String),
@@ -159,7 +159,7 @@ pub enum What {
     ForeignCommit(ForeignCommit),
 }
 
-/// A position that the broker has taken.
+/// A position that the broker has accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
     /// The partition.
@@ -168,26 +168,26 @@ pub struct Commit {
     pub life: u32,
     /// Its position.
     pub position: Position,
-    /// Of the outputs' partitions, the offsets that were next then.
+    /// The next offset of each partition of the outputs at that time.
     pub ends: BTreeMap<TopicPartition, i64>,
 }
 
-/// What happened in one run, and what it has left behind.
+/// What happened in one run, and the records that it has left.
 #[derive(Clone, Debug)]
 pub struct History {
     /// Everything that happened, in order.
     pub entries: Vec<Entry>,
-    /// What the run has left behind of each group.
+    /// The records and settings of each group.
     pub groups: Vec<GroupHistory>,
-    /// The outputs of committed transactions, and those without a transaction, by topic.
+    /// The outputs without a transaction, or of a committed one, by topic.
     pub outputs: BTreeMap<Topic, Vec<ConsumerRecord>>,
-    /// All outputs, aborted and open transactions included.
+    /// All outputs, also those of aborted and open transactions.
     pub uncommitted_outputs: BTreeMap<Topic, Vec<ConsumerRecord>>,
-    /// Whether, without faults, everything came to rest.
+    /// Whether everything came to rest after the faults.
     pub settled: bool,
 }
 
-/// What a run has left behind of a group, and how the group was meant to be.
+/// The records that a run has left for a group, and the group's settings.
 #[derive(Clone, Debug)]
 pub struct GroupHistory {
     /// Its name.
@@ -196,8 +196,8 @@ pub struct GroupHistory {
     pub members: Range<usize>,
     /// The topics that it consumes.
     pub topics: Vec<Topic>,
-    /// The records that were to be worked on, by partition, life and offset; those that retention
-    /// has removed since are among them, and those of former lives.
+    /// The input records, by partition, life and offset, including those that retention has removed
+    /// since and those of former lives.
     pub inputs: Vec<ConsumerRecord>,
     /// The changes of keyed state that a `read_committed` reader sees.
     pub state: Vec<ConsumerRecord>,
@@ -210,7 +210,7 @@ pub struct GroupHistory {
     pub(super) identity: Identity,
 }
 
-/// What a record is known by, as input and as output; `None` is one without an output.
+/// The identity of a record, as input and as output; `None` for an input without an output.
 pub type Identity = fn(&ConsumerRecord) -> Option<Bytes>;
 
 impl History {
@@ -226,30 +226,30 @@ impl History {
         self.groups.iter().flat_map(|group| &group.inputs)
     }
 
-    /// The input at a place, of whatever group.
+    /// The input at a place, of any group.
     pub fn input(&self, place: &Place) -> Option<&ConsumerRecord> {
         self.groups.iter().find_map(|group| group.input(place))
     }
 
-    /// The finished records that a group was let to work on again.
+    /// The finished records that a group was allowed to work on again.
     pub fn reopened(&self, group: &GroupHistory) -> Reopened<'_> {
         Reopened::of(self, group)
     }
 
-    /// The records that were lost before a group has worked on them, if it has not: to retention, or
-    /// with a former life of their partition.
+    /// The records that may have been lost before a group worked on them: to retention, or with a
+    /// former life of their partition.
     pub fn lost(&self, group: &GroupHistory) -> Lost<'_> {
         Lost::of(self, group)
     }
 }
 
 impl GroupHistory {
-    /// What a record is known by in this group.
+    /// The identity of a record in this group.
     pub fn identity(&self, record: &ConsumerRecord) -> Option<Bytes> {
         (self.identity)(record)
     }
 
-    /// Whether a record can be an output of this group: it is none of its jobs.
+    /// Whether a record can be an output of this group: it is not on a topic of its jobs.
     pub(super) fn may_output(&self, record: &ConsumerRecord) -> bool {
         !self.topics.contains(&record.partition.topic)
     }
@@ -346,7 +346,7 @@ impl fmt::Display for What {
     }
 }
 
-/// The whole timeline, a line for everything that happened.
+/// The whole timeline, a line for each entry.
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.entries.iter().try_for_each(|entry| writeln!(f, "{entry}"))

@@ -1,4 +1,4 @@
-//! The topic of the jobs: what befalls it, and what groups commit for it.
+//! The topic of the jobs: the faults that it suffers, and the commits for it.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ pub(super) struct Input<'a> {
     topic: Topic,
     commits: Commits,
     workload: Workload,
-    /// The jobs that are not there any more.
+    /// The jobs that were removed from the topic.
     gone: Vec<ConsumerRecord>,
-    /// Of the partitions that have lost their ends, the first offset that was lost. No job comes
-    /// before who has read further knows of that.
+    /// The partitions that have lost their ends, each with the first lost offset. No new job comes
+    /// until each member that has read further has noticed.
     lost_ends: BTreeMap<TopicPartition, i64>,
 }
 
@@ -41,14 +41,14 @@ impl<'a> Input<'a> {
         Self { world, broker, cast, topic, commits, workload, gone: Vec::new(), lost_ends }
     }
 
-    /// The positions of a group, by its number, that are others than before, each with the life of its
-    /// partition.
+    /// The positions of a group, by its number, that have changed since the last call, each with
+    /// the life of its partition.
     pub(super) fn news(&mut self, group: usize) -> Vec<(TopicPartition, u32, Position)> {
         self.commits.news(group, &self.broker)
     }
 
-    /// The run is over: an end of which nobody had to know is lost, too. Gives the jobs that are not
-    /// there any more.
+    /// Ends the run: counts lost ends that no member has noticed yet as well. Returns the jobs that
+    /// were removed from the topic.
     pub(super) fn end(&mut self) -> Vec<ConsumerRecord> {
         self.grow_all();
         std::mem::take(&mut self.gone)
@@ -58,14 +58,15 @@ impl<'a> Input<'a> {
         TopicPartition::new(self.topic.clone(), number)
     }
 
-    /// Keeps the jobs for which the condition holds: they go.
-    fn go(&mut self, do_go: impl Fn(&ConsumerRecord) -> bool) {
+    /// Remembers the jobs that meet the condition, which are about to be removed.
+    fn note_gone(&mut self, is_gone: impl Fn(&ConsumerRecord) -> bool) {
         let records = self.broker.records(&self.topic, Isolation::ReadCommitted);
-        self.gone.extend(records.into_iter().filter(do_go));
+        self.gone.extend(records.into_iter().filter(is_gone));
     }
 
-    /// Removes what every group that consumes the jobs has finished, and so many offsets more. The
-    /// last record stays, as Kafka keeps its active segment: who reads it is told of the others.
+    /// Removes the jobs that every consuming group has finished, and this many offsets more. The
+    /// last record stays, as Kafka keeps its active segment: a member that reads it is notified of
+    /// the removed ones.
     pub(super) fn truncate(&mut self, partition: i32, beyond: i64) {
         let partition = self.partition(partition);
         let groups = self.cast.groups().into_iter();
@@ -73,19 +74,19 @@ impl<'a> Input<'a> {
         let groups: Vec<_> = groups.map(|(group, _)| group).collect();
         let last = self.broker.high_watermark(&partition).unwrap_or_default() - 1;
         let before = (Commits::frontier(&self.broker, &groups, &partition) + beyond).min(last);
-        self.go(|record| record.partition == partition && record.offset < before);
+        self.note_gone(|record| record.partition == partition && record.offset < before);
         self.broker.truncate(&partition, before);
         self.world.note(None, What::Removed { partition, before });
     }
 
-    /// What was in the topic is gone. Where nobody could tell a commit that was made for it from one
-    /// for the new one, it stays.
+    /// Deletes the topic and creates it again, unless commits do not name their topic: then a
+    /// commit for the former topic could not be distinguished from one for the new topic.
     pub(super) fn recreate(&mut self, jobs: usize) {
         if !self.cast.commits_name_topics() {
             return;
         }
         self.grow_all();
-        self.go(|_| true);
+        self.note_gone(|_| true);
         let partitions = self.broker.partitions(&self.topic);
         self.broker.recreate_topic(self.topic.clone(), partitions.len() as i32);
         let life = self.begin_life();
@@ -96,7 +97,7 @@ impl<'a> Input<'a> {
         self.workload.produce(jobs);
     }
 
-    /// The last records of a partition are gone.
+    /// Removes the last records of a partition.
     pub(super) fn lose_end(&mut self, partition: i32, offsets: i64) {
         let partition = self.partition(partition);
         let start = self.broker.log_start_offset(&partition).unwrap_or_default();
@@ -105,13 +106,13 @@ impl<'a> Input<'a> {
         if from == end || self.lost_ends.contains_key(&partition) {
             return;
         }
-        self.go(|record| record.partition == partition && record.offset >= from);
+        self.note_gone(|record| record.partition == partition && record.offset >= from);
         self.broker.lose_end(&partition, from);
         self.workload.hold();
         self.lost_ends.insert(partition, from);
     }
 
-    /// Lets jobs come again where everyone knows of the end that was lost.
+    /// Lets new jobs come once every member has noticed the lost ends.
     pub(super) fn grow(&mut self) {
         if self.lost_ends.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! The lives of partitions: each begins where one before has ended for some records.
+//! The lives of partitions. A new life begins when a partition loses records.
 //!
 //! ```text
 //!  life 0  0 1 2 3 4 5 6
@@ -8,23 +8,24 @@
 //!  life 2  0 1 2
 //! ```
 //!
-//! A record of a later life than the first says so in a header, which members do not read: so a record
-//! is told from another that was at its offset before, whenever a member has read it.
+//! A record of a later life than the first has its life in a header, which members do not read. So
+//! it can be distinguished from an earlier record at the same offset, whenever a member has read
+//! it.
 
 use jobstream::record::{ConsumerRecord, Header, Topic, TopicPartition};
 
 use super::history::{History, What};
 
-/// The header of a record that is not of the first life.
+/// The header with the life of a record; records of the first life have none.
 const LIFE: &str = "simulation-life";
 
-/// What a record of this life of a topic says of itself.
+/// The header of a record in this life of a topic.
 pub(super) fn header(topic: &Topic, life: u32) -> Header {
     Header::new(LIFE, format!("{life} {topic}"))
 }
 
-/// The life in which a record was produced. Outputs may carry the header of a job, which says nothing
-/// of them.
+/// The life in which a record was produced. Outputs may carry the header of a job, which does not
+/// count for them.
 pub(super) fn life(record: &ConsumerRecord) -> u32 {
     let header = record.headers.get(LIFE).and_then(|header| std::str::from_utf8(header).ok());
     let (life, _) = header
@@ -34,7 +35,7 @@ pub(super) fn life(record: &ConsumerRecord) -> u32 {
     life.parse().unwrap_or_default()
 }
 
-/// A partition has lost its records from an offset on, and what is appended next is of a later life.
+/// A partition has lost its records from an offset on; the next records belong to a new life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewLife {
     /// The partition.
@@ -47,7 +48,7 @@ pub struct NewLife {
     pub is_recreated: bool,
 }
 
-/// Which records there were in each life of their partition.
+/// Which records existed in each life of their partition.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lives<'a>(Vec<&'a NewLife>);
 
@@ -60,7 +61,8 @@ impl<'a> Lives<'a> {
         Self(new_lives.collect())
     }
 
-    /// Whether a record was there in this life of its partition, or was produced in it.
+    /// Whether a record existed in this life of its partition: produced in it, or still there from
+    /// before.
     pub(super) fn had(&self, record: &ConsumerRecord, life: u32) -> bool {
         self::life(record) <= life && !self.has_lost(record, life)
     }
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_says_of_which_life_it_is_on_its_own_topic_only() {
+    fn a_records_life_counts_on_its_own_topic_only() {
         let mut record = record(3, 2);
         assert_eq!((Place::from(&record).life, Place::from(&record).is_of(&record)), (2, true));
         record.partition.topic = "outputs".into();
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_life_has_what_it_begins_with_and_what_comes_in_it() {
+    fn a_life_has_the_records_that_were_left_and_those_produced_in_it() {
         let began = |from, life| {
             let (partition, is_recreated) = (record(0, 0).partition, from == 0);
             let what = What::BeganAnew(NewLife { partition, from, life, is_recreated });

@@ -1,4 +1,4 @@
-//! What was lost of the inputs, so that no group could work on it.
+//! Inputs that were lost before a group could work on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -11,10 +11,10 @@ use super::history::{GroupHistory, History, What};
 use super::lives::{Lives, NewLife, life};
 use super::zombies::Zombies;
 
-/// Records that were lost before a group has worked on them.
+/// Records that were lost before a group worked on them.
 #[derive(Clone, Debug, Default)]
 pub struct Lost<'a> {
-    /// Of which partition, up to which of its lives, and at which offsets.
+    /// The lost offsets of a partition, up to this life.
     offsets: Vec<(TopicPartition, u32, Range<i64>)>,
     lives: Lives<'a>,
 }
@@ -24,7 +24,7 @@ impl<'a> Lost<'a> {
         Self { lives: Lives::of(history), ..Self::unread(history, group) }
     }
 
-    /// The records that were there in the last life of their partition, and that the group could not
+    /// The records that existed in the last life of their partition, and that the group could not
     /// read.
     pub(super) fn unread(history: &'a History, group: &GroupHistory) -> Self {
         let mut lost = Self::default();
@@ -33,10 +33,10 @@ impl<'a> Lost<'a> {
         lost
     }
 
-    /// The offsets that retention has removed before a group has worked on them: those that it was
-    /// told of, and those that were removed while it had no position to measure by. Who is told that
-    /// a partition begins anew at an offset has no position to measure what is below by. What a
-    /// zombie is told says nothing of the others.
+    /// Adds the offsets that retention removed before the group worked on them: those that were
+    /// reported to it, and those that were removed while it had no position to compare with. A
+    /// member whose partition begins anew at an offset has no position to compare lower offsets
+    /// with. A report to a zombie does not count for the others.
     fn add_to_retention(&mut self, history: &History, group: &GroupHistory) {
         let (mut positioned, mut began) = (BTreeSet::new(), BTreeMap::new());
         let (mut zombies, mut now) = (Zombies::default(), 0);
@@ -73,8 +73,8 @@ impl<'a> Lost<'a> {
         }
     }
 
-    /// The offsets above an end that was lost, and in the set of finished ones that the group had
-    /// committed then: who goes on below that end can't know that others are there.
+    /// Adds the offsets above a lost end that were in the group's committed set: a member that goes
+    /// on below that end can't notice that new records have these offsets.
     fn add_hidden(&mut self, history: &History, group: &GroupHistory) {
         let mut committed: BTreeMap<&TopicPartition, &Position> = BTreeMap::new();
         for entry in &history.entries {
@@ -101,7 +101,7 @@ impl<'a> Lost<'a> {
         }
     }
 
-    /// Whether this record is among them.
+    /// Whether this record was lost.
     pub fn contains(&self, record: &ConsumerRecord) -> bool {
         let holds = |(partition, until, offsets): &(TopicPartition, u32, Range<i64>)| {
             *partition == record.partition

@@ -1,4 +1,4 @@
-//! A member, as the one who builds its topology sees it.
+//! A member, as the function that builds its topology sees it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,12 +15,12 @@ use super::world::{EXECUTE, World};
 
 /// One life of a member, in a world with an outside of type `O`.
 ///
-/// What is made in it (a connection pool, say) is gone when it crashes; the outside stays.
+/// What the topology makes (a connection pool, for instance) is lost in a crash; the outside stays.
 pub struct Member<O = ()> {
     who: Who,
     world: World,
     outside: Arc<O>,
-    /// Whether one of its job sinks tells of its executions itself.
+    /// Whether a watched job sink notes its executions itself.
     is_watched: Cell<bool>,
 }
 
@@ -33,7 +33,7 @@ impl<O> Member<O> {
         self.is_watched.get()
     }
 
-    /// Which member, and which of its lives.
+    /// The member, and its life.
     pub const fn who(&self) -> Who {
         self.who
     }
@@ -56,9 +56,9 @@ impl<O> Member<O> {
         Arc::new(self.watch(sink))
     }
 
-    /// The job sink, with its executions noted in the history: begun, ended, dropped. Each is an
-    /// effect, `execute`, that yields once before it begins and once after it has ended. Where no
-    /// job sink is watched, what the topology tells is noted: begun and ended.
+    /// The job sink, with its executions noted in the history: begun, ended, dropped. Each
+    /// execution is an effect, `execute`, that yields once before it begins and once after it has
+    /// ended. If no job sink is watched, the topology's events are noted: begun and ended.
     pub fn watched<In: Sync, Out: Send>(
         &self,
         sink: impl JobSink<In, Out> + 'static,
@@ -86,7 +86,7 @@ struct Watched<S> {
     world: World,
 }
 
-/// An execution under way, until it is told how it ended or dropped.
+/// An execution under way. Notes its end, or that it was dropped.
 struct Execution<'a> {
     world: &'a World,
     who: Who,
@@ -156,9 +156,8 @@ impl<In: Sync, Out: Send, S: StatefulJobSink<In, Out>> StatefulJobSink<In, Out> 
     }
 }
 
-/// What a run tells, as the history keeps it. Where a job sink is watched, it tells of its
-/// executions itself.
-pub(super) fn told(event: &Event<'_>, is_watched: bool) -> Option<What> {
+/// What the history keeps of an event of a run. A watched job sink notes its executions itself.
+pub(super) fn noted(event: &Event<'_>, is_watched: bool) -> Option<What> {
     Some(match event {
         Event::Executing { .. } | Event::Executed { .. } if is_watched => return None,
         Event::Executing { record, .. } => What::Began(Place::from(*record)),

@@ -9,11 +9,12 @@
 //!                                       history ──▶ invariants ──▶ report, or what is broken
 //! ```
 //!
-//! The members run the topology that ships, on the in-memory [`Broker`](crate::broker::Broker). Every
-//! effect (each operation of the broker, each execution, whatever else is declared as one) yields
-//! once before and once after it happens. A seeded scheduler polls whoever can go on, one at a time; a
-//! crash drops a member's future where it stands. Tokio's clock stands still while anyone can go
-//! on. So a run is a function of its seed and its schedule, and what breaks is replayed at will.
+//! The members run the topology that ships, on the in-memory [`Broker`](crate::broker::Broker).
+//! Every effect (each operation of the broker, each execution, whatever else is declared as one)
+//! yields once before and once after it happens. A seeded scheduler polls the actors that are
+//! ready, one at a time; a crash drops a member's future where it stands. Tokio's clock stands
+//! still while any actor is ready. So a run is a function of its seed and its schedule, and a
+//! failure can be replayed at will.
 //!
 //! A search takes a topology for each life of a member, the jobs, and what must hold:
 //!
@@ -56,8 +57,9 @@
 //! }
 //! ```
 //!
-//! The promises of jobstream that hold for any job sink are judged by themselves, see
-//! [`invariants`]. After the faults comes a time without any, in which everything must come to rest.
+//! Every search also checks the promises of jobstream that hold for any job sink, see
+//! [`invariants`]. After the faults comes a time without faults, in which everything must come to
+//! rest.
 
 mod actor;
 mod cast;

@@ -1,4 +1,4 @@
-//! Commits of other programs, and the finished records that groups are let to work on again.
+//! Commits of other programs, and the finished records that groups are allowed to work on again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ pub struct ForeignCommit {
     pub partition: TopicPartition,
     /// The life of the partition then.
     pub life: u32,
-    /// The group's position until then.
+    /// The group's position before.
     pub before: Position,
-    /// Where the group is to go on: at the commit's offset, or from the start if that is beyond the
-    /// end of the log.
+    /// Where the group goes on: at the commit's offset, or from the start if that is beyond the end
+    /// of the log.
     pub after: Position,
 }
 
 impl ForeignCommit {
-    /// Whether it lets the group work again on a record that was committed as finished.
+    /// Whether it reopens a record: the record was committed as finished, and no longer is.
     pub fn reopens(&self, partition: &TopicPartition, offset: i64) -> bool {
         self.partition == *partition
             && self.before.is_finished(offset)
@@ -42,9 +42,9 @@ impl ForeignCommit {
     }
 }
 
-/// The finished records of a group that it is let to work on again: by commits of other programs, and
-/// by ends of logs that were lost, for which partitions begin anew. Each explains one more output of
-/// them, also in exactly-once mode.
+/// The finished records that a group is allowed to work on again, after a commit of another
+/// program, or after a log has lost its end and its partition begins anew. Each time explains one
+/// more output of the record, also in exactly-once mode.
 #[derive(Clone, Debug, Default)]
 pub struct Reopened<'a> {
     commits: Vec<&'a ForeignCommit>,
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_finished_and_is_not_any_more_is_reopened() {
+    fn a_record_that_is_no_longer_finished_is_reopened() {
         let mut before = Position::at(5);
         assert!([7, 9].into_iter().all(|offset| before.finish(offset)));
         let partition = TopicPartition::new("jobs", 0);

@@ -10,12 +10,12 @@ use super::schedule::Schedule;
 use super::scheduler::Crashes;
 use super::world::Effect;
 
-/// What a search that has broken nothing has gone through.
+/// The figures of a search that has found nothing broken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Schedules that were played.
     pub schedules: u64,
-    /// Of these, the ones in which a member crashed.
+    /// Those of them in which a member crashed.
     pub crash_schedules: u64,
     /// Polls of the scheduler.
     pub steps: u64,
@@ -36,7 +36,7 @@ impl Report {
         self.crashes = added(std::mem::take(&mut self.crashes), &outcome.crashes);
     }
 
-    /// How often, in all, members crashed before an effect or after it, whichever is less.
+    /// How often members crashed before this effect or after it, whichever is less.
     pub fn least_crashes(&self, effect: Effect) -> u64 {
         self.crashes.get(effect).map_or(0, |(before, after)| *before.min(after))
     }
@@ -47,7 +47,7 @@ impl Report {
     }
 }
 
-/// Of searches one after another.
+/// For searches one after another.
 impl Sum for Report {
     fn sum<I: Iterator<Item = Self>>(reports: I) -> Self {
         reports.fold(Self::default(), |sum, report| Self {
@@ -103,7 +103,7 @@ pub struct Broken {
     pub history: Option<History>,
 }
 
-/// For people: what is broken, by what, and the timeline.
+/// For people: what is broken, by which schedule, and the timeline.
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { invariant, reason, seed, schedule, history } = self;
@@ -119,7 +119,7 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// The machine's clock: how fast a search is, and nothing in it, depends on it.
+/// The machine's clock. It measures a search, and never influences it.
 pub(super) struct Stopwatch(std::time::Instant);
 
 impl Stopwatch {

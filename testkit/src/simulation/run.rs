@@ -21,7 +21,7 @@ use super::fault::{Fault, Planned};
 use super::group::{Delivery, Group};
 use super::history::{GroupHistory, History, Who};
 use super::lives::life;
-use super::member::{Member, told};
+use super::member::{Member, noted};
 use super::schedule::Schedule;
 use super::scheduler::{Crashes, Scheduler};
 use super::search::Search;
@@ -32,21 +32,21 @@ use super::world::{Effect, World};
 use crate::broker::{Assignor, Broker, Isolation, MemberId, Moment, Protocol};
 use crate::random::Random;
 
-/// How long nobody goes on before the scheduler looks whether a fault is due.
+/// How long no actor is ready before the scheduler checks whether a fault is due.
 const IDLE: Duration = Duration::from_secs(1);
-/// Between two looks whether everything has come to rest, in polls of the scheduler.
+/// How often it is checked whether everything has come to rest, in polls of the scheduler.
 const LOOK_STEPS: u64 = 8;
-/// Records that a consumer takes of one partition before the next has its turn.
+/// How many records a consumer takes of one partition before the next partition's turn.
 const POLL_RECORDS: usize = 4;
 
-/// What came of a run.
+/// The result of a run.
 pub(super) struct Outcome<O> {
     pub(super) history: History,
     pub(super) outside: Arc<O>,
     pub(super) steps: u64,
     /// The polls of each member while there were faults.
     pub(super) polls: Vec<u64>,
-    /// How often each member came to each moment of an effect.
+    /// How often each member reached each moment of an effect.
     pub(super) counts: BTreeMap<(usize, Effect, Moment), u64>,
     pub(super) crashes: Crashes,
 }
@@ -109,9 +109,9 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         Outcome { history, outside: self.outside, steps, polls, counts, crashes }
     }
 
-    /// Half of the jobs are there from the beginning; the others come in handfuls. Where the topic is
-    /// to begin another life, a half of these come in the new one, or when the others have been worked
-    /// on.
+    /// Produces half of the jobs at the beginning; the others come in handfuls. If the schedule
+    /// gives the topic a new life, half of the later jobs are held back until then, or until the
+    /// others have been worked on.
     fn produce(&self, schedule: &Schedule) -> Workload {
         let jobs = (self.search.setup.jobs)(self.world.seed());
         let count = jobs.len();
@@ -172,7 +172,7 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
     }
 }
 
-/// What a life of a member is made of.
+/// Makes the lives of members.
 impl<O: Send + Sync + 'static> Stage<'_, O> {
     fn topology(&self, group: &Group<O>, who: Who) -> Topology {
         let (world, outside) = (self.world.clone(), self.outside.clone());
@@ -180,7 +180,7 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         let topology = (group.topology)(&member);
         let is_watched = member.is_watched();
         let observer = move |event: &Event<'_>| {
-            told(event, is_watched).into_iter().for_each(|what| world.note(Some(who), what));
+            noted(event, is_watched).into_iter().for_each(|what| world.note(Some(who), what));
         };
         let topology = topology.with_limits(group.limits).with_seed(self.world.seed());
         topology.with_observer(Arc::new(observer))
@@ -211,12 +211,13 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
     }
 }
 
-/// Whether these groups have worked on all of the topics that they consume.
+/// Whether these groups have caught up with all topics that they consume.
 fn have_caught_up(broker: &Broker, groups: &[(Arc<str>, Vec<Topic>)]) -> bool {
     groups.iter().all(|(group, topics)| topics.iter().all(|t| broker.has_caught_up(group, t)))
 }
 
-/// Lets the scheduler go on until the condition holds, or until a step; says which.
+/// Lets the scheduler go on until the condition holds, or up to a step. Returns whether the
+/// condition holds.
 async fn until<'a>(
     scheduler: &mut Scheduler<'a>,
     last_step: u64,
@@ -235,8 +236,8 @@ async fn until<'a>(
     }
 }
 
-/// One poll, or the idle time. The runtime has its turn before it completes, so that whoever is
-/// polled has all of tokio's budget.
+/// Waits for one poll, or for the idle time. Yields to the runtime before it completes, so that
+/// each actor is polled with the whole of tokio's budget.
 async fn step(scheduler: &mut Scheduler<'_>) {
     let mut idle = pin!(sleep(IDLE));
     let mut polled = false;

@@ -1,4 +1,4 @@
-//! What schedules can be about, and the strategy that generates and shrinks them.
+//! What schedules can contain, and the strategy that generates and shrinks them.
 
 use std::ops::Range;
 
@@ -15,10 +15,10 @@ use super::search::{RESTART_STEPS, Search};
 use super::world::{EXECUTE, Effect, effect_of};
 use crate::broker::{self, Moment, Operation};
 
-/// What schedules can be about.
+/// What schedules can contain.
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
-    /// Of each member, the operations of its ends.
+    /// For each member, the operations of its source, sink and store.
     pub(super) members: Vec<Vec<Operation>>,
     pub(super) partitions: i32,
     pub(super) occasions: Vec<Occasion>,
@@ -26,7 +26,7 @@ pub(super) struct Scene {
     pub(super) has_state: bool,
     /// Faults of a schedule, at most.
     pub(super) faults_max: usize,
-    /// The polls of the scheduler in which faults come.
+    /// The polls of the scheduler in which faults can strike.
     pub(super) steps: u64,
 }
 
@@ -35,25 +35,26 @@ pub(super) struct Scene {
 pub(super) struct Occasion {
     pub(super) member: usize,
     pub(super) effect: Effect,
-    /// How far ahead its occurrences are counted.
+    /// The highest occurrence at which a fault is drawn.
     pub(super) nth_max: usize,
-    /// The fault that brings it about, if it is not to be expected without one.
+    /// The fault that causes the effect, if it does not occur without one.
     pub(super) under: Option<Fault>,
 }
 
-/// How far ahead the occurrences of an effect are counted.
+/// The highest occurrence of an effect at which faults are drawn.
 const OCCURRENCES_MAX: usize = 8;
-/// For how long a fault lasts, and a member is away, in polls of the scheduler.
+/// How long a fault lasts, and a member is away, in polls of the scheduler.
 const LASTS_STEPS: Range<u64> = 1..200;
-/// For how long a member goes on without its session before it learns that it has ended.
+/// How long a member goes on after the end of its session before it learns of it, in polls of the
+/// scheduler.
 const UNAWARE_STEPS: Range<u64> = 0..200;
-/// How many offsets retention removes that are not finished.
+/// How many unfinished offsets retention removes.
 const BEYOND: Range<i64> = 0..5;
 /// How many jobs are produced at once into a topic that was created again.
 const AT_ONCE: Range<usize> = 0..20;
 /// How many offsets a partition loses at its end.
 const LOST: Range<i64> = 1..8;
-/// How many offsets an operator resets a group by.
+/// By how many offsets an operator resets a group.
 const BACK: Range<i64> = 1..12;
 /// What other programs commit as metadata. The last two are base64 of many bits.
 const FOREIGN_METADATA: [&str; 7] =
@@ -68,8 +69,7 @@ impl Scene {
         faults.prop_map(|faults| Schedule::new(faults.into_iter().flatten()))
     }
 
-    /// A crash at any step, or at an effect of the member itself, with the fault that brings the
-    /// effect about.
+    /// A crash at any step, or at an effect of the member, with the fault that causes the effect.
     fn crash(&self) -> BoxedStrategy<Vec<Planned>> {
         let at_effect = (self.at_effect(), self.trigger(), LASTS_STEPS);
         let at_effect = at_effect.prop_map(|((occasion, at), earlier, restart_after_steps)| {
@@ -164,7 +164,7 @@ impl Scene {
             .boxed()
     }
 
-    /// An operation, of one member or of whoever comes first.
+    /// An operation, of one member or of the first that calls it.
     fn operation(&self) -> BoxedStrategy<(Option<usize>, Operation)> {
         let members = self.members.iter().enumerate();
         let operations: Vec<_> = members
@@ -201,7 +201,7 @@ impl Scene {
 }
 
 impl<O> Search<O> {
-    /// The scene of this search, by what has happened in a run without faults.
+    /// The scene of this search, made from a run without faults.
     pub(super) fn scene(&self, calm: &Outcome<O>) -> Scene {
         let groups = || self.setup.numbered();
         let operations = groups().flat_map(|(group, members)| members.map(|_| group.operations()));
@@ -217,7 +217,7 @@ impl<O> Search<O> {
         }
     }
 
-    /// The effects of a group's members, each with as many occurrences as one of them had.
+    /// The effects of a group's members, each with the most occurrences that a member had.
     fn occasions(
         &self,
         group: &Group<O>,
@@ -243,7 +243,7 @@ impl<O> Search<O> {
         occasions.collect()
     }
 
-    /// The fault that brings an effect about.
+    /// The fault that causes an effect.
     fn under(&self, member: usize, effect: Effect) -> Option<Fault> {
         if effect == effect_of(Operation::Leave) {
             return Some(Fault::Stop { member, restart_after_steps: RESTART_STEPS });

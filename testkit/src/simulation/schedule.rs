@@ -18,7 +18,7 @@ impl Schedule {
     }
 }
 
-/// As it is written in Rust.
+/// Rust code for the schedule.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Schedule::new([\n")?;

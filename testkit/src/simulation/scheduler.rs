@@ -1,11 +1,11 @@
-//! The scheduler: polls members and the outside in an order that is a function of the seed, and
-//! lets the faults strike.
+//! The scheduler: polls members and the outside in an order that depends only on the seed, and
+//! applies the faults.
 //!
 //! ```text
 //!            ┌──────────── due? restart · heal · fault ◀── schedule
 //!  step n ───┤
-//!            └── one of those who can go on, by the seed ──▶ poll ──▶ effect reached? fault
-//!                none can: time goes on
+//!            └── one of the ready actors, by the seed ──▶ poll ──▶ effect reached? fault
+//!                none is ready: time goes on
 //! ```
 
 use std::collections::BTreeMap;
@@ -25,13 +25,13 @@ use super::workload::Workload;
 use super::world::{Effect, World};
 use crate::broker::{Broker, MemberId, Moment};
 
-/// A member that is restarted by itself after its run has broken waits so many steps.
+/// How many steps after the end of its run a member is restarted, if no fault restarts it.
 const RESTART_STEPS: u64 = 20;
 
-/// Crashes by the effect at which they came: how many before it, and how many after it.
+/// Crashes by effect: how many came before it, and how many after it.
 pub type Crashes = BTreeMap<Effect, (u64, u64)>;
 
-/// A crash that came at no effect: while the member waited or between two effects.
+/// The name for crashes at no effect: while the member waited, or between two effects.
 pub const BETWEEN_EFFECTS: Effect = "(between effects)";
 
 pub(super) struct Scheduler<'a> {
@@ -42,7 +42,7 @@ pub(super) struct Scheduler<'a> {
     slots: Vec<Slot>,
     outside: Vec<Actor<()>>,
     planned: Vec<Planned>,
-    /// When what hangs is released.
+    /// The faults that last, each with the step at which it ends.
     releases: Vec<(u64, Fault)>,
     pub(super) input: Input<'a>,
     pub(super) crashes: Crashes,
@@ -83,7 +83,7 @@ impl<'a> Scheduler<'a> {
         self.slots.iter().map(Slot::polls).collect()
     }
 
-    /// Polls one of those who can go on; pending, with time going on, if there is none.
+    /// Polls one of the ready actors; pending, so that time goes on, if there is none.
     pub(super) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.bell.listen(cx.waker());
         self.count_step();
@@ -170,7 +170,7 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// Lets the faults strike whose time it is.
+    /// Applies the faults whose time has come.
     fn strike(&mut self, is_time: impl Fn(Trigger) -> bool) {
         if self.is_ending || !self.planned.iter().any(|planned| is_time(planned.at)) {
             return;
@@ -284,7 +284,7 @@ impl<'a> Scheduler<'a> {
         self.world.note(Some(who), What::Paused);
     }
 
-    /// Keeps a member from learning that its session has ended, up to a step after this one.
+    /// Hides from a member until this step that its session has ended.
     fn hide_loss(&mut self, member: usize, until: u64) {
         let Some(id) = self.id(member).filter(|_| until > self.step()) else { return };
         self.slots[member].set_unaware(Some(until));
@@ -303,7 +303,7 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// Restarts, wakes and releases what it is time for, and lets the faults of this step strike.
+    /// Restarts, wakes and releases what is due, and applies the faults of this step.
     fn do_what_is_due(&mut self) {
         let step = self.step();
         for member in 0..self.slots.len() {
@@ -352,7 +352,7 @@ impl<'a> Scheduler<'a> {
         self.world.note(Some(who), What::Woken);
     }
 
-    /// Notes the positions that the member's poll has committed.
+    /// Notes the positions that a poll of the member has committed.
     fn note_commits(&mut self, who: Who) {
         let may_have = |(effect, moment): &(Effect, Moment)| {
             *moment == Moment::After && ["commit", "end"].contains(effect)
@@ -367,7 +367,7 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// Ends all faults: what hangs goes on, who is away comes back.
+    /// Ends all faults: operations that hang go on, and members that are away come back.
     pub(super) fn heal(&mut self) {
         self.world.note(None, What::Healed);
         self.planned.clear();
@@ -395,7 +395,7 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// Whether no member runs any more.
+    /// Whether every member has stopped.
     pub(super) fn have_all_stopped(&self) -> bool {
         self.slots.iter().all(Slot::is_over)
     }

@@ -17,12 +17,12 @@ use super::setup::Setup;
 use super::trial::CALM_SEED;
 use super::world::{Effect, World, effect_of};
 
-/// What the group is called that a search begins with.
+/// The name of the first group of a search.
 const GROUP: &str = "simulation";
-/// Where nothing else is said, a member is started again after so many polls.
+/// By default a member is started again after this many polls.
 pub(super) const RESTART_STEPS: u64 = 30;
 
-/// Lets something go wrong outside.
+/// Makes something go wrong outside.
 pub(super) type Strike<O> = Box<dyn Fn(&O)>;
 pub(super) type Invariant<O> = Box<dyn Fn(&History, &O) -> Result<(), String>>;
 
@@ -30,18 +30,19 @@ pub(super) type Invariant<O> = Box<dyn Fn(&History, &O) -> Result<(), String>>;
 pub struct Search<O = ()> {
     pub(super) outside: Box<dyn Fn(&World) -> O>,
     pub(super) misfortunes: Vec<(&'static str, Strike<O>)>,
-    /// The misfortune that brings an effect about.
+    /// Effects, each with the misfortune that causes it.
     pub(super) brought_about: Vec<(Effect, &'static str)>,
     pub(super) heal: fn(&O),
     pub(super) setup: Setup<O>,
-    /// Beside the general ones.
+    /// The invariants of this search, beside the general ones.
     pub(super) invariants: Vec<(&'static str, Invariant<O>)>,
     schedules: u64,
     seed: u64,
 }
 
 impl<O: Default + Send + Sync + 'static> Search<O> {
-    /// A search over the topology that is made for each life of a member, in an outside by default.
+    /// A search over the topology that is made for each life of a member, with the default of `O`
+    /// as outside.
     pub fn new(topology: impl Fn(&Member<O>) -> Topology + 'static) -> Self {
         Self::within(|_| O::default(), topology)
     }
@@ -58,9 +59,9 @@ impl<O: Send + Sync + 'static> Search<O> {
         Self::chain(outside, [Group::new(GROUP, nothing_yet, topology)])
     }
 
-    /// A search over several groups, of which the outputs of one are the jobs of others. What can be
-    /// said of a group is said of each by itself; all topics that they consume have as many
-    /// partitions as that of the workload.
+    /// A search over several groups, where the outputs of one group are the jobs of others. Each
+    /// group has settings of its own; all topics that they consume have as many partitions as that
+    /// of the workload.
     ///
     /// # Panics
     /// If there is no group.
@@ -82,8 +83,8 @@ impl<O: Send + Sync + 'static> Search<O> {
         }
     }
 
-    /// The jobs of a run by its seed, for a topic with so many partitions. Half of them are there
-    /// when it begins.
+    /// The jobs of a run, made from its seed, for a topic with this many partitions. Half of them
+    /// are produced before the run begins.
     #[must_use]
     pub fn workload(
         mut self,
@@ -106,7 +107,7 @@ impl<O: Send + Sync + 'static> Search<O> {
         self
     }
 
-    /// A topic that outputs go to, dead letters included.
+    /// A topic for outputs, or for dead letters.
     #[must_use]
     pub fn outputs(mut self, topic: impl Into<Topic>, partitions: i32) -> Self {
         self.setup.outputs.insert(topic.into(), partitions);
@@ -149,14 +150,15 @@ impl<O: Send + Sync + 'static> Search<O> {
         self.first(|group| group.attempts_max(attempts))
     }
 
-    /// Effects of the job sink at which faults are to strike too.
+    /// Effects of the job sink, at which faults strike too.
     #[must_use]
     pub fn effects(mut self, effects: impl IntoIterator<Item = Effect>) -> Self {
         self.setup.effects.extend(effects);
         self
     }
 
-    /// The effects at which faults strike: those of the members' ends, and those that were named.
+    /// The effects at which faults strike: those of sources, sinks and stores, and those that were
+    /// added.
     pub fn known_effects(&self) -> BTreeSet<Effect> {
         let operations = self.setup.groups.iter().flat_map(Group::operations);
         operations.map(effect_of).chain(self.setup.effects.iter().copied()).collect()
@@ -169,8 +171,8 @@ impl<O: Send + Sync + 'static> Search<O> {
         self
     }
 
-    /// An effect that is not to be expected without this misfortune: who crashes at it has met the
-    /// misfortune before.
+    /// An effect that does not occur without this misfortune: a crash at it is drawn together with
+    /// the misfortune.
     #[must_use]
     pub fn brought_about(mut self, effect: Effect, misfortune: &'static str) -> Self {
         self.brought_about.push((effect, misfortune));
@@ -184,7 +186,7 @@ impl<O: Send + Sync + 'static> Search<O> {
         self
     }
 
-    /// What must hold after every run, beside the [general invariants](super::invariants).
+    /// An invariant that must hold after every run, beside the [general ones](super::invariants).
     #[must_use]
     pub fn invariant(
         mut self,
@@ -195,31 +197,31 @@ impl<O: Send + Sync + 'static> Search<O> {
         self
     }
 
-    /// How many schedules are tried; 100 if nothing is said.
+    /// How many schedules are tried; 100 by default.
     #[must_use]
     pub const fn schedules(mut self, schedules: u64) -> Self {
         self.schedules = schedules;
         self
     }
 
-    /// The seed of the first schedule; the next ones count on from it. 0 if nothing is said.
+    /// The seed of the first schedule; the next schedules have the next numbers. 0 by default.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// The most faults that a schedule has; 8 if nothing is said.
+    /// The most faults of a schedule; 8 by default.
     #[must_use]
     pub const fn faults_max(mut self, faults: usize) -> Self {
         self.setup.faults_max = faults;
         self
     }
 
-    /// Tries so many schedules.
+    /// Tries the schedules.
     ///
     /// # Errors
-    /// The first that breaks an invariant, made as small as can be.
+    /// The first schedule that breaks an invariant, made as small as possible.
     pub fn run(&self) -> Result<Report, Box<Broken>> {
         let mut report = Report::default();
         let stopwatch = Stopwatch::start();
@@ -244,11 +246,11 @@ impl<O: Send + Sync + 'static> Search<O> {
         Ok(report)
     }
 
-    /// Crashes each member at each of its polls, one in a run: all that there are without another
-    /// fault.
+    /// Crashes each member at each of its polls, one crash in each run: every crash that is
+    /// possible without another fault.
     ///
     /// # Errors
-    /// The first that breaks an invariant.
+    /// The first schedule that breaks an invariant.
     pub fn every_crash(&self) -> Result<Report, Box<Broken>> {
         let mut report = Report::default();
         let stopwatch = Stopwatch::start();
@@ -265,7 +267,7 @@ impl<O: Send + Sync + 'static> Search<O> {
         Ok(report)
     }
 
-    /// Plays one schedule, and gives what happened.
+    /// Plays one schedule, and returns what happened.
     ///
     /// # Errors
     /// If it breaks an invariant.

@@ -1,4 +1,4 @@
-//! What a search is about: the jobs, and the groups that work on them.
+//! The setup of a search: the jobs, and the groups that work on them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,16 +20,16 @@ pub(super) struct Setup<O> {
     pub(super) partitions: i32,
     pub(super) jobs: Jobs,
     pub(super) outputs: BTreeMap<Topic, i32>,
-    /// Members are numbered through.
+    /// Members are numbered across all groups.
     pub(super) groups: Vec<Group<O>>,
     pub(super) effects: Vec<Effect>,
     pub(super) faults_max: usize,
 }
 
-/// Short enough for a session, or a transaction, to run out while a member is paused.
+/// Short enough that a session, or a transaction, times out while a member is paused.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// A position without a set fits, none with one does.
+/// A position without a set fits; no position with a set does.
 const LITTLE_METADATA_BYTES: usize = 40;
 
 impl<O> Setup<O> {
@@ -65,14 +65,14 @@ impl<O> Setup<O> {
         broker
     }
 
-    /// In every fifth run no finished set fits into a commit's metadata: members learn that by a
-    /// refusal, each in each of its lives.
+    /// In every fifth run no finished set fits into a commit's metadata. A member learns that from
+    /// a refusal, in each of its lives.
     const fn metadata_max_bytes(seed: u64) -> usize {
         if seed % 5 == 4 { LITTLE_METADATA_BYTES } else { Position::METADATA_MAX_BYTES }
     }
 
-    /// Whether commits say of which topic they are. Where they can't, one that is made for a topic that
-    /// is no more is one for that of its name.
+    /// Whether commits name the topic that they were made for. If they can't, a commit for a
+    /// deleted topic counts for the new topic of the same name.
     pub(super) const fn commits_name_topics(seed: u64) -> bool {
         Self::metadata_max_bytes(seed) > LITTLE_METADATA_BYTES
     }

@@ -1,4 +1,4 @@
-//! The place of a member: its life, if it has one, and what is to become of it.
+//! The place of a member: its current life, if any, and what is planned for it.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -21,7 +21,7 @@ pub(super) struct Life {
     pub(super) stop: watch::Sender<bool>,
 }
 
-/// The moments at which a poll has left a member.
+/// The moments of effects that a poll of a member has reached.
 pub(super) type Reached = Vec<(Effect, Moment)>;
 
 /// The place of a member. Times are steps of the scheduler.
@@ -38,11 +38,11 @@ struct Living {
     id: MemberId,
     stop: watch::Sender<bool>,
     paused_until: Option<u64>,
-    /// Until when it does not learn that its session has ended.
+    /// Until this step it does not learn that its session has ended.
     unaware_until: Option<u64>,
 }
 
-/// What it is time for.
+/// What is due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) starts: bool,
@@ -51,12 +51,12 @@ pub(super) struct Due {
 }
 
 impl Slot {
-    /// One whose member begins its first life at once.
+    /// A place whose member begins its first life at once.
     pub(super) const fn new() -> Self {
         Self { life: None, lives: 0, polls: 0, reached: Vec::new(), restart_at: Some(0) }
     }
 
-    /// How often its member has been started.
+    /// How many lives its member has had.
     pub(super) const fn lives(&self) -> u32 {
         self.lives
     }
@@ -80,7 +80,7 @@ impl Slot {
         self.life.as_ref().is_some_and(can_go_on)
     }
 
-    /// Whether its member does not run, and is not going to.
+    /// Whether its member does not run, and no restart is planned.
     pub(super) const fn is_over(&self) -> bool {
         self.life.is_none() && self.restart_at.is_none()
     }
@@ -97,7 +97,7 @@ impl Slot {
         }
     }
 
-    /// Counts a poll of its member, and gives the number of those before.
+    /// Counts a poll of its member, and returns the number of polls before it.
     pub(super) const fn count_poll(&mut self) -> u64 {
         self.polls += 1;
         self.polls - 1
@@ -109,7 +109,7 @@ impl Slot {
         Some(living.actor.poll())
     }
 
-    /// Where its last poll has left its member.
+    /// The moments that the last poll of its member has reached.
     pub(super) fn reached(&self) -> &Reached {
         &self.reached
     }
@@ -118,7 +118,7 @@ impl Slot {
         self.reached.clone_from(reached);
     }
 
-    /// Counts the next life, which is to begin now.
+    /// Counts the next life, which begins now.
     pub(super) const fn next_life(&mut self) -> u32 {
         self.restart_at = None;
         self.lives += 1;
@@ -130,12 +130,12 @@ impl Slot {
         self.life = Some(Living { actor, id, stop, paused_until: None, unaware_until: None });
     }
 
-    /// Ends the life of its member, and says whether it had one.
+    /// Ends the life of its member. Returns whether it had one.
     pub(super) fn end(&mut self) -> bool {
         self.life.take().is_some()
     }
 
-    /// When its member is started again; never, if nothing else is said.
+    /// Plans when its member is started again; `None` is never.
     pub(super) const fn set_restart(&mut self, at: Option<u64>) {
         self.restart_at = at;
     }
@@ -144,7 +144,7 @@ impl Slot {
         self.restart_at.is_some()
     }
 
-    /// Its member is not polled until then.
+    /// Stops polling its member until this step.
     pub(super) fn pause(&mut self, until: u64) {
         self.life.iter_mut().for_each(|living| living.paused_until = Some(until));
     }
@@ -153,12 +153,13 @@ impl Slot {
         self.life.iter_mut().for_each(|living| living.paused_until = None);
     }
 
-    /// Its member does not learn until then that its session has ended; `None` is now.
+    /// Until when its member does not learn that its session has ended; `None` means that it learns
+    /// of it now.
     pub(super) fn set_unaware(&mut self, until: Option<u64>) {
         self.life.iter_mut().for_each(|living| living.unaware_until = until);
     }
 
-    /// Asks its member to stop; says whether that is new.
+    /// Asks its member to stop. Returns whether it had not been asked before.
     pub(super) fn ask_to_stop(&self) -> bool {
         self.life.as_ref().is_some_and(|living| !living.stop.send_replace(true))
     }

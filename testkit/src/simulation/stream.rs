@@ -11,10 +11,10 @@ use super::world::{Effect, World};
 use crate::broker::Moment;
 use crate::smtp::SmtpServer;
 
-/// What fits into each direction of a connection, in octets.
+/// The capacity of each direction of a connection, in octets.
 const DUPLEX_OCTETS: usize = 64 * 1024;
 
-/// The commands, and what a write that begins with one is called.
+/// The commands, each with the name of a write that begins with it.
 const EFFECTS: [(&[u8], Effect); 8] = [
     (b"EHLO", "smtp EHLO"),
     (b"STARTTLS", "smtp STARTTLS"),
@@ -30,22 +30,23 @@ const TLS: Effect = "smtp TLS";
 /// Any other write.
 const TEXT: Effect = "smtp text";
 
-/// A client's side of a connection to the fake SMTP server. A write yields once before its octets
-/// are there for the server and once after; it is an effect, called by its first command,
-/// `smtp TLS` for what is encrypted, or `smtp text` for a mail. QUIT, after which nobody waits, yields not.
+/// A client's side of a connection to the fake SMTP server. A write yields once before the server
+/// can read its octets and once after. It is an effect, named after its first command, `smtp TLS`
+/// for encrypted octets, or `smtp text` for a mail. A QUIT does not yield, since the client does
+/// not wait for its reply.
 pub struct SmtpStream {
     inner: DuplexStream,
     world: World,
     write: Write,
 }
 
-/// How far the write under way is.
+/// The progress of the write under way.
 #[derive(Clone, Copy, Debug)]
 enum Write {
     None,
-    /// It has yielded before.
+    /// It has yielded before the write.
     Reached(Effect),
-    /// So many octets are written, and it has yielded after that.
+    /// This many octets were written, and it has yielded after that.
     Written(usize),
 }
 
@@ -58,7 +59,7 @@ impl SmtpStream {
         Self { inner: client, world: world.clone(), write: Write::None }
     }
 
-    /// The effects that its writes can be.
+    /// The names of its writes as effects.
     pub fn effects() -> impl Iterator<Item = Effect> {
         EFFECTS.iter().map(|(_, effect)| *effect).chain([TLS, TEXT])
     }
@@ -95,11 +96,11 @@ impl AsyncWrite for SmtpStream {
             Write::None => {
                 let effect = effect(octets);
                 self.write = Write::Reached(effect);
-                self.world.tell(effect, Moment::Before);
+                self.world.note_effect(effect, Moment::Before);
             }
             Write::Reached(effect) => {
                 let written = ready!(Pin::new(&mut self.inner).poll_write(cx, octets));
-                self.world.tell(effect, Moment::After);
+                self.world.note_effect(effect, Moment::After);
                 match written {
                     Ok(written) => self.write = Write::Written(written),
                     Err(error) => {

@@ -1,4 +1,4 @@
-//! One schedule: made from its seed, played, judged, and made smaller if it breaks something.
+//! One schedule: made from its seed, played, checked, and shrunk if it breaks an invariant.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,9 +11,9 @@ use super::run::{Outcome, Patience};
 use super::schedule::Schedule;
 use super::search::{Invariant, Search};
 
-/// How often a failing schedule is played to make it smaller.
+/// How often a failing schedule is played to shrink it.
 const SHRINKS_MAX: usize = 150;
-/// After so many polls of the scheduler a run without faults should have come to rest.
+/// A run without faults should come to rest within this many polls of the scheduler.
 const CALM_STEPS: u64 = 200_000;
 /// The seed of the run without faults.
 pub(super) const CALM_SEED: u64 = 0;
@@ -28,8 +28,9 @@ impl<O: Send + Sync + 'static> Search<O> {
         self.judged(seed, schedule, patience)
     }
 
-    /// A run without faults: it must hold too, and shows how long a run is. It is the same for every
-    /// search of the same things, so that a schedule depends on its seed only.
+    /// Plays a run without faults. The invariants must hold in it too, and it shows how long a run
+    /// is. It is the same for every search of the same setup, so that a schedule depends on its
+    /// seed only.
     pub(super) fn calm(&self) -> Result<Outcome<O>, Box<Broken>> {
         self.try_schedule(CALM_SEED, &Schedule::default())
     }
@@ -83,7 +84,7 @@ impl<O: Send + Sync + 'static> Search<O> {
         broken
     }
 
-    /// Plays a schedule and judges it.
+    /// Plays a schedule and checks the invariants.
     fn judged(
         &self,
         seed: u64,

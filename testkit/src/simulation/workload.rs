@@ -11,7 +11,7 @@ use super::lives::header;
 use crate::broker::Broker;
 use crate::random::Random;
 
-/// Between two looks whether the jobs before have been worked on.
+/// How often it is checked whether the earlier jobs have been worked on.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The jobs that are still to come; clones share them.
@@ -25,7 +25,7 @@ struct ToCome {
     jobs: VecDeque<ProducerRecord>,
     /// The life of their topic.
     life: u32,
-    /// Whether none comes for now.
+    /// Whether no job comes for now.
     is_held: bool,
 }
 
@@ -39,12 +39,12 @@ impl Workload {
         self.to_come.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many are still to come.
+    /// How many jobs are still to come.
     pub(super) fn len(&self) -> usize {
         self.to_come().jobs.len()
     }
 
-    /// Lets none come until they are released.
+    /// Holds all jobs back until the release.
     pub(super) fn hold(&self) {
         self.to_come().is_held = true;
     }
@@ -53,12 +53,12 @@ impl Workload {
         self.to_come().is_held = false;
     }
 
-    /// Those that come from now on are of this life of their topic.
+    /// The jobs from now on belong to this life of their topic.
     pub(super) fn begin_life(&self, life: u32) {
         self.to_come().life = life;
     }
 
-    /// Produces the next ones.
+    /// Produces the next jobs.
     pub(super) fn produce(&self, jobs: usize) {
         let (jobs, life) = {
             let mut to_come = self.to_come();
@@ -74,8 +74,8 @@ impl Workload {
         }
     }
 
-    /// Produces all in handfuls; the last ones, if some are held back, when the jobs before have been
-    /// worked on, or a part of them has come.
+    /// Produces all jobs in handfuls. The last `held_back` ones come once the jobs before have been
+    /// worked on, unless a fault has produced some of them already.
     pub(super) async fn produce_all(
         self,
         mut random: Random,

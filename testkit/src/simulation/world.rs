@@ -15,7 +15,7 @@ use super::history::{Entry, What, Who};
 use crate::broker::{DEFAULT_WALL_CLOCK_MS, MemberId, Moment, Operation, Witness};
 use crate::random::Random;
 
-/// What an effect is called: `publish`, `commit`, `smtp MAIL`, or what a job sink calls its own.
+/// The name of an effect: `publish`, `commit`, `smtp MAIL`, or a name that a job sink gives.
 pub type Effect = &'static str;
 
 /// The effect of a job sink that is watched.
@@ -33,15 +33,15 @@ struct Shared {
     state: Mutex<State>,
 }
 
-/// What has happened, and what the scheduler must hear of.
+/// What has happened, and what the scheduler takes from it.
 pub(super) struct State {
     pub(super) random: Random,
     pub(super) step: u64,
-    /// Who is being polled.
+    /// The member that is being polled.
     pub(super) turn: Option<Who>,
-    /// The moments at which who was polled last is suspended.
+    /// The moments at which the actor that was polled last has yielded.
     pub(super) reached: Vec<(Effect, Moment)>,
-    /// How often each member came to each moment.
+    /// How often each member reached each moment.
     pub(super) counts: BTreeMap<(usize, Effect, Moment), u64>,
     pub(super) entries: Vec<Entry>,
     pub(super) spawned: Vec<BoxFuture<'static, ()>>,
@@ -73,7 +73,7 @@ impl World {
         self.shared.seed
     }
 
-    /// Time since the run began, by tokio's clock: it advances only when nobody can go on.
+    /// Time since the run began, by tokio's clock, which advances only when no actor is ready.
     pub fn elapsed(&self) -> Duration {
         self.shared.started.elapsed()
     }
@@ -90,8 +90,8 @@ impl World {
         self.state().spawned.push(Box::pin(future));
     }
 
-    /// Performs an effect, and yields once before and once after it: a crash can come at both
-    /// moments, and others can come in between. Dropped, the effect has happened or not.
+    /// Performs an effect, and yields once before and once after it: at both moments a crash can
+    /// come, and other actors can be polled. After a drop, the effect has happened or not.
     pub async fn effect<T>(&self, name: Effect, effect: impl Future<Output = T>) -> T {
         self.reach(name, Moment::Before).await;
         let outcome = effect.await;
@@ -105,15 +105,16 @@ impl World {
             if std::mem::replace(&mut yielded, true) {
                 return Poll::Ready(());
             }
-            self.tell(name, moment);
+            self.note_effect(name, moment);
             cx.waker().wake_by_ref();
             Poll::Pending
         })
         .await;
     }
 
-    /// Notes that who is being polled is at a moment of an effect, at which it yields.
-    pub(super) fn tell(&self, name: Effect, moment: Moment) {
+    /// Notes that the actor that is being polled has reached a moment of an effect, at which it
+    /// yields.
+    pub(super) fn note_effect(&self, name: Effect, moment: Moment) {
         let mut state = self.state();
         state.reached.push((name, moment));
         if let Some(Who { member, .. }) = state.turn {
@@ -140,7 +141,7 @@ impl World {
 
 impl Witness for World {
     fn on(&self, operation: Operation, moment: Moment) {
-        self.tell(effect_of(operation), moment);
+        self.note_effect(effect_of(operation), moment);
     }
 
     fn on_session_ended(&self, member: MemberId) {
@@ -149,7 +150,7 @@ impl Witness for World {
     }
 }
 
-/// What a broker's operation is called as an effect.
+/// The name of a broker's operation as an effect.
 pub const fn effect_of(operation: Operation) -> Effect {
     match operation {
         Operation::Join => "join",

@@ -1,4 +1,4 @@
-//! Zombies: members whose session has ended, and who do not know it yet.
+//! Zombies: members that do not know yet that their session has ended.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use super::history::{Entry, What, Who};
 use super::world::effect_of;
 use crate::broker::{Moment, Operation};
 
-/// Who is a zombie, while a history is followed.
+/// The zombies at the current point of a history.
 ///
-/// A member is one from the end of its session until it joins its group again. It has learnt of the
-/// end a little before that, and executes nothing in between.
+/// A member is a zombie from the end of its session until it joins its group again. It learns of
+/// the end shortly before that, and executes nothing in between.
 #[derive(Clone, Debug, Default)]
 pub struct Zombies {
-    /// After how many entries its session ended.
+    /// For each zombie, after how many entries its session ended.
     since: BTreeMap<Who, usize>,
     followed: usize,
 }
 
 impl Zombies {
-    /// Goes on by the next entry of a member. Entries are followed in order.
+    /// Takes the next entry of a member. Entries must come in order.
     pub fn follow(&mut self, who: Who, entry: &Entry) {
         self.followed += 1;
         match &entry.what {
@@ -30,7 +30,7 @@ impl Zombies {
         }
     }
 
-    /// How many entries were followed.
+    /// How many entries were taken.
     pub const fn followed(&self) -> usize {
         self.followed
     }
@@ -40,7 +40,7 @@ impl Zombies {
         self.since.get(&who).copied()
     }
 
-    /// Whether this member is one.
+    /// Whether this member is a zombie.
     pub fn contains(&self, who: Who) -> bool {
         self.since.contains_key(&who)
     }

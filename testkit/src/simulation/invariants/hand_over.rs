@@ -1,4 +1,4 @@
-//! Hand-overs: what a member gave up cleanly, nobody executes again.
+//! Hand-overs: no member executes again what another one gave up cleanly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,16 +10,17 @@ use crate::simulation::{
     Commit, Entry, ForeignCommit, GroupHistory, History, Place, What, Who, Zombies,
 };
 
-/// A record that a member took in, before it gave its partition up or stopped, is not executed
-/// after that by anyone. Drains that ran into a deadline are excepted, and records whose next attempt
-/// would have come after it, which are cut off early with those of their key; so are stops that left
-/// something unfinished or could not be told to the broker; so is who was a zombie before that
-/// hand-over: it knows neither of the member that handed over, nor of its own loss. What another
-/// program has since committed as unfinished is handed over no more, until a member commits it as
-/// finished again; nor is anything of a partition whose offsets went back.
+/// A record that a member took in before it gave its partition up, or stopped, is not executed by
+/// any member after that. Exceptions: drains that ran into a deadline, and records that were cut
+/// off because their next attempt would have come after it, with the other records of their key;
+/// stops that left something unfinished, or that did not reach the broker; and executions by a
+/// member that was a zombie before the hand-over, which knows neither of the other member nor of
+/// its own loss. A record that another program has committed as unfinished no longer counts as
+/// handed over until a member commits it as finished again. Nothing of a partition whose offsets
+/// went back counts as handed over.
 ///
 /// # Errors
-/// Names the first execution that repeats one.
+/// Names the first execution that repeats a record.
 pub fn hand_overs_repeat_nothing(history: &History, group: &GroupHistory) -> Result<(), String> {
     let (mut drains, mut zombies) = (Drains::default(), Zombies::default());
     for entry in &history.entries {
@@ -45,7 +46,7 @@ pub fn hand_overs_repeat_nothing(history: &History, group: &GroupHistory) -> Res
     Ok(())
 }
 
-/// A record: its partition, the life of that in which it was produced, its offset.
+/// A record: its partition, the life in which it was produced, and its offset.
 type Record<'a> = (&'a TopicPartition, u32, i64);
 
 const fn record_at(place: &Place) -> Record<'_> {
@@ -56,14 +57,15 @@ const fn record_at(place: &Place) -> Record<'_> {
 #[derive(Default)]
 struct Drains<'a> {
     taken_in: BTreeMap<(Who, &'a TopicPartition), BTreeSet<&'a Place>>,
-    /// When each drain began, and of which partition; `None` is a stop's.
+    /// When the drain of each partition began; `None` in place of a partition is a stop.
     began: BTreeMap<(Who, Option<&'a TopicPartition>), Duration>,
-    /// By whom, and after how many entries.
+    /// The records that were handed over, each with its member and the number of entries until
+    /// then.
     handed_over: BTreeMap<Record<'a>, (Who, usize)>,
-    /// What waits for its next attempt.
+    /// The records that wait for their next attempt.
     waiting: BTreeSet<(Who, &'a Place)>,
-    /// What another program has committed as unfinished, and no member as finished since; up to
-    /// which life.
+    /// The records that another program has committed as unfinished, and no member as finished
+    /// since; each with the last life for which that holds.
     reopened: BTreeMap<(&'a TopicPartition, i64), u32>,
 }
 
@@ -84,13 +86,13 @@ impl<'a> Drains<'a> {
         }
     }
 
-    /// Goes on by the entry with this number.
+    /// Takes the entry with this number.
     fn follow(&mut self, group: &GroupHistory, who: Who, entry: &'a Entry, number: usize) {
         match &entry.what {
             What::Assigned(partition, _) | What::Lost(partition) => {
                 self.taken_in.remove(&(who, partition));
             }
-            // What is left of a log that has lost its end is worked on again.
+            // The rest of a log that has lost its end is worked on again.
             What::Reset(partition, Reset::OffsetsWentBack { .. }) => {
                 self.handed_over.retain(|(of, ..), _| *of != partition);
                 self.taken_in.retain(|(_, of), _| *of != partition);
@@ -129,7 +131,7 @@ impl<'a> Drains<'a> {
         }
     }
 
-    /// What waits is not handed over, nor is what waits in line for its key.
+    /// A waiting record is not handed over, nor are the records of its key behind it.
     fn cut_off(&mut self, group: &GroupHistory, who: Who, partition: &'a TopicPartition) {
         let key = |place: &Place| group.input(place)?.key.as_ref();
         let waiting = |place| self.waiting.contains(&(who, place));
@@ -139,7 +141,8 @@ impl<'a> Drains<'a> {
         taken_in.retain(|it| !waiting(*it) && key(it).is_none_or(|key| !keys.contains(key)));
     }
 
-    /// Whether no deadline has cut the drain off: its own, or that of a stop that began before it.
+    /// Whether the drain ended before its deadline, and before the deadline of a stop that began
+    /// earlier.
     fn is_in_time(
         &self,
         group: &GroupHistory,
@@ -171,7 +174,7 @@ mod tests {
     use super::*;
     use crate::broker::{Moment, Operation};
     use crate::simulation::effect_of;
-    use crate::simulation::invariants::told::{Told, place};
+    use crate::simulation::invariants::test_history::{TestHistory, place};
 
     /// A member is assigned a partition, takes a record in, and hands it over.
     fn drained_by(who: usize) -> [(usize, What); 4] {
@@ -183,14 +186,14 @@ mod tests {
     }
 
     /// Member 0 holds a record; member 1 is assigned its partition, finishes it and hands it over.
-    fn handed_over(before: &[(usize, What)], after: &[(usize, What)]) -> Told {
+    fn handed_over(before: &[(usize, What)], after: &[(usize, What)]) -> TestHistory {
         let (at, of) = (place(7), place(7).partition);
         let taken_in = |who| {
             let assigned = What::Assigned(of.clone(), at.generation);
             [(who, assigned), (who, What::Fetched(at.clone()))]
         };
         let drained = [What::Revoked(of.clone()), What::Released(of.clone())];
-        Told::default()
+        TestHistory::default()
             .then(&taken_in(0))
             .then(before)
             .then(&taken_in(1))
@@ -200,28 +203,28 @@ mod tests {
     }
 
     #[test]
-    fn who_was_a_zombie_before_a_hand_over_may_repeat_it() {
-        let told = handed_over(&[(0, What::SessionEnded)], &[]);
-        assert_eq!(told.judged(hand_overs_repeat_nothing), Ok(()));
+    fn a_member_that_was_a_zombie_before_a_hand_over_may_repeat_it() {
+        let history = handed_over(&[(0, What::SessionEnded)], &[]);
+        assert_eq!(history.judged(hand_overs_repeat_nothing), Ok(()));
     }
 
     #[test]
-    fn nobody_else_may() {
+    fn no_other_member_may_repeat_a_hand_over() {
         let joined = What::Effect(effect_of(Operation::Join), Moment::After);
         let ended = (0, What::SessionEnded);
         let live = handed_over(&[], &[]);
         let zombie_since_then = handed_over(&[], std::slice::from_ref(&ended));
         let joined_again = handed_over(std::slice::from_ref(&ended), &[(0, joined)]);
         let another_zombie = handed_over(&[(2, What::SessionEnded)], &[]);
-        for told in [live, zombie_since_then, joined_again, another_zombie] {
-            assert!(told.judged(hand_overs_repeat_nothing).is_err());
+        for history in [live, zombie_since_then, joined_again, another_zombie] {
+            assert!(history.judged(hand_overs_repeat_nothing).is_err());
         }
     }
 
     /// Two records of one key are taken in; the first waits, and the drain cuts something off.
-    fn cut_off(then: What) -> Told {
+    fn cut_off(then: What) -> TestHistory {
         let (at, of) = (place(7), place(7).partition);
-        Told::default().then(&[
+        TestHistory::default().then(&[
             (1, What::Assigned(of.clone(), at.generation)),
             (1, What::Fetched(at.clone())),
             (1, What::Fetched(place(8))),
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_cut_off_with_what_is_behind_it() {
+    fn a_waiting_record_is_cut_off_with_those_of_its_key_behind_it() {
         let waits = cut_off(What::Waits(place(7), Duration::from_secs(60)));
         let executed = cut_off(What::Executed(place(7), None));
         for offset in [7, 8] {
@@ -261,43 +264,43 @@ mod tests {
     }
 
     #[test]
-    fn what_another_program_has_reopened_may_be_executed_again() {
-        let before = Told::default().then_to_nobody(reopened("group", 6));
-        let since = Told::default().then(&drained_by(1)).then_to_nobody(reopened("group", 6));
-        for told in [before.then(&drained_by(1)), since] {
-            assert_eq!(told.then(&again()).judged(hand_overs_repeat_nothing), Ok(()));
+    fn a_record_that_another_program_has_reopened_may_be_executed_again() {
+        let before = TestHistory::default().then_outside(reopened("group", 6));
+        let since = TestHistory::default().then(&drained_by(1)).then_outside(reopened("group", 6));
+        for history in [before.then(&drained_by(1)), since] {
+            assert_eq!(history.then(&again()).judged(hand_overs_repeat_nothing), Ok(()));
         }
     }
 
     #[test]
-    fn nothing_else_may_nor_once_it_is_committed_again() {
+    fn other_records_and_those_committed_as_finished_again_may_not() {
         let of_another_group = reopened("another", 6);
         let further_up = reopened("group", 8);
         for foreign in [of_another_group, further_up] {
-            let told = Told::default().then(&drained_by(1)).then_to_nobody(foreign);
-            assert!(told.then(&again()).judged(hand_overs_repeat_nothing).is_err());
+            let history = TestHistory::default().then(&drained_by(1)).then_outside(foreign);
+            assert!(history.then(&again()).judged(hand_overs_repeat_nothing).is_err());
         }
-        let told = Told::default().then_to_nobody(reopened("group", 6));
-        let told = told.then(&[(1, committed(8))]).then(&drained_by(1));
-        assert!(told.then(&again()).judged(hand_overs_repeat_nothing).is_err());
+        let history = TestHistory::default().then_outside(reopened("group", 6));
+        let history = history.then(&[(1, committed(8))]).then(&drained_by(1));
+        assert!(history.then(&again()).judged(hand_overs_repeat_nothing).is_err());
     }
 
     #[test]
-    fn what_is_at_its_offset_in_another_life_is_another_record() {
+    fn the_same_offset_in_another_life_is_another_record() {
         let again = |life| [(0, What::Began(Place { life, ..place(7) }))];
         for (life, is_repeated) in [(0, true), (1, false)] {
-            let told = Told::default().then(&drained_by(1)).then(&again(life));
-            assert_eq!(told.judged(hand_overs_repeat_nothing).is_err(), is_repeated);
+            let history = TestHistory::default().then(&drained_by(1)).then(&again(life));
+            assert_eq!(history.judged(hand_overs_repeat_nothing).is_err(), is_repeated);
         }
     }
 
     #[test]
-    fn what_is_left_of_a_log_that_has_lost_its_end_may_be_executed_again() {
+    fn the_rest_of_a_log_that_has_lost_its_end_may_be_executed_again() {
         let reset = Reset::OffsetsWentBack { from: 10, to: 0 };
         let reset = [(0, What::Reset(place(7).partition, reset))];
-        let told = Told::default().then(&drained_by(1)).then(&reset).then(&again());
-        assert_eq!(told.judged(hand_overs_repeat_nothing), Ok(()));
-        let told = Told::default().then(&reset).then(&drained_by(1)).then(&again());
-        assert!(told.judged(hand_overs_repeat_nothing).is_err());
+        let history = TestHistory::default().then(&drained_by(1)).then(&reset).then(&again());
+        assert_eq!(history.judged(hand_overs_repeat_nothing), Ok(()));
+        let history = TestHistory::default().then(&reset).then(&drained_by(1)).then(&again());
+        assert!(history.judged(hand_overs_repeat_nothing).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Limits: what a member has in flight, and how often it tries a job.
+//! Limits: the records that a member has in flight, and its attempts of a job.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::simulation::{GroupHistory, History, What, Who};
 /// assignment.
 ///
 /// # Errors
-/// Names the first member that has.
+/// Names the first member that exceeds a limit.
 pub fn limits_hold(history: &History, group: &GroupHistory) -> Result<(), String> {
     attempts_hold(history, group)?;
     let limit = group.limits.in_flight_records;
@@ -27,7 +27,8 @@ pub fn limits_hold(history: &History, group: &GroupHistory) -> Result<(), String
                     offsets.remove(&place.offset);
                 }
             }
-            // What is cut off is not known by its offset: the partition takes nothing in any more.
+            // The offsets of records that were cut off are not known, but the partition takes in no
+            // more records.
             What::Lost(partition)
             | What::Released(partition)
             | What::Assigned(partition, _)

@@ -1,16 +1,16 @@
-//! The promises of jobstream, as far as they hold for any job sink, judged over a [`History`].
+//! The promises of jobstream that hold for any job sink, checked against a [`History`].
 //!
 //! | invariant | what it says |
 //! |---|---|
 //! | [`settles`] | without faults, everything comes to rest: no member hangs, no record is left |
 //! | [`nothing_is_lost`] | every input has an output that a `read_committed` reader sees |
-//! | [`outputs_are_exactly_once`] | in exactly-once mode it has one |
-//! | [`positions_pass_nothing_unfinished`] | what a commit tells as finished has its output then |
+//! | [`outputs_are_exactly_once`] | in exactly-once mode every input has one output |
+//! | [`positions_pass_nothing_unfinished`] | a record that a commit reports as finished has its output by then |
 //! | [`keys_are_in_order`] | of the records with one key in a partition, first executions are in order, one at a time, the next after the acknowledgement of the last |
-//! | [`nothing_is_executed_twice_in_an_assignment`] | what was executed is published again from memory |
+//! | [`nothing_is_executed_twice_in_an_assignment`] | what was executed is not executed again, but published again from memory |
 //! | [`nothing_begins_after_a_loss`] | no execution for a partition that the member knows to be gone |
-//! | [`limits_hold`] | records in flight |
-//! | [`hand_overs_repeat_nothing`] | nor does a clean stop |
+//! | [`limits_hold`] | no member exceeds its limits of records in flight and of attempts |
+//! | [`hand_overs_repeat_nothing`] | what a member has handed over cleanly, no member executes again |
 
 mod hand_over;
 mod limits;
@@ -19,7 +19,7 @@ mod outputs;
 mod ownership;
 mod positions;
 #[cfg(test)]
-mod told;
+mod test_history;
 
 use super::history::{GroupHistory, History};
 
@@ -36,7 +36,7 @@ pub(super) const NO_PANIC: &str = "nothing panics";
 /// An invariant of a group: an error says how it is broken.
 pub type Holds = fn(&History, &GroupHistory) -> Result<(), String>;
 
-/// The general invariants, with their names; a search judges all of them.
+/// The general invariants, with their names; a search checks all of them.
 pub const ALL: [(&str, Holds); 9] = [
     ("no record is lost", nothing_is_lost),
     ("outputs are exactly once", outputs_are_exactly_once),

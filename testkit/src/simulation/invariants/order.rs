@@ -9,11 +9,11 @@ use crate::simulation::{Entry, GroupHistory, History, Place, What, Who, Zombies}
 
 /// Of the records with one key in one life of a partition:
 ///
-/// - first executions are in the order of the offsets, whoever makes them, except a zombie: it goes
-///   on until it learns that it has lost the partition, and what it executes counts for nobody else
-///   until it is finished under an assignment of a live member;
-/// - in one assignment all are, one at a time, and the next one begins after the one before has met
-///   its fate.
+/// - first executions are in the order of the offsets, across all members except zombies: a zombie
+///   goes on until it learns that it has lost the partition, and its executions count for other
+///   members only once a live member has finished the record under its own assignment;
+/// - in one assignment all executions are in order, one at a time, and the next begins after the
+///   record before has met its fate.
 ///
 /// Records without a key have no order.
 ///
@@ -21,7 +21,7 @@ use crate::simulation::{Entry, GroupHistory, History, Place, What, Who, Zombies}
 /// Names the first execution out of order.
 pub fn keys_are_in_order(history: &History, group: &GroupHistory) -> Result<(), String> {
     let mut executed = Executed::new();
-    // What zombies have executed: partition, life and offset.
+    // The records that zombies have executed: partition, life and offset.
     let mut by_zombies = BTreeSet::new();
     let (mut lanes, mut zombies) = (BTreeMap::new(), Zombies::default());
     for (who, entry) in history.of(group) {
@@ -55,7 +55,7 @@ pub fn keys_are_in_order(history: &History, group: &GroupHistory) -> Result<(), 
     Ok(())
 }
 
-/// How far a key is in one assignment.
+/// The progress of a key in one assignment.
 #[derive(Default)]
 struct Lane {
     offset: Option<i64>,
@@ -67,7 +67,7 @@ fn key(group: &GroupHistory, place: &Place) -> Option<Bytes> {
     group.input(place)?.key.clone()
 }
 
-/// What has been executed of each key in each life of its partition, by anyone.
+/// The offsets that any member has executed of each key in each life of its partition.
 type Executed = BTreeMap<(TopicPartition, u32, Bytes), BTreeSet<i64>>;
 
 fn of_key<'a>(executed: &'a mut Executed, place: &Place, key: Bytes) -> &'a mut BTreeSet<i64> {
@@ -110,8 +110,8 @@ fn check_lane(lane: &mut Lane, place: &Place, who: Who, entry: &Entry) -> Result
     Ok(())
 }
 
-/// What was executed successfully is not executed again in the same assignment, whatever becomes of
-/// its output: it is published again from memory.
+/// A job that was executed successfully is not executed again in the same assignment, even if its
+/// output is not published at first: it is published again from memory.
 ///
 /// # Errors
 /// Names the first execution that is one too many.
@@ -137,7 +137,7 @@ pub fn nothing_is_executed_twice_in_an_assignment(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulation::invariants::told::{Told, place};
+    use crate::simulation::invariants::test_history::{TestHistory, place};
     use jobstream::topology::Fate;
 
     fn executions(of: &[(usize, i64)]) -> Vec<(usize, What)> {
@@ -150,20 +150,20 @@ mod tests {
     }
 
     #[test]
-    fn a_zombie_that_is_ahead_puts_nobody_else_out_of_order() {
+    fn a_zombie_that_is_ahead_puts_no_other_member_out_of_order() {
         let ahead = [(0, 1), (0, 3)];
         let behind = [(1, 1), (1, 2), (1, 3)];
-        let live = Told::default().then(&executions(&ahead)).then(&executions(&behind));
+        let live = TestHistory::default().then(&executions(&ahead)).then(&executions(&behind));
         assert!(live.judged(keys_are_in_order).is_err());
-        let zombie = Told::default().then(&[(0, What::SessionEnded)]);
+        let zombie = TestHistory::default().then(&[(0, What::SessionEnded)]);
         let zombie = zombie.then(&executions(&ahead)).then(&executions(&behind));
         assert_eq!(zombie.judged(keys_are_in_order), Ok(()));
     }
 
     #[test]
-    fn what_a_zombie_has_executed_and_a_live_member_has_finished_was_executed() {
+    fn a_zombies_execution_counts_once_a_live_member_has_finished_the_record() {
         let executed = |offset| [(0, What::Began(place(offset)))];
-        let zombie = Told::default().then(&[(0, What::SessionEnded)]).then(&executed(1));
+        let zombie = TestHistory::default().then(&[(0, What::SessionEnded)]).then(&executed(1));
         let again =
             zombie.clone().then(&executions(&[(1, 3), (1, 1)])[..3]).then(&executions(&[(2, 1)]));
         assert!(again.judged(keys_are_in_order).is_err());
@@ -174,8 +174,8 @@ mod tests {
 
     #[test]
     fn a_zombie_keeps_the_order_of_its_own_assignment() {
-        let zombie = Told::default().then(&[(0, What::SessionEnded)]);
-        let told = zombie.then(&executions(&[(0, 2), (0, 1)]));
-        assert!(told.judged(keys_are_in_order).is_err());
+        let zombie = TestHistory::default().then(&[(0, What::SessionEnded)]);
+        let history = zombie.then(&executions(&[(0, 2), (0, 1)]));
+        assert!(history.judged(keys_are_in_order).is_err());
     }
 }

@@ -8,11 +8,11 @@ use jobstream::record::ConsumerRecord;
 use crate::simulation::{Delivery, GroupHistory, History, What};
 
 /// Every input with an identity has an output of the same identity that a `read_committed` reader
-/// sees; every other one was skipped or executed. What is lost to retention was told; what was lost
-/// with a former life of its partition may have none.
+/// sees; every other input was skipped or executed. Inputs that were lost to retention, and
+/// reported as such, or lost with a former life of their partition, may have no output.
 ///
 /// # Errors
-/// Names the first input that has not.
+/// Names the first input for which that does not hold.
 pub fn nothing_is_lost(history: &History, group: &GroupHistory) -> Result<(), String> {
     let counts = counts(history, group);
     let lost = history.lost(group);
@@ -28,12 +28,12 @@ pub fn nothing_is_lost(history: &History, group: &GroupHistory) -> Result<(), St
     Ok(())
 }
 
-/// In exactly-once mode, every input with an identity has as many outputs as it is there itself;
-/// what is lost may have none. What was finished, and another program has committed as
-/// unfinished, may have one more each time: the group can't know better.
+/// In exactly-once mode, an identity has as many outputs as inputs; lost inputs may have none. Each
+/// time another program commits a finished input as unfinished, one more output is allowed, since
+/// the group can't know better.
 ///
 /// # Errors
-/// Names the first input that has not.
+/// Names the first input for which that does not hold.
 pub fn outputs_are_exactly_once(history: &History, group: &GroupHistory) -> Result<(), String> {
     if group.delivery != Delivery::ExactlyOnce {
         return Ok(());
@@ -69,8 +69,9 @@ fn counts(history: &History, group: &GroupHistory) -> BTreeMap<Bytes, usize> {
     counts
 }
 
-/// Whether this says that a record without an output was skipped or executed. Its finish alone
-/// would not do: in exactly-once mode who crashes after the commit tells of none.
+/// Whether this entry shows that a record without an output was skipped or executed. `Finished`
+/// alone is not enough: in exactly-once mode a member that crashes after the commit does not report
+/// it.
 fn was_done(input: &ConsumerRecord, what: &What) -> bool {
     let (What::Finished(place, _) | What::Executed(place, None)) = what else { return false };
     place.is_of(input)
@@ -85,20 +86,20 @@ fn name(record: &ConsumerRecord) -> String {
 mod tests {
     use super::*;
     use crate::simulation::NewLife;
-    use crate::simulation::invariants::told::{Told, place};
+    use crate::simulation::invariants::test_history::{TestHistory, place};
 
     #[test]
-    fn what_was_lost_with_an_end_is_not_missed_and_what_is_left_is() {
+    fn records_lost_with_an_end_need_no_output_and_those_left_do() {
         let executed = |offsets: std::ops::Range<i64>| {
             let executed = offsets.map(|offset| (0, What::Executed(place(offset), None)));
-            Told::default().then(&executed.collect::<Vec<_>>())
+            TestHistory::default().then(&executed.collect::<Vec<_>>())
         };
         let lost = |from| {
             let (partition, life, is_recreated) = (place(0).partition, 1, false);
             What::BeganAnew(NewLife { partition, from, life, is_recreated })
         };
         assert!(executed(0..8).judged(nothing_is_lost).is_err());
-        assert_eq!(executed(0..8).then_to_nobody(lost(8)).judged(nothing_is_lost), Ok(()));
-        assert!(executed(0..7).then_to_nobody(lost(8)).judged(nothing_is_lost).is_err());
+        assert_eq!(executed(0..8).then_outside(lost(8)).judged(nothing_is_lost), Ok(()));
+        assert!(executed(0..7).then_outside(lost(8)).judged(nothing_is_lost).is_err());
     }
 }

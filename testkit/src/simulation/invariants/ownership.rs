@@ -1,4 +1,4 @@
-//! Ownership: what a member does for a partition that it knows to be gone.
+//! Ownership: a member does nothing for a partition that it knows to be lost.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Positions: what they tell as finished is finished.
+//! Positions: a record that they report as finished is finished.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +9,9 @@ use crate::simulation::lives::{Lives, life};
 use crate::simulation::lost::Lost;
 use crate::simulation::{Commit, GroupHistory, History, What};
 
-/// When a commit tells a record as finished, its output is there: published, and in exactly-once
+/// When a commit reports a record as finished, its output exists: it was published, in exactly-once
 /// mode in a transaction that commits. A record without an output was skipped or executed before. A
-/// commit tells of the life of the partition that it was made for, and of no other.
+/// commit counts only for the life of the partition that it was made for.
 ///
 /// # Errors
 /// Names the first commit that passes an unfinished record.
@@ -22,14 +22,14 @@ pub fn positions_pass_nothing_unfinished(
     let outputs = outputs(history, group);
     let (lost, lives) = (Lost::unread(history, group), Lives::of(history));
     let mut done = BTreeSet::new();
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for (_, entry) in history.of(group) {
         match &entry.what {
             What::Finished(place, _) | What::Executed(place, None) => {
                 done.insert((&place.partition, place.life, place.offset));
             }
             What::Committed(commit) => {
-                for input in newly_told(group, &lives, commit, &mut told) {
+                for input in newly_finished(group, &lives, commit, &mut reported) {
                     let is_finished = match group.identity(input) {
                         Some(identity) => is_there(outputs.get(&identity), commit),
                         None => done.contains(&(&input.partition, life(input), input.offset)),
@@ -72,17 +72,17 @@ fn is_there(outputs: Option<&Vec<&ConsumerRecord>>, commit: &Commit) -> bool {
     outputs.is_some_and(|outputs| outputs.iter().any(appended))
 }
 
-/// The inputs that this commit tells as finished and no earlier one has told.
-fn newly_told<'a>(
+/// The inputs that this commit is the first to report as finished.
+fn newly_finished<'a>(
     group: &'a GroupHistory,
     lives: &Lives<'_>,
     commit: &Commit,
-    told: &mut BTreeSet<(TopicPartition, u32, i64)>,
+    reported: &mut BTreeSet<(TopicPartition, u32, i64)>,
 ) -> Vec<&'a ConsumerRecord> {
     let of_it = group.inputs.iter().filter(|input| input.partition == commit.partition);
     let finished = of_it.filter(|input| commit.position.is_finished(input.offset));
     let there = finished.filter(|input| lives.had(input, commit.life));
-    there.filter(|it| told.insert((it.partition.clone(), life(it), it.offset))).collect()
+    there.filter(|it| reported.insert((it.partition.clone(), life(it), it.offset))).collect()
 }
 
 #[cfg(test)]
@@ -91,13 +91,13 @@ mod tests {
 
     use super::*;
     use crate::simulation::NewLife;
-    use crate::simulation::invariants::told::{Told, place};
+    use crate::simulation::invariants::test_history::{TestHistory, place};
 
     #[test]
     fn a_commit_is_judged_by_the_life_that_it_was_made_for() {
         let partition = || place(0).partition;
         let recreated = NewLife { partition: partition(), from: 0, life: 1, is_recreated: true };
-        let recreated = Told::default().then_to_nobody(What::BeganAnew(recreated));
+        let recreated = TestHistory::default().then_outside(What::BeganAnew(recreated));
         let committed = |life| {
             let (partition, position, ends) = (partition(), Position::at(5), BTreeMap::new());
             [(0, What::Committed(Commit { partition, life, position, ends }))]

@@ -1,4 +1,4 @@
-//! A history as a test tells it, of one group on one partition of records with one key.
+//! A history that a test builds, of one group on one partition of records with one key.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,11 +18,11 @@ fn input(offset: i64) -> ConsumerRecord {
     ConsumerRecord::new(place(offset).partition, offset, 0).key("key")
 }
 
-/// What has happened to which member, in order.
+/// What has happened to the members, in order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told(Vec<Entry>);
+pub(super) struct TestHistory(Vec<Entry>);
 
-impl Told {
+impl TestHistory {
     pub(super) fn then(mut self, next: &[(usize, What)]) -> Self {
         for (member, what) in next {
             let who = Some(Who { member: *member, life: 1 });
@@ -32,8 +32,8 @@ impl Told {
         self
     }
 
-    /// What happens to no member.
-    pub(super) fn then_to_nobody(mut self, what: What) -> Self {
+    /// Adds an entry that is of no member.
+    pub(super) fn then_outside(mut self, what: What) -> Self {
         let step = self.0.len() as u64;
         self.0.push(Entry { at: Duration::ZERO, step, who: None, what });
         self
