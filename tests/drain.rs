@@ -1,16 +1,13 @@
 //! The drain: what is in flight finishes, nothing else starts, and nothing is repeated.
 
 mod support;
+mod wrapped;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures::stream::{BoxStream, StreamExt};
-use jobstream::position::PartitionPosition;
-use jobstream::record::TopicPartition;
-use jobstream::sources::{CommitError, Source, SourceError, SourceEvent};
+use jobstream::sources::SourceEvent;
 use jobstream::topology::{Event, Limits};
 use jobstream_testkit::broker::{Broker, Fault, Operation};
 use support::{
@@ -20,6 +17,7 @@ use support::{
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
+use wrapped::{Watch, Wrapped};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -47,44 +45,13 @@ async fn a_shutdown_finishes_what_is_in_flight_and_starts_nothing_else() {
     assert!(broker.members(GROUP).is_empty(), "the member has not left its group");
 }
 
-/// A source that counts the records that it yields.
-struct Counting<'a> {
-    source: &'a dyn Source,
-    records: &'a AtomicUsize,
-}
+/// Counts the records that a source yields.
+#[derive(Default)]
+struct Records(AtomicUsize);
 
-#[async_trait]
-impl Source for Counting<'_> {
-    fn events(&self) -> BoxStream<'_, Result<SourceEvent, SourceError>> {
-        let count = |event: &Result<SourceEvent, SourceError>| {
-            let is_record = matches!(event, Ok(SourceEvent::Record(_)));
-            self.records.fetch_add(usize::from(is_record), Relaxed);
-        };
-        self.source.events().inspect(count).boxed()
-    }
-
-    fn pause(&self, partitions: &[TopicPartition]) {
-        self.source.pause(partitions);
-    }
-
-    fn resume(&self, partitions: &[TopicPartition]) {
-        self.source.resume(partitions);
-    }
-
-    async fn commit(&self, positions: &[PartitionPosition]) -> Result<(), CommitError> {
-        self.source.commit(positions).await
-    }
-
-    fn window_offsets(&self) -> i64 {
-        self.source.window_offsets()
-    }
-
-    async fn release(&self, partitions: &[TopicPartition]) -> Result<(), SourceError> {
-        self.source.release(partitions).await
-    }
-
-    async fn close(&self) -> Result<(), SourceError> {
-        self.source.close().await
+impl Watch for Records {
+    fn on(&self, event: &SourceEvent) {
+        self.0.fetch_add(usize::from(matches!(event, SourceEvent::Record(_))), Relaxed);
     }
 }
 
@@ -93,11 +60,11 @@ async fn nothing_is_fetched_after_the_shutdown_began() {
     let (broker, diary) = (broker(2), Diary::new());
     produce_all(&broker, &[5; 3_000]);
     let source = broker.consumer(GROUP, [JOBS]).build();
-    let (records, at_shutdown) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let source = Counting { source: &source, records: &records };
+    let source = Wrapped { source, with: Records::default() };
+    let (records, at_shutdown) = (&source.with.0, AtomicUsize::new(0));
     let limits = limits().executing_records(8_192);
     let topology = topology(diary.clone()).with_limits(limits);
-    // In the midst of a backlog, with room for all of it.
+    // The shutdown begins within a backlog, with room for all of it.
     let shutdown = async {
         while records.load(Relaxed) == 0 {
             yield_now().await;

@@ -1,53 +1,23 @@
 //! A member under test: a Kafka source that can be frozen.
 
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures::stream::BoxStream;
 use jobstream::kafka::{KafkaEvent, KafkaObserver};
-use jobstream::position::PartitionPosition;
-use jobstream::record::TopicPartition;
 use jobstream::sources::kafka::KafkaSource;
-use jobstream::sources::{CommitError, Source, SourceError, SourceEvent};
 
-pub(crate) struct Member {
-    pub(crate) source: KafkaSource,
+use super::wrapped::{Watch, Wrapped};
+
+/// A Kafka source, with the names and the brake that its crash needs.
+pub(crate) type Member = Wrapped<KafkaSource, Handle>;
+
+pub(crate) struct Handle {
     pub(crate) group: String,
     pub(crate) client_id: String,
-    pub(crate) freezer: std::sync::Arc<Freezer>,
+    pub(crate) freezer: Arc<Freezer>,
 }
 
-#[async_trait]
-impl Source for Member {
-    fn events(&self) -> BoxStream<'_, Result<SourceEvent, SourceError>> {
-        self.source.events()
-    }
-
-    fn pause(&self, partitions: &[TopicPartition]) {
-        self.source.pause(partitions);
-    }
-
-    fn resume(&self, partitions: &[TopicPartition]) {
-        self.source.resume(partitions);
-    }
-
-    async fn commit(&self, positions: &[PartitionPosition]) -> Result<(), CommitError> {
-        self.source.commit(positions).await
-    }
-
-    fn window_offsets(&self) -> i64 {
-        self.source.window_offsets()
-    }
-
-    async fn release(&self, partitions: &[TopicPartition]) -> Result<(), SourceError> {
-        self.source.release(partitions).await
-    }
-
-    async fn close(&self) -> Result<(), SourceError> {
-        self.source.close().await
-    }
-}
+impl Watch for Handle {}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Brake {
@@ -57,7 +27,7 @@ enum Brake {
     On,
 }
 
-/// An observer that can stop the thread which polls, for good: no rebalance is answered any more.
+/// An observer that can stop the polling thread for good, so that no rebalance is answered.
 #[derive(Debug, Default)]
 pub(crate) struct Freezer {
     brake: Mutex<Brake>,

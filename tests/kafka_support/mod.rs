@@ -25,13 +25,15 @@ use rdkafka::message::Headers as _;
 use rdkafka::producer::Producer as _;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
-use member::{Freezer, Member};
+use member::{Freezer, Handle, Member};
 
 pub(crate) mod headers;
 mod leave;
 mod member;
 mod raw;
 mod transaction;
+#[path = "../wrapped/mod.rs"]
+mod wrapped;
 
 /// How long anything may take: much, since other programs may want the machine, too.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -91,17 +93,18 @@ impl Kafka {
         KafkaConfig::new(self.cluster.bootstrap())
     }
 
-    /// A member's settings, with the name and the brake that its crash needs.
-    fn member_config(&self) -> (KafkaConfig, String, Arc<Freezer>) {
+    /// A member's settings, and its handle.
+    fn member(&self, group: &str) -> (KafkaConfig, Handle) {
         let client_id = format!("member-{}-{}", self.run, self.next());
         let freezer = Arc::new(Freezer::default());
         let mut config = self.config().with_observer(freezer.clone());
         for (name, value) in &self.properties {
             config = config.property(*name, *value).unwrap();
         }
-        // Lines all the time, which the observer's brake hangs on.
+        // Causes log lines all the time, so that the brake is applied soon.
         config = config.property("debug", "cgrp").unwrap();
-        (config.property("client.id", &client_id).unwrap(), client_id, freezer)
+        config = config.property("client.id", &client_id).unwrap();
+        (config, Handle { group: group.to_owned(), client_id, freezer })
     }
 
     fn plain(&self) -> ClientConfig {
@@ -141,20 +144,20 @@ impl Backend for Kafka {
     }
 
     async fn source(&self, group: &str, topic: &Topic) -> Member {
-        let (config, client_id, freezer) = self.member_config();
+        let (config, with) = self.member(group);
         let source = KafkaSource::new(&config, group, [topic.clone()]).unwrap();
-        Member { source, group: group.to_owned(), client_id, freezer }
+        Member { source, with }
     }
 
     async fn ranges(&self, group: &str, topics: &[Topic]) -> Member {
-        let (config, client_id, freezer) = self.member_config();
+        let (config, with) = self.member(group);
         let assignor = match self.classic {
             true => "partition.assignment.strategy",
             false => "group.remote.assignor",
         };
         let config = config.property(assignor, "range").unwrap();
         let source = KafkaSource::new(&config, group, topics.iter().cloned()).unwrap();
-        Member { source, group: group.to_owned(), client_id, freezer }
+        Member { source, with }
     }
 
     async fn sink(&self) -> Box<dyn Sink> {
@@ -167,10 +170,10 @@ impl Backend for Kafka {
         topic: &Topic,
         transactional_id: &str,
     ) -> (Member, Box<dyn Sink>) {
-        let (config, client_id, freezer) = self.member_config();
+        let (config, with) = self.member(group);
         let pair = exactly_once(&config, group, [topic.clone()], transactional_id).await;
         let (source, sink) = pair.unwrap();
-        (Member { source, group: group.to_owned(), client_id, freezer }, Box::new(sink))
+        (Member { source, with }, Box::new(sink))
     }
 
     async fn store(&self, topic: &Topic) -> Box<dyn Store> {
@@ -251,7 +254,7 @@ impl Backend for Kafka {
     }
 
     async fn crash(&self, source: Member) {
-        source.freezer.freeze().await;
+        source.with.freezer.freeze().await;
         self.expire(&source).await;
         // Its threads stand still for as long as the test's process lives.
         std::mem::forget(source);
@@ -259,7 +262,7 @@ impl Backend for Kafka {
 
     async fn expire(&self, source: &Member) {
         let (bootstrap, config) = (self.cluster.bootstrap(), self.plain());
-        let (group, client_id) = (source.group.clone(), source.client_id.clone());
+        let (group, client_id) = (source.with.group.clone(), source.with.client_id.clone());
         blocking(move || leave::remove_member(&bootstrap, &config, &group, &client_id)).await;
     }
 
