@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::counting::{Counter, KEYS, counting, counts, produce_some};
 use crate::support::stateful::{STATE, broker, pair, run_to_the_end};
-use crate::support::{GROUP, JOBS, RESULTS, Task, Told, produce, values};
+use crate::support::{self, GROUP, JOBS, RESULTS, Task, Told, produce, values};
 
 /// What publishes that so many jobs of the key `a` are counted.
 fn count_of_a(count: u64) -> ProducerRecord {
@@ -141,7 +141,9 @@ async fn topics_that_are_consumed_together_share_the_part_of_their_number() {
 
 #[tokio::test(start_paused = true)]
 async fn partitions_that_share_a_part_are_released_together() {
-    let broker = broker(1);
+    // Without yields, the first member has both partitions before the second one joins.
+    let broker = support::broker(1);
+    broker.create_topic(STATE, 1);
     broker.create_topic(MORE_JOBS, 1);
     produce_to(&broker, MORE_JOBS, "a", &Task::new(0).takes(Duration::from_secs(5)));
     let topology = counting(Counter::default());

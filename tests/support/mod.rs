@@ -1,5 +1,5 @@
-//! What the tests of the topology share: a small job, a job sink that does as it is told and keeps
-//! a diary, and ends that yield around every effect.
+//! What the tests of the topology share: a small job, and a job sink that executes it as the job says
+//! and keeps a diary.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 
@@ -11,17 +11,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use jobstream::codec::{CodecError, Json};
 use jobstream::position::PartitionPosition;
 use jobstream::record::{ConsumerRecord, ProducerRecord, TopicPartition};
-use jobstream::sinks::{Batch, Commits, JobError, JobSink, Published, Sink, SinkError};
-use jobstream::sources::{CommitError, Source, SourceError, SourceEvent};
+use jobstream::sinks::{JobError, JobSink};
 use jobstream::topology::{Event, Executed, Limits, Retry, Topology};
 use jobstream_testkit::broker::{Broker, Isolation};
 use serde::{Deserialize, Serialize};
-use tokio::task::yield_now;
 use tokio::time::sleep;
 
 pub(crate) mod stateful;
@@ -61,7 +57,16 @@ impl Task {
 
 /// A broker with the topics of the tests.
 pub(crate) fn broker(partitions: i32) -> Broker {
-    let broker = Broker::new();
+    with_topics(Broker::new(), partitions)
+}
+
+/// The same, on which every operation yields once before its effect and once after it, so that a run
+/// can be dropped at each of these points.
+pub(crate) fn yielding_broker(partitions: i32) -> Broker {
+    with_topics(Broker::builder().yielding().build(), partitions)
+}
+
+fn with_topics(broker: Broker, partitions: i32) -> Broker {
     broker.create_topic(JOBS, partitions);
     broker.create_topic(RESULTS, 3);
     broker.create_topic(DEAD_LETTERS, 1);
@@ -70,9 +75,14 @@ pub(crate) fn broker(partitions: i32) -> Broker {
 
 /// Appends a job to the topic.
 pub(crate) fn produce(broker: &Broker, key: Option<&str>, task: &Task) -> (i32, i64) {
+    broker.produce(record(key, task)).unwrap()
+}
+
+/// The record of a job.
+pub(crate) fn record(key: Option<&str>, task: &Task) -> ProducerRecord {
     let mut record = ProducerRecord::to(JOBS).value(serde_json::to_vec(task).unwrap());
     record.key = key.map(|key| Bytes::copy_from_slice(key.as_bytes()));
-    broker.produce(record).unwrap()
+    record
 }
 
 /// What a job sink saw.
@@ -272,74 +282,6 @@ impl CommitWatch {
             let done = finished.contains(&(partition.clone(), *offset));
             assert!(!committed || done, "{partition} @ {offset} is committed and not finished");
         }
-    }
-}
-
-/// An end whose every effect yields once before and once after it happens, so that a run can be
-/// dropped at each of these points.
-#[derive(Debug)]
-pub(crate) struct Yielding<E>(pub(crate) E);
-
-#[async_trait]
-impl<E: Source> Source for Yielding<E> {
-    fn events(&self) -> BoxStream<'_, Result<SourceEvent, SourceError>> {
-        self.0
-            .events()
-            .then(|event| async {
-                yield_now().await;
-                event
-            })
-            .boxed()
-    }
-
-    fn pause(&self, partitions: &[TopicPartition]) {
-        self.0.pause(partitions);
-    }
-
-    fn resume(&self, partitions: &[TopicPartition]) {
-        self.0.resume(partitions);
-    }
-
-    async fn commit(&self, positions: &[PartitionPosition]) -> Result<(), CommitError> {
-        yield_now().await;
-        let result = self.0.commit(positions).await;
-        yield_now().await;
-        result
-    }
-
-    fn window_offsets(&self) -> i64 {
-        self.0.window_offsets()
-    }
-
-    async fn release(&self, partitions: &[TopicPartition]) -> Result<(), SourceError> {
-        yield_now().await;
-        let result = self.0.release(partitions).await;
-        yield_now().await;
-        result
-    }
-
-    async fn close(&self) -> Result<(), SourceError> {
-        yield_now().await;
-        self.0.close().await
-    }
-}
-
-#[async_trait]
-impl<E: Sink> Sink for Yielding<E> {
-    async fn publish(&self, batch: &Batch) -> Result<Published, SinkError> {
-        yield_now().await;
-        let result = self.0.publish(batch).await;
-        yield_now().await;
-        result
-    }
-
-    fn commits(&self) -> Commits {
-        self.0.commits()
-    }
-
-    async fn close(&self) -> Result<(), SinkError> {
-        yield_now().await;
-        self.0.close().await
     }
 }
 

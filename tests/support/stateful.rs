@@ -7,30 +7,38 @@ use jobstream::topology::{Topology, Worker};
 use jobstream_testkit::broker::{Broker, MemberId};
 use tokio::time::sleep;
 
-use super::{GROUP, JOBS, Yielding};
+use super::{GROUP, JOBS};
 
 /// The topic of the state.
 pub(crate) const STATE: &str = "state";
 
-/// A broker with the topics of the tests, and that of the state.
+/// A broker with the topics of the tests, and that of the state, on which every operation yields.
 pub(crate) fn broker(partitions: i32) -> Broker {
-    let broker = super::broker(partitions);
+    let broker = super::yielding_broker(partitions);
     broker.create_topic(STATE, partitions);
     broker
 }
 
-/// An exactly-once pair and its store, every effect of which yields.
+/// An exactly-once pair and its store.
 pub(crate) fn pair(broker: &Broker, id: &str) -> (Worker, MemberId) {
     let (source, sink) = broker.exactly_once(GROUP, [JOBS], id);
     let member = source.member();
     let store = Some(Box::new(broker.store(STATE)) as _);
-    (Worker { source: Box::new(Yielding(source)), sink: Box::new(Yielding(sink)), store }, member)
+    (Worker { source: Box::new(source), sink: Box::new(sink), store }, member)
 }
 
-/// Runs a topology as the last member until the group has caught up.
+/// Longer than the transaction timeout of the broker.
+const TRANSACTIONS_END_WITHIN: Duration = Duration::from_secs(61);
+
+/// Runs a topology as the last member until the group has caught up, and every transaction that a
+/// crash has left open has been aborted: until then it hides the outputs behind it.
 pub(crate) async fn run_to_the_end(topology: &Topology, broker: &Broker) {
     let (worker, _) = pair(broker, "last");
-    let drained = topology.run_worker(&worker, broker.caught_up(GROUP, JOBS)).await.unwrap();
+    let settled = async {
+        broker.caught_up(GROUP, JOBS).await;
+        sleep(TRANSACTIONS_END_WITHIN).await;
+    };
+    let drained = topology.run_worker(&worker, settled).await.unwrap();
     assert_eq!(drained.unfinished, 0);
 }
 
