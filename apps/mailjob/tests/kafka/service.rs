@@ -2,14 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that waits for the service")]
 
-use std::fs::File;
+use std::collections::BTreeSet;
+use std::fs::{DirEntry, File};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
 use crate::stage::{LIMIT, LOOK_AGAIN_AFTER};
+
+/// Threads of a client live for some tenths of a second.
+const THREADS_LOOK_AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 /// Killed when it is dropped.
 pub(crate) struct Service {
@@ -51,6 +56,35 @@ impl Service {
         };
         let said = timeout(LIMIT, said).await;
         assert!(said.is_ok(), "no {text:?} in\n{}", self.log());
+    }
+
+    /// Completes when it has started so many threads of this name, one after another, from now on.
+    pub(crate) async fn starts_threads(&mut self, name: &str, count: usize) {
+        let before = self.threads(name);
+        let mut started = BTreeSet::new();
+        let starts = async {
+            while started.len() < count {
+                let ended = self.child.try_wait().unwrap();
+                assert!(ended.is_none(), "ended without threads {name:?}:\n{}", self.log());
+                started.extend(self.threads(name).difference(&before).copied());
+                sleep(THREADS_LOOK_AGAIN_AFTER).await;
+            }
+        };
+        let starts = timeout(LIMIT, starts).await;
+        assert!(starts.is_ok(), "found {} new threads {name:?}, expected {count}", started.len());
+    }
+
+    /// The ids of its threads of this name; the system gives none of them again soon.
+    fn threads(&self, name: &str) -> BTreeSet<u32> {
+        let pid = self.child.id().expect("a running service");
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let id = |thread: std::io::Result<DirEntry>| {
+            let thread = thread.ok()?;
+            // A thread may end meanwhile.
+            let found = std::fs::read_to_string(thread.path().join("comm")).ok()?;
+            (found.trim_end() == name).then(|| thread.file_name().to_str()?.parse().ok())?
+        };
+        threads.filter_map(id).collect()
     }
 
     /// The most memory that it has had, in KiB (`VmHWM`).
