@@ -22,16 +22,16 @@ async fn asked(brokers: &str) -> TopicError {
     error
 }
 
-/// An address at which nobody listens.
-async fn nobody() -> SocketAddr {
+/// An address at which no broker listens.
+async fn closed_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 #[tokio::test]
 async fn a_broker_that_can_not_be_reached_is_named_with_the_cause() {
-    let nobody = nobody().await.to_string();
+    let closed = closed_address().await.to_string();
     for (brokers, cause) in
-        [("no-such-host.invalid:9092", "Failed to resolve"), (&*nobody, "Connection refused")]
+        [("no-such-host.invalid:9092", "Failed to resolve"), (&*closed, "Connection refused")]
     {
         let error = asked(brokers).await.to_string();
         assert!(error.starts_with(&format!("topic jobs: {brokers}")), "{error}");
@@ -41,10 +41,10 @@ async fn a_broker_that_can_not_be_reached_is_named_with_the_cause() {
 
 #[tokio::test]
 async fn each_of_several_brokers_is_named() {
-    let nobody = nobody().await;
-    let error = asked(&format!("{nobody},no-such-host.invalid:9092")).await.to_string();
+    let closed = closed_address().await;
+    let error = asked(&format!("{closed},no-such-host.invalid:9092")).await.to_string();
     assert!(error.contains("Failed to resolve 'no-such-host.invalid:9092'"), "{error}");
-    assert!(error.contains(&nobody.to_string()) && error.contains("refused"), "{error}");
+    assert!(error.contains(&closed.to_string()) && error.contains("refused"), "{error}");
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn a_broker_is_found_at_an_ipv6_address_in_brackets() {
         select! {
             biased;
             connected = listener.accept() => drop(connected.unwrap()),
-            answer = topics.partitions("jobs") => panic!("nobody has connected: {answer:?}"),
+            answer = topics.partitions("jobs") => panic!("no client has connected: {answer:?}"),
         }
     };
     timeout(LIMIT, connected).await.expect("a connection");

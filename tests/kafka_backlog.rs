@@ -1,7 +1,7 @@
 //! Memory over a backlog of a million records, through a topology, from Kafka to Kafka.
 //!
-//! The peak (`VmHWM`) is of a whole process, so each step runs in one of its own: this test again,
-//! told by its environment what it is.
+//! The peak (`VmHWM`) is of a whole process, so each step runs in a process of its own: this test
+//! again, with an environment that selects the step.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that measures")]
 

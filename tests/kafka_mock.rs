@@ -168,7 +168,7 @@ async fn a_publish_waits_for_a_broker_that_is_away() {
         async move { sink.publish(&batch(vec![record("results", "1")])).await }
     });
     sleep(Duration::from_secs(1)).await;
-    assert!(!publishing.is_finished(), "published to nobody");
+    assert!(!publishing.is_finished(), "published without a broker");
     mock.order(|cluster| cluster.broker_up(BROKER).unwrap()).await;
     let published = timeout(LIMIT, publishing).await.unwrap().unwrap();
     assert!(
@@ -212,7 +212,7 @@ async fn a_close_does_not_wait_for_the_release_of_what_was_asked_back() {
         let _joining = second.events();
         let revoked = timeout(LIMIT, events.next()).await.unwrap();
         assert!(matches!(revoked, Some(Ok(SourceEvent::Revoked(_)))), "found {revoked:?}");
-        let closed = timeout(LIMIT, first.close()).await.expect("it waits for nobody");
+        let closed = timeout(LIMIT, first.close()).await.expect("it waits for no broker");
         closed.unwrap_or_else(|error| panic!("{strategy}: {error}"));
     }
 }
@@ -252,7 +252,7 @@ async fn a_drop_does_not_wait_for_a_broker_that_is_away() {
     let unsent = batch(vec![record("jobs", "never")]);
     assert!(timeout(Duration::from_millis(200), sink.publish(&unsent)).await.is_err());
     let dropped = tokio::task::spawn_blocking(|| drop((source, sink)));
-    timeout(LIMIT, dropped).await.expect("it waits for nobody").unwrap();
+    timeout(LIMIT, dropped).await.expect("it waits for no broker").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,8 +264,8 @@ async fn an_output_is_published_although_its_topic_comes_later() {
         cluster.topic_error("results", missing).unwrap();
     })
     .await;
-    let told = Arc::new(Told::default());
-    let config = KafkaConfig::new(mock.bootstrap()).with_observer(told.clone());
+    let seen = Arc::new(Seen::default());
+    let config = KafkaConfig::new(mock.bootstrap()).with_observer(seen.clone());
     let config = config.property("topic.metadata.propagation.max.ms", "100").unwrap();
     let sink = Arc::new(KafkaSink::new(&config).unwrap());
     let publishing = tokio::spawn({
@@ -273,13 +273,13 @@ async fn an_output_is_published_although_its_topic_comes_later() {
         async move { sink.publish(&batch(vec![record("results", "0")])).await }
     });
     let waits = async {
-        while told.0.lock().unwrap().is_empty() {
+        while seen.0.lock().unwrap().is_empty() {
             sleep(LOOK_AGAIN_AFTER).await;
         }
     };
     timeout(LIMIT, waits).await.expect("a word");
     let expected = "topic results does not exist: its outputs wait until it is created";
-    assert_eq!(told.0.lock().unwrap()[0], expected);
+    assert_eq!(seen.0.lock().unwrap()[0], expected);
     assert!(!publishing.is_finished(), "published to nowhere");
     let none = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
     mock.order(move |cluster| cluster.topic_error("results", none).unwrap()).await;
@@ -386,7 +386,7 @@ async fn a_static_member_that_has_lost_its_session_and_fences_itself_joins_again
     let mut commit = source.commit(&positions);
     let lost = tokio::select! {
         biased;
-        answered = &mut commit => panic!("nobody is there: {answered:?}"),
+        answered = &mut commit => panic!("no broker is there: {answered:?}"),
         lost = timeout(LIMIT, events.next()) => lost.unwrap(),
     };
     assert!(matches!(lost, Some(Ok(SourceEvent::Lost(_)))), "found {lost:?}");
@@ -408,7 +408,7 @@ async fn a_static_member_that_has_lost_its_session_and_fences_itself_joins_again
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metadata_of_another_client_is_told_and_taken_as_an_empty_set() {
+async fn metadata_of_another_client_is_reported_and_taken_as_an_empty_set() {
     let mock = Mock::start();
     mock.create_topic("jobs", 1).await;
     let mut plain = rdkafka::ClientConfig::new();
@@ -423,21 +423,21 @@ async fn metadata_of_another_client_is_told_and_taken_as_an_empty_set() {
     })
     .await
     .unwrap();
-    let told = Arc::new(Told::default());
-    let config = KafkaConfig::new(mock.bootstrap()).with_observer(told.clone());
+    let seen = Arc::new(Seen::default());
+    let config = KafkaConfig::new(mock.bootstrap()).with_observer(seen.clone());
     let source = KafkaSource::new(&config, "group", ["jobs"]).unwrap();
     let first = timeout(LIMIT, source.events().next()).await.unwrap();
     let Some(Ok(SourceEvent::Assigned(assigned))) = first else { panic!("found {first:?}") };
     assert_eq!(assigned[0].position, Some(Position::at(3)));
-    let told = told.0.lock().unwrap().clone();
-    assert!(told.len() == 1 && told[0].contains("consumer-7@host"), "found {told:?}");
+    let seen = seen.0.lock().unwrap().clone();
+    assert!(seen.len() == 1 && seen[0].contains("consumer-7@host"), "found {seen:?}");
 }
 
 /// Keeps what is reported about foreign metadata, and about outputs that wait.
 #[derive(Debug, Default)]
-struct Told(Mutex<Vec<String>>);
+struct Seen(Mutex<Vec<String>>);
 
-impl KafkaObserver for Told {
+impl KafkaObserver for Seen {
     fn on(&self, event: &KafkaEvent<'_>) {
         if let KafkaEvent::ForeignMetadata { reason, .. }
         | KafkaEvent::PublishRetried { reason, .. } = event

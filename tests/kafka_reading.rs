@@ -73,7 +73,7 @@ async fn the_end_of_a_partition_is_reached_and_is_no_error() {
 }
 
 #[tokio::test]
-async fn who_asks_for_more_partitions_than_there_are_is_told_their_number() {
+async fn the_error_of_a_call_for_too_many_partitions_has_their_number() {
     let errors = Arc::new(Errors::default());
     let (_cluster, config) = cluster(&errors).await;
     let reader = TopicReader::new(&config, TOPIC).unwrap();

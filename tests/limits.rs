@@ -153,7 +153,7 @@ async fn headers_without_name_and_value_count_for_what_they_take_in_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frontier_that_stands_still_is_told_once_a_record() {
+async fn a_frontier_that_stands_still_is_reported_once_a_record() {
     let (broker, told) = (broker(1), Arc::new(Told::default()));
     for id in 0..2 {
         produce(&broker, Some("a"), &Task::new(id).takes(Duration::from_secs(100)));

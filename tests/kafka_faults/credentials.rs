@@ -52,7 +52,7 @@ fn rotate(broker: &Broker, from: &str, to: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
-async fn credentials_that_are_refused_later_are_told_and_waited_for() {
+async fn credentials_that_are_refused_later_are_reported_and_the_source_waits() {
     let broker = Broker::start_with(&["--sasl-ssl", "--nodes", "1"]);
     let kinds = Arc::new(Kinds::default());
     let config = secure(&broker, "PLAIN", "user", "password").with_observer(kinds.clone());
@@ -82,7 +82,7 @@ async fn credentials_that_are_refused_later_are_told_and_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
-async fn plain_and_scram_over_tls_work_and_a_wrong_password_is_told() {
+async fn plain_and_scram_over_tls_work_and_a_wrong_password_is_reported() {
     let broker = Broker::start_with(&["--sasl-ssl"]);
     for (mechanism, user) in [("PLAIN", "user"), ("SCRAM-SHA-256", "scram")] {
         let config = secure(&broker, mechanism, user, "password");

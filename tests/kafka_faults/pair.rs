@@ -95,7 +95,10 @@ async fn a_pair_goes_on_after_the_broker_was_killed() {
     broker.node("kill");
     let second = batch("jobs", &first, 1);
     let publishing = sink.publish(&second);
-    assert!(timeout(Duration::from_secs(2), publishing).await.is_err(), "published to nobody");
+    assert!(
+        timeout(Duration::from_secs(2), publishing).await.is_err(),
+        "published without a broker"
+    );
     broker.node("resume");
     publish(&mut events, &sink, "jobs", 1, Some(first)).await;
     drop(events);

@@ -41,14 +41,14 @@ impl JobSink<usize, usize> for Gate {
 
 /// The events of a run.
 #[derive(Debug, Default)]
-struct Told {
+struct Progress {
     published: usize,
     lost: usize,
     kept: usize,
 }
 
-impl Told {
-    fn hear(&mut self, event: &Event<'_>) {
+impl Progress {
+    fn note(&mut self, event: &Event<'_>) {
         match event {
             Event::Published { batch, .. } => self.published += batch.outputs.len(),
             Event::Lost(_) => self.lost += 1,
@@ -58,7 +58,7 @@ impl Told {
     }
 }
 
-fn topology(gate: Arc<Gate>, results: String, told: watch::Sender<Told>) -> Topology {
+fn topology(gate: Arc<Gate>, results: String, progress: watch::Sender<Progress>) -> Topology {
     Topology::builder("dead-letters")
         .decode(Json::<usize>::new())
         .execute(gate)
@@ -67,7 +67,7 @@ fn topology(gate: Arc<Gate>, results: String, told: watch::Sender<Told>) -> Topo
         })
         .with_limits(Limits::new().in_flight_records(100))
         .with_observer(Arc::new(move |event: &Event<'_>| {
-            told.send_modify(|told| told.hear(event));
+            progress.send_modify(|progress| progress.note(event));
         }))
 }
 
@@ -102,21 +102,22 @@ async fn a_topology_that_is_fenced_executes_each_job_once_and_publishes_it_once(
     publish(&config, (0..JOBS).map(job).collect()).await;
 
     let gate = Arc::new(Gate { permits: Semaphore::new(0), executions: Mutex::default() });
-    let (told, mut seen) = watch::channel(Told::default());
-    let topology = topology(gate.clone(), results_topic.clone(), told);
+    let (progress, mut seen) = watch::channel(Progress::default());
+    let topology = topology(gate.clone(), results_topic.clone(), progress);
     let (source, sink) = exactly_once(&config, &topic, [&*topic], &topic).await.unwrap();
     let fenced = async {
         for fence in 1..=FENCES {
             let permitted = 2 * fence * JOBS_A_STAGE;
             gate.permits.add_permits(JOBS_A_STAGE);
-            seen.wait_for(|told| told.published == permitted - JOBS_A_STAGE).await.unwrap();
+            seen.wait_for(|progress| progress.published == permitted - JOBS_A_STAGE).await.unwrap();
             drop(exactly_once(&config, "another", [&*topic], &topic).await.unwrap());
             gate.permits.add_permits(JOBS_A_STAGE);
-            let recovered = |told: &Told| told.lost >= fence && told.published == permitted;
+            let recovered =
+                |progress: &Progress| progress.lost >= fence && progress.published == permitted;
             seen.wait_for(recovered).await.unwrap();
         }
         gate.permits.add_permits(JOBS_A_STAGE);
-        seen.wait_for(|told| told.published == JOBS).await.unwrap();
+        seen.wait_for(|progress| progress.published == JOBS).await.unwrap();
     };
     timeout(5 * LIMIT, topology.run(&source, &sink, fenced)).await.unwrap().unwrap();
     assert!(seen.borrow().kept >= FENCES, "at each fence something was executed: {seen:?}");

@@ -51,8 +51,8 @@ pub(crate) async fn a_header_that_cannot_be_read_costs_nothing_else(cluster: &dy
         raw::produce(&bootstrap, &to, b"second", &[]);
     })
     .await;
-    let told = Arc::new(Unreadable::default());
-    let config = KafkaConfig::new(cluster.bootstrap()).with_observer(told.clone());
+    let unreadable = Arc::new(Unreadable::default());
+    let config = KafkaConfig::new(cluster.bootstrap()).with_observer(unreadable.clone());
     let source = KafkaSource::new(&config, &topic, [&*topic]).unwrap();
     let records = next(&source, 2).await;
     let mut expected = Headers::new();
@@ -65,7 +65,7 @@ pub(crate) async fn a_header_that_cannot_be_read_costs_nothing_else(cluster: &dy
         (&expected, Some(&b"first"[..]))
     );
     assert_eq!(records[1].value.as_deref(), Some(&b"second"[..]));
-    assert_eq!(*told.0.lock().unwrap(), [0]);
+    assert_eq!(*unreadable.0.lock().unwrap(), [0]);
     source.close().await.unwrap();
     carried_over(&config, &topic, &records[0]).await;
 }

@@ -35,7 +35,7 @@ impl JobSink<Task, u64> for Worker {
         let failed = failures.entry(number).or_default();
         *failed += 1;
         if *failed <= failing {
-            return Err(JobError::transient("as it was told to"));
+            return Err(JobError::transient("as the job demands"));
         }
         Ok(number)
     }
