@@ -187,7 +187,7 @@ pub(crate) fn hang_ups_count_as_they_should(
                     format!("step {}: {who} hung up on, {place}: {found}", entry.step)
                 })?;
             }
-            What::Cancelled(place) if is_hung_up(history, place) => life.ended(),
+            What::Cancelled(place) if is_hung_up(history, place) => life.was_cut_off(),
             What::Began(place) => {
                 life.since.insert(place);
             }
@@ -205,6 +205,7 @@ fn is_hung_up(history: &History, place: &Place) -> bool {
 /// The job on which the server hangs up, as one life of a member has tried it.
 #[derive(Default)]
 struct HungUp<'a> {
+    /// Whether the server has hung up on it, as far as its job sink remembers.
     has_ended: bool,
     /// The jobs whose execution has begun since its last end.
     since: BTreeSet<&'a Place>,
@@ -220,14 +221,16 @@ impl HungUp<'_> {
                 Err("it does not count, though another mail was sent meanwhile")
             }
             _ => {
-                self.ended();
+                let may_follow = error.is_some_and(|kind| kind != JobErrorKind::Permanent);
+                *self = Self { has_ended: may_follow, ..Self::default() };
                 Ok(())
             }
         }
     }
 
-    fn ended(&mut self) {
-        *self = Self { has_ended: true, ..Self::default() };
+    /// It may have ended before the server hung up, and may not have.
+    fn was_cut_off(&mut self) {
+        *self = Self { has_ended: self.has_ended, ..Self::default() };
     }
 }
 
@@ -251,4 +254,17 @@ pub(crate) fn results(history: &History) -> impl Iterator<Item = &ConsumerRecord
 pub(crate) fn header(record: &ConsumerRecord, name: &str) -> String {
     let value = record.headers.get(name).map(|value| value.to_vec()).unwrap_or_default();
     String::from_utf8(value).unwrap()
+}
+
+#[test]
+fn a_job_that_was_cut_off_or_has_succeeded_may_be_hung_up_on_for_the_first_time() {
+    let unknown = Some(JobErrorKind::Unavailable);
+    for begin in [HungUp::was_cut_off, |job: &mut HungUp<'_>| job.ends(None).unwrap()] {
+        let mut job = HungUp::default();
+        begin(&mut job);
+        job.another_was_sent = true;
+        assert_eq!(job.ends(unknown), Ok(()));
+        job.another_was_sent = true;
+        assert!(job.ends(unknown).is_err());
+    }
 }
