@@ -109,6 +109,9 @@ impl Connect for InMemory {
     }
 }
 
+/// How long the ledger keeps an entry at least, by the wall clock.
+pub(crate) const LEDGER_RETENTION: Duration = Duration::from_secs(3_600);
+
 /// The mail executor of one member, with a pool of its own.
 pub(crate) fn executor(member: &Member<SmtpServer>) -> Topology {
     topology(&Topics::default(), mail_sink(member), retry(Ambiguous::Resend))
@@ -122,7 +125,7 @@ pub(crate) fn executor_with_ledger(member: &Member<SmtpServer>, ambiguous: Ambig
         UNIX_EPOCH + since
     };
     let limits = LedgerLimits::new()
-        .retention(Duration::from_secs(3_600))
+        .retention(LEDGER_RETENTION)
         .entries_max(1_000)
         .attempts_max(6)
         .executions_max(3);
