@@ -1,10 +1,10 @@
 //! The mail sink: sends the mail that a job holds to an SMTP server, and says what became of it.
 //!
 //! ```text
-//! job ─▶ mail ─▶ rate limit ─▶ slot ─▶ circuit ─▶ connection ─▶ MAIL RCPT DATA ─▶ message ─▶ reply
-//!                                         │       (idle or new)
-//!                                         ▼
-//!                                    unavailable
+//! job ─▶ mail ─▶ rate limit ─▶ circuit ─▶ connection ─▶ MAIL RCPT DATA ─▶ message ─▶ reply
+//!                                 │    (the first that
+//!                                 ▼      is there)
+//!                            unavailable
 //! ```
 //!
 //! # What becomes of a job
@@ -102,6 +102,7 @@ mod hang_ups;
 mod message;
 mod observer;
 mod open;
+mod openings;
 mod pool;
 mod rate;
 mod reply;
