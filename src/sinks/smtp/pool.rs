@@ -286,6 +286,7 @@ impl Pool {
     pub(super) fn clear(&self) {
         let mut queue = self.queue();
         let idle = std::mem::take(&mut queue.idle);
+        queue.waiting.retain(|it| !it.turn.is_closed());
         if queue.waiting.is_empty() {
             let abandoned = self.openings.abandon();
             queue.opening -= abandoned;
