@@ -32,6 +32,9 @@ const TLS_IS_SILENT: &str = "where TLS begins with the first byte, usually on po
 /// what the last one took. A server that greets late, on purpose, does so on every connection.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What the last one took counts up to this: it may have waited itself.
+const LATE: Duration = Duration::from_secs(30);
+
 /// What it takes to open a connection.
 pub(super) struct Opener {
     pub(super) connect: Arc<dyn Connect>,
@@ -63,7 +66,7 @@ impl Opener {
     pub(super) async fn open_beside_others(&self) -> Result<Opened, ServerFault> {
         let mut opening = pin!(self.open());
         loop {
-            let patience = PATIENCE + 2 * self.took();
+            let patience = PATIENCE + 2 * self.took().min(LATE);
             match timeout(patience, &mut opening).await {
                 Ok(opened) => return opened,
                 Err(_) if self.gauge.has_established() => {

@@ -224,10 +224,8 @@ impl Pool {
     /// Opens the circuit: who waits for a connection is sent away, and none is opened any more.
     pub(super) fn let_none_wait(self: &Arc<Self>, reason: &str) {
         self.circuit.open(reason);
-        let abandoned = self.openings.abandon();
+        self.abandon_openings();
         let mut queue = self.queue();
-        queue.opening -= abandoned;
-        queue.free += abandoned;
         let (sent_away, waiting) =
             std::mem::take(&mut queue.waiting).into_iter().partition(|it| it.mail.is_some());
         queue.waiting = waiting;
@@ -287,13 +285,19 @@ impl Pool {
         let mut queue = self.queue();
         let idle = std::mem::take(&mut queue.idle);
         queue.waiting.retain(|it| !it.turn.is_closed());
-        if queue.waiting.is_empty() {
-            let abandoned = self.openings.abandon();
-            queue.opening -= abandoned;
-            queue.free += abandoned;
-        }
+        let none_waits = queue.waiting.is_empty();
         drop(queue);
+        if none_waits {
+            self.abandon_openings();
+        }
         idle.into_iter().for_each(Conversation::leave);
+    }
+
+    fn abandon_openings(&self) {
+        let abandoned = self.openings.abandon();
+        let mut queue = self.queue();
+        queue.opening -= abandoned;
+        queue.free += abandoned;
     }
 
     /// How many mails the server takes on one connection.
