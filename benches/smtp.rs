@@ -5,8 +5,12 @@
 //! cargo bench --bench smtp            # some minutes
 //! cargo bench --bench smtp -- --short # half a minute, for CI
 //! cargo bench --bench smtp -- --bars  # fails if a bar is missed
+//! cargo bench --bench smtp -- --race  # the mail sink alone, beyond what the server serves
 //! SMTP_BENCH_FAKE=1 cargo bench --bench smtp # as if Postfix were not installed
 //! ```
+//!
+//! Then the mail sink alone, with 1,000 connections and with the 256 that the server serves: `smtp-sink`
+//! takes the others, and does not greet them.
 //!
 //! Every run asserts at its end that the server has counted each mail once. Without Postfix the server
 //! is the fake one of the testkit, and there are no bars.
@@ -47,6 +51,15 @@ struct Figure {
     cpu_micros_per_mail: f64,
 }
 
+/// How many connections the server serves at once, and how many a sink may have that does not know it.
+const SERVED: usize = 256;
+const ALLOWED: usize = 1_000;
+/// As many mails wait for these as `mailjob run` executes at once.
+const AT_ONCE: usize = 1_024;
+const RACE_MAILS: usize = 20_000;
+/// At least so much of the speed with as many connections as are served.
+const RACE_BAR: f64 = 0.9;
+
 struct Plan {
     connections: usize,
     /// Mails of the sink and `smtp-source`, and those of lettre, which needs 43 ms for each.
@@ -70,13 +83,18 @@ fn main() {
     };
     println!("{:>11} {:>12} {:>10} {:>12}", "connections", "", "mails/s", "CPU us/mail");
     let mut missed = 0;
-    for plan in
-        [plan(1, 6_000, 25), plan(8, 8_000, 200), plan(64, 12_500, 800), plan(100, 12_500, 800)]
-    {
+    let plans =
+        [plan(1, 6_000, 25), plan(8, 8_000, 200), plan(64, 12_500, 800), plan(100, 12_500, 800)];
+    for plan in plans.into_iter().filter(|_| !has("--race")) {
         let mut best: [Option<Figure>; 3] = [None; 3];
         for _ in 0..rounds {
             let figures = [
-                Some(run_sink(smtp_sink.as_deref(), &plan)),
+                Some(run_sink(
+                    smtp_sink.as_deref(),
+                    plan.connections,
+                    plan.connections,
+                    plan.mails,
+                )),
                 Some(run_lettre(smtp_sink.as_deref(), &plan)),
                 smtp_source
                     .as_deref()
@@ -88,6 +106,7 @@ fn main() {
         }
         missed += report(&plan, best);
     }
+    missed += race(smtp_sink.as_deref(), rounds);
     if has("--bars") {
         assert_eq!(missed, 0, "bars were missed");
     }
@@ -124,22 +143,44 @@ fn report(plan: &Plan, figures: [Option<Figure>; 3]) -> usize {
     missed
 }
 
-fn run_sink(smtp_sink: Option<&Path>, plan: &Plan) -> Figure {
+/// Prints what connections cost that the server does not serve, and says whether it is too much.
+fn race(smtp_sink: Option<&Path>, rounds: usize) -> usize {
+    let mut best: [Option<Figure>; 2] = [None; 2];
+    for _ in 0..rounds {
+        for (best, connections) in best.iter_mut().zip([ALLOWED, SERVED]) {
+            *best = faster(*best, Some(run_sink(smtp_sink, connections, AT_ONCE, RACE_MAILS)));
+        }
+    }
+    let [Some(allowed), Some(served)] = best else { return 0 };
+    for (connections, figure) in [(ALLOWED, allowed), (SERVED, served)] {
+        let Figure { mails_per_second, cpu_micros_per_mail } = figure;
+        println!(
+            "{connections:>11} {:>12} {mails_per_second:>10.0} {cpu_micros_per_mail:>12.1}",
+            "mail sink"
+        );
+    }
+    let ratio = allowed.mails_per_second / served.mails_per_second;
+    println!("{:>24} {ratio:.2} x as fast where {SERVED} are served (bar {RACE_BAR})", "");
+    usize::from(ratio < RACE_BAR)
+}
+
+/// Sends so many mails `at_once`, by so many connections.
+fn run_sink(smtp_sink: Option<&Path>, connections: usize, at_once: usize, mails: usize) -> Figure {
     let server = Server::start(smtp_sink);
-    let jobs: Vec<_> = (0..plan.mails).map(job).collect();
+    let jobs: Vec<_> = (0..mails).map(job).collect();
     let config = MailConfig::new("127.0.0.1", FROM)
         .port(server.port())
         .tls(TlsMode::None)
         .allowed_from_domains(vec!["example.com".into()])
-        .connections_max(plan.connections.try_into().expect("at least one connection"));
+        .connections_max(connections.try_into().expect("at least one connection"));
     let sink = Arc::new(MailSink::new(&config).expect("the settings are good"));
-    let figure = measure(plan.mails, || {
-        block_on(each(plan.connections, jobs, move |(job, record)| {
+    let figure = measure(mails, || {
+        block_on(each(at_once, jobs, move |(job, record)| {
             let sink = Arc::clone(&sink);
             async move { drop(sink.execute(&job, &record).await.expect("every mail is accepted")) }
         }));
     });
-    server.assert_mails(plan.mails);
+    server.assert_mails(mails);
     figure
 }
 
@@ -266,7 +307,8 @@ impl Server {
     fn fake() -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build().expect("a runtime");
-        let server = SmtpServer::builder().keep(Keep::Counts).exchanges_kept(0);
+        let server =
+            SmtpServer::builder().keep(Keep::Counts).exchanges_kept(0).served_limit(SERVED as u64);
         let server = runtime.block_on(server.listen()).expect("a port is free");
         Self::Fake { server, _runtime: runtime }
     }

@@ -11,4 +11,5 @@ mod neighbours;
 mod outcomes;
 mod peer;
 mod pooled_lettre;
+mod racing;
 mod stray;

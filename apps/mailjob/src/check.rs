@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use jobstream::kafka::{KafkaConfig, TopicError, Topics};
 use jobstream::position::Position;
-use jobstream::sinks::smtp::{MailConfig, ServerReport, TimeLimits};
+use jobstream::sinks::smtp::{
+    MailConfig, Phase, ServerFault, ServerFaultKind, ServerReport, TimeLimits, TlsMode,
+};
 use jobstream_service::environment;
 use mailjob::settings::{Settings, TopicSettings};
 
@@ -136,21 +138,49 @@ fn topic(name: &str, partitions: Option<usize>, create: bool) -> Checked {
 const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the mail server may take in all.
 const MAIL_LIMIT: Duration = Duration::from_secs(12);
+/// How long a server that is silent may take to answer a handshake.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(2);
 
 async fn mail(config: &MailConfig) -> Checked {
     let mut config = config.clone();
     config.limits = impatient(config.limits);
     let config = &config;
-    let sink =
-        mail_sink(config, Arc::new(MailLog::default())).map_err(|error| error.to_string())?;
     let name = format!("mail server {}:{}", config.host, config.port);
-    match sink.check().await {
+    match asked(config).await? {
         Ok(ServerReport { encrypted, logged_in, .. }) => {
             let encrypted = if encrypted { "encrypted" } else { "not encrypted" };
             let logged_in = if logged_in { "logged in" } else { "no login" };
             Ok(format!("{name}: {encrypted}, {logged_in}"))
         }
+        Err(fault) if fault.phase() == Phase::Greeting && speaks_tls(config).await => Err(format!(
+            "{name}: {}: it speaks TLS from the first byte, expected MAIL_TLS=implicit",
+            fault.phase()
+        )),
         Err(fault) => Err(format!("{name}: {fault}")),
+    }
+}
+
+/// What the mail server says, or why it can't be asked.
+async fn asked(config: &MailConfig) -> Result<Result<ServerReport, ServerFault>, String> {
+    let sink =
+        mail_sink(config, Arc::new(MailLog::default())).map_err(|error| error.to_string())?;
+    Ok(sink.check().await)
+}
+
+/// Whether a server that greets nobody answers a handshake. No login is sent.
+async fn speaks_tls(config: &MailConfig) -> bool {
+    if config.tls == TlsMode::Implicit {
+        return false;
+    }
+    let limits = TimeLimits { whole: HANDSHAKE_LIMIT, ..config.limits };
+    let config = config.clone().tls(TlsMode::Implicit).login(None).limits(limits);
+    match asked(&config).await {
+        Ok(Ok(_)) => true,
+        // It has a certificate, or the handshake is over.
+        Ok(Err(fault)) => {
+            fault.kind() == ServerFaultKind::Certificate || fault.phase() > Phase::Tls
+        }
+        Err(_) => false,
     }
 }
 
@@ -161,6 +191,7 @@ fn impatient(limits: TimeLimits) -> TimeLimits {
         greeting: limits.greeting.min(SILENCE_LIMIT),
         ehlo: limits.ehlo.min(SILENCE_LIMIT),
         auth: limits.auth.min(SILENCE_LIMIT),
+        command: limits.command.min(SILENCE_LIMIT),
         whole: limits.whole.min(MAIL_LIMIT),
         ..limits
     }

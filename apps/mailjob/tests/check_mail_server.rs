@@ -25,12 +25,19 @@ async fn check(folder: &Path, server: &SmtpServer, settings: &[(&str, &str)]) ->
 }
 
 #[tokio::test]
-async fn check_hints_at_tls_where_a_server_waits_for_a_handshake() {
+async fn check_says_that_a_server_which_greets_nobody_speaks_tls_if_it_does() {
     let folder = tempfile::tempdir().unwrap();
-    let server = SmtpServer::builder().tls(Tls::Implicit).listen().await.unwrap();
-    let said = check(folder.path(), &server, &[("MAIL_TLS", "none")]).await;
-    let line = said.lines().find(|line| line.contains("mail server localhost:")).unwrap();
-    assert!(line.starts_with("failed") && line.contains("MAIL_TLS=implicit"), "{said}");
+    let encrypted = SmtpServer::builder().tls(Tls::Implicit).listen().await.unwrap();
+    let silent = SmtpServer::builder().served_limit(0).listen().await.unwrap();
+    // Nothing is said of the login.
+    let settings = [("MAIL_REPLY_TIMEOUT", "1"), ("MAIL_TLS", "opportunistic")];
+    for (server, speaks_tls) in [(&encrypted, true), (&silent, false)] {
+        let said = check(folder.path(), server, &settings).await;
+        let line = said.lines().find(|line| line.contains("mail server localhost:")).unwrap();
+        assert!(line.starts_with("failed") && line.contains("MAIL_TLS=implicit"), "{said}");
+        assert_eq!(line.contains("it speaks TLS"), speaks_tls, "{said}");
+        assert_eq!(line.contains("no answer within 1 s"), !speaks_tls, "{said}");
+    }
 }
 
 #[tokio::test]

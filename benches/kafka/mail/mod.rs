@@ -1,10 +1,11 @@
 //! Kafka to SMTP to Kafka: `mailjob run`, as it ships and logs, beside the client that one would write
-//! today, both to Postfix's `smtp-sink` with 100 connections.
+//! in Rust today, and beside the strongest peer known, all to Postfix's `smtp-sink` with 100 connections.
 //!
 //! A run is measured from the first results that are seen to the last one, so that neither the start
 //! nor the group's first assignment counts.
 
 pub(crate) mod client;
+mod golang;
 mod server;
 mod service;
 
@@ -20,8 +21,9 @@ use super::{checks, jobs, topics};
 
 /// Connections, and jobs in flight of the rival.
 pub(crate) const CONNECTIONS: usize = 100;
-/// The contender that ships.
+/// The contender that ships, and franz-go with go-mail.
 const OURS: &str = "mailjob";
+const GO: &str = "franz-go";
 /// How often the results are counted.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What one run may take.
@@ -31,16 +33,23 @@ const SPEED_BAR: f64 = 6.0;
 /// At most so much of the rival's CPU time a job.
 const CPU_BAR: f64 = 0.3;
 
-/// How many jobs in a run, for each; the rival is slower.
+/// What we are after beside franz-go: a goal, which ends no bench with a failure.
+const GO_SPEED: f64 = 5.0;
+const GO_CPU: f64 = 0.2;
+
+/// How many jobs in a run, for each; the rivals are slower.
 pub(crate) struct Plan {
     jobs: usize,
     client_jobs: usize,
+    go_jobs: usize,
     rounds: usize,
 }
 
 impl Plan {
-    pub(crate) const SHORT: Self = Self { jobs: 20_000, client_jobs: 4_000, rounds: 1 };
-    pub(crate) const FULL: Self = Self { jobs: 100_000, client_jobs: 15_000, rounds: 5 };
+    pub(crate) const SHORT: Self =
+        Self { jobs: 20_000, client_jobs: 4_000, go_jobs: 10_000, rounds: 1 };
+    pub(crate) const FULL: Self =
+        Self { jobs: 100_000, client_jobs: 15_000, go_jobs: 50_000, rounds: 5 };
 }
 
 /// Measures in turns, prints, and says how many bars were missed.
@@ -51,28 +60,52 @@ pub(crate) async fn measure(broker: &Broker, plan: &Plan) -> usize {
         "", "jobs/s", "CPU us/job", "broker's", "smtp-sink's"
     );
     let service = service::build();
+    let go = golang::build(&service::folder());
     let bootstrap = &broker.bootstrap;
     topics::fill(bootstrap, "mail-jobs", plan.jobs, jobs::mail_job).await;
     topics::fill(bootstrap, "mail-jobs-few", plan.client_jobs, jobs::mail_job).await;
-    let mut pairs = Vec::new();
+    if go.is_some() {
+        topics::fill(bootstrap, "mail-jobs-some", plan.go_jobs, jobs::mail_job).await;
+    }
+    let (mut pairs, mut pairs_with_go) = (Vec::new(), Vec::new());
     for round in 0..plan.rounds {
-        let role = |name: &str, input: &str, records| Role {
-            name: name.into(),
-            bootstrap: bootstrap.clone(),
-            input: input.into(),
-            output: format!("mail-results-{name}-{round}"),
-            records,
-            is_exactly_once: false,
-            mail_port: 0,
-        };
-        let client = role("client", "mail-jobs-few", plan.client_jobs);
+        let client = role(broker, "client", "mail-jobs-few", plan.client_jobs, round);
         let rival = run(broker, client, |role| Running::start(&mut role.command())).await;
-        let role = role(OURS, "mail-jobs", plan.jobs);
-        let ours = run(broker, role, |role| service::start(&service, role)).await;
+        let ours = role(broker, OURS, "mail-jobs", plan.jobs, round);
+        let ours = run(broker, ours, |role| service::start(&service, role)).await;
         pairs.push((ours, rival));
+        if let Some(go) = &go {
+            let peer = role(broker, GO, "mail-jobs-some", plan.go_jobs, round);
+            let peer = run(broker, peer, |role| golang::start(go, role)).await;
+            pairs_with_go.push((ours, peer));
+        }
     }
     service::forget_logs();
+    if !pairs_with_go.is_empty() {
+        report_of_go(&Comparison::of(&pairs_with_go));
+    }
     report(&Comparison::of(&pairs))
+}
+
+fn role(broker: &Broker, name: &str, input: &str, records: usize, round: usize) -> Role {
+    Role {
+        name: name.into(),
+        bootstrap: broker.bootstrap.clone(),
+        input: input.into(),
+        output: format!("mail-results-{name}-{round}"),
+        records,
+        is_exactly_once: false,
+        mail_port: 0,
+    }
+}
+
+fn report_of_go(comparison: &Comparison) {
+    let Comparison { speed, cpu, ours, rival, .. } = comparison;
+    println!(
+        "mailjob {:.0} jobs/s, {:.1} us a job; franz-go with go-mail {:.0} jobs/s, {:.1} us a job: \
+         {speed:.2} x its jobs/s (goal {GO_SPEED}), {cpu:.2} x its CPU a job (goal {GO_CPU})",
+        ours[0], ours[1], rival[0], rival[1],
+    );
 }
 
 fn report(comparison: &Comparison) -> usize {

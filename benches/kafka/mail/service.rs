@@ -23,8 +23,8 @@ pub(crate) fn build() -> PathBuf {
     release.join("mailjob")
 }
 
-/// Where it runs.
-fn folder() -> PathBuf {
+/// Where it runs, and what is built for the bench lies.
+pub(crate) fn folder() -> PathBuf {
     env::temp_dir().join(format!("kafka-bench-{}", std::process::id()))
 }
 

@@ -43,6 +43,10 @@ impl Circuit {
         self.state().as_ref().map(|open| open.reason.clone())
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.state().is_some()
+    }
+
     /// When the next probe is due, if it is open.
     pub(super) fn probe_at(&self) -> Option<Instant> {
         self.state().as_ref().map(|open| open.probe_at)

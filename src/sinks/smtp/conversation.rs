@@ -7,10 +7,10 @@
 //! mail.
 
 use std::fmt::Display;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io::{self, Write as _};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
@@ -55,7 +55,7 @@ pub(super) struct Conversation {
     /// Whether the commands of the next mail are written already.
     pub(super) is_ahead: bool,
     pub(super) idle_since: Instant,
-    _open: OpenConnection,
+    open: OpenConnection,
 }
 
 /// Why there is no answer.
@@ -96,8 +96,13 @@ impl Conversation {
             answers_soon: false,
             is_ahead: false,
             idle_since: Instant::now(),
-            _open: open,
+            open,
         }
+    }
+
+    /// Mails can be sent on it from now on.
+    pub(super) fn establish(&mut self) {
+        self.open.establish();
     }
 
     /// Begins a use that may last until `deadline`; until [`Self::end`] it is not clean.
@@ -184,14 +189,9 @@ impl Conversation {
     }
 
     /// Whether nothing has come in since the last use: no end, no parting words, no stray reply.
-    /// Completes at once.
-    pub(super) async fn is_quiet(&mut self) -> bool {
-        let mut byte = [0];
-        poll_fn(|cx| {
-            let mut buffer = ReadBuf::new(&mut byte);
-            Poll::Ready(Pin::new(&mut self.stream).poll_read(cx, &mut buffer).is_pending())
-        })
-        .await
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let (mut byte, cx) = ([0], &mut Context::from_waker(Waker::noop()));
+        Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
     /// Takes leave without waiting: QUIT if it can be written at once, and closes.

@@ -37,6 +37,12 @@ impl ServerFault {
         Self { phase, kind, reason: reason.into() }
     }
 
+    /// Whether a server that serves other connections may do so to a further one, since it has a
+    /// limit of them: it is silent, closes it, or says no.
+    pub(super) const fn may_be_a_limit(&self) -> bool {
+        matches!(self.kind, ServerFaultKind::Unreachable | ServerFaultKind::Refused)
+    }
+
     /// When it happened.
     pub const fn phase(&self) -> Phase {
         self.phase

@@ -1,10 +1,10 @@
 //! The mail sink: sends the mail that a job holds to an SMTP server, and says what became of it.
 //!
 //! ```text
-//! job ─▶ mail ─▶ rate limit ─▶ slot ─▶ circuit ─▶ connection ─▶ MAIL RCPT DATA ─▶ message ─▶ reply
-//!                                         │       (idle or new)
-//!                                         ▼
-//!                                    unavailable
+//! job ─▶ mail ─▶ rate limit ─▶ circuit ─▶ connection ─▶ MAIL RCPT DATA ─▶ message ─▶ reply
+//!                                 │    (the first that
+//!                                 ▼      is there)
+//!                            unavailable
 //! ```
 //!
 //! # What becomes of a job
@@ -16,7 +16,7 @@
 //! | 4yz to one of these, but not 421; or no answer, or one that makes no sense, before the write that holds the final dot had begun | [`Transient`](crate::sinks::JobErrorKind::Transient) |
 //! | 421 to one of these, or the connection was lost before that write had begun, though the server has taken another mail since the job's last attempt | [`Transient`](crate::sinks::JobErrorKind::Transient); the first time [`Unavailable`](crate::sinks::JobErrorKind::Unavailable) |
 //! | no answer after that write had begun: lost, too late, or no SMTP | [`Ambiguous`](crate::sinks::JobErrorKind::Ambiguous) |
-//! | no connection, TLS or login failed, any 4yz or 5yz before MAIL; 530 or 535 to anything; other 421 and lost connections; no SMTPUTF8 where `mail_from` needs it | [`Unavailable`](crate::sinks::JobErrorKind::Unavailable), and the circuit opens |
+//! | no connection while none is open, TLS or login failed, any 4yz or 5yz before MAIL; 530 or 535 to anything; other 421 and lost connections; no SMTPUTF8 where `mail_from` needs it | [`Unavailable`](crate::sinks::JobErrorKind::Unavailable), and the circuit opens |
 //!
 //! A reply of 421 to the final dot is an answer: the server is going away and did not take the
 //! mail. The first time that the server hangs up on a job opens the circuit only if no mail was
@@ -33,8 +33,11 @@
 //! connection belongs to one send at a time, by value, and goes back only after every command has
 //! had its reply: a cancelled send closes it. After a refused mail RSET goes before the next MAIL.
 //! There are never more connections than [`MailConfig::connections_max`], and the sends that wait
-//! for one are served in order. Where the server has fewer connections for us (421 instead of a
-//! greeting while others are open), the pool settles at what it allows, and tries one more every
+//! for one are served in order, each with the first connection that is there: one that comes free, or
+//! a new one. No new connection belongs to a send; one that is ready late waits idle for the next.
+//!
+//! Where the server has fewer connections for us, and shows it while others of ours are open by 421,
+//! by closing one, or by silence of 5 s, the pool settles at what it allows, and tries one more every
 //! minute.
 //!
 //! Where PIPELINING is offered (RFC 2920), MAIL, RCPT and DATA are one write. Where mails wait for
@@ -102,6 +105,7 @@ mod hang_ups;
 mod message;
 mod observer;
 mod open;
+mod openings;
 mod pool;
 mod rate;
 mod reply;

@@ -5,11 +5,13 @@
 //! ```
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use lettre::transport::smtp::commands::{Ehlo, Starttls};
 use lettre::transport::smtp::extension::ClientId;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::auth;
 use super::config::{Login, TimeLimits, TlsMode};
@@ -26,6 +28,13 @@ use super::tls::{Tls, certificate_fault};
 const TLS_IS_SILENT: &str = "where TLS begins with the first byte, usually on port 465, expected \
                              MAIL_TLS=implicit";
 
+/// How long a server that serves other connections of ours may let a further one wait, beyond twice
+/// what the last one took. A server that greets late, on purpose, does so on every connection.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the last one took counts up to this: it may have waited itself.
+const LATE: Duration = Duration::from_secs(30);
+
 /// What it takes to open a connection.
 pub(super) struct Opener {
     pub(super) connect: Arc<dyn Connect>,
@@ -41,6 +50,8 @@ pub(super) struct Opener {
     pub(super) limits: TimeLimits,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) gauge: Arc<Gauge>,
+    /// How long it took to open the last connection.
+    pub(super) took: Mutex<Duration>,
 }
 
 /// A new connection, and whether it is encrypted.
@@ -50,8 +61,29 @@ pub(super) struct Opened {
 }
 
 impl Opener {
+    /// Opens a connection, unless the server lets it wait while others are open: the server has a
+    /// limit then, and a connection beyond it would take the place of another client's.
+    pub(super) async fn open_beside_others(&self) -> Result<Opened, ServerFault> {
+        let mut opening = pin!(self.open());
+        loop {
+            let patience = PATIENCE + 2 * self.took().min(LATE);
+            match timeout(patience, &mut opening).await {
+                Ok(opened) => return opened,
+                Err(_) if self.gauge.has_established() => {
+                    let seconds = patience.as_secs();
+                    let reason = format!("not served within {seconds} s, while others are");
+                    let kind = ServerFaultKind::Unreachable;
+                    return Err(ServerFault::new(Phase::Connect, kind, reason));
+                }
+                // Nothing else is to be had: the limits of the phases count.
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Opens a connection; dropping the future closes it.
     pub(super) async fn open(&self) -> Result<Opened, ServerFault> {
+        let start = Instant::now();
         let deadline = after(self.limits.whole);
         let mut conversation = self.timed(Phase::Connect, self.connected(deadline)).await?;
         let mut encrypted = false;
@@ -76,7 +108,13 @@ impl Opener {
             let reason = "the server said more than it was asked";
             return Err(ServerFault::new(Phase::Ehlo, ServerFaultKind::Unreachable, reason));
         }
+        conversation.establish();
+        *self.took.lock().unwrap_or_else(PoisonError::into_inner) = start.elapsed();
         Ok(Opened { conversation, encrypted })
+    }
+
+    fn took(&self) -> Duration {
+        *self.took.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn login(&self) -> Option<Login> {

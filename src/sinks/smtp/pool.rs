@@ -1,5 +1,20 @@
 //! The connections of a sink: never more than the cap, first come first served.
 //!
+//! ```text
+//! sends that wait ◀── idle ◀── a send that is done
+//!        │              ▲
+//!        └─ openings ───┘
+//! ```
+//!
+//! A send takes the first connection that is there: an idle one, one that comes free, or one that is
+//! opened. Where there are fewer openings than sends that wait, and connections are allowed, another
+//! opening begins. None of them belongs to a send: a server that lets a connection wait holds up no
+//! mail while others come free.
+//!
+//! A server may have fewer connections for us than we are allowed, and say so by 421, by closing
+//! them, or not at all. While others of ours are open, a connection that can't be opened is left out
+//! for a while ([`Slot::withhold`]); while none is, the server is away, and the circuit opens.
+//!
 //! A send that follows another mail may leave that connection again. The server may take minutes
 //! for the mail before it, while other connections come free: after 2 s without an answer the
 //! follower returns to the head of the queue, and the connection that holds its commands is closed
@@ -7,6 +22,7 @@
 //! a reconnection a minute.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,9 +30,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::circuit::Circuit;
 use super::conversation::Conversation;
+use super::fault::ServerFault;
 use super::gauge::Gauge;
 use super::message::Mail;
+use super::open::{Opener, PATIENCE};
+use super::openings::{Ended, Openings};
 use super::session_limit::SessionLimit;
 
 /// How long a slot that the server did not want is left out, in seconds.
@@ -25,23 +45,29 @@ const WITHHELD_SECONDS: u64 = 60;
 /// How long mails go one at a time after one had to give up following another, in seconds.
 const ALONE_SECONDS: u64 = 60;
 
-/// Idle connections, and the right to have one more.
+/// Idle connections, those that are being opened, and the right to have one more.
 ///
-/// A send opens a connection only if it holds a [`Slot`] and finds no idle one, and returns the
-/// connection before its slot: so open connections, idle ones included, are never more than there
-/// are slots.
+/// # Invariant
+/// A connection is open only for a [`Slot`], for an opening, or for a slot that is free while the
+/// connection is idle: so open connections are never more than there are slots.
 pub(super) struct Pool {
     queue: Mutex<Queue>,
-    idle: Mutex<Vec<Conversation>>,
+    openings: Openings,
+    circuit: Arc<Circuit>,
     idle_limit: Duration,
     session_limit: SessionLimit,
     gauge: Arc<Gauge>,
 }
 
-/// The sends that wait for a slot, and the number of free slots: one of the two is empty.
+/// The sends that wait, and what they wait for.
 struct Queue {
     waiting: VecDeque<Waiter>,
+    /// The one used last stands last.
+    idle: Vec<Conversation>,
+    /// Slots that nobody has, those of idle connections included.
     free: usize,
+    /// Slots of the openings.
+    opening: usize,
     /// Slots that are left out, since the server has fewer for us than we are allowed.
     withheld: usize,
     one_back_at: Option<Instant>,
@@ -51,16 +77,16 @@ struct Queue {
 
 /// A send that waits for its turn; it has gone if it listens no more.
 struct Waiter {
-    /// What it sends. A probe sends none.
+    /// What it sends. Who only wants a slot sends nothing.
     mail: Option<Arc<Mail>>,
     turn: oneshot::Sender<Grant>,
 }
 
-/// What a send gets when it has its turn.
+/// What a send gets when it has its turn; dropped, it goes to the next send.
 pub(super) struct Grant {
-    /// The connection on which its commands are written already, behind the mail before it.
-    pub(super) followed: Option<Conversation>,
-    pub(super) slot: Slot,
+    /// The connection, on which the commands of the mail may be written already.
+    conversation: Option<Conversation>,
+    slot: Option<Slot>,
 }
 
 /// The right to one connection.
@@ -79,34 +105,139 @@ impl Pool {
     pub(super) fn new(
         connections_max: NonZeroUsize,
         idle_limit: Duration,
-        gauge: Arc<Gauge>,
+        opener: Arc<Opener>,
+        circuit: Arc<Circuit>,
     ) -> Arc<Self> {
         let queue = Queue {
             waiting: VecDeque::new(),
+            idle: Vec::new(),
             free: connections_max.get(),
+            opening: 0,
             withheld: 0,
             one_back_at: None,
             alone_until: None,
         };
-        let (idle, session_limit) = Default::default();
-        Arc::new(Self { queue: Mutex::new(queue), idle, idle_limit, session_limit, gauge })
+        let gauge = Arc::clone(&opener.gauge);
+        let (openings, session_limit) = (Openings::new(opener), SessionLimit::default());
+        let queue = Mutex::new(queue);
+        Arc::new(Self { queue, openings, circuit, idle_limit, session_limit, gauge })
     }
 
-    /// Completes when there is a slot; sends that wait get one in the order in which they came. A
-    /// send with a mail may follow another one instead.
-    pub(super) async fn turn(self: &Arc<Self>, mail: Option<&Arc<Mail>>) -> Grant {
-        let turn = {
-            let mut queue = self.queue();
-            if queue.free > 0 {
-                queue.free -= 1;
-                return self.alone();
+    /// Completes when there is a connection for a mail: the first that is there, whichever it is.
+    /// Sends get one in the order in which they came.
+    ///
+    /// # Errors
+    /// Why none is to be had, once the circuit is open.
+    pub(super) async fn connection(
+        self: &Arc<Self>,
+        mail: &Arc<Mail>,
+    ) -> Result<(Conversation, Slot), String> {
+        let reason = || self.circuit.reason().unwrap_or_else(|| "the mail server was away".into());
+        if self.circuit.is_open() {
+            return Err(reason());
+        }
+        self.retire();
+        match self.turn(Some(mail)).await.and_then(Grant::into_parts) {
+            // Commands that are written already are answered, whatever befell other connections.
+            Some((conversation, slot)) if conversation.is_ahead || !self.circuit.is_open() => {
+                Ok((conversation, slot))
             }
-            let (sender, receiver) = oneshot::channel();
-            queue.push(Waiter { mail: mail.cloned(), turn: sender });
-            receiver
-        };
+            Some((conversation, slot)) => {
+                slot.put_back(conversation);
+                Err(reason())
+            }
+            None => Err(reason()),
+        }
+    }
+
+    /// Completes when there is a slot, also while the circuit is open.
+    pub(super) async fn slot(self: &Arc<Self>) -> Slot {
+        let grant = self.turn(None).await;
+        let slot = grant.and_then(|mut grant| grant.slot.take());
+        slot.unwrap_or_else(|| unreachable!("who wants a slot is not sent away"))
+    }
+
+    /// Nothing, if the send that waits was sent away.
+    async fn turn(self: &Arc<Self>, mail: Option<&Arc<Mail>>) -> Option<Grant> {
+        let (sender, mut turn) = oneshot::channel();
+        self.queue().push(Waiter { mail: mail.cloned(), turn: sender });
+        self.settle();
+        if let Ok(grant) = turn.try_recv() {
+            return Some(grant);
+        }
         let _waiting = self.gauge.wait();
-        turn.await.unwrap_or_else(|_| unreachable!("who still listens is not forgotten"))
+        tokio::select! {
+            biased;
+            grant = turn => grant.ok(),
+            never = self.open() => match never {},
+        }
+    }
+
+    /// Goes on with the connections that are being opened. Who waits for one has to poll this;
+    /// dropping it is fine while others poll it, or come later.
+    pub(super) async fn open(self: &Arc<Self>) -> Infallible {
+        loop {
+            while let Some(ended) = self.openings.poll() {
+                self.ended(ended);
+            }
+            self.openings.progressed().await;
+        }
+    }
+
+    fn ended(self: &Arc<Self>, Ended { opened, took }: Ended) {
+        let mut queue = self.queue();
+        queue.opening -= 1;
+        match opened {
+            Ok(mut conversation) => {
+                queue.free += 1;
+                // An opening that stood alone has shown whether the server has room again.
+                if queue.opening == 0 && queue.withheld > 0 {
+                    queue.withheld -= 1;
+                    queue.free += 1;
+                }
+                conversation.end();
+                conversation.reused = false;
+                conversation.idle_since = Instant::now();
+                queue.idle.push(conversation);
+                drop(queue);
+                self.settle();
+                if let Some(conversation) = self.queue().idle.last_mut() {
+                    conversation.reused = true;
+                }
+            }
+            Err(fault) => {
+                // The others began at the same time, and may still be served.
+                let may_follow = took < PATIENCE && queue.opening > 0;
+                if fault.may_be_a_limit() && (may_follow || self.gauge.has_established()) {
+                    queue.withhold();
+                    drop(queue);
+                    self.settle();
+                } else {
+                    queue.free += 1;
+                    drop(queue);
+                    self.let_none_wait(&fault.to_string());
+                }
+            }
+        }
+    }
+
+    /// Opens the circuit: who waits for a connection is sent away, and none is opened any more.
+    pub(super) fn let_none_wait(self: &Arc<Self>, reason: &str) {
+        self.circuit.open(reason);
+        self.abandon_openings();
+        let mut queue = self.queue();
+        let (sent_away, waiting) =
+            std::mem::take(&mut queue.waiting).into_iter().partition(|it| it.mail.is_some());
+        queue.waiting = waiting;
+        drop(queue);
+        let sent_away: VecDeque<Waiter> = sent_away;
+        drop(sent_away);
+        self.settle();
+    }
+
+    /// Whether the server shows by this fault that it has no more connections for us.
+    pub(super) fn is_limit(&self, fault: &ServerFault) -> bool {
+        fault.may_be_a_limit() && self.gauge.has_established()
     }
 
     /// The send whose turn is next, if its mail can follow another at once.
@@ -128,42 +259,45 @@ impl Pool {
 
     /// Closes connections that were idle for too long, and says when the next one will have been.
     pub(super) fn retire(&self) -> Option<Instant> {
-        let mut idle = self.idle();
-        // The one used last stands last: those before it have been idle for longer.
+        let mut queue = self.queue();
+        if queue.idle.is_empty() {
+            return None;
+        }
         let now = Instant::now();
-        let expired = idle.partition_point(|c| now - c.idle_since >= self.idle_limit);
-        let retired: Vec<_> = idle.drain(..expired).collect();
-        let next = idle.first().and_then(|c| c.idle_since.checked_add(self.idle_limit));
-        drop(idle);
+        let expired = queue.idle.partition_point(|c| now - c.idle_since >= self.idle_limit);
+        let retired: Vec<_> = queue.idle.drain(..expired).collect();
+        let next = queue.idle.first().and_then(|c| c.idle_since.checked_add(self.idle_limit));
+        drop(queue);
         retired.into_iter().for_each(Conversation::leave);
         next
     }
 
     /// Gives back every slot that was withheld: the server has shown that it takes connections.
     pub(super) fn restore(self: &Arc<Self>) {
-        let withheld = std::mem::take(&mut self.queue().withheld);
-        (0..withheld).for_each(|_| drop(self.slot()));
-    }
-
-    /// Gives back one of the slots that were withheld, if it is time.
-    fn restore_one(self: &Arc<Self>) {
         let mut queue = self.queue();
-        if queue.withheld == 0 {
-            return;
-        }
-        let now = Instant::now();
-        if queue.one_back_at.is_some_and(|at| at <= now) {
-            queue.withheld -= 1;
-            queue.one_back_at = Some(now + Duration::from_secs(WITHHELD_SECONDS));
-            drop(queue);
-            drop(self.slot());
-        }
+        queue.free += std::mem::take(&mut queue.withheld);
+        drop(queue);
+        self.settle();
     }
 
-    /// Closes every idle connection.
+    /// Closes every idle connection, and those that are being opened if no send waits.
     pub(super) fn clear(&self) {
-        let idle = std::mem::take(&mut *self.idle());
+        let mut queue = self.queue();
+        let idle = std::mem::take(&mut queue.idle);
+        queue.waiting.retain(|it| !it.turn.is_closed());
+        let none_waits = queue.waiting.is_empty();
+        drop(queue);
+        if none_waits {
+            self.abandon_openings();
+        }
         idle.into_iter().for_each(Conversation::leave);
+    }
+
+    fn abandon_openings(&self) {
+        let abandoned = self.openings.abandon();
+        let mut queue = self.queue();
+        queue.opening -= abandoned;
+        queue.free += abandoned;
     }
 
     /// How many mails the server takes on one connection.
@@ -176,33 +310,41 @@ impl Pool {
         self.idle_limit
     }
 
-    fn slot(self: &Arc<Self>) -> Slot {
+    fn slot_of(self: &Arc<Self>) -> Slot {
         Slot { pool: Arc::clone(self), withheld: false }
     }
 
-    fn alone(self: &Arc<Self>) -> Grant {
-        Grant { followed: None, slot: self.slot() }
+    /// Hands out what there is to the sends that have waited longest, and begins to open what the
+    /// others need.
+    fn settle(self: &Arc<Self>) {
+        loop {
+            let Some((waiter, conversation)) = self.queue().next() else { break };
+            let wants_connection = conversation.is_some();
+            let conversation = conversation.and_then(|it| self.usable(it));
+            if wants_connection && conversation.is_none() {
+                let mut queue = self.queue();
+                queue.free += 1;
+                queue.waiting.push_front(waiter);
+                continue;
+            }
+            // If that send was cancelled just now, the grant is dropped, and goes to the next.
+            drop(waiter.turn.send(Grant { conversation, slot: Some(self.slot_of()) }));
+        }
+        let begun = self.queue().begin_openings();
+        (0..begun).for_each(|_| self.openings.begin());
     }
 
-    /// Hands a slot to the send that has waited longest.
-    fn release(self: &Arc<Self>) {
-        let mut queue = self.queue();
-        queue.pass_over_gone();
-        let Some(waiter) = queue.waiting.pop_front() else {
-            queue.free += 1;
-            return;
-        };
-        drop(queue);
-        // If that send was cancelled just now, the turn is dropped, and its slot released again.
-        let _ = waiter.turn.send(self.alone());
+    /// An idle connection, if it is still good.
+    fn usable(&self, mut conversation: Conversation) -> Option<Conversation> {
+        if !self.session_limit.allows(conversation.mails) {
+            conversation.leave();
+            return None;
+        }
+        conversation.is_quiet().then_some(conversation)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Conversation>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -219,32 +361,80 @@ impl Queue {
     fn pass_over_gone(&mut self) {
         while self.waiting.pop_front_if(|it| it.turn.is_closed()).is_some() {}
     }
+
+    /// The send that is next, with an idle connection if it has a mail. It takes a slot.
+    fn next(&mut self) -> Option<(Waiter, Option<Conversation>)> {
+        self.pass_over_gone();
+        if self.free == 0 {
+            return None;
+        }
+        let conversation = match self.waiting.front()?.mail {
+            Some(_) => Some(self.idle.pop()?),
+            None => None,
+        };
+        self.free -= 1;
+        Some((self.waiting.pop_front()?, conversation))
+    }
+
+    /// How many openings are to begin; they take their slots.
+    fn begin_openings(&mut self) -> usize {
+        let begun = self.waiting.len().saturating_sub(self.opening).min(self.free);
+        self.free -= begun;
+        self.opening += begun;
+        begun
+    }
+
+    fn withhold(&mut self) {
+        self.withheld += 1;
+        self.one_back_at = Some(Instant::now() + Duration::from_secs(WITHHELD_SECONDS));
+    }
+
+    /// Gives back one of the slots that were withheld, if it is time.
+    fn restore_one(&mut self) {
+        if self.withheld == 0 {
+            return;
+        }
+        let now = Instant::now();
+        if self.one_back_at.is_some_and(|at| at <= now) {
+            self.withheld -= 1;
+            self.free += 1;
+            self.one_back_at = Some(now + Duration::from_secs(WITHHELD_SECONDS));
+        }
+    }
+}
+
+impl Grant {
+    fn into_parts(mut self) -> Option<(Conversation, Slot)> {
+        self.conversation.take().zip(self.slot.take())
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        // Commands that stand there for nobody can't be answered: that connection is closed.
+        let conversation = self.conversation.take().filter(|it| !it.is_ahead);
+        if let Some((conversation, slot)) = conversation.zip(self.slot.take()) {
+            slot.put_back(conversation);
+        }
+    }
 }
 
 impl Slot {
     /// The idle connection that was used last, if there is one that is still good.
-    pub(super) async fn idle(&self) -> Option<Conversation> {
+    pub(super) fn idle(&self) -> Option<Conversation> {
         self.pool.retire();
         loop {
-            let mut conversation = self.pool.idle().pop()?;
-            if !self.pool.session_limit.allows(conversation.mails) {
-                conversation.leave();
-            } else if conversation.is_quiet().await {
+            let conversation = self.pool.queue().idle.pop()?;
+            if let Some(conversation) = self.pool.usable(conversation) {
                 return Some(conversation);
             }
         }
     }
 
-    /// The server refuses a further connection. While others are open the slot is withheld for a
-    /// while, so that the pool settles at what the server allows.
+    /// The server has no further connection for us. The slot is left out for a while, so that the
+    /// pool settles at what the server allows; then one at a time is tried again.
     pub(super) fn withhold(mut self) {
-        if self.pool.gauge.open_connections() == 0 {
-            return;
-        }
-        let mut queue = self.pool.queue();
-        queue.withheld += 1;
-        queue.one_back_at = Some(Instant::now() + Duration::from_secs(WITHHELD_SECONDS));
-        drop(queue);
+        self.pool.queue().withhold();
         self.withheld = true;
     }
 
@@ -254,19 +444,22 @@ impl Slot {
         if self.pool.session_limit.allows(conversation.mails) {
             conversation.idle_since = Instant::now();
             conversation.reused = true;
-            self.pool.idle().push(conversation);
+            let mut queue = self.pool.queue();
+            queue.idle.push(conversation);
+            queue.restore_one();
         } else {
             conversation.leave();
+            self.pool.queue().restore_one();
         }
-        self.pool.restore_one();
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         if !self.withheld {
-            self.pool.release();
+            self.pool.queue().free += 1;
         }
+        self.pool.settle();
     }
 }
 
@@ -281,48 +474,21 @@ impl Follower {
     /// its commands are written already.
     pub(super) fn follow(mut self, slot: Slot, conversation: Conversation) {
         let Some(waiter) = self.waiter.take() else { return };
+        let grant = Grant { conversation: Some(conversation), slot: Some(slot) };
         // If it has gone, its commands stand there for nobody: the connection is closed.
-        let _ = waiter.turn.send(Grant { followed: Some(conversation), slot });
-        self.pool.restore_one();
+        drop(waiter.turn.send(grant));
+        self.pool.queue().restore_one();
+        self.pool.settle();
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
         let Some(waiter) = self.waiter.take() else { return };
-        let mut queue = self.pool.queue();
-        if queue.free > 0 {
-            queue.free -= 1;
-            drop(queue);
-            let _ = waiter.turn.send(self.pool.alone());
-        } else {
-            queue.waiting.push_front(waiter);
+        // While the circuit is open nobody waits.
+        if !self.pool.circuit.is_open() {
+            self.pool.queue().waiting.push_front(waiter);
+            self.pool.settle();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::num::NonZeroUsize;
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use futures::FutureExt as _;
-
-    use super::{Gauge, Pool};
-
-    #[test]
-    fn who_has_gone_is_not_kept_while_nothing_comes_free() {
-        let gauge = Gauge::new(Arc::new(()));
-        let pool = Pool::new(NonZeroUsize::MIN, Duration::MAX, gauge);
-        let held = pool.turn(None).now_or_never().expect("a slot is free");
-        let mut stays = Box::pin(pool.turn(None));
-        assert!((&mut stays).now_or_never().is_none());
-        for _ in 0..10_000 {
-            assert!(pool.turn(None).now_or_never().is_none());
-        }
-        assert!(pool.queue().waiting.len() < 10);
-        drop(held);
-        assert!(stays.now_or_never().is_some(), "it has waited longest");
     }
 }

@@ -16,7 +16,7 @@ use crate::sinks::{JobError, JobErrorKind, JobSink};
 use super::circuit::Circuit;
 use super::config::{ConfigError, Login, MailConfig, TimeLimits, TlsMode};
 use super::connect::{Connect, TcpConnect};
-use super::conversation::{NoAnswer, after};
+use super::conversation::{Conversation, NoAnswer, after};
 use super::end::{Again, End, is_servers_fault};
 use super::fault::{ServerFault, ServerFaultKind};
 use super::gauge::Gauge;
@@ -24,7 +24,7 @@ use super::hang_ups::{Fault, HangUps};
 use super::message::{Mail, Sender};
 use super::observer::{Observer, Phase};
 use super::open::{Opened, Opener};
-use super::pool::{Grant, Pool, Slot};
+use super::pool::{Pool, Slot};
 use super::rate::Rate;
 use super::tls::Tls;
 use super::transaction::{MailTransaction, Sent};
@@ -37,10 +37,10 @@ pub struct MailSink {
     sender: Sender,
     /// The envelope's sender, as lettre's commands take it.
     mail_from: Address,
-    opener: Opener,
+    opener: Arc<Opener>,
     pool: Arc<Pool>,
     rate: Option<Rate>,
-    circuit: Circuit,
+    circuit: Arc<Circuit>,
     hang_ups: HangUps,
     limits: TimeLimits,
     gauge: Arc<Gauge>,
@@ -98,7 +98,7 @@ impl MailSink {
             TlsMode::None => None,
             _ => Some(Tls::new(config)?),
         };
-        let opener = Opener {
+        let opener = Arc::new(Opener {
             connect,
             mode: config.tls,
             tls,
@@ -109,18 +109,21 @@ impl MailSink {
             limits: config.limits,
             observer: Arc::clone(&observer),
             gauge: Arc::clone(&gauge),
-        };
+            took: Mutex::default(),
+        });
+        let circuit = Arc::new(Circuit::new(
+            config.probe_backoff_min,
+            config.probe_backoff_max,
+            Arc::clone(&observer),
+        ));
+        let (idle_limit, for_pool) = (config.idle_limit, (opener.clone(), circuit.clone()));
         Ok(Self {
             mail_from: sender.mail_from.to_lettre(),
             sender,
             opener,
-            pool: Pool::new(config.connections_max, config.idle_limit, Arc::clone(&gauge)),
+            pool: Pool::new(config.connections_max, idle_limit, for_pool.0, for_pool.1),
             rate: config.mails_per_second_max.map(|rate| Rate::new(rate, config.mails_burst_max)),
-            circuit: Circuit::new(
-                config.probe_backoff_min,
-                config.probe_backoff_max,
-                Arc::clone(&observer),
-            ),
+            circuit,
             hang_ups: HangUps::default(),
             limits: config.limits,
             gauge,
@@ -134,7 +137,7 @@ impl MailSink {
     /// # Errors
     /// See [`ServerFault`].
     pub async fn check(&self) -> Result<ServerReport, ServerFault> {
-        let _turn = self.pool.turn(None).await;
+        let _slot = self.pool.slot().await;
         self.pool.clear();
         let Opened { mut conversation, encrypted } = self.opener.open().await?;
         let extensions = conversation.extensions;
@@ -159,21 +162,28 @@ impl MailSink {
         Ok(())
     }
 
-    /// Closes idle connections when their time is up; never completes. It is to be polled beside
-    /// the topology. Without it they are closed when the next mail is sent. Dropping the future
-    /// changes nothing.
+    /// Closes idle connections when their time is up, and goes on with those that are being opened
+    /// while no mail waits for them; never completes. It is to be polled beside the topology.
+    /// Without it both are done when the next mail is sent. Dropping the future changes nothing.
     pub async fn retire_idle(&self) {
-        loop {
-            match self.pool.retire() {
-                Some(at) => sleep_until(at).await,
-                // None is idle: the next one is not due before the limit is over once.
-                None => sleep_until(after(self.pool.idle_limit())).await,
+        let retire = async {
+            loop {
+                match self.pool.retire() {
+                    Some(at) => sleep_until(at).await,
+                    // None is idle: the next one is not due before the limit is over once.
+                    None => sleep_until(after(self.pool.idle_limit())).await,
+                }
             }
+        };
+        tokio::select! {
+            biased;
+            () = retire => {}
+            never = self.pool.open() => match never {},
         }
     }
 
-    /// Closes the idle connections, with QUIT, without waiting for its answer. Sends under way go
-    /// on.
+    /// Closes the idle connections, with QUIT, without waiting for its answer, and those that are
+    /// being opened while no mail waits. Sends under way go on.
     pub fn close_idle(&self) {
         self.pool.clear();
     }
@@ -188,8 +198,12 @@ impl MailSink {
         self.circuit.reason()
     }
 
-    async fn deliver(&self, turn: Grant, mail: &Mail) -> Result<Accepted, JobError> {
-        let Grant { followed, slot } = turn;
+    async fn deliver(
+        &self,
+        conversation: Conversation,
+        slot: Slot,
+        mail: &Mail,
+    ) -> Result<Accepted, JobError> {
         let transaction = MailTransaction {
             mail_from: &self.mail_from,
             limits: &self.limits,
@@ -197,31 +211,22 @@ impl MailSink {
             pool: &self.pool,
             circuit: &self.circuit,
         };
-        let conversation = match followed {
-            Some(conversation) => Some(conversation),
-            None => slot.idle().await,
-        };
-        let mut first = None;
-        if let Some(conversation) = conversation {
-            let sent = transaction.send(conversation, mail).await;
-            let Some(again) = sent.again else { return self.finish(slot, mail, sent) };
-            first = Some((again, self.give_up(sent).await));
-        }
-        let opened = match self.opener.open().await {
+        let sent = transaction.send(conversation, mail).await;
+        let Some(again) = sent.again else { return self.finish(slot, mail, sent) };
+        let first = self.give_up(sent).await;
+        // Only a fresh connection shows the cause, so this send takes no other.
+        let opened = match self.opener.open_beside_others().await {
             Ok(opened) => opened,
-            Err(fault) => {
-                if (fault.phase(), fault.kind()) == (Phase::Greeting, ServerFaultKind::Refused) {
-                    slot.withhold();
-                }
-                return Err(self.unavailable(&fault));
+            Err(fault) if self.pool.is_limit(&fault) => {
+                slot.withhold();
+                return Err(JobError::unavailable(fault.to_string()));
             }
+            Err(fault) => return Err(self.unavailable(&fault)),
         };
         let sent = transaction.send(opened.conversation, mail).await;
-        match first {
-            Some((Again::Followed, end)) if !end.is_same_refusal(&sent.end) => {
-                self.pool.let_none_follow();
-            }
-            Some((Again::Spent(mails), _)) if matches!(sent.end, End::Accepted(_)) => {
+        match again {
+            Again::Followed if !first.is_same_refusal(&sent.end) => self.pool.let_none_follow(),
+            Again::Spent(mails) if matches!(sent.end, End::Accepted(_)) => {
                 self.pool.session_limit().refused_after(mails);
             }
             _ => {}
@@ -293,15 +298,15 @@ impl MailSink {
 
     fn unavailable(&self, reason: &impl ToString) -> JobError {
         let reason = reason.to_string();
-        self.circuit.open(&reason);
+        self.pool.let_none_wait(&reason);
         JobError::unavailable(reason)
     }
 
     /// Asks whether the server is there: an idle connection if there is one, else a new one, which
     /// then waits for the next mail.
     async fn probe(&self) -> Result<(), ServerFault> {
-        let Grant { slot, .. } = self.pool.turn(None).await;
-        if let Some(mut conversation) = slot.idle().await {
+        let slot = self.pool.slot().await;
+        if let Some(mut conversation) = slot.idle() {
             let start = Instant::now();
             conversation.begin(after(self.limits.whole));
             let answer = conversation.command(Noop, self.limits.command).await;
@@ -338,13 +343,9 @@ impl JobSink<Job, Accepted> for MailSink {
         if let Some(rate) = &self.rate {
             rate.take().await;
         }
-        let turn = self.pool.turn(Some(&mail)).await;
-        if turn.followed.is_none()
-            && let Some(reason) = self.circuit.reason()
-        {
-            return Err(JobError::unavailable(reason));
-        }
-        let outcome = self.deliver(turn, &mail).await;
+        let (conversation, slot) =
+            self.pool.connection(&mail).await.map_err(JobError::unavailable)?;
+        let outcome = self.deliver(conversation, slot, &mail).await;
         let job = &mail.message_id;
         match outcome.as_ref().map_err(JobError::kind) {
             Ok(_) => self.hang_ups.taken(job),

@@ -64,6 +64,7 @@ pub(super) struct Parts {
     /// The `commonName` of a certificate that is its own authority.
     pub(super) self_made: Option<String>,
     pub(super) misfortunes: Vec<Misfortune>,
+    pub(super) served_limit: u64,
     pub(super) seed: u64,
     pub(super) keep: Keep,
     pub(super) exchanges_kept: usize,
@@ -89,6 +90,7 @@ impl SmtpServerBuilder {
             tls_names: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec(),
             self_made: None,
             misfortunes: Vec::new(),
+            served_limit: u64::MAX,
             seed: 0,
             keep: Keep::default(),
             exchanges_kept: EXCHANGES_DEFAULT,
@@ -130,6 +132,14 @@ impl SmtpServerBuilder {
     /// The most connections at once; further ones are greeted with 421. Default: 10,000.
     pub fn connections_limit(mut self, connections: u64) -> Self {
         self.parts.config.connections_limit = connections;
+        self
+    }
+
+    /// The most connections served at once. Further ones are taken without a word, and greeted in
+    /// the order in which they came, each when another one ends: as Postfix does beyond its number
+    /// of processes, and its `smtp-sink` beyond 256. Default: no limit.
+    pub fn served_limit(mut self, connections: u64) -> Self {
+        self.parts.served_limit = connections;
         self
     }
 

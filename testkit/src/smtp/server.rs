@@ -187,6 +187,12 @@ impl SmtpServer {
         Ok(())
     }
 
+    /// Serves at most so many connections at once from now on; see
+    /// [`served_limit`](SmtpServerBuilder::served_limit). Those that are open stay.
+    pub fn serve_at_most(&self, connections: u64) {
+        self.shared.connections.set_served_limit(connections);
+    }
+
     /// Cuts all connections that are open, without a word, also those that stall.
     pub fn disconnect_all(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
@@ -211,7 +217,7 @@ impl Shared {
             misfortunes: Misfortunes::new(parts.seed, parts.misfortunes),
             conversation: Conversation::new(parts.exchanges_kept),
             config: parts.config,
-            connections: ConnectionCount::default(),
+            connections: ConnectionCount::new(parts.served_limit),
             messages: AtomicU64::new(0),
             refusing: AtomicBool::new(false),
             cuts: watch::Sender::new(0),
@@ -301,7 +307,7 @@ where
     if shared.refusing.load(Ordering::Acquire) {
         return Ok(());
     }
-    let open = shared.connections.open();
+    let open = shared.connections.open().await;
     let mut tally = Tally::default();
     let verdict = shared.judge_connection(&open, &mut tally);
     match verdict.ending {

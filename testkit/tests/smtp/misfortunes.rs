@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jobstream_testkit::smtp::{
     Act, Misfortune, Moment, Occasion, Per, SmtpServer, SmtpServerBuilder,
 };
@@ -238,6 +239,31 @@ async fn more_connections_than_the_limit_are_greeted_with_421() {
         "220 localhost ESMTP jobstream-testkit"
     );
     assert_eq!((server.connections().peak, server.connections().total), (2, 3));
+}
+
+#[tokio::test]
+async fn more_connections_than_are_served_wait_for_their_greeting() {
+    const GREETING: &str = "220 localhost ESMTP jobstream-testkit";
+    let (server, first) = connected(SmtpServer::builder().served_limit(1)).await;
+    let mut second = Client::new(server.connect().unwrap());
+    let third = Client::new(server.connect().unwrap());
+    let mut fourth = Client::new(server.connect().unwrap());
+    assert!(second.reply().now_or_never().is_none());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((server.connections().open, server.connections().total), (1, 1));
+    drop((first, third));
+    assert_eq!(second.reply().await, GREETING);
+    // The third has gone; it is noticed when its turn comes.
+    drop(second);
+    assert_eq!(fourth.reply().await, GREETING);
+    assert_eq!(server.connections().peak, 1);
+
+    let mut fifth = Client::new(server.connect().unwrap());
+    server.serve_at_most(2);
+    assert_eq!(fifth.reply().await, GREETING);
+    assert_eq!(server.connections().open, 2);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use jobstream::sinks::smtp::{ConfigError, Login, MailConfig, MailSink, TlsMode};
+use jobstream::sinks::smtp::{ConfigError, Login, MailConfig, MailSink, TimeLimits, TlsMode};
 use jobstream_service::{Address, SettingsError, Variables};
 
 const HOST: &str = "MAIL_SERVER_HOST";
@@ -11,6 +11,8 @@ const PORT: u16 = 25;
 const CONNECTIONS: usize = 8;
 const CONNECTIONS_MAX: usize = 10_000;
 const RATE_MAX: u32 = 1_000_000;
+/// Half of what a mail may take in all.
+const TIMEOUT_MAX_SECONDS: f64 = 600.0;
 
 /// The settings of the mail sink.
 ///
@@ -30,6 +32,7 @@ pub(super) fn read(
         .login(login(variables, user.as_deref(), domain.as_deref(), warnings)?)
         .allow_plaintext_auth(variables.boolean("MAIL_ALLOW_PLAINTEXT_AUTH", false)?)
         .allowed_from_domains(allowed_from_domains(variables, domain.as_deref()))
+        .limits(limits(variables)?)
         .connections_max(connections(variables)?)
         .mails_per_second_max(
             variables.number_if_any("MAIL_RATE", 1..=RATE_MAX)?.and_then(NonZeroU32::new),
@@ -69,6 +72,24 @@ const TLS_MODES: [(&str, TlsMode); 4] = [
 fn connections(variables: &Variables<'_>) -> Result<NonZeroUsize, SettingsError> {
     let count = variables.number("MAIL_CONNECTIONS", 1..=CONNECTIONS_MAX, CONNECTIONS)?;
     Ok(NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN))
+}
+
+/// The answer to the final dot keeps its ten minutes: a shorter wait sends mails twice (RFC 1047).
+fn limits(variables: &Variables<'_>) -> Result<TimeLimits, SettingsError> {
+    let defaults = TimeLimits::default();
+    let seconds = |name, default| variables.seconds(name, 1.0..=TIMEOUT_MAX_SECONDS, default);
+    let connect = seconds("MAIL_CONNECT_TIMEOUT", defaults.connect)?;
+    let reply = seconds("MAIL_REPLY_TIMEOUT", defaults.command)?;
+    Ok(TimeLimits {
+        connect,
+        tls: connect,
+        greeting: reply,
+        ehlo: reply,
+        auth: defaults.auth.min(reply),
+        command: reply,
+        data: defaults.data.min(reply),
+        ..defaults
+    })
 }
 
 fn ca_pem(variables: &Variables<'_>) -> Result<Option<Vec<u8>>, SettingsError> {

@@ -34,6 +34,9 @@ const HANG_UPS: u64 = 8;
 const RESTARTS: &str = "the server restarts";
 const REFUSALS: u64 = 4;
 
+/// The server takes connections beyond so many, and does not greet them.
+const SERVES_FEW: [(&str, u64); 2] = [("one connection is served", 1), ("two are served", 2)];
+
 fn reply(code: u16) -> Act {
     Act::Reply { code, text: AS_WANTED.to_owned() }
 }
@@ -96,7 +99,18 @@ pub(crate) fn with_misfortunes(mut search: Search<SmtpServer>) -> Search<SmtpSer
             server.misfortunes().push(refusal);
         }
     };
-    search.misfortune(RESTARTS, restarts).brought_about("smtp NOOP", RESTARTS)
+    for (name, connections) in SERVES_FEW {
+        search = search.misfortune(name, move |server: &SmtpServer| {
+            server.serve_at_most(connections);
+            // So that `are_hang_ups_alone` sees it.
+            let noted = Misfortune::at(Moment::Any).times(1).then(Act::Delay(Duration::ZERO));
+            server.misfortunes().push(noted);
+        });
+    }
+    search
+        .healed_by(|server| server.serve_at_most(u64::MAX))
+        .misfortune(RESTARTS, restarts)
+        .brought_about("smtp NOOP", RESTARTS)
 }
 
 /// Whether nothing went wrong in a run but that the server hung up on one recipient, and what it does

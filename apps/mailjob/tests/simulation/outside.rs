@@ -7,11 +7,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use jobstream::job::Job;
+use jobstream::record::ConsumerRecord;
 use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::{
     Accepted, Connect, Login, MailConfig, MailSink, Stream, TimeLimits, TlsMode,
 };
-use jobstream::sinks::{Ambiguous, JobSink};
+use jobstream::sinks::{Ambiguous, JobError, JobSink};
 use jobstream::topology::{Retry, Topology};
 use jobstream_testkit::simulation::{Member, SmtpStream, World};
 use jobstream_testkit::smtp::{Act, Extension, Misfortune, Moment, Per, SmtpServer, Tls};
@@ -137,7 +138,26 @@ fn mail_sink(member: &Member<SmtpServer>) -> Arc<dyn JobSink<Job, Accepted>> {
     let (world, server) = (member.world().clone(), member.outside().clone());
     let config = config(member.world().seed(), &server);
     let sink = MailSink::with(&config, Arc::new(InMemory { world, server }), Arc::new(()));
-    member.watched(sink.unwrap())
+    member.watched(Attended(sink.unwrap()))
+}
+
+/// Goes on with connections that no mail waits for, while mails are sent. The service does it beside
+/// the topology.
+struct Attended(MailSink);
+
+#[async_trait]
+impl JobSink<Job, Accepted> for Attended {
+    async fn execute(&self, job: &Job, record: &ConsumerRecord) -> Result<Accepted, JobError> {
+        tokio::select! {
+            biased;
+            ended = self.0.execute(job, record) => ended,
+            () = self.0.retire_idle() => unreachable!("it never completes"),
+        }
+    }
+
+    async fn ready(&self) {
+        self.0.ready().await;
+    }
 }
 
 fn retry(ambiguous: Ambiguous) -> Retry {
