@@ -1,5 +1,7 @@
 //! What a ledger reports about itself, for metrics, traces and logs.
 
+use std::time::Duration;
+
 use crate::record::ConsumerRecord;
 
 /// Hears what a ledger does, on the task of the job: it must return soon and must not block.
@@ -30,6 +32,21 @@ pub enum Event<'a> {
         record: &'a ConsumerRecord,
         /// Entries of the record's partition number.
         entries: usize,
+    },
+    /// A job has taken a place among those in doubt, or has left it; or the ledger was given its
+    /// observer.
+    InDoubt {
+        /// How many are taken.
+        now: usize,
+        /// How many there are.
+        limit: usize,
+    },
+    /// How an attempt has ended is durable.
+    OutcomeDurable {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// How long that took since the job sink had answered.
+        took: Duration,
     },
     /// The attempt that begins follows one that left open whether the job was executed: it may be
     /// executed twice.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 use super::entry::{LedgerEntry, Outcome};
 use super::event::{Event, Observer};
@@ -30,12 +31,11 @@ pub struct Ledger<In, Out> {
     limits: LedgerLimits,
     overrules: Overrules,
     observer: Arc<dyn Observer>,
-    attempts: Semaphore,
-    executions: Semaphore,
+    in_doubt: Semaphore,
     room: Room,
 }
 
-impl<In: Sync, Out> Ledger<In, Out> {
+impl<In, Out> Ledger<In, Out> {
     /// A ledger around `sink`. Jobs with the same `key` are one job; they must also have the same
     /// key of the topology's order, or they may be executed at once. `clock` serves for the
     /// age of entries, and for nothing else.
@@ -54,16 +54,17 @@ impl<In: Sync, Out> Ledger<In, Out> {
             limits,
             overrules: Box::new(|_| false),
             observer: Arc::new(()),
-            attempts: places(limits.attempts_max),
-            executions: places(limits.executions_max),
+            in_doubt: Semaphore::new(places(limits)),
             room: Room::default(),
         }
     }
 
-    /// Reports what happens to this observer, in the place of the one that it had.
+    /// Reports what happens to this observer, in the place of the one that it had; the limit of what
+    /// may be in doubt at once.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
+        self.report_places();
         self
     }
 
@@ -137,35 +138,47 @@ impl<In: Sync, Out> Ledger<In, Out> {
         JobError::unavailable(format!("the ledger of partition {partition} has {entries} entries"))
     }
 
-    /// Records how an attempt ended. That it was executed, or certainly was not, is durable then;
-    /// the rest is published with the outputs.
+    /// Records how an attempt ended: durably, unless it is left open and tried again.
     async fn record(
         &self,
         job: &Job<'_>,
         outcome: Result<Out, JobError>,
         resends: u32,
     ) -> Decided<Out> {
+        let answered = Instant::now();
         let error = match outcome {
             Ok(out) => {
                 self.put(job, Outcome::Done, resends);
-                job.state.persist().await.map_err(|error| not_recorded(&error))?;
+                self.persist_outcome(job, answered).await?;
                 return Ok(Recorded::Fresh { out, resends });
             }
             Err(error) => error,
         };
-        match (error.kind(), self.ambiguous) {
-            (JobErrorKind::Permanent, _) => job.state.remove(&job.key),
-            (JobErrorKind::Ambiguous, Ambiguous::Resend) => {}
-            (JobErrorKind::Ambiguous, Ambiguous::Park) => {
-                return Err(self.park(job, error, resends));
+        let error = match (error.kind(), self.ambiguous) {
+            (JobErrorKind::Ambiguous, Ambiguous::Resend) => return Err(error),
+            (JobErrorKind::Permanent, _) => {
+                job.state.remove(&job.key);
+                error
             }
+            (JobErrorKind::Ambiguous, Ambiguous::Park) => self.park(job, error, resends),
             (JobErrorKind::Transient | JobErrorKind::Unavailable, _) => {
                 self.put(job, Outcome::NotExecuted, resends);
-                job.state.persist().await.map_err(|error| not_recorded(&error))?;
-                self.observer.on(&Event::NotExecuted(job.record));
+                error
             }
+        };
+        self.persist_outcome(job, answered).await?;
+        if matches!(error.kind(), JobErrorKind::Transient | JobErrorKind::Unavailable) {
+            self.observer.on(&Event::NotExecuted(job.record));
         }
         Err(error)
+    }
+
+    /// Completes when the outcome of an attempt is durable, which was known at this time.
+    async fn persist_outcome(&self, job: &Job<'_>, answered: Instant) -> Result<(), JobError> {
+        job.state.persist().await.map_err(|error| not_recorded(&error))?;
+        let took = answered.elapsed();
+        self.observer.on(&Event::OutcomeDurable { record: job.record, took });
+        Ok(())
     }
 
     fn park(&self, job: &Job<'_>, error: JobError, resends: u32) -> JobError {
@@ -180,8 +193,34 @@ impl<In: Sync, Out> Ledger<In, Out> {
         job.state.put(&job.key, &entry.encode());
     }
 
+    /// A place among those in doubt: the attempt has it until its outcome is durable.
+    async fn place(&self) -> Place<'_, In, Out> {
+        let permit = self.in_doubt.acquire().await.expect("it is never closed");
+        self.report_places();
+        Place { ledger: self, permit: Some(permit) }
+    }
+
+    fn report_places(&self) {
+        let limit = places(self.limits);
+        let now = limit - self.in_doubt.available_permits();
+        self.observer.on(&Event::InDoubt { now, limit });
+    }
+
     fn age(&self) -> Age {
         Age { now_ms: milliseconds((self.clock)()), retention: self.limits.retention }
+    }
+}
+
+/// A place among the jobs in doubt, until it is dropped.
+struct Place<'a, In, Out> {
+    ledger: &'a Ledger<In, Out>,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl<In, Out> Drop for Place<'_, In, Out> {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        self.ledger.report_places();
     }
 }
 
@@ -205,9 +244,8 @@ impl<In: Sync, Out: Send> StatefulJobSink<In, Recorded<Out>> for Ledger<In, Out>
             Ok(resends) => resends,
             Err(decided) => return decided,
         };
-        let _attempt = self.attempts.acquire().await.expect("it is never closed");
+        let _place = self.place().await;
         self.intend(&job, resends).await?;
-        let _execution = self.executions.acquire().await.expect("it is never closed");
         let outcome = self.sink.execute(input, record).await;
         self.record(&job, outcome, resends).await
     }
@@ -219,8 +257,9 @@ impl<In: Sync, Out: Send> StatefulJobSink<In, Recorded<Out>> for Ledger<In, Out>
     }
 }
 
-fn places(number: usize) -> Semaphore {
-    Semaphore::new(number.clamp(1, Semaphore::MAX_PERMITS))
+/// How many jobs may be in doubt.
+fn places(limits: LedgerLimits) -> usize {
+    limits.in_doubt_max.clamp(1, Semaphore::MAX_PERMITS)
 }
 
 fn not_recorded(error: &PersistError) -> JobError {

@@ -175,6 +175,8 @@ pub struct Commit {
 /// What happened in one run, and what it has left behind.
 #[derive(Clone, Debug)]
 pub struct History {
+    /// The seed of the run.
+    pub seed: u64,
     /// Everything that happened, in order.
     pub entries: Vec<Entry>,
     /// What the run has left behind of each group.

@@ -38,10 +38,6 @@ pub(crate) use jobstream_service::{Accepted, accept};
 pub(crate) use ledger::Fitness;
 pub(crate) use topics::{named, unreached};
 
-/// Attempts of which the intent is written, for each connection to the mail server: enough that
-/// none waits for intents, and no more, since they are in doubt after a crash.
-const ATTEMPTS_PER_CONNECTION: usize = 4;
-
 /// Runs the service until a signal ends it, or something that no time mends.
 ///
 /// # Errors
@@ -223,9 +219,6 @@ impl Service {
 fn stages(settings: &Settings, sink: Arc<MailSink>, observers: LedgerObservers) -> Topology {
     let (topics, retry) = (&settings.topics.topics, settings.job.retry);
     let Some(limits) = settings.job.ledger else { return topology(topics, sink, retry) };
-    let connections = settings.mail.connections_max.get();
-    let attempts_max = connections.saturating_mul(ATTEMPTS_PER_CONNECTION);
-    let limits = limits.attempts_max(attempts_max).executions_max(connections);
     let ledger = ledger(sink, Arc::new(environment::now), retry.ambiguous, limits);
     topology_with_ledger(topics, Arc::new(ledger.with_observer(Arc::new(observers))), retry)
 }

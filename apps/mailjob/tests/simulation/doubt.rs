@@ -10,6 +10,7 @@ use jobstream_testkit::smtp::SmtpServer;
 
 use crate::invariants::{header, results};
 use crate::jobs::number;
+use crate::outside::in_doubt_max;
 
 /// A job is parked only if an attempt ended ambiguously or was cut off, or a member was while it may
 /// have had an intent: not while it waited after an attempt that certainly sent nothing, since that
@@ -27,6 +28,47 @@ pub(crate) fn what_is_parked_was_in_doubt(history: &History, _: &SmtpServer) -> 
         }
     }
     Ok(())
+}
+
+/// A member has no more jobs in doubt than it may: executions under way, whose intents are durable,
+/// and those that have ended since its last batch, whose outcomes can't be durable yet.
+pub(crate) fn no_more_in_doubt_than_may_be(
+    history: &History,
+    _: &SmtpServer,
+) -> Result<(), String> {
+    let limit = in_doubt_max(history.seed);
+    let mut open: BTreeMap<Who, BTreeMap<&Place, Attempt>> = BTreeMap::new();
+    for (who, entry) in history.of(&history.groups[0]) {
+        let open = open.entry(who).or_default();
+        match &entry.what {
+            What::Began(place) => drop(open.insert(place, Attempt::UnderWay)),
+            What::Cancelled(place) | What::Executed(place, Some(JobErrorKind::Ambiguous)) => {
+                open.remove(place);
+            }
+            What::Executed(place, _) => drop(open.insert(place, Attempt::Ended)),
+            What::Published(_) => open.retain(|_, attempt| *attempt == Attempt::UnderWay),
+            What::Lost(partition) | What::Released(partition) | What::Assigned(partition, _) => {
+                open.retain(|place, _| place.partition != *partition);
+            }
+            What::CutOff(..) => open.retain(|_, attempt| *attempt == Attempt::UnderWay),
+            _ => {}
+        }
+        if open.len() > limit {
+            return Err(format!(
+                "step {}: {who} has {} jobs in doubt, expected {limit} at most",
+                entry.step,
+                open.len()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// An attempt whose intent is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    UnderWay,
+    Ended,
 }
 
 /// The jobs that members hold, and those that were in doubt.

@@ -6,7 +6,7 @@ use jobstream_testkit::simulation::{Broken, Delivery, Member, Report, Search, Sm
 use jobstream_testkit::smtp::SmtpServer;
 use mailjob::topology::Topics;
 
-use crate::doubt::what_is_parked_was_in_doubt;
+use crate::doubt::{no_more_in_doubt_than_may_be, what_is_parked_was_in_doubt};
 use crate::invariants::{
     hang_ups_count_as_they_should, mails_are_accounted_for, mails_are_bounded,
     mails_are_repeatable, mails_go_where_they_should, no_job_fails_for_its_connection,
@@ -45,7 +45,9 @@ fn search_with_ledger_of(
     ambiguous: Ambiguous,
     count: u64,
 ) -> Search<SmtpServer> {
-    let search = search_of(executor, delivery, count).state(LEDGER);
+    let search = search_of(executor, delivery, count)
+        .state(LEDGER)
+        .invariant("no more is in doubt than may be", no_more_in_doubt_than_may_be);
     match ambiguous {
         Ambiguous::Resend => search.invariant("mails are bounded", mails_are_bounded),
         Ambiguous::Park => search
