@@ -5,11 +5,13 @@
 //! nor the group's first assignment counts.
 
 pub(crate) mod client;
+pub(crate) mod ledger;
 mod server;
 mod service;
 
 use std::time::Duration;
 
+use rdkafka::consumer::BaseConsumer;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::server::Server;
@@ -22,6 +24,8 @@ use super::{checks, jobs, topics};
 pub(crate) const CONNECTIONS: usize = 100;
 /// The contender that ships.
 const OURS: &str = "mailjob";
+/// Its rival, whose positions are not exact.
+const CLIENT: &str = "client";
 /// How often the results are counted.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What one run may take.
@@ -65,10 +69,13 @@ pub(crate) async fn measure(broker: &Broker, plan: &Plan) -> usize {
             is_exactly_once: false,
             mail_port: 0,
         };
-        let client = role("client", "mail-jobs-few", plan.client_jobs);
-        let rival = run(broker, client, |role| Running::start(&mut role.command())).await;
+        let client = role(CLIENT, "mail-jobs-few", plan.client_jobs);
+        let start = |role: &Role| Running::start(&mut role.command());
+        let rival = run(broker, client, start, by_results).await;
         let role = role(OURS, "mail-jobs", plan.jobs);
-        let ours = run(broker, role, |role| service::start(&service, role)).await;
+        let settings = [("MAIL_CONNECTIONS", CONNECTIONS.to_string())];
+        let start = |role: &Role| service::start(&service, role, &settings);
+        let ours = run(broker, role, start, by_results).await;
         pairs.push((ours, rival));
     }
     service::forget_logs();
@@ -102,16 +109,29 @@ impl Cpu {
     }
 }
 
-async fn run(broker: &Broker, mut role: Role, start: impl Fn(&Role) -> Running) -> Figure {
+/// How many jobs are done, as a reader sees it.
+type Count = fn(&BaseConsumer, &Role) -> usize;
+
+/// By the ends of the results' partitions, where these hold nothing but results.
+fn by_results(reader: &BaseConsumer, role: &Role) -> usize {
+    checks::results(reader, &role.output)
+}
+
+async fn run(
+    broker: &Broker,
+    mut role: Role,
+    start: impl Fn(&Role) -> Running,
+    count: Count,
+) -> Figure {
     topics::create(&role.bootstrap, &role.output).await;
     let server = Server::start().await;
     role.mail_port = server.port();
-    let reader = checks::reader(&role.bootstrap, "bench-reader");
+    let reader = checks::reader(&role.bootstrap, &role.output);
     let mut contender = start(&role);
     let until = async |contender: &mut Running, results: usize| {
         loop {
             contender.assert_runs();
-            let found = checks::results(&reader, &role.output);
+            let found = count(&reader, &role);
             if found >= results {
                 return found;
             }
@@ -130,7 +150,7 @@ async fn run(broker: &Broker, mut role: Role, start: impl Fn(&Role) -> Running) 
     contender.end();
     server.assert_mails(role.records);
     checks::assert_one_result_each(&role.bootstrap, &role.output, role.records);
-    if role.name == OURS {
+    if role.name != CLIENT {
         checks::assert_committed(&role.bootstrap, &role.output, &role.input, role.records);
     }
     let figure = Figure {

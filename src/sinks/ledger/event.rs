@@ -58,6 +58,12 @@ pub enum Event<'a> {
     },
     /// An attempt has certainly not executed the job, which is durable.
     NotExecuted(&'a ConsumerRecord),
+    /// The time of a drain was over before the effect of an attempt began: the attempt is given up,
+    /// and it is durable that the job was not executed by it.
+    Withdrawn(&'a ConsumerRecord),
+    /// An attempt was dropped between its intent and its outcome: where the intent is durable, nobody
+    /// knows whether the job was executed.
+    LeftInDoubt(&'a ConsumerRecord),
     /// A job that was executed has come again: it is not executed, and its result is given again.
     Duplicate(&'a ConsumerRecord),
     /// A job was executed or not, and is parked.

@@ -27,6 +27,15 @@
 //! [`Park`](crate::sinks::Ambiguous::Park) it is executed at most once, possibly not at all: it
 //! ends as ambiguous, and stays so until a record [overrules](Ledger::overruled_by) that.
 //!
+//! # The end of a drain
+//!
+//! A partition that is asked back, or a run that shuts down, lets its jobs go on for a time. When that
+//! is over, no intent is written any more; each attempt whose [effect](crate::sinks::Effect) has not
+//! begun is dropped, and it is durable within the time to flush that it has not executed its job. Only
+//! what is between the begin of its effect and its answer may be left in doubt, if the answer does
+//! not come within that time. Where the partition is lost, or the broker is silent until then, the
+//! others stay in doubt as well. Each that is left so is [reported](Event::LeftInDoubt).
+//!
 //! # What is not
 //!
 //! A member that is paused past its session, between the moment when an intent became durable and

@@ -1,10 +1,14 @@
 //! The ledger around a job sink.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use tokio::select;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
@@ -13,7 +17,7 @@ use super::event::{Event, Observer};
 use super::room::{Age, Room};
 use super::{LedgerKey, LedgerLimits, Recorded, WallClock};
 use crate::record::ConsumerRecord;
-use crate::sinks::{Ambiguous, JobError, JobErrorKind, JobSink, StatefulJobSink};
+use crate::sinks::{Ambiguous, Effect, JobError, JobErrorKind, JobSink, StatefulJobSink};
 use crate::state::{PersistError, State};
 
 /// The function that gives a job's key.
@@ -35,7 +39,7 @@ pub struct Ledger<In, Out> {
     room: Room,
 }
 
-impl<In, Out> Ledger<In, Out> {
+impl<In: Sync, Out> Ledger<In, Out> {
     /// A ledger around `sink`. Jobs with the same `key` are one job; they must also have the same
     /// key of the topology's order, or they may be executed at once. `clock` serves for the
     /// age of entries, and for nothing else.
@@ -173,12 +177,57 @@ impl<In, Out> Ledger<In, Out> {
         Err(error)
     }
 
+    /// Completes when it is durable that an attempt whose effect had not begun was given up: nothing is
+    /// in doubt of it. Where its intent is still to be published, this comes after it, or in its place.
+    async fn withdraw(&self, job: &Job<'_>, resends: u32) -> JobError {
+        self.put(job, Outcome::NotExecuted, resends);
+        match self.persist_outcome(job, Instant::now()).await {
+            Ok(()) => {
+                self.observer.on(&Event::Withdrawn(job.record));
+                withdrawn()
+            }
+            Err(error) => error,
+        }
+    }
+
     /// Completes when the outcome of an attempt is durable, which was known at this time.
     async fn persist_outcome(&self, job: &Job<'_>, answered: Instant) -> Result<(), JobError> {
         job.state.persist().await.map_err(|error| not_recorded(&error))?;
         let took = answered.elapsed();
         self.observer.on(&Event::OutcomeDurable { record: job.record, took });
         Ok(())
+    }
+
+    /// Writes the intent, executes the job, and records the outcome.
+    async fn attempt(
+        &self,
+        job: &Job<'_>,
+        input: &In,
+        resends: u32,
+        mut drain_ends: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Decided<Out> {
+        select! {
+            biased;
+            () = &mut drain_ends => return Err(self.withdraw(job, resends).await),
+            intended = self.intend(job, resends) => intended?,
+        }
+        let effect = Effect::new();
+        let mut execution = self.sink.execute_with_effect(input, job.record, &effect);
+        let mut has_ended = false;
+        let ended = poll_fn(|cx| {
+            has_ended = has_ended || drain_ends.as_mut().poll(cx).is_ready();
+            if has_ended && !effect.has_begun() {
+                return Poll::Ready(None);
+            }
+            execution.as_mut().poll(cx).map(Some)
+        });
+        let ended = ended.await;
+        // What it holds is free before anything else is awaited: a connection, say.
+        drop(execution);
+        match ended {
+            Some(outcome) => self.record(job, outcome, resends).await,
+            None => Err(self.withdraw(job, resends).await),
+        }
     }
 
     fn park(&self, job: &Job<'_>, error: JobError, resends: u32) -> JobError {
@@ -200,14 +249,16 @@ impl<In, Out> Ledger<In, Out> {
         Place { ledger: self, permit: Some(permit) }
     }
 
+    fn age(&self) -> Age {
+        Age { now_ms: milliseconds((self.clock)()), retention: self.limits.retention }
+    }
+}
+
+impl<In, Out> Ledger<In, Out> {
     fn report_places(&self) {
         let limit = places(self.limits);
         let now = limit - self.in_doubt.available_permits();
         self.observer.on(&Event::InDoubt { now, limit });
-    }
-
-    fn age(&self) -> Age {
-        Age { now_ms: milliseconds((self.clock)()), retention: self.limits.retention }
     }
 }
 
@@ -224,6 +275,22 @@ impl<In, Out> Drop for Place<'_, In, Out> {
     }
 }
 
+/// An attempt between its intent and its outcome. Dropped there, it leaves open whether the job was
+/// executed.
+struct Open<'a> {
+    observer: &'a dyn Observer,
+    record: &'a ConsumerRecord,
+    is_open: bool,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.observer.on(&Event::LeftInDoubt(self.record));
+        }
+    }
+}
+
 type Decided<Out> = Result<Recorded<Out>, JobError>;
 
 /// A job that is being looked at.
@@ -236,7 +303,7 @@ struct Job<'a> {
 #[async_trait]
 impl<In: Sync, Out: Send> StatefulJobSink<In, Recorded<Out>> for Ledger<In, Out> {
     /// Executes a job unless the ledger knows better. Dropped after its intent is durable, it
-    /// leaves open whether the job was executed.
+    /// leaves open whether the job was executed; where the time of a drain is over, it withdraws.
     async fn execute(&self, input: &In, record: &ConsumerRecord, state: &State) -> Decided<Out> {
         let job = Job { key: (self.key)(record, input), record, state };
         let _in_use = self.room.hold(state.partition(), job.key);
@@ -244,10 +311,22 @@ impl<In: Sync, Out: Send> StatefulJobSink<In, Recorded<Out>> for Ledger<In, Out>
             Ok(resends) => resends,
             Err(decided) => return decided,
         };
-        let _place = self.place().await;
-        self.intend(&job, resends).await?;
-        let outcome = self.sink.execute(input, record).await;
-        self.record(&job, outcome, resends).await
+        let mut drain_ends = pin!(state.drain_ends());
+        let _place = select! {
+            biased;
+            () = &mut drain_ends => return Err(withdrawn()),
+            place = self.place() => place,
+        };
+        let mut open = Open { observer: &*self.observer, record, is_open: true };
+        let decided = self.attempt(&job, input, resends, drain_ends).await;
+        open.is_open = false;
+        decided
+    }
+
+    /// At the end of a drain no intent is written any more, and an intent whose effect has not begun is
+    /// withdrawn.
+    fn withdraws(&self) -> bool {
+        true
     }
 
     /// Pending while the ledger is full, or the job sink is not ready.
@@ -260,6 +339,10 @@ impl<In: Sync, Out: Send> StatefulJobSink<In, Recorded<Out>> for Ledger<In, Out>
 /// How many jobs may be in doubt.
 fn places(limits: LedgerLimits) -> usize {
     limits.in_doubt_max.clamp(1, Semaphore::MAX_PERMITS)
+}
+
+fn withdrawn() -> JobError {
+    JobError::unavailable("the drain's time is over before its effect began")
 }
 
 fn not_recorded(error: &PersistError) -> JobError {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::job::Job;
 use crate::record::ConsumerRecord;
-use crate::sinks::{JobError, JobErrorKind, JobSink};
+use crate::sinks::{Effect, JobError, JobErrorKind, JobSink};
 
 use super::circuit::Circuit;
 use super::config::{ConfigError, Login, MailConfig, TimeLimits, TlsMode};
@@ -188,7 +188,12 @@ impl MailSink {
         self.circuit.reason()
     }
 
-    async fn deliver(&self, turn: Grant, mail: &Mail) -> Result<Accepted, JobError> {
+    async fn deliver(
+        &self,
+        turn: Grant,
+        mail: &Mail,
+        effect: &Effect,
+    ) -> Result<Accepted, JobError> {
         let Grant { followed, slot } = turn;
         let transaction = MailTransaction {
             mail_from: &self.mail_from,
@@ -196,6 +201,7 @@ impl MailSink {
             observer: &*self.observer,
             pool: &self.pool,
             circuit: &self.circuit,
+            effect,
         };
         let conversation = match followed {
             Some(conversation) => Some(conversation),
@@ -205,6 +211,7 @@ impl MailSink {
         if let Some(conversation) = conversation {
             let sent = transaction.send(conversation, mail).await;
             let Some(again) = sent.again else { return self.finish(slot, mail, sent) };
+            effect.take_back();
             first = Some((again, self.give_up(sent).await));
         }
         let opened = match self.opener.open().await {
@@ -334,6 +341,16 @@ impl JobSink<Job, Accepted> for MailSink {
     /// Sends the mail of a job. Dropping the future closes its connection; if the write with the
     /// final dot had begun, the server may have the mail or not.
     async fn execute(&self, job: &Job, record: &ConsumerRecord) -> Result<Accepted, JobError> {
+        self.execute_with_effect(job, record, &Effect::new()).await
+    }
+
+    /// The effect begins with the write that holds the final dot.
+    async fn execute_with_effect(
+        &self,
+        job: &Job,
+        record: &ConsumerRecord,
+        effect: &Effect,
+    ) -> Result<Accepted, JobError> {
         let mail = Arc::new(self.sender.mail(job, record)?);
         if let Some(rate) = &self.rate {
             rate.take().await;
@@ -344,7 +361,7 @@ impl JobSink<Job, Accepted> for MailSink {
         {
             return Err(JobError::unavailable(reason));
         }
-        let outcome = self.deliver(turn, &mail).await;
+        let outcome = self.deliver(turn, &mail, effect).await;
         let job = &mail.message_id;
         match outcome.as_ref().map_err(JobError::kind) {
             Ok(_) => self.hang_ups.taken(job),

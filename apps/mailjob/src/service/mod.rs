@@ -73,6 +73,7 @@ struct Service {
     settings: Settings,
     kafka: KafkaConfig,
     kafka_log: Arc<KafkaLog>,
+    ledger_log: Arc<LedgerLog>,
     mail_sink: Arc<MailSink>,
     mail_log: Arc<MailLog>,
     metrics: Option<Metrics>,
@@ -119,7 +120,7 @@ impl Service {
             .with_group(settings.topics.group.clone())
             .with_observer(Arc::new(JobLog::new(
                 kafka_log.clone(),
-                ledger_log,
+                ledger_log.clone(),
                 traces.clone(),
                 settings.topics.create,
             )));
@@ -150,6 +151,7 @@ impl Service {
             settings,
             kafka,
             kafka_log,
+            ledger_log,
             mail_sink,
             mail_log,
             metrics,
@@ -174,8 +176,9 @@ impl Service {
         };
         self.mail_sink.close_idle();
         info!("Consumer group successfully closed");
-        if drained.unfinished > 0 {
-            warn!(unfinished = drained.unfinished, "Jobs were left unfinished");
+        let (unfinished, in_doubt) = (drained.unfinished, self.ledger_log.left_in_doubt());
+        if unfinished > 0 || in_doubt > 0 {
+            warn!(unfinished, in_doubt, "Jobs were left unfinished");
         }
         Ok(())
     }

@@ -80,6 +80,16 @@ impl Account {
         println!("park, {faults} faults: {mails} mails of {jobs} jobs, {parked} of them parked");
         assert!(parked <= faults * IN_DOUBT, "{parked} parked in {faults} faults");
     }
+
+    /// Of each job that is parked there is a mail.
+    pub(crate) fn what_is_parked_was_sent(&self) {
+        for result in &self.results {
+            if result.header("job-outcome").as_deref() == Some("ambiguous") {
+                let id = message_id(result);
+                assert!(self.mails.contains_key(&id), "{id}: parked, and never sent");
+            }
+        }
+    }
 }
 
 fn resends(result: &Found) -> usize {

@@ -7,12 +7,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jobstream_testkit::smtp::{Act, Misfortune, Moment, SmtpServer};
 use tokio::time::{sleep, timeout};
 
 use crate::account::Account;
 use crate::arrivals::Arrivals;
 use crate::kill::killed;
-use crate::load::{SAMPLE, add, one_mail_each, under_load};
+use crate::load::{SAMPLE, add, jobs, one_mail_each, under_load};
 use crate::metrics::{address, is_ready};
 use crate::postfix::Postfix;
 use crate::relay::Relay;
@@ -157,6 +158,35 @@ async fn killed_at_the_final_dots_extra_mails_are_the_resends_that_were_counted(
     let account = Account::of(&stage, &postfix, jobs).await;
     account.every_extra_mail_is_counted(kills);
     assert_eq!((account.extra(), account.resends()), (kills * CONNECTIONS, kills * CONNECTIONS));
+}
+
+/// The server is so slow that each stop cuts off jobs whose intents are written.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_clean_stop_parks_no_job_that_was_not_sent() {
+    const JOBS: usize = 600;
+    let slow = Misfortune::at(Moment::Dot).then(Act::Delay(Duration::from_millis(400)));
+    let server = SmtpServer::builder().misfortune(slow).listen().await.unwrap();
+    let mut stage = Stage::new(server.address()).await;
+    with_ledger("park").iter().for_each(|(name, value)| stage.set(name, value));
+    stage.unset("JOB_LEDGER_IN_DOUBT");
+    stage.set("SHUTDOWN_TIMEOUT", "5");
+    stage.submit(&jobs(JOBS)).await;
+    for stop in 0..3 {
+        let before = mails(&server, 0).await;
+        let service = stage.start(&format!("stop-{stop}"));
+        mails(&server, before + 20).await;
+        let ended = service.terminate().await;
+        ended.succeeded();
+        assert!(ended.log.contains("Jobs were left unfinished"), "{}", ended.log);
+    }
+    stage.unset("SHUTDOWN_TIMEOUT");
+    let last = stage.start("last");
+    stage.results_of(JOBS).await;
+    last.terminate().await.succeeded();
+    let account = Account::of(&stage, &server, JOBS).await;
+    account.no_job_has_two_mails(3);
+    account.what_is_parked_was_sent();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,9 @@
 //! The search over the mail topology.
 
+use std::time::Duration;
+
 use jobstream::sinks::Ambiguous;
-use jobstream::topology::Topology;
+use jobstream::topology::{Limits, Topology};
 use jobstream_testkit::simulation::{Broken, Delivery, Member, Report, Search, SmtpStream};
 use jobstream_testkit::smtp::SmtpServer;
 use mailjob::topology::Topics;
@@ -47,6 +49,7 @@ fn search_with_ledger_of(
 ) -> Search<SmtpServer> {
     let search = search_of(executor, delivery, count)
         .state(LEDGER)
+        .limits(short_drains())
         .invariant("no more is in doubt than may be", no_more_in_doubt_than_may_be);
     match ambiguous {
         Ambiguous::Resend => search.invariant("mails are bounded", mails_are_bounded),
@@ -54,6 +57,12 @@ fn search_with_ledger_of(
             .invariant("no second mail", no_second_mail)
             .invariant("what is parked was in doubt", what_is_parked_was_in_doubt),
     }
+}
+
+/// Drains that time out at times, since a server that stalls takes longer.
+fn short_drains() -> Limits {
+    let seconds = Duration::from_secs;
+    Limits::new().drain_timeout(seconds(1)).shutdown_timeout(seconds(2))
 }
 
 fn search_of(
