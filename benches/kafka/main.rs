@@ -5,6 +5,7 @@
 //! cargo bench --bench kafka -- --short # for CI: prints the ratios, judges none
 //! cargo bench --bench kafka -- --bars  # fails if a bar is missed
 //! cargo bench --bench kafka -- --mail  # Kafka to SMTP to Kafka only
+//! cargo bench --bench kafka -- --ledger # the same exactly-once, with a ledger and without, only
 //! cargo bench --bench kafka -- --pass  # Kafka to Kafka only
 //! ```
 //!
@@ -34,6 +35,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// What is measured, and how much of it.
 struct Plan {
     mail: Option<mail::Plan>,
+    ledger: Option<mail::ledger::Plan>,
     pass: Option<pass::Plan>,
     /// Whether a missed bar ends the bench with a failure.
     judges: bool,
@@ -43,14 +45,15 @@ impl Plan {
     fn from_arguments() -> Self {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let has = |name: &str| arguments.iter().any(|argument| argument == name);
-        let both = has("--mail") == has("--pass");
-        let (mail, pass) = match has("--short") {
-            true => (mail::Plan::SHORT, pass::Plan::SHORT),
-            false => (mail::Plan::FULL, pass::Plan::FULL),
+        let all = !["--mail", "--ledger", "--pass"].iter().any(|part| has(part));
+        let (mail, ledger, pass) = match has("--short") {
+            true => (mail::Plan::SHORT, mail::ledger::Plan::SHORT, pass::Plan::SHORT),
+            false => (mail::Plan::FULL, mail::ledger::Plan::FULL, pass::Plan::FULL),
         };
         Self {
-            mail: (both || has("--mail")).then_some(mail),
-            pass: (both || has("--pass")).then_some(pass),
+            mail: (all || has("--mail")).then_some(mail),
+            ledger: (all || has("--ledger")).then_some(ledger),
+            pass: (all || has("--pass")).then_some(pass),
             judges: has("--bars"),
         }
     }
@@ -84,6 +87,9 @@ async fn measure(broker: &Broker, plan: &Plan) -> usize {
     let mut missed = 0;
     if let Some(mail) = &plan.mail {
         missed += mail::measure(broker, mail).await;
+    }
+    if let Some(ledger) = &plan.ledger {
+        missed += mail::ledger::measure(broker, ledger).await;
     }
     if let Some(pass) = &plan.pass {
         missed += pass::measure(broker, pass).await;

@@ -11,11 +11,14 @@ use crate::reason::{Reason, bounded};
 use crate::record::{ConsumerRecord, ProducerRecord};
 use crate::state::State;
 
+mod effect;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod ledger;
 #[cfg(feature = "smtp")]
 pub mod smtp;
+
+pub use effect::Effect;
 
 /// Executes jobs: sends mails, calls webhooks, bakes pizzas.
 ///
@@ -39,6 +42,28 @@ pub trait JobSink<In: Sync, Out>: Send + Sync {
     /// # Errors
     /// See [`JobErrorKind`] for what the topology does with each.
     async fn execute(&self, input: &In, record: &ConsumerRecord) -> Result<Out, JobError>;
+
+    /// Executes a job once, as [`execute`](Self::execute) does, and marks in `effect` the moment from
+    /// which that can't be taken back: dropped before it, the job was certainly not executed. A
+    /// [ledger](ledger) withdraws such jobs at the end of a drain.
+    ///
+    /// Unless it is implemented, the effect begins with the execution. A job sink around another one
+    /// passes it on.
+    ///
+    /// # Cancellation
+    /// See [`execute`](Self::execute).
+    ///
+    /// # Errors
+    /// See [`JobErrorKind`] for what the topology does with each.
+    async fn execute_with_effect(
+        &self,
+        input: &In,
+        record: &ConsumerRecord,
+        effect: &Effect,
+    ) -> Result<Out, JobError> {
+        effect.begin();
+        self.execute(input, record).await
+    }
 
     /// Completes at once if jobs can be executed, otherwise as soon as an attempt makes sense:
     /// pending while the sink's circuit is open. The topology takes in no record meanwhile.
@@ -73,6 +98,12 @@ pub trait StatefulJobSink<In: Sync, Out>: Send + Sync {
         record: &ConsumerRecord,
         state: &State,
     ) -> Result<Out, JobError>;
+
+    /// Whether its jobs withdraw by themselves when the [time of a drain is over](State::drain_ends);
+    /// if not, they are dropped then. It never changes.
+    fn withdraws(&self) -> bool {
+        false
+    }
 
     /// See [`JobSink::ready`].
     async fn ready(&self) {}

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::UnboundedSender;
 
-use super::{Changes, Entry, Key, Part, Persist, PersistError, Value};
+use super::{Changes, DrainEnd, Entry, Key, Part, Persist, PersistError, Value};
 use crate::record::{Generation, TopicPartition};
 
 /// The state as one job sees it: the part of its record's partition number, with the changes that
@@ -24,6 +24,7 @@ pub struct State {
     part: Arc<Part>,
     assignment: (TopicPartition, Generation),
     frontier: i64,
+    drain_end: Arc<DrainEnd>,
     persists: UnboundedSender<Persist>,
     overlay: Mutex<Overlay>,
 }
@@ -50,9 +51,10 @@ impl State {
         part: Arc<Part>,
         assignment: (TopicPartition, Generation),
         frontier: i64,
+        drain_end: Arc<DrainEnd>,
         persists: UnboundedSender<Persist>,
     ) -> Self {
-        Self { part, assignment, frontier, persists, overlay: Mutex::default() }
+        Self { part, assignment, frontier, drain_end, persists, overlay: Mutex::default() }
     }
 
     /// The number of the part: the partition of the record.
@@ -65,6 +67,24 @@ impl State {
     /// exactly-once mode, since its position goes with them.
     pub const fn frontier(&self) -> i64 {
         self.frontier
+    }
+
+    /// Completes when the time is over in which the jobs of a partition may execute that is asked
+    /// back, or of a run that shuts down. The job is to [withdraw] what it can, and to end: no attempt
+    /// follows, and its record is left unfinished unless this one settles it. What it
+    /// [persists](Self::persist) is published until the time to flush is over; then it is dropped.
+    ///
+    /// # Cancellation
+    /// Dropping the future changes nothing.
+    ///
+    /// [withdraw]: crate::sinks::StatefulJobSink::withdraws
+    pub async fn drain_ends(&self) {
+        self.drain_end.comes().await;
+    }
+
+    /// Whether that time is over.
+    pub fn has_drain_ended(&self) -> bool {
+        self.drain_end.has_come()
     }
 
     /// How many entries the part has, without the changes of this attempt.

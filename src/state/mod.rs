@@ -44,6 +44,7 @@ use crate::reason::Reason;
 use crate::record::Topic;
 
 mod changes;
+mod drain;
 mod handle;
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -51,6 +52,7 @@ mod part;
 mod persist;
 
 pub(crate) use changes::Changes;
+pub(crate) use drain::DrainEnd;
 pub use handle::State;
 pub(crate) use part::Part;
 pub(crate) use persist::Persist;

@@ -63,9 +63,9 @@ async fn after_a_crash_at_any_point_a_job_is_executed_once_and_once_more_for_eac
         let (extra, counted) = (extra(&post), post.resends());
         assert!(extra <= counted, "crash at poll {poll}: {extra} extra, {counted} counted");
         // One of the resends needs no crash.
-        assert!(extra <= 1 + ROOMY.executions_max as u64, "crash at poll {poll}: {extra} extra");
+        assert!(extra <= 1 + ROOMY.in_doubt_max as u64, "crash at poll {poll}: {extra} extra");
         assert!(
-            counted <= 1 + ROOMY.attempts_max as u64,
+            counted <= 1 + ROOMY.in_doubt_max as u64,
             "crash at poll {poll}: {counted} counted"
         );
         resends += counted;

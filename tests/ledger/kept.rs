@@ -62,7 +62,7 @@ async fn entries_of_records_that_may_be_delivered_again_are_kept_however_old() {
 #[tokio::test(start_paused = true)]
 async fn a_full_ledger_makes_jobs_wait_and_says_so_once_until_entries_are_old_enough() {
     let (broker, post) = (broker(1), Post::faithful());
-    let limits = ROOMY.entries_max(10).attempts_max(1);
+    let limits = ROOMY.entries_max(10).in_doubt_max(1);
     let topology = with_limits(&post, Ambiguous::Resend, limits);
     (0..10).for_each(|id| produce(&broker, &Task::new(id)));
     run_to_the_end(&topology, &broker).await;
@@ -94,7 +94,7 @@ async fn attempts_between_intent_and_end_have_a_limit() {
         () = sleep(Duration::from_secs(5)) => {}
     }
     broker.expire(member);
-    assert_eq!(post.told.with("Intended").len(), ROOMY.attempts_max);
-    assert_eq!(broker.store(STATE).restore(0).await.unwrap().len(), ROOMY.attempts_max);
-    assert_eq!(post.executions().len(), ROOMY.executions_max);
+    assert_eq!(post.told.with("Intended").len(), ROOMY.in_doubt_max);
+    assert_eq!(broker.store(STATE).restore(0).await.unwrap().len(), ROOMY.in_doubt_max);
+    assert_eq!(post.executions().len(), ROOMY.in_doubt_max);
 }

@@ -89,11 +89,8 @@ impl JobSink<Task, u64> for Post {
     }
 }
 
-pub(crate) const ROOMY: LedgerLimits = LedgerLimits::new()
-    .retention(Duration::from_secs(600))
-    .entries_max(1_000)
-    .attempts_max(3)
-    .executions_max(2);
+pub(crate) const ROOMY: LedgerLimits =
+    LedgerLimits::new().retention(Duration::from_secs(600)).entries_max(1_000).in_doubt_max(3);
 
 /// A topology whose job sink is `post` behind a ledger.
 pub(crate) fn topology(post: &Arc<Post>, ambiguous: Ambiguous) -> Topology {

@@ -16,7 +16,7 @@ use futures::future::{BoxFuture, ready};
 use jobstream::job::Job;
 use jobstream::record::ConsumerRecord;
 use jobstream::sinks::smtp::Accepted;
-use jobstream::sinks::{JobError, JobSink};
+use jobstream::sinks::{Effect, JobError, JobSink};
 
 /// The header of a job with the decision.
 pub const JOB_RESOLUTION: &str = "job-resolution";
@@ -86,15 +86,29 @@ impl JobSink<Job, Accepted> for Resolving {
         'j: 'f,
         'r: 'f,
     {
-        let decided = match Resolution::of(record) {
-            Some(Resolution::Accepted) => {
-                let reply = "settled as accepted".to_owned();
-                Ok(Accepted { message_id: String::new(), reply })
-            }
-            Some(Resolution::Rejected) => Err(JobError::permanent("settled as rejected")),
-            Some(Resolution::Resend) | None => return self.sink.execute(job, record),
-        };
-        Box::pin(ready(decided))
+        match settled(record) {
+            Some(settled) => Box::pin(ready(settled)),
+            None => self.sink.execute(job, record),
+        }
+    }
+
+    fn execute_with_effect<'s, 'j, 'r, 'e, 'f>(
+        &'s self,
+        job: &'j Job,
+        record: &'r ConsumerRecord,
+        effect: &'e Effect,
+    ) -> BoxFuture<'f, Result<Accepted, JobError>>
+    where
+        Self: 'f,
+        's: 'f,
+        'j: 'f,
+        'r: 'f,
+        'e: 'f,
+    {
+        match settled(record) {
+            Some(settled) => Box::pin(ready(settled)),
+            None => self.sink.execute_with_effect(job, record, effect),
+        }
     }
 
     fn ready<'s, 'f>(&'s self) -> BoxFuture<'f, ()>
@@ -103,6 +117,18 @@ impl JobSink<Job, Accepted> for Resolving {
         's: 'f,
     {
         self.sink.ready()
+    }
+}
+
+/// What comes of a job that was settled; none if it is to be executed.
+fn settled(record: &ConsumerRecord) -> Option<Result<Accepted, JobError>> {
+    match Resolution::of(record)? {
+        Resolution::Accepted => {
+            let reply = "settled as accepted".to_owned();
+            Some(Ok(Accepted { message_id: String::new(), reply }))
+        }
+        Resolution::Rejected => Some(Err(JobError::permanent("settled as rejected"))),
+        Resolution::Resend => None,
     }
 }
 

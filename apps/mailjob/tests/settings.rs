@@ -193,6 +193,8 @@ fn a_ledger_needs_exactly_once_delivery_and_has_limits_of_its_own() {
     let ledger = |more: &[(&str, &str)]| with(&[&exactly_once[..], more].concat()).unwrap();
     assert_eq!(ledger(&[]).job.ledger, Some(LedgerLimits::default()));
     let limited = ledger(&[("JOB_LEDGER_RETENTION", "90"), ("JOB_LEDGER_ENTRIES", "5")]);
+    let in_doubt = ledger(&[("JOB_LEDGER_IN_DOUBT", "1024")]).job.ledger.unwrap().in_doubt_max;
+    assert_eq!((LedgerLimits::default().in_doubt_max, in_doubt), (256, 1024));
     let limits = limited.job.ledger.unwrap();
     assert_eq!((limits.retention, limits.entries_max), (Duration::from_secs(90), 5));
     assert_eq!(with(&[("JOB_LEDGER", "none")]).unwrap().job.ledger, None);

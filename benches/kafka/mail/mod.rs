@@ -6,11 +6,13 @@
 
 pub(crate) mod client;
 mod golang;
+pub(crate) mod ledger;
 mod server;
 mod service;
 
 use std::time::Duration;
 
+use rdkafka::consumer::BaseConsumer;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::server::Server;
@@ -24,6 +26,8 @@ pub(crate) const CONNECTIONS: usize = 100;
 /// The contender that ships, and franz-go with go-mail.
 const OURS: &str = "mailjob";
 const GO: &str = "franz-go";
+/// The rival whose positions are not exact.
+const CLIENT: &str = "client";
 /// How often the results are counted.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What one run may take.
@@ -69,14 +73,17 @@ pub(crate) async fn measure(broker: &Broker, plan: &Plan) -> usize {
     }
     let (mut pairs, mut pairs_with_go) = (Vec::new(), Vec::new());
     for round in 0..plan.rounds {
-        let client = role(broker, "client", "mail-jobs-few", plan.client_jobs, round);
-        let rival = run(broker, client, |role| Running::start(&mut role.command())).await;
+        let client = role(broker, CLIENT, "mail-jobs-few", plan.client_jobs, round);
+        let start = |role: &Role| Running::start(&mut role.command());
+        let rival = run(broker, client, start, by_results).await;
         let ours = role(broker, OURS, "mail-jobs", plan.jobs, round);
-        let ours = run(broker, ours, |role| service::start(&service, role)).await;
+        let settings = [("MAIL_CONNECTIONS", CONNECTIONS.to_string())];
+        let start = |role: &Role| service::start(&service, role, &settings);
+        let ours = run(broker, ours, start, by_results).await;
         pairs.push((ours, rival));
         if let Some(go) = &go {
             let peer = role(broker, GO, "mail-jobs-some", plan.go_jobs, round);
-            let peer = run(broker, peer, |role| golang::start(go, role)).await;
+            let peer = run(broker, peer, |role| golang::start(go, role), by_results).await;
             pairs_with_go.push((ours, peer));
         }
     }
@@ -135,16 +142,29 @@ impl Cpu {
     }
 }
 
-async fn run(broker: &Broker, mut role: Role, start: impl Fn(&Role) -> Running) -> Figure {
+/// How many jobs are done, as a reader sees it.
+type Count = fn(&BaseConsumer, &Role) -> usize;
+
+/// By the ends of the results' partitions, where these hold nothing but results.
+fn by_results(reader: &BaseConsumer, role: &Role) -> usize {
+    checks::results(reader, &role.output)
+}
+
+async fn run(
+    broker: &Broker,
+    mut role: Role,
+    start: impl Fn(&Role) -> Running,
+    count: Count,
+) -> Figure {
     topics::create(&role.bootstrap, &role.output).await;
     let server = Server::start().await;
     role.mail_port = server.port();
-    let reader = checks::reader(&role.bootstrap, "bench-reader");
+    let reader = checks::reader(&role.bootstrap, &role.output);
     let mut contender = start(&role);
     let until = async |contender: &mut Running, results: usize| {
         loop {
             contender.assert_runs();
-            let found = checks::results(&reader, &role.output);
+            let found = count(&reader, &role);
             if found >= results {
                 return found;
             }
@@ -163,7 +183,7 @@ async fn run(broker: &Broker, mut role: Role, start: impl Fn(&Role) -> Running) 
     contender.end();
     server.assert_mails(role.records);
     checks::assert_one_result_each(&role.bootstrap, &role.output, role.records);
-    if role.name == OURS {
+    if role.name != CLIENT {
         checks::assert_committed(&role.bootstrap, &role.output, &role.input, role.records);
     }
     let figure = Figure {

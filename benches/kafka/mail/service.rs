@@ -1,11 +1,10 @@
-//! `mailjob run`, the binary, with its own defaults but for the connections.
+//! `mailjob run`, the binary, with its own defaults but for what is measured.
 
 use std::env;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::CONNECTIONS;
 use crate::jobs::FROM;
 use crate::process::{Role, Running};
 
@@ -33,8 +32,8 @@ pub(crate) fn forget_logs() {
     std::fs::remove_dir_all(folder()).expect("its folder is there");
 }
 
-/// Starts it in a folder without settings; it logs to a file there.
-pub(crate) fn start(service: &Path, role: &Role) -> Running {
+/// Starts it in a folder with no settings but these; it logs to a file there.
+pub(crate) fn start(service: &Path, role: &Role, settings: &[(&str, String)]) -> Running {
     let folder = folder();
     std::fs::create_dir_all(&folder).expect("a folder");
     let log = File::create(folder.join("mailjob.log")).expect("a log");
@@ -53,7 +52,7 @@ pub(crate) fn start(service: &Path, role: &Role) -> Running {
             .env("MAIL_TLS", "none")
             .env("MAIL_FROM", FROM)
             .env("EMAIL_DOMAIN", "example.com")
-            .env("MAIL_CONNECTIONS", CONNECTIONS.to_string())
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .stdout(log)
             .stderr(errors),
     )

@@ -1,5 +1,7 @@
 //! What a ledger reports about itself, for metrics, traces and logs.
 
+use std::time::Duration;
+
 use crate::record::ConsumerRecord;
 
 /// Hears what a ledger does, on the task of the job: it must return soon and must not block.
@@ -31,6 +33,21 @@ pub enum Event<'a> {
         /// Entries of the record's partition number.
         entries: usize,
     },
+    /// A job has taken a place among those in doubt, or has left it; or the ledger was given its
+    /// observer.
+    InDoubt {
+        /// How many are taken.
+        now: usize,
+        /// How many there are.
+        limit: usize,
+    },
+    /// How an attempt has ended is durable.
+    OutcomeDurable {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// How long that took since the job sink had answered.
+        took: Duration,
+    },
     /// The attempt that begins follows one that left open whether the job was executed: it may be
     /// executed twice.
     Resent {
@@ -41,6 +58,12 @@ pub enum Event<'a> {
     },
     /// An attempt has certainly not executed the job, which is durable.
     NotExecuted(&'a ConsumerRecord),
+    /// The time of a drain was over before the effect of an attempt began: the attempt is given up,
+    /// and it is durable that the job was not executed by it.
+    Withdrawn(&'a ConsumerRecord),
+    /// An attempt was dropped between its intent and its outcome: where the intent is durable, nobody
+    /// knows whether the job was executed.
+    LeftInDoubt(&'a ConsumerRecord),
     /// A job that was executed has come again: it is not executed, and its result is given again.
     Duplicate(&'a ConsumerRecord),
     /// A job was executed or not, and is parked.

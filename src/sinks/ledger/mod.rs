@@ -18,7 +18,7 @@
 //! | the last attempt | the entry | the job, when it comes again |
 //! |---|---|---|
 //! | succeeded | done, durable before the result | is not executed; [`Recorded::Duplicate`] |
-//! | [permanent](crate::sinks::JobErrorKind::Permanent) | none, from the transaction of the result on | is executed |
+//! | [permanent](crate::sinks::JobErrorKind::Permanent) | none, durable before the result | is executed |
 //! | [transient](crate::sinks::JobErrorKind::Transient), [unavailable](crate::sinks::JobErrorKind::Unavailable) | not executed, durable before the wait | is executed |
 //! | [ambiguous](crate::sinks::JobErrorKind::Ambiguous), or cut off by a crash or a lost assignment | the intent | by policy |
 //!
@@ -27,13 +27,22 @@
 //! [`Park`](crate::sinks::Ambiguous::Park) it is executed at most once, possibly not at all: it
 //! ends as ambiguous, and stays so until a record [overrules](Ledger::overruled_by) that.
 //!
+//! # The end of a drain
+//!
+//! A partition that is asked back, or a run that shuts down, lets its jobs go on for a time. When that
+//! is over, no intent is written any more; each attempt whose [effect](crate::sinks::Effect) has not
+//! begun is dropped, and it is durable within the time to flush that it has not executed its job. Only
+//! what is between the begin of its effect and its answer may be left in doubt, if the answer does
+//! not come within that time. Where the partition is lost, or the broker is silent until then, the
+//! others stay in doubt as well. Each that is left so is [reported](Event::LeftInDoubt).
+//!
 //! # What is not
 //!
 //! A member that is paused past its session, between the moment when an intent became durable and
 //! the end of its attempt, goes on with that attempt when it wakes, while the partition's new owner
 //! has found the intent. Such a zombie begins no further attempt, since its next intent is refused.
-//! For mails: a zombie sends at most one mail a connection. The new owner counts it as any intent
-//! without outcome.
+//! For mails: a zombie sends at most as many as it had in doubt. The new owner counts each as any
+//! intent without outcome.
 //!
 //! Entries are known in one partition: the same job in another one is another job. Without an
 //! exactly-once pair nobody is fenced, and nothing of this holds.
@@ -43,9 +52,12 @@
 //! Entries are removed when their record is below the frontier and they are older than
 //! [`LedgerLimits::retention`], some with each write. While a partition has
 //! [`LedgerLimits::entries_max`], new jobs wait, and so does intake.
-//! [`LedgerLimits::attempts_max`] bounds how many attempts lie between intent and outcome, and
-//! [`LedgerLimits::executions_max`] how many of them were executed: an outcome is durable before
-//! the next execution takes its place.
+//!
+//! A job is *in doubt* while its intent may be durable and its outcome is not. There are at most
+//! [`LedgerLimits::in_doubt_max`] such jobs, whoever executes them: a job has one of these places from
+//! before its intent is written until its outcome is durable. So a process that dies leaves at most
+//! so many jobs of which nobody knows whether they were executed. Those whose attempt has ended as
+//! ambiguous, and that wait for their next one, are none of them: that end is counted by itself.
 //!
 //! # Why it is so
 //!
@@ -61,9 +73,11 @@
 //! during that wait, which may take a minute, would leave an intent without an outcome, and a job
 //! that was surely not sent would be parked.
 //!
-//! Attempts have a limit because each one between intent and outcome is in doubt after a crash.
-//! Without it every job in flight would be, and [`Park`](crate::sinks::Ambiguous::Park) would park
-//! them all.
+//! What is in doubt has a limit because without it every job in flight would be in doubt after a
+//! crash, and [`Park`](crate::sinks::Ambiguous::Park) would park them all. The limit is no limit of what
+//! is executed at once: a job sink has one of its own, and what it has executed waits for its
+//! outcome beside the next execution. Otherwise a commit would carry no more outcomes than there are
+//! connections.
 //!
 //! Old entries are found a few with each write. A list by age would cost memory for every entry,
 //! and a sweep would stop the run. Entries lie in the order of their keys, which are hashes, so
@@ -101,23 +115,16 @@ pub struct LedgerLimits {
     /// Entries of one partition number at most; jobs that run at
     /// once may exceed it by their number.
     pub entries_max: usize,
-    /// Attempts at most whose intent is being written or is durable, and whose outcome is not, of
-    /// all workers: as many jobs are in doubt after a crash.
-    pub attempts_max: usize,
-    /// Of these, the ones at most that are executed, or were: as many jobs are executed twice after
-    /// a crash.
-    pub executions_max: usize,
+    /// Jobs in doubt at most, of all workers that share the ledger: those whose intent is being
+    /// written or is durable, and whose outcome is not. As many are left open by a crash. At least
+    /// 1.
+    pub in_doubt_max: usize,
 }
 
 impl LedgerLimits {
-    /// A day, 1,000,000 entries, 1,000 attempts, all of which may be executed at once.
+    /// A day, 1,000,000 entries, 256 jobs in doubt.
     pub const fn new() -> Self {
-        Self {
-            retention: Duration::from_secs(86_400),
-            entries_max: 1_000_000,
-            attempts_max: 1_000,
-            executions_max: 1_000,
-        }
+        Self { retention: Duration::from_secs(86_400), entries_max: 1_000_000, in_doubt_max: 256 }
     }
 
     /// Sets [`retention`](Self#structfield.retention).
@@ -134,17 +141,10 @@ impl LedgerLimits {
         self
     }
 
-    /// Sets [`attempts_max`](Self#structfield.attempts_max).
+    /// Sets [`in_doubt_max`](Self#structfield.in_doubt_max).
     #[must_use]
-    pub const fn attempts_max(mut self, attempts_max: usize) -> Self {
-        self.attempts_max = attempts_max;
-        self
-    }
-
-    /// Sets [`executions_max`](Self#structfield.executions_max).
-    #[must_use]
-    pub const fn executions_max(mut self, executions_max: usize) -> Self {
-        self.executions_max = executions_max;
+    pub const fn in_doubt_max(mut self, in_doubt_max: usize) -> Self {
+        self.in_doubt_max = in_doubt_max;
         self
     }
 }

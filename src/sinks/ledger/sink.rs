@@ -1,18 +1,23 @@
 //! The ledger around a job sink.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
+use tokio::select;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 use super::entry::{LedgerEntry, Outcome};
 use super::event::{Event, Observer};
 use super::room::{Age, Room};
 use super::{LedgerKey, LedgerLimits, Recorded, WallClock};
 use crate::record::ConsumerRecord;
-use crate::sinks::{Ambiguous, JobError, JobErrorKind, JobSink, StatefulJobSink};
+use crate::sinks::{Ambiguous, Effect, JobError, JobErrorKind, JobSink, StatefulJobSink};
 use crate::state::{PersistError, State};
 
 /// The function that gives a job's key.
@@ -30,8 +35,7 @@ pub struct Ledger<In, Out> {
     limits: LedgerLimits,
     overrules: Overrules,
     observer: Arc<dyn Observer>,
-    attempts: Semaphore,
-    executions: Semaphore,
+    in_doubt: Semaphore,
     room: Room,
 }
 
@@ -54,16 +58,17 @@ impl<In: Sync, Out> Ledger<In, Out> {
             limits,
             overrules: Box::new(|_| false),
             observer: Arc::new(()),
-            attempts: places(limits.attempts_max),
-            executions: places(limits.executions_max),
+            in_doubt: Semaphore::new(places(limits)),
             room: Room::default(),
         }
     }
 
-    /// Reports what happens to this observer, in the place of the one that it had.
+    /// Reports what happens to this observer, in the place of the one that it had; the limit of what
+    /// may be in doubt at once.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
+        self.report_places();
         self
     }
 
@@ -137,35 +142,92 @@ impl<In: Sync, Out> Ledger<In, Out> {
         JobError::unavailable(format!("the ledger of partition {partition} has {entries} entries"))
     }
 
-    /// Records how an attempt ended. That it was executed, or certainly was not, is durable then;
-    /// the rest is published with the outputs.
+    /// Records how an attempt ended: durably, unless it is left open and tried again.
     async fn record(
         &self,
         job: &Job<'_>,
         outcome: Result<Out, JobError>,
         resends: u32,
     ) -> Decided<Out> {
+        let answered = Instant::now();
         let error = match outcome {
             Ok(out) => {
                 self.put(job, Outcome::Done, resends);
-                job.state.persist().await.map_err(|error| not_recorded(&error))?;
+                self.persist_outcome(job, answered).await?;
                 return Ok(Recorded::Fresh { out, resends });
             }
             Err(error) => error,
         };
-        match (error.kind(), self.ambiguous) {
-            (JobErrorKind::Permanent, _) => job.state.remove(&job.key),
-            (JobErrorKind::Ambiguous, Ambiguous::Resend) => {}
-            (JobErrorKind::Ambiguous, Ambiguous::Park) => {
-                return Err(self.park(job, error, resends));
+        let error = match (error.kind(), self.ambiguous) {
+            (JobErrorKind::Ambiguous, Ambiguous::Resend) => return Err(error),
+            (JobErrorKind::Permanent, _) => {
+                job.state.remove(&job.key);
+                error
             }
+            (JobErrorKind::Ambiguous, Ambiguous::Park) => self.park(job, error, resends),
             (JobErrorKind::Transient | JobErrorKind::Unavailable, _) => {
                 self.put(job, Outcome::NotExecuted, resends);
-                job.state.persist().await.map_err(|error| not_recorded(&error))?;
-                self.observer.on(&Event::NotExecuted(job.record));
+                error
             }
+        };
+        self.persist_outcome(job, answered).await?;
+        if matches!(error.kind(), JobErrorKind::Transient | JobErrorKind::Unavailable) {
+            self.observer.on(&Event::NotExecuted(job.record));
         }
         Err(error)
+    }
+
+    /// Completes when it is durable that an attempt whose effect had not begun was given up: nothing is
+    /// in doubt of it. Where its intent is still to be published, this comes after it, or in its place.
+    async fn withdraw(&self, job: &Job<'_>, resends: u32) -> JobError {
+        self.put(job, Outcome::NotExecuted, resends);
+        match self.persist_outcome(job, Instant::now()).await {
+            Ok(()) => {
+                self.observer.on(&Event::Withdrawn(job.record));
+                withdrawn()
+            }
+            Err(error) => error,
+        }
+    }
+
+    /// Completes when the outcome of an attempt is durable, which was known at this time.
+    async fn persist_outcome(&self, job: &Job<'_>, answered: Instant) -> Result<(), JobError> {
+        job.state.persist().await.map_err(|error| not_recorded(&error))?;
+        let took = answered.elapsed();
+        self.observer.on(&Event::OutcomeDurable { record: job.record, took });
+        Ok(())
+    }
+
+    /// Writes the intent, executes the job, and records the outcome.
+    async fn attempt(
+        &self,
+        job: &Job<'_>,
+        input: &In,
+        resends: u32,
+        mut drain_ends: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Decided<Out> {
+        select! {
+            biased;
+            () = &mut drain_ends => return Err(self.withdraw(job, resends).await),
+            intended = self.intend(job, resends) => intended?,
+        }
+        let effect = Effect::new();
+        let mut execution = self.sink.execute_with_effect(input, job.record, &effect);
+        let mut has_ended = false;
+        let ended = poll_fn(|cx| {
+            has_ended = has_ended || drain_ends.as_mut().poll(cx).is_ready();
+            if has_ended && !effect.has_begun() {
+                return Poll::Ready(None);
+            }
+            execution.as_mut().poll(cx).map(Some)
+        });
+        let ended = ended.await;
+        // What it holds is free before anything else is awaited: a connection, say.
+        drop(execution);
+        match ended {
+            Some(outcome) => self.record(job, outcome, resends).await,
+            None => Err(self.withdraw(job, resends).await),
+        }
     }
 
     fn park(&self, job: &Job<'_>, error: JobError, resends: u32) -> JobError {
@@ -180,8 +242,52 @@ impl<In: Sync, Out> Ledger<In, Out> {
         job.state.put(&job.key, &entry.encode());
     }
 
+    /// A place among those in doubt: the attempt has it until its outcome is durable.
+    async fn place(&self) -> Place<'_, In, Out> {
+        let permit = self.in_doubt.acquire().await.expect("it is never closed");
+        self.report_places();
+        Place { ledger: self, permit: Some(permit) }
+    }
+
     fn age(&self) -> Age {
         Age { now_ms: milliseconds((self.clock)()), retention: self.limits.retention }
+    }
+}
+
+impl<In, Out> Ledger<In, Out> {
+    fn report_places(&self) {
+        let limit = places(self.limits);
+        let now = limit - self.in_doubt.available_permits();
+        self.observer.on(&Event::InDoubt { now, limit });
+    }
+}
+
+/// A place among the jobs in doubt, until it is dropped.
+struct Place<'a, In, Out> {
+    ledger: &'a Ledger<In, Out>,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl<In, Out> Drop for Place<'_, In, Out> {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        self.ledger.report_places();
+    }
+}
+
+/// An attempt between its intent and its outcome. Dropped there, it leaves open whether the job was
+/// executed.
+struct Open<'a> {
+    observer: &'a dyn Observer,
+    record: &'a ConsumerRecord,
+    is_open: bool,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.observer.on(&Event::LeftInDoubt(self.record));
+        }
     }
 }
 
@@ -197,7 +303,7 @@ struct Job<'a> {
 #[async_trait]
 impl<In: Sync, Out: Send> StatefulJobSink<In, Recorded<Out>> for Ledger<In, Out> {
     /// Executes a job unless the ledger knows better. Dropped after its intent is durable, it
-    /// leaves open whether the job was executed.
+    /// leaves open whether the job was executed; where the time of a drain is over, it withdraws.
     async fn execute(&self, input: &In, record: &ConsumerRecord, state: &State) -> Decided<Out> {
         let job = Job { key: (self.key)(record, input), record, state };
         let _in_use = self.room.hold(state.partition(), job.key);
@@ -205,11 +311,22 @@ impl<In: Sync, Out: Send> StatefulJobSink<In, Recorded<Out>> for Ledger<In, Out>
             Ok(resends) => resends,
             Err(decided) => return decided,
         };
-        let _attempt = self.attempts.acquire().await.expect("it is never closed");
-        self.intend(&job, resends).await?;
-        let _execution = self.executions.acquire().await.expect("it is never closed");
-        let outcome = self.sink.execute(input, record).await;
-        self.record(&job, outcome, resends).await
+        let mut drain_ends = pin!(state.drain_ends());
+        let _place = select! {
+            biased;
+            () = &mut drain_ends => return Err(withdrawn()),
+            place = self.place() => place,
+        };
+        let mut open = Open { observer: &*self.observer, record, is_open: true };
+        let decided = self.attempt(&job, input, resends, drain_ends).await;
+        open.is_open = false;
+        decided
+    }
+
+    /// At the end of a drain no intent is written any more, and an intent whose effect has not begun is
+    /// withdrawn.
+    fn withdraws(&self) -> bool {
+        true
     }
 
     /// Pending while the ledger is full, or the job sink is not ready.
@@ -219,8 +336,13 @@ impl<In: Sync, Out: Send> StatefulJobSink<In, Recorded<Out>> for Ledger<In, Out>
     }
 }
 
-fn places(number: usize) -> Semaphore {
-    Semaphore::new(number.clamp(1, Semaphore::MAX_PERMITS))
+/// How many jobs may be in doubt.
+fn places(limits: LedgerLimits) -> usize {
+    limits.in_doubt_max.clamp(1, Semaphore::MAX_PERMITS)
+}
+
+fn withdrawn() -> JobError {
+    JobError::unavailable("the drain's time is over before its effect began")
 }
 
 fn not_recorded(error: &PersistError) -> JobError {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::job::Job;
 use crate::record::ConsumerRecord;
-use crate::sinks::{JobError, JobErrorKind, JobSink};
+use crate::sinks::{Effect, JobError, JobErrorKind, JobSink};
 
 use super::circuit::Circuit;
 use super::config::{ConfigError, Login, MailConfig, TimeLimits, TlsMode};
@@ -203,6 +203,7 @@ impl MailSink {
         conversation: Conversation,
         slot: Slot,
         mail: &Mail,
+        effect: &Effect,
     ) -> Result<Accepted, JobError> {
         let transaction = MailTransaction {
             mail_from: &self.mail_from,
@@ -210,9 +211,11 @@ impl MailSink {
             observer: &*self.observer,
             pool: &self.pool,
             circuit: &self.circuit,
+            effect,
         };
         let sent = transaction.send(conversation, mail).await;
         let Some(again) = sent.again else { return self.finish(slot, mail, sent) };
+        effect.take_back();
         let first = self.give_up(sent).await;
         // Only a fresh connection shows the cause, so this send takes no other.
         let opened = match self.opener.open_beside_others().await {
@@ -339,13 +342,23 @@ impl JobSink<Job, Accepted> for MailSink {
     /// Sends the mail of a job. Dropping the future closes its connection; if the write with the
     /// final dot had begun, the server may have the mail or not.
     async fn execute(&self, job: &Job, record: &ConsumerRecord) -> Result<Accepted, JobError> {
+        self.execute_with_effect(job, record, &Effect::new()).await
+    }
+
+    /// The effect begins with the write that holds the final dot.
+    async fn execute_with_effect(
+        &self,
+        job: &Job,
+        record: &ConsumerRecord,
+        effect: &Effect,
+    ) -> Result<Accepted, JobError> {
         let mail = Arc::new(self.sender.mail(job, record)?);
         if let Some(rate) = &self.rate {
             rate.take().await;
         }
         let (conversation, slot) =
             self.pool.connection(&mail).await.map_err(JobError::unavailable)?;
-        let outcome = self.deliver(conversation, slot, &mail).await;
+        let outcome = self.deliver(conversation, slot, &mail, effect).await;
         let job = &mail.message_id;
         match outcome.as_ref().map_err(JobError::kind) {
             Ok(_) => self.hang_ups.taken(job),

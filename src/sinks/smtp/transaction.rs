@@ -29,6 +29,7 @@ use super::message::Mail;
 use super::observer::{Observer, Phase};
 use super::pool::{Follower, Pool};
 use super::reply::Reply;
+use crate::sinks::Effect;
 
 /// The last write of a message, in bytes: it holds the final dot. What of the message stands before
 /// it is written first, and what fails there has certainly not been accepted.
@@ -55,6 +56,8 @@ pub(super) struct MailTransaction<'a> {
     /// Where the next mail is found. None follows while the circuit is open.
     pub(super) pool: &'a Arc<Pool>,
     pub(super) circuit: &'a Circuit,
+    /// Begins with the write that holds the final dot.
+    pub(super) effect: &'a Effect,
 }
 
 /// What is left of a mail that was sent, or not.
@@ -188,6 +191,7 @@ impl MailTransaction<'_> {
             return (end, None);
         }
         let mut follower = self.follower(c, data);
+        self.effect.begin();
         let written = self.write_last(c, last, follower.as_ref()).await;
         told(written.is_ok());
         let start = Instant::now();

@@ -209,6 +209,24 @@ impl<'a> Jobs<'a> {
 
     /// Takes out the jobs of an assignment that are not done; returns how many.
     pub(super) fn cancel(&mut self, partition: &TopicPartition, generation: Generation) -> usize {
+        self.cancel_if(partition, generation, |_| true)
+    }
+
+    /// Takes out the jobs of an assignment that are in line or wait; returns how many.
+    pub(super) fn cancel_idle(
+        &mut self,
+        partition: &TopicPartition,
+        generation: Generation,
+    ) -> usize {
+        self.cancel_if(partition, generation, |job| job.execution.is_some())
+    }
+
+    fn cancel_if(
+        &mut self,
+        partition: &TopicPartition,
+        generation: Generation,
+        condition: impl Fn(&Job<'_>) -> bool,
+    ) -> usize {
         let jobs = &self.jobs;
         let is_of_it = |id: &JobId| jobs[id.0].is_of(partition, generation);
         self.waiting.retain(|_, id| !is_of_it(id));
@@ -217,6 +235,7 @@ impl<'a> Jobs<'a> {
         let heads = jobs.iter().filter(|(_, job)| {
             job.is_of(partition, generation)
                 && matches!(job.stage, Stage::Executing | Stage::Waiting)
+                && condition(job)
         });
         let heads: Vec<_> = heads.map(|(index, _)| JobId(index)).collect();
         let handed_out = heads.iter().filter(|id| jobs[id.0].execution.is_none());

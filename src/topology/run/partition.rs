@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use super::leftovers::Unpublished;
 use crate::position::Position;
 use crate::record::{ConsumerRecord, Generation};
 use crate::sources::Assignment;
+use crate::state::DrainEnd;
 
 /// A partition under its assignment.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(super) struct Partition {
     /// The offset that was reported as stuck.
     stuck: Option<i64>,
     phase: Phase,
+    /// What its jobs learn of the end of its drain by.
+    drain_end: Arc<DrainEnd>,
     /// A record that does not fit into the window yet; no other is taken in before it.
     held: Option<ConsumerRecord>,
     /// Whether the source was asked to pause it.
@@ -96,6 +100,7 @@ impl Partition {
             frontier_since: now,
             stuck: None,
             phase: Phase::Restoring,
+            drain_end: Arc::default(),
             held: None,
             is_paused: false,
             cut_off: 0,
@@ -184,11 +189,18 @@ impl Partition {
         self.drain_state().map(|drain| if drain.is_cut { drain.flush_until } else { drain.until })
     }
 
-    /// Notes that the first deadline of a drain is over; true once.
+    /// What its jobs learn of the end of its drain by.
+    pub(super) const fn drain_end(&self) -> &Arc<DrainEnd> {
+        &self.drain_end
+    }
+
+    /// Notes that the first deadline of a drain is over, of which its jobs learn; true once.
     pub(super) fn cut_drain(&mut self, now: Instant) -> bool {
         match &mut self.phase {
-            Phase::Draining(drain) if now >= drain.until => {
-                !std::mem::replace(&mut drain.is_cut, true)
+            Phase::Draining(drain) if now >= drain.until && !drain.is_cut => {
+                drain.is_cut = true;
+                self.drain_end.come();
+                true
             }
             _ => false,
         }

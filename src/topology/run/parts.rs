@@ -20,7 +20,7 @@ use futures::channel::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::record::{ConsumerRecord, Topic};
-use crate::state::{Changes, Entry, Part, Persist, State};
+use crate::state::{Changes, DrainEnd, Entry, Part, Persist, State};
 
 /// Parts that are read from the store at once.
 const RESTORES_AT_ONCE: usize = 8;
@@ -135,10 +135,15 @@ impl Parts {
     }
 
     /// The state for a record that is taken in, whose partition has its frontier at an offset.
-    pub(super) fn state_for(&self, record: &ConsumerRecord, frontier: i64) -> Box<State> {
+    pub(super) fn state_for(
+        &self,
+        record: &ConsumerRecord,
+        frontier: i64,
+        drain_end: Arc<DrainEnd>,
+    ) -> Box<State> {
         let part = self.part_for(record).clone();
         let assignment = (record.partition.clone(), record.generation);
-        Box::new(State::new(part, assignment, frontier, self.persists.clone()))
+        Box::new(State::new(part, assignment, frontier, drain_end, self.persists.clone()))
     }
 
     /// What an earlier assignment has changed, as changes of the part that there is now.

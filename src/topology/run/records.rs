@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::iter::from_fn;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedSender;
@@ -29,7 +30,7 @@ use super::punctuations::{Punctuated, Punctuations};
 use crate::record::{ConsumerRecord, Topic, TopicPartition};
 use crate::sinks::SinkError;
 use crate::sources::{Assignment, SourceError};
-use crate::state::{self, Persist, State, StoreError};
+use crate::state::{self, DrainEnd, Persist, State, StoreError};
 
 /// The assigned partitions, and all of theirs that is in flight.
 pub(super) struct Records<'a> {
@@ -50,11 +51,12 @@ pub(super) struct Records<'a> {
 struct StatesOf<'a> {
     parts: &'a Parts,
     frontier: i64,
+    drain_end: &'a Arc<DrainEnd>,
 }
 
 impl States for StatesOf<'_> {
     fn state_for(&self, record: &ConsumerRecord) -> Box<State> {
-        self.parts.state_for(record, self.frontier)
+        self.parts.state_for(record, self.frontier, self.drain_end.clone())
     }
 }
 
@@ -133,7 +135,11 @@ impl<'a> Records<'a> {
     /// Begins what is due.
     pub(super) fn advance(&mut self, now: Instant) {
         for (partition, generation) in self.assignments.cut_drains(now) {
-            let unfinished = self.jobs.cancel(&partition, generation);
+            // What is executed withdraws by itself, or else is dropped at the end of the flush.
+            let unfinished = match self.pipeline.withdraws() {
+                true => self.jobs.cancel_idle(&partition, generation),
+                false => self.jobs.cancel(&partition, generation),
+            };
             self.cut_off(&partition, unfinished);
         }
         self.jobs.go_on(now);
@@ -238,8 +244,8 @@ impl<'a> Records<'a> {
         let Some(partition) = partition else { return Ok(false) };
         match partition.deliver(record, window, now) {
             Delivery::New(record) => {
-                let frontier = partition.frontier();
-                self.admit(record, frontier, now);
+                let (frontier, drain_end) = (partition.frontier(), partition.drain_end().clone());
+                self.admit(record, frontier, &drain_end, now);
             }
             Delivery::AlreadyExecuted(record, executed) => self.admit_executed(record, *executed),
             Delivery::AlreadyFinished(record) => self.emit(&Event::AlreadyFinished(&record)),
@@ -254,10 +260,16 @@ impl<'a> Records<'a> {
         Ok(false)
     }
 
-    fn admit(&mut self, record: ConsumerRecord, frontier: i64, now: Instant) {
+    fn admit(
+        &mut self,
+        record: ConsumerRecord,
+        frontier: i64,
+        drain_end: &Arc<DrainEnd>,
+        now: Instant,
+    ) {
         self.emit(&Event::Fetched(&record));
         let (assigned, size_bytes) = (assigned(&record), record.size_bytes());
-        let states = StatesOf { parts: &self.parts, frontier };
+        let states = StatesOf { parts: &self.parts, frontier, drain_end };
         match self.pipeline.admit(self.context, record, &states) {
             Admitted::Finished(Finished { record, outputs, fate, .. }) if outputs.is_empty() => {
                 self.meet_fate(&record, fate, now);

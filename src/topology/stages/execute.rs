@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, pending};
+use tokio::select;
 use tokio::time::{Instant, sleep};
 
 use super::super::observe::Event;
@@ -45,6 +46,9 @@ pub(in crate::topology) trait Executor<In, Out>: Send + Sync {
         state: &'a Self::State,
     ) -> BoxFuture<'a, Result<Out, JobError>>;
 
+    /// See [`StatefulJobSink::withdraws`].
+    fn withdraws(&self) -> bool;
+
     fn ready(&self) -> BoxFuture<'_, ()>;
 }
 
@@ -58,6 +62,10 @@ impl<In: Sync, Out> Executor<In, Out> for Arc<dyn JobSink<In, Out>> {
         (): &'a (),
     ) -> BoxFuture<'a, Result<Out, JobError>> {
         (**self).execute(input, record)
+    }
+
+    fn withdraws(&self) -> bool {
+        false
     }
 
     fn ready(&self) -> BoxFuture<'_, ()> {
@@ -75,6 +83,10 @@ impl<In: Sync, Out> Executor<In, Out> for Arc<dyn StatefulJobSink<In, Out>> {
         state: &'a Box<State>,
     ) -> BoxFuture<'a, Result<Out, JobError>> {
         (**self).execute(input, record, state)
+    }
+
+    fn withdraws(&self) -> bool {
+        (**self).withdraws()
     }
 
     fn ready(&self) -> BoxFuture<'_, ()> {
@@ -95,6 +107,12 @@ pub(in crate::topology) trait JobState: Send + Sync {
 
     fn of(states: &dyn States, record: &ConsumerRecord) -> Self;
 
+    /// Whether the time of a drain is over: no further attempt begins.
+    fn has_drain_ended(&self) -> bool;
+
+    /// Completes when that is so.
+    fn drain_ends(&self) -> impl Future<Output = ()> + Send;
+
     /// Drops the changes that are not durable.
     fn forget(&self);
 
@@ -106,6 +124,14 @@ impl JobState for () {
     const IS_STATE: bool = false;
 
     fn of(_: &dyn States, _: &ConsumerRecord) -> Self {}
+
+    fn has_drain_ended(&self) -> bool {
+        false
+    }
+
+    async fn drain_ends(&self) {
+        pending::<()>().await;
+    }
 
     fn forget(&self) {}
 
@@ -119,6 +145,14 @@ impl JobState for Box<State> {
 
     fn of(states: &dyn States, record: &ConsumerRecord) -> Self {
         states.state_for(record)
+    }
+
+    fn has_drain_ended(&self) -> bool {
+        State::has_drain_ended(self)
+    }
+
+    async fn drain_ends(&self) {
+        State::drain_ends(self).await;
     }
 
     fn forget(&self) {
@@ -169,6 +203,11 @@ impl<In: Send + Sync, Out: Send, X: Executor<In, Out>> Execution<In, Out, X> {
     /// See [`JobSink::ready`].
     pub(in crate::topology) fn ready(&self) -> BoxFuture<'_, ()> {
         self.executor.ready()
+    }
+
+    /// See [`StatefulJobSink::withdraws`].
+    pub(in crate::topology) fn withdraws(&self) -> bool {
+        self.executor.withdraws()
     }
 
     /// Executes a job until it is settled, or is to wait for another attempt.
@@ -231,10 +270,9 @@ impl<In: Send + Sync, Out: Send, X: Executor<In, Out>> Execution<In, Out, X> {
             _ if error.is_settled() => Next::Nothing,
             JobErrorKind::Permanent => Next::Nothing,
             JobErrorKind::Ambiguous if self.retry.ambiguous == Ambiguous::Park => Next::Nothing,
-            JobErrorKind::Unavailable => {
-                self.wait_for_the_sink(context, job, error).await;
-                Next::Now
-            }
+            // It is cut off as one that would wait until after the drain.
+            JobErrorKind::Unavailable if job.state.has_drain_ended() => Next::After(Duration::ZERO),
+            JobErrorKind::Unavailable => self.wait_for_the_sink(context, job, error).await,
             JobErrorKind::Transient | JobErrorKind::Ambiguous => self.back_off(context, job, error),
         }
     }
@@ -244,14 +282,23 @@ impl<In: Send + Sync, Out: Send, X: Executor<In, Out>> Execution<In, Out, X> {
         context: &Context,
         job: &mut Job<In, X::State>,
         error: &JobError,
-    ) {
-        let Job { record, spent, .. } = job;
+    ) -> Next {
+        let Job { record, spent, state, .. } = job;
         let started = Instant::now();
         spent.outages += 1;
         context.observers.emit(&Event::Suspended { record, error });
-        sleep(self.retry.delay(spent.outages, jitter(context.seed, record, spent.outages))).await;
-        self.executor.ready().await;
+        let delay = self.retry.delay(spent.outages, jitter(context.seed, record, spent.outages));
+        let wait = async {
+            sleep(delay).await;
+            self.executor.ready().await;
+        };
+        select! {
+            biased;
+            () = state.drain_ends() => return Next::After(Duration::ZERO),
+            () = wait => {}
+        }
         spent.outage += started.elapsed();
+        Next::Now
     }
 
     fn back_off(&self, context: &Context, job: &mut Job<In, X::State>, error: &JobError) -> Next {

@@ -31,6 +31,9 @@ pub(in crate::topology) trait Pipeline: Send + Sync {
     /// Whether its jobs have keyed state; if not, it asks for none.
     fn is_stateful(&self) -> bool;
 
+    /// See [`StatefulJobSink::withdraws`](crate::sinks::StatefulJobSink::withdraws).
+    fn withdraws(&self) -> bool;
+
     /// Whether a record, from its execution to the acknowledgement of its outputs, keeps out the next
     /// one of its key, and there is no other order that outputs must keep.
     fn has_lanes(&self) -> bool;
@@ -223,6 +226,10 @@ where
         false
     }
 
+    fn withdraws(&self) -> bool {
+        false
+    }
+
     fn has_lanes(&self) -> bool {
         false
     }
@@ -280,6 +287,10 @@ where
 
     fn is_stateful(&self) -> bool {
         X::State::IS_STATE
+    }
+
+    fn withdraws(&self) -> bool {
+        self.execution.withdraws()
     }
 
     /// Jobs of several keys can change one entry of the state.

@@ -141,6 +141,8 @@ pub enum What {
     Executed(Place, Option<JobErrorKind>),
     /// An execution was dropped.
     Cancelled(Place),
+    /// An execution was dropped before its effect had begun: it has certainly not executed the job.
+    Withdrawn(Place),
     /// A job waits this long for its next attempt.
     Waits(Place, Duration),
     /// A record has met its fate.
@@ -175,6 +177,8 @@ pub struct Commit {
 /// What happened in one run, and the records that it has left.
 #[derive(Clone, Debug)]
 pub struct History {
+    /// The seed of the run.
+    pub seed: u64,
     /// Everything that happened, in order.
     pub entries: Vec<Entry>,
     /// The records and settings of each group.
@@ -327,6 +331,7 @@ impl fmt::Display for What {
             Self::Executed(place, None) => write!(f, "executed {place}"),
             Self::Executed(place, Some(kind)) => write!(f, "failed {place}: {kind:?}"),
             Self::Cancelled(place) => write!(f, "dropped the execution of {place}"),
+            Self::Withdrawn(place) => write!(f, "withdrew the execution of {place}"),
             Self::Waits(place, delay) => write!(f, "tries {place} again in {delay:?}"),
             Self::Finished(place, fate) => write!(f, "finished {place}: {fate:?}"),
             Self::Published(outputs) => write!(f, "published {outputs} outputs"),

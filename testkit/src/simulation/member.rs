@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jobstream::record::ConsumerRecord;
-use jobstream::sinks::{JobError, JobErrorKind, JobSink, StatefulJobSink};
+use jobstream::sinks::{Effect as JobEffect, JobError, JobErrorKind, JobSink, StatefulJobSink};
 use jobstream::state::State;
 use jobstream::topology::Event;
 
@@ -91,6 +91,8 @@ struct Execution<'a> {
     world: &'a World,
     who: Who,
     place: Place,
+    /// None if it can't be taken back from its begin on.
+    effect: Option<&'a JobEffect>,
     ended: bool,
 }
 
@@ -104,7 +106,12 @@ impl Execution<'_> {
 impl Drop for Execution<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.world.note(Some(self.who), What::Cancelled(self.place.clone()));
+            let place = self.place.clone();
+            let what = match self.effect.is_none_or(JobEffect::has_begun) {
+                true => What::Cancelled(place),
+                false => What::Withdrawn(place),
+            };
+            self.world.note(Some(self.who), what);
         }
     }
 }
@@ -113,6 +120,7 @@ impl<S: Send + Sync> Watched<S> {
     async fn watch<Out: Send>(
         &self,
         record: &ConsumerRecord,
+        effect: Option<&JobEffect>,
         execute: impl Future<Output = Result<Out, JobError>> + Send,
     ) -> Result<Out, JobError> {
         let (who, world) = (self.who, &self.world);
@@ -120,7 +128,7 @@ impl<S: Send + Sync> Watched<S> {
             .effect(EXECUTE, async {
                 let place = Place::from(record);
                 world.note(Some(who), What::Began(place.clone()));
-                let execution = Execution { world, who, place, ended: false };
+                let execution = Execution { world, who, place, effect, ended: false };
                 let outcome = execute.await;
                 execution.end(outcome.as_ref().err().map(JobError::kind));
                 outcome
@@ -132,7 +140,17 @@ impl<S: Send + Sync> Watched<S> {
 #[async_trait]
 impl<In: Sync, Out: Send, S: JobSink<In, Out>> JobSink<In, Out> for Watched<S> {
     async fn execute(&self, input: &In, record: &ConsumerRecord) -> Result<Out, JobError> {
-        self.watch(record, self.sink.execute(input, record)).await
+        self.watch(record, None, self.sink.execute(input, record)).await
+    }
+
+    async fn execute_with_effect(
+        &self,
+        input: &In,
+        record: &ConsumerRecord,
+        effect: &JobEffect,
+    ) -> Result<Out, JobError> {
+        let execute = self.sink.execute_with_effect(input, record, effect);
+        self.watch(record, Some(effect), execute).await
     }
 
     async fn ready(&self) {
@@ -148,7 +166,11 @@ impl<In: Sync, Out: Send, S: StatefulJobSink<In, Out>> StatefulJobSink<In, Out> 
         record: &ConsumerRecord,
         state: &State,
     ) -> Result<Out, JobError> {
-        self.watch(record, self.sink.execute(input, record, state)).await
+        self.watch(record, None, self.sink.execute(input, record, state)).await
+    }
+
+    fn withdraws(&self) -> bool {
+        self.sink.withdraws()
     }
 
     async fn ready(&self) {

@@ -137,6 +137,7 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         };
         let groups = self.search.setup.numbered();
         History {
+            seed: self.world.seed(),
             entries: std::mem::take(&mut self.world.state().entries),
             groups: groups.map(|(group, members)| self.left_of(group, members, gone)).collect(),
             outputs: outputs(Isolation::ReadCommitted),

@@ -24,8 +24,6 @@ const MAIL_FROM: &str = "mailjob@example.com";
 /// Whose addresses may stand in `From`.
 const ALLOWED_FROM_DOMAIN: &str = "example.com";
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(4).expect("4 is not 0");
-/// Attempts of which the intent is written, for each connection.
-const ATTEMPTS_PER_CONNECTION: usize = 4;
 /// Quick enough to be watched: a job gives up after some 15 s of refusals.
 const RETRY: Retry = Retry::new()
     .attempts(Some(8))
@@ -175,10 +173,8 @@ impl Member {
         let connect = Arc::new(TcpConnect::new(host, config.port));
         let observer = Arc::new(MailFeed::new(self.feed.clone(), self.number));
         let sink = Arc::new(MailSink::with(&config, connect, observer)?);
-        let limits = LedgerLimits::new()
-            .attempts_max(CONNECTIONS.get() * ATTEMPTS_PER_CONNECTION)
-            .executions_max(CONNECTIONS.get());
-        let ledger = ledger(sink, Arc::new(environment::now), RETRY.ambiguous, limits);
+        let clock = Arc::new(environment::now);
+        let ledger = ledger(sink, clock, RETRY.ambiguous, LedgerLimits::new());
         let ledger = Arc::new(ledger.with_observer(self.feed.clone()));
         let limits = Limits::new()
             .commit_interval(COMMIT_INTERVAL)

@@ -1,6 +1,7 @@
 //! The lines of the ledger: what was left open, and what has no room.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jobstream::record::{ConsumerRecord, TopicPartition};
@@ -11,6 +12,8 @@ use tracing::{debug, info, warn};
 #[derive(Default)]
 pub(crate) struct LedgerLog {
     duplicates: Mutex<BTreeSet<(TopicPartition, i64)>>,
+    /// Jobs that this process has left in doubt.
+    left_in_doubt: AtomicUsize,
 }
 
 impl LedgerLog {
@@ -18,6 +21,11 @@ impl LedgerLog {
     pub(crate) fn is_duplicate(&self, record: &ConsumerRecord) -> bool {
         let mut duplicates = self.duplicates();
         !duplicates.is_empty() && duplicates.remove(&(record.partition.clone(), record.offset))
+    }
+
+    /// How many jobs this process has left in doubt so far.
+    pub(crate) fn left_in_doubt(&self) -> usize {
+        self.left_in_doubt.load(Ordering::Relaxed)
     }
 
     /// A partition has gone: what was in flight is not finished here.
@@ -36,6 +44,7 @@ impl Observer for LedgerLog {
             Event::Duplicate(record) => {
                 self.duplicates().insert((record.partition.clone(), record.offset));
             }
+            Event::LeftInDoubt(_) => drop(self.left_in_doubt.fetch_add(1, Ordering::Relaxed)),
             Event::Resent { record, resends } => {
                 let (partition, offset) = (record.partition.partition, record.offset);
                 warn!(partition, offset, resends, "Job is sent again, its last end was ambiguous");

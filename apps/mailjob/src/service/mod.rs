@@ -38,10 +38,6 @@ pub(crate) use jobstream_service::{Accepted, accept};
 pub(crate) use ledger::Fitness;
 pub(crate) use topics::{named, unreached};
 
-/// Attempts of which the intent is written, for each connection to the mail server: enough that
-/// none waits for intents, and no more, since they are in doubt after a crash.
-const ATTEMPTS_PER_CONNECTION: usize = 4;
-
 /// Runs the service until a signal ends it, or something that no time mends.
 ///
 /// # Errors
@@ -77,6 +73,7 @@ struct Service {
     settings: Settings,
     kafka: KafkaConfig,
     kafka_log: Arc<KafkaLog>,
+    ledger_log: Arc<LedgerLog>,
     mail_sink: Arc<MailSink>,
     mail_log: Arc<MailLog>,
     metrics: Option<Metrics>,
@@ -123,7 +120,7 @@ impl Service {
             .with_group(settings.topics.group.clone())
             .with_observer(Arc::new(JobLog::new(
                 kafka_log.clone(),
-                ledger_log,
+                ledger_log.clone(),
                 traces.clone(),
                 settings.topics.create,
             )));
@@ -154,6 +151,7 @@ impl Service {
             settings,
             kafka,
             kafka_log,
+            ledger_log,
             mail_sink,
             mail_log,
             metrics,
@@ -178,8 +176,9 @@ impl Service {
         };
         self.mail_sink.close_idle();
         info!("Consumer group successfully closed");
-        if drained.unfinished > 0 {
-            warn!(unfinished = drained.unfinished, "Jobs were left unfinished");
+        let (unfinished, in_doubt) = (drained.unfinished, self.ledger_log.left_in_doubt());
+        if unfinished > 0 || in_doubt > 0 {
+            warn!(unfinished, in_doubt, "Jobs were left unfinished");
         }
         Ok(())
     }
@@ -223,9 +222,6 @@ impl Service {
 fn stages(settings: &Settings, sink: Arc<MailSink>, observers: LedgerObservers) -> Topology {
     let (topics, retry) = (&settings.topics.topics, settings.job.retry);
     let Some(limits) = settings.job.ledger else { return topology(topics, sink, retry) };
-    let connections = settings.mail.connections_max.get();
-    let attempts_max = connections.saturating_mul(ATTEMPTS_PER_CONNECTION);
-    let limits = limits.attempts_max(attempts_max).executions_max(connections);
     let ledger = ledger(sink, Arc::new(environment::now), retry.ambiguous, limits);
     topology_with_ledger(topics, Arc::new(ledger.with_observer(Arc::new(observers))), retry)
 }

@@ -12,6 +12,7 @@ const ATTEMPTS_MAX: u32 = 1_000;
 const DAY_SECONDS: f64 = 86_400.0;
 const YEARS_10_SECONDS: f64 = 3_650.0 * DAY_SECONDS;
 const LEDGER_ENTRIES_MAX: usize = 1_000_000_000;
+const LEDGER_IN_DOUBT_MAX: usize = 1_000_000;
 const INSTANCE_ID_LIMIT_CHARS: usize = 200;
 
 /// How outputs are delivered.
@@ -66,6 +67,8 @@ fn ledger(
         variables.seconds("JOB_LEDGER_RETENTION", 0.0..=YEARS_10_SECONDS, defaults.retention)?;
     let entries_max =
         variables.number("JOB_LEDGER_ENTRIES", 1..=LEDGER_ENTRIES_MAX, defaults.entries_max)?;
+    let in_doubt_max =
+        variables.number("JOB_LEDGER_IN_DOUBT", 1..=LEDGER_IN_DOUBT_MAX, defaults.in_doubt_max)?;
     if !variables.choice("JOB_LEDGER", &[("none", false), ("kafka", true)], false)? {
         return Ok(None);
     }
@@ -73,7 +76,7 @@ fn ledger(
         let found = "\"kafka\" with JOB_DELIVERY=at-least-once, which fences nobody";
         return Err(SettingsError::wrong("JOB_LEDGER", found, "JOB_DELIVERY=exactly-once with it"));
     }
-    Ok(Some(defaults.retention(retention).entries_max(entries_max)))
+    Ok(Some(defaults.retention(retention).entries_max(entries_max).in_doubt_max(in_doubt_max)))
 }
 
 fn retry(variables: &Variables<'_>) -> Result<Retry, SettingsError> {

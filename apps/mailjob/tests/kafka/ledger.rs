@@ -7,12 +7,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jobstream_testkit::smtp::{Act, Misfortune, Moment, SmtpServer};
 use tokio::time::{sleep, timeout};
 
 use crate::account::Account;
 use crate::arrivals::Arrivals;
 use crate::kill::killed;
-use crate::load::{SAMPLE, add, one_mail_each, under_load};
+use crate::load::{SAMPLE, add, jobs, one_mail_each, under_load};
 use crate::metrics::{address, is_ready};
 use crate::postfix::Postfix;
 use crate::relay::Relay;
@@ -20,18 +21,23 @@ use crate::scrape::probe;
 use crate::service::Service;
 use crate::stage::{LIMIT, LOOK_AGAIN_AFTER, Stage, inbox, mails, output_text};
 
-/// The default of `MAIL_CONNECTIONS`.
-pub(crate) const CONNECTIONS: usize = 8;
+/// The jobs that a service may have in doubt: four for each connection of the default.
+pub(crate) const IN_DOUBT: usize = 32;
 
 /// A number of the environment, or its default.
 fn times(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
-type Settings = [(&'static str, &'static str); 3];
+type Settings = [(&'static str, &'static str); 4];
 
 const fn with_ledger(policy: &'static str) -> Settings {
-    [("JOB_DELIVERY", "exactly-once"), ("JOB_LEDGER", "kafka"), ("JOB_AMBIGUOUS", policy)]
+    [
+        ("JOB_DELIVERY", "exactly-once"),
+        ("JOB_LEDGER", "kafka"),
+        ("JOB_LEDGER_IN_DOUBT", "32"),
+        ("JOB_AMBIGUOUS", policy),
+    ]
 }
 
 /// What has become of the jobs of a service with a ledger that is killed so often, on Postfix.
@@ -106,7 +112,7 @@ async fn pause(zombie: &mut Service, other: &mut Service) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
-async fn with_resend_a_member_that_wakes_after_its_session_sends_a_mail_a_connection_at_most() {
+async fn with_resend_a_member_that_wakes_after_its_session_sends_what_it_had_in_doubt_at_most() {
     let pauses = times("LEDGER_PAUSES", 2);
     paused_on_postfix(pauses, "resend").await.every_extra_mail_is_counted(pauses);
 }
@@ -131,7 +137,7 @@ async fn killed_at_the_final_dots_extra_mails_are_the_resends_that_were_counted(
     let mut stage = Stage::new(relay.address()).await;
     with_ledger("resend").iter().for_each(|(name, value)| stage.set(name, value));
     stage.set("INSTANCE_ID", "one");
-    let places = ["JOB_IN_FLIGHT", "MAIL_CONNECTIONS"];
+    let places = ["JOB_IN_FLIGHT", "JOB_LEDGER_IN_DOUBT", "MAIL_CONNECTIONS"];
     places.iter().for_each(|name| stage.set(name, &CONNECTIONS.to_string()));
     let killing = async {
         for kill in 0..kills {
@@ -152,6 +158,35 @@ async fn killed_at_the_final_dots_extra_mails_are_the_resends_that_were_counted(
     let account = Account::of(&stage, &postfix, jobs).await;
     account.every_extra_mail_is_counted(kills);
     assert_eq!((account.extra(), account.resends()), (kills * CONNECTIONS, kills * CONNECTIONS));
+}
+
+/// The server is so slow that each stop cuts off jobs whose intents are written.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn a_clean_stop_parks_no_job_that_was_not_sent() {
+    const JOBS: usize = 600;
+    let slow = Misfortune::at(Moment::Dot).then(Act::Delay(Duration::from_millis(400)));
+    let server = SmtpServer::builder().misfortune(slow).listen().await.unwrap();
+    let mut stage = Stage::new(server.address()).await;
+    with_ledger("park").iter().for_each(|(name, value)| stage.set(name, value));
+    stage.unset("JOB_LEDGER_IN_DOUBT");
+    stage.set("SHUTDOWN_TIMEOUT", "5");
+    stage.submit(&jobs(JOBS)).await;
+    for stop in 0..3 {
+        let before = mails(&server, 0).await;
+        let service = stage.start(&format!("stop-{stop}"));
+        mails(&server, before + 20).await;
+        let ended = service.terminate().await;
+        ended.succeeded();
+        assert!(ended.log.contains("Jobs were left unfinished"), "{}", ended.log);
+    }
+    stage.unset("SHUTDOWN_TIMEOUT");
+    let last = stage.start("last");
+    stage.results_of(JOBS).await;
+    last.terminate().await.succeeded();
+    let account = Account::of(&stage, &server, JOBS).await;
+    account.no_job_has_two_mails(3);
+    account.what_is_parked_was_sent();
 }
 
 #[tokio::test(flavor = "multi_thread")]

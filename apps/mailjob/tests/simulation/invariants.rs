@@ -210,7 +210,9 @@ pub(crate) fn hang_ups_count_as_they_should(
                     format!("step {}: {who} hung up on, {place}: {found}", entry.step)
                 })?;
             }
-            What::Cancelled(place) if is_hung_up(history, place) => life.was_cut_off(),
+            What::Cancelled(place) | What::Withdrawn(place) if is_hung_up(history, place) => {
+                life.was_cut_off();
+            }
             What::Began(place) => {
                 life.since.insert(place);
             }

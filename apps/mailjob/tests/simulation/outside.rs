@@ -55,6 +55,15 @@ const fn connections(seed: u64) -> NonZeroUsize {
     connections.unwrap()
 }
 
+/// How many jobs a member may have in doubt: from fewer than it has connections to far more.
+pub(crate) const fn in_doubt_max(seed: u64) -> usize {
+    match seed / 3 % 3 {
+        0 => 1,
+        1 => 4,
+        _ => 12,
+    }
+}
+
 /// What a mail server of a run does that no job is to notice, if anything: it takes few mails on one
 /// connection, or does not take what stands behind a final dot.
 fn whim(seed: u64) -> Option<Misfortune> {
@@ -128,8 +137,7 @@ pub(crate) fn executor_with_ledger(member: &Member<SmtpServer>, ambiguous: Ambig
     let limits = LedgerLimits::new()
         .retention(LEDGER_RETENTION)
         .entries_max(1_000)
-        .attempts_max(6)
-        .executions_max(3);
+        .in_doubt_max(in_doubt_max(member.world().seed()));
     let ledger = ledger(mail_sink(member), Arc::new(clock), ambiguous, limits);
     topology_with_ledger(&Topics::default(), Arc::new(ledger), retry(ambiguous))
 }

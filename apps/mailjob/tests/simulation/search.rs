@@ -1,12 +1,14 @@
 //! The search over the mail topology.
 
+use std::time::Duration;
+
 use jobstream::sinks::Ambiguous;
-use jobstream::topology::Topology;
+use jobstream::topology::{Limits, Topology};
 use jobstream_testkit::simulation::{Broken, Delivery, Member, Report, Search, SmtpStream};
 use jobstream_testkit::smtp::SmtpServer;
 use mailjob::topology::Topics;
 
-use crate::doubt::what_is_parked_was_in_doubt;
+use crate::doubt::{no_more_in_doubt_than_may_be, what_is_parked_was_in_doubt};
 use crate::invariants::{
     hang_ups_count_as_they_should, mails_are_accounted_for, mails_are_bounded,
     mails_are_repeatable, mails_go_where_they_should, no_job_fails_for_its_connection,
@@ -45,13 +47,22 @@ fn search_with_ledger_of(
     ambiguous: Ambiguous,
     count: u64,
 ) -> Search<SmtpServer> {
-    let search = search_of(executor, delivery, count).state(LEDGER);
+    let search = search_of(executor, delivery, count)
+        .state(LEDGER)
+        .limits(short_drains())
+        .invariant("no more is in doubt than may be", no_more_in_doubt_than_may_be);
     match ambiguous {
         Ambiguous::Resend => search.invariant("mails are bounded", mails_are_bounded),
         Ambiguous::Park => search
             .invariant("no second mail", no_second_mail)
             .invariant("what is parked was in doubt", what_is_parked_was_in_doubt),
     }
+}
+
+/// Drains that time out at times, since a server that stalls takes longer.
+fn short_drains() -> Limits {
+    let seconds = Duration::from_secs;
+    Limits::new().drain_timeout(seconds(1)).shutdown_timeout(seconds(2))
 }
 
 fn search_of(

@@ -10,9 +10,10 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
 
-use super::{Counters, Monitor, Words, begin_at_zero};
+use super::{Counters, Monitor, Words, begin_at_zero, seconds};
 
 /// What a ledger decides about a job.
 const DECISIONS: [&str; 5] = ["attempted", "resent", "duplicate", "parked", "stays-parked"];
@@ -23,6 +24,10 @@ const DECISIONS: [&str; 5] = ["attempted", "resent", "duplicate", "parked", "sta
 pub struct LedgerMetrics {
     decisions: Counters<Words<1>>,
     pruned: Counter,
+    in_doubt: Gauge,
+    in_doubt_limit: Gauge,
+    /// From the job sink's answer until the outcome is durable.
+    outcomes: Histogram,
     parts: Arc<Parts>,
 }
 
@@ -32,6 +37,9 @@ impl LedgerMetrics {
         let metrics = Arc::new(Self {
             decisions: Counters::default(),
             pruned: Counter::default(),
+            in_doubt: Gauge::default(),
+            in_doubt_limit: Gauge::default(),
+            outcomes: seconds(),
             parts: Arc::default(),
         });
         for decision in DECISIONS {
@@ -42,6 +50,13 @@ impl LedgerMetrics {
         registry.register("jobstream_ledger_decisions", help, metrics.decisions.clone());
         let help = "Entries that were old enough to be removed";
         registry.register("jobstream_ledger_pruned_entries", help, metrics.pruned.clone());
+        let help = "Jobs whose intent may be durable and whose outcome is not";
+        registry.register("jobstream_ledger_in_doubt", help, metrics.in_doubt.clone());
+        let help = "How many jobs may be in doubt at once";
+        registry.register("jobstream_ledger_in_doubt_limit", help, metrics.in_doubt_limit.clone());
+        let help = "From the answer to a job until its outcome is durable";
+        let name = "jobstream_ledger_outcome_duration_seconds";
+        registry.register(name, help, metrics.outcomes.clone());
         registry.register_collector(Box::new(metrics.parts.clone()));
         metrics
     }
@@ -62,6 +77,14 @@ impl ledger::Observer for LedgerMetrics {
             ledger::Event::Pruned { entries, .. } => {
                 self.pruned.inc_by(*entries as u64);
                 return;
+            }
+            ledger::Event::InDoubt { now, limit } => {
+                self.in_doubt.set(i64::try_from(*now).unwrap_or(i64::MAX));
+                self.in_doubt_limit.set(i64::try_from(*limit).unwrap_or(i64::MAX));
+                return;
+            }
+            ledger::Event::OutcomeDurable { took, .. } => {
+                return self.outcomes.observe(took.as_secs_f64());
             }
             ledger::Event::Full { partition, .. } => return self.parts.is_full(*partition, true),
             ledger::Event::HasRoom { partition } => return self.parts.is_full(*partition, false),

@@ -37,7 +37,10 @@ pub fn keys_are_in_order(history: &History, group: &GroupHistory) -> Result<(), 
                 let lane = (who, place.partition.clone(), place.generation, key);
                 check_lane(lanes.entry(lane).or_default(), place, who, entry)?;
             }
-            What::Executed(place, _) | What::Cancelled(place) | What::Finished(place, _) => {
+            What::Executed(place, _)
+            | What::Cancelled(place)
+            | What::Withdrawn(place)
+            | What::Finished(place, _) => {
                 let Some(key) = key(group, place) else { continue };
                 let is_finished = matches!(entry.what, What::Finished(..));
                 let record = (&place.partition, place.life, place.offset);

@@ -52,6 +52,7 @@ impl TestHistory {
             identity: |_| None,
         };
         let history = History {
+            seed: 0,
             entries: self.0,
             groups: vec![group.clone()],
             outputs: BTreeMap::new(),

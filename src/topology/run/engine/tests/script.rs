@@ -30,6 +30,10 @@ impl Pipeline for Script {
         self.is_stateful
     }
 
+    fn withdraws(&self) -> bool {
+        false
+    }
+
     fn has_lanes(&self) -> bool {
         !self.is_stateful
     }
