@@ -2,7 +2,7 @@
 //! told, with a ledger around it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use jobstream::codec::{CodecError, Json};
 use jobstream::record::{ConsumerRecord, ProducerRecord};
 use jobstream::sinks::ledger::{Event, Ledger, LedgerLimits, Recorded};
-use jobstream::sinks::{Ambiguous, JobError, JobErrorKind, JobSink};
+use jobstream::sinks::{Ambiguous, Effect, JobError, JobErrorKind, JobSink};
 use jobstream::topology::{Executed, Retry, Topology};
 use jobstream_testkit::broker::{Broker, Isolation};
 use tokio::time::sleep;
@@ -30,6 +30,8 @@ pub(crate) struct Post {
     executions: Mutex<BTreeMap<u64, u64>>,
     pub(crate) told: Told,
     resends: AtomicU64,
+    /// Whether an execution has its effect at its end only.
+    pub(crate) acts_late: AtomicBool,
     pub(crate) wall_clock_seconds: AtomicU64,
 }
 
@@ -42,6 +44,7 @@ impl Post {
             executions: Mutex::default(),
             told: Told::default(),
             resends: AtomicU64::new(0),
+            acts_late: AtomicBool::new(false),
             wall_clock_seconds: AtomicU64::new(1_000_000),
         })
     }
@@ -86,6 +89,18 @@ impl JobSink<Task, u64> for Post {
             Some(kind) => Err(JobError::new(kind, "as it is told")),
             None => Ok(task.id),
         }
+    }
+
+    async fn execute_with_effect(
+        &self,
+        task: &Task,
+        record: &ConsumerRecord,
+        effect: &Effect,
+    ) -> Result<u64, JobError> {
+        if !self.acts_late.load(Ordering::Relaxed) {
+            effect.begin();
+        }
+        self.execute(task, record).await
     }
 }
 

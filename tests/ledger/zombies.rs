@@ -1,6 +1,7 @@
 //! Members that have lost their partitions, or give them up.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join;
@@ -8,7 +9,7 @@ use jobstream::sinks::Ambiguous;
 use tokio::time::sleep;
 
 use crate::noting::{Post, ROOMY, outcomes, produce, results, topology};
-use crate::support::stateful::{broker, moved, pair, suspended};
+use crate::support::stateful::{broker, moved, pair, run_to_the_end, suspended};
 use crate::support::{GROUP, JOBS, Task};
 
 const TASKS: u64 = 20;
@@ -53,6 +54,28 @@ async fn a_zombie_and_its_successor_execute_no_job_twice_with_park() {
     assert!(zombies.executions().keys().all(|id| !by_other.contains_key(id)));
     let parked = outcomes.iter().filter(|outcome| outcome.ends_with("Ambiguous")).count();
     assert!((1..=ROOMY.in_doubt_max).contains(&parked), "{parked} parked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_withdraws_the_intents_of_what_has_had_no_effect_and_leaves_the_others_open() {
+    for acts_late in [true, false] {
+        let (broker, post) = (broker(1), Post::faithful());
+        post.acts_late.store(acts_late, Ordering::Relaxed);
+        (0..TASKS).for_each(|id| produce(&broker, &Task::new(id).takes(Duration::from_secs(100))));
+        let topology = topology(&post, Ambiguous::Park);
+        let (worker, _) = pair(&broker, "first");
+        let stop = sleep(Duration::from_secs(1));
+        let drained = topology.run_worker(&worker, stop).await.unwrap();
+        assert_eq!(drained.unfinished, TASKS as usize);
+        let told = ["Intended", "Withdrawn", "LeftInDoubt"].map(|word| post.told.with(word).len());
+        let limit = ROOMY.in_doubt_max;
+        assert_eq!(told, if acts_late { [limit, limit, 0] } else { [limit, 0, limit] });
+
+        run_to_the_end(&topology, &broker).await;
+        let outcomes = outcomes(&broker);
+        let parked = outcomes.iter().filter(|outcome| outcome.ends_with("Ambiguous")).count();
+        assert_eq!((outcomes.len(), parked), (TASKS as usize, told[2]));
+    }
 }
 
 #[tokio::test(start_paused = true)]
