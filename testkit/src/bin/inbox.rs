@@ -1,7 +1,7 @@
 //! A fake SMTP server to send mail to: prints a line a mail, and keeps them as files if asked.
 //!
 //! ```text
-//! cargo run -p jobstream-testkit --example inbox -- --listen 127.0.0.1:2525 --mails mails
+//! inbox --listen 127.0.0.1:2525 --mails mails
 //! ```
 
 use std::net::SocketAddr;

@@ -1,0 +1,123 @@
+//! A Kafka broker in one process, in memory, for clients in any language.
+//!
+//! ```text
+//! broker --listen 127.0.0.1:9092 --topic jobs:6 --topic totals:1:compact
+//! ```
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Parser;
+use jobstream_testkit::broker::{Broker, TopicOptions};
+use tokio::io::{AsyncWriteExt as _, stderr, stdout};
+use tokio::signal::unix::{SignalKind, signal};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A Kafka broker in memory: what is in it is gone when it ends.
+#[derive(Debug, Parser)]
+#[command(name = "broker", version, max_term_width = 100)]
+struct Options {
+    /// Where to listen; port 0 is a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9092")]
+    listen: SocketAddr,
+    /// Create a topic with so many partitions; may be repeated.
+    #[arg(long, value_name = "NAME:PARTITIONS[:compact]", value_parser = NewTopic::parse)]
+    topic: Vec<NewTopic>,
+    /// Pretend so many nodes, each with a port of its own.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(1, 100))]
+    nodes: usize,
+    /// Create a topic, with one partition, when a client first asks for it.
+    #[arg(long)]
+    auto_create: bool,
+}
+
+/// A topic of the command line.
+#[derive(Clone, Debug)]
+struct NewTopic {
+    name: String,
+    partitions: i32,
+    is_compacted: bool,
+}
+
+impl NewTopic {
+    fn parse(text: &str) -> Result<Self, String> {
+        const EXPECTED: &str = "expected NAME:PARTITIONS or NAME:PARTITIONS:compact";
+        const PARTITIONS: std::ops::RangeInclusive<i32> = 1..=10_000;
+        let mut words = text.split(':');
+        let (Some(name), Some(partitions)) = (words.next(), words.next()) else {
+            return Err(EXPECTED.to_owned());
+        };
+        let is_compacted = match (words.next(), words.next()) {
+            (None, _) => false,
+            (Some("compact"), None) => true,
+            _ => return Err(EXPECTED.to_owned()),
+        };
+        let legal = |c: char| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c);
+        if matches!(name, "" | "." | "..") || name.len() > 249 || !name.chars().all(legal) {
+            return Err(format!(
+                "{name:?} is no name of a topic: expected up to 249 of the characters a-z, A-Z, \
+                 0-9, '.', '_' and '-'"
+            ));
+        }
+        let partitions = partitions.parse().ok().filter(|count| PARTITIONS.contains(count));
+        let partitions = partitions.ok_or("expected 1 to 10000 partitions")?;
+        Ok(Self { name: name.to_owned(), partitions, is_compacted })
+    }
+}
+
+/// Reads a whole number within limits.
+fn whole(min: usize, max: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+        number.ok_or_else(|| format!("expected a whole number from {min} to {max}"))
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(&Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Where not even this can be written, the exit code says it.
+            let _ = stderr().write_all(format!("broker: {failure}\n").as_bytes()).await;
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Completes after SIGINT or SIGTERM.
+async fn run(options: &Options) -> Result<(), Failure> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let broker = Broker::builder().wall_clock(now_ms).build();
+    for topic in &options.topic {
+        let settings = TopicOptions::partitions(topic.partitions);
+        if !broker.create_topic(topic.name.as_str(), settings) {
+            return Err(format!("--topic {}: named twice", topic.name).into());
+        }
+    }
+    let mut builder = broker.listener().nodes(options.nodes);
+    if options.auto_create {
+        builder = builder.auto_create(1);
+    }
+    let listener = builder.listen(options.listen).await;
+    let listener = listener.map_err(|error| format!("--listen {}: {error}", options.listen))?;
+    let mut out = stdout();
+    out.write_all(format!("listening on {}\n", listener.bootstrap()).as_bytes()).await?;
+    out.flush().await?;
+    tokio::select! {
+        biased;
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminated.recv() => {}
+    }
+    listener.close().await;
+    Ok(())
+}
+
+/// Milliseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "the program has the machine's clock")]
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
