@@ -6,10 +6,11 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use jobstream_testkit::broker::{Broker, TopicOptions};
+use jobstream_testkit::wire::faults::WireFault;
 use tokio::io::{AsyncWriteExt as _, stderr, stdout};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,6 +32,12 @@ struct Options {
     /// Create a topic, with one partition, when a client first asks for it.
     #[arg(long)]
     auto_create: bool,
+    /// What goes wrong, one fault a line, such as `produce nth=3 apply-then-disconnect`.
+    #[arg(long, value_name = "FILE", value_parser = faults)]
+    faults: Option<Faults>,
+    /// What faults with a probability are drawn from.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
 }
 
 /// A topic of the command line.
@@ -75,6 +82,15 @@ fn whole(min: usize, max: usize) -> impl Fn(&str) -> Result<usize, String> + Clo
     }
 }
 
+/// The faults of a file.
+#[derive(Clone, Debug)]
+struct Faults(Vec<WireFault>);
+
+fn faults(file: &str) -> Result<Faults, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    WireFault::parse_script(&text).map(Faults).map_err(|error| error.to_string())
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match run(&Options::parse()).await {
@@ -97,7 +113,10 @@ async fn run(options: &Options) -> Result<(), Failure> {
             return Err(format!("--topic {}: named twice", topic.name).into());
         }
     }
-    let mut builder = broker.listener().nodes(options.nodes);
+    let mut builder = broker.listener().nodes(options.nodes).seed(options.seed);
+    for fault in options.faults.iter().flat_map(|faults| &faults.0) {
+        builder = builder.fault(fault.clone());
+    }
     if options.auto_create {
         builder = builder.auto_create(1);
     }
@@ -106,13 +125,26 @@ async fn run(options: &Options) -> Result<(), Failure> {
     let mut out = stdout();
     out.write_all(format!("listening on {}\n", listener.bootstrap()).as_bytes()).await?;
     out.flush().await?;
+    let compacted = options.topic.iter().filter(|topic| topic.is_compacted);
+    let compacted: Vec<_> = compacted.map(|topic| topic.name.as_str()).collect();
     tokio::select! {
         biased;
         interrupted = tokio::signal::ctrl_c() => interrupted?,
         _ = terminated.recv() => {}
+        () = compact(&broker, &compacted) => {}
     }
     listener.close().await;
     Ok(())
+}
+
+/// Compacts topics now and then; never completes.
+async fn compact(broker: &Broker, topics: &[&str]) {
+    /// Kafka's `log.cleaner.backoff.ms`.
+    const PAUSE: Duration = Duration::from_secs(15);
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        topics.iter().for_each(|topic| broker.compact(topic));
+    }
 }
 
 /// Milliseconds since 1970.

@@ -100,7 +100,7 @@ impl State {
     }
 
     /// Fences the newest producer of an id and aborts its transaction; gives the next epoch.
-    pub(super) fn fence_producer(&mut self, id: &Arc<str>) -> u64 {
+    pub(crate) fn fence_producer(&mut self, id: &Arc<str>) -> u64 {
         self.end(id, false);
         self.transactions.ids.get_mut(id).map_or(0, |transactional| {
             transactional.epoch += 1;

@@ -405,6 +405,13 @@ impl ClassicGroup {
         }
     }
 
+    /// Ends the session of a member, or of all.
+    pub(super) fn expel(&mut self, member_id: Option<&str>, now: Instant) {
+        let ids = self.members.keys().filter(|id| member_id.is_none_or(|member| member == *id));
+        let ids: Vec<_> = ids.cloned().collect();
+        ids.iter().for_each(|id| self.remove(id, now));
+    }
+
     fn forget(&mut self, member_id: &str) {
         let Some(mut member) = self.members.remove(member_id) else { return };
         member.refuse(ResponseError::UnknownMemberId);

@@ -1,10 +1,13 @@
 //! The cluster that clients see: nodes in front of one broker.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::dispatch::Table;
+use super::faults::WireFaults;
 use super::listener::Settings;
+use super::placement::Placement;
 use crate::broker::Broker;
 
 /// Reasons that are kept.
@@ -23,6 +26,10 @@ pub(super) struct Cluster {
     settings: Settings,
     /// At least one, ascending; the ids are 1 and on.
     nodes: Vec<Node>,
+    placement: Placement,
+    faults: WireFaults,
+    /// How many connections there were.
+    connections: AtomicU64,
     table: Table,
     /// Tells the member ids of one listener from those of another.
     salt: u32,
@@ -37,7 +44,10 @@ impl Cluster {
     pub(super) fn new(broker: Broker, settings: Settings, nodes: Vec<Node>) -> Self {
         let salt = nodes.iter().fold(0, |salt, node| salt << 16 ^ u32::from(node.port));
         let (table, refusals) = (Table::new(), Mutex::default());
-        Self { broker, settings, nodes, table, salt, refusals }
+        let placement = Placement::new(nodes.len());
+        let faults = WireFaults::new(settings.seed, settings.faults.clone());
+        let connections = AtomicU64::new(0);
+        Self { broker, settings, nodes, placement, faults, connections, table, salt, refusals }
     }
 
     pub(super) const fn broker(&self) -> &Broker {
@@ -52,12 +62,30 @@ impl Cluster {
         &self.table
     }
 
+    pub(super) const fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    pub(super) const fn faults(&self) -> &WireFaults {
+        &self.faults
+    }
+
+    /// The number of a new connection, from 1.
+    pub(super) fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     pub(super) const fn salt(&self) -> u32 {
         self.salt
     }
 
     pub(super) fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// The nodes that are not away, of which there may be none.
+    pub(super) fn nodes_here(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| !self.placement.is_away(node.id))
     }
 
     /// The node with this id; the first one if there is none.
@@ -68,13 +96,12 @@ impl Cluster {
 
     /// The node that leads a partition.
     pub(super) fn leader(&self, partition: i32) -> &Node {
-        let index = usize::try_from(partition).unwrap_or_default() % self.nodes.len();
-        &self.nodes[index]
+        self.node(self.placement.leader(partition))
     }
 
     /// The node that coordinates a group or a transactional id.
     pub(super) fn coordinator(&self, key: &str) -> &Node {
-        &self.nodes[crc32fast::hash(key.as_bytes()) as usize % self.nodes.len()]
+        self.node(self.placement.coordinator(crc32fast::hash(key.as_bytes())))
     }
 
     pub(super) fn refused(&self, reason: String) {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::call::Peer;
 use super::cluster::{Cluster, Node};
 use super::connection;
+use super::faults::{WireFault, WireFaults};
 use crate::broker::Broker;
 
 /// A request's bytes, at most; Kafka's `socket.request.max.bytes`.
@@ -29,6 +30,8 @@ pub(super) struct Settings {
     pub(super) rebalance_delay: Duration,
     pub(super) session_timeout_min: Duration,
     pub(super) session_timeout_max: Duration,
+    pub(super) seed: u64,
+    pub(super) faults: Vec<WireFault>,
 }
 
 /// Opens a listener; from [`Broker::listener`].
@@ -48,6 +51,8 @@ impl ListenerBuilder {
             rebalance_delay: Duration::ZERO,
             session_timeout_min: Duration::from_secs(6),
             session_timeout_max: Duration::from_secs(30 * 60),
+            seed: 0,
+            faults: Vec::new(),
         };
         Self { broker, settings }
     }
@@ -110,6 +115,21 @@ impl ListenerBuilder {
         self
     }
 
+    /// What goes wrong, after the faults that were added before. More can be added later, by
+    /// [`Listener::faults`].
+    #[must_use]
+    pub fn fault(mut self, fault: WireFault) -> Self {
+        self.settings.faults.push(fault);
+        self
+    }
+
+    /// What faults with a probability are drawn from; 0 if nothing is said.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = seed;
+        self
+    }
+
     /// Listens. With port 0 the system chooses one; with several nodes the others always have a
     /// port of its choice.
     ///
@@ -161,6 +181,37 @@ impl Listener {
     /// serve, or that it can't read.
     pub fn refusals(&self) -> Vec<String> {
         self.cluster.refusals()
+    }
+
+    /// The faults in force, to be changed at run time.
+    pub fn faults(&self) -> WireFaults {
+        self.cluster.faults().clone()
+    }
+
+    /// Cuts the connections of a node and refuses new ones until it is [back](Self::bring_back). The
+    /// other nodes lead and coordinate in its place.
+    pub fn take_away(&self, node: i32) {
+        self.cluster.placement().take_away(node, None);
+    }
+
+    /// Lets a node serve again what it served before.
+    pub fn bring_back(&self, node: i32) {
+        self.cluster.placement().bring_back(node);
+    }
+
+    /// Moves the leader of every partition to the next node, under the next leader epoch.
+    pub fn move_leaders(&self) {
+        self.cluster.placement().move_leaders();
+    }
+
+    /// Moves the coordinator of every group and transactional id to the next node.
+    pub fn move_coordinators(&self) {
+        self.cluster.placement().move_coordinators();
+    }
+
+    /// Expels every member of a group that has joined by the wire, as if its session had ended.
+    pub fn expel_group(&self, group: &str) {
+        self.cluster.broker().change(|state| state.expel(group, None, Instant::now()));
     }
 
     /// Ends connections and frees the ports; completes when that is done.

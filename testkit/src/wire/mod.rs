@@ -52,9 +52,11 @@ mod classic_member;
 mod cluster;
 mod connection;
 mod dispatch;
+pub mod faults;
 mod fetched;
 mod frame;
 mod listener;
+mod placement;
 pub(crate) mod state;
 mod topics;
 

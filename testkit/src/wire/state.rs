@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::classic::ClassicGroup;
+use crate::broker::state::State;
 
 #[derive(Debug, Default)]
 pub(crate) struct WireState {
@@ -35,5 +36,15 @@ impl WireState {
     /// Ends the sessions and the rebalances whose time is over.
     pub(crate) fn expire_overdue(&mut self, now: Instant) {
         self.groups.values_mut().for_each(|group| group.expire_overdue(now));
+    }
+}
+
+impl State {
+    /// Ends the session of a member that has joined by the wire, or of all of them.
+    pub(super) fn expel(&mut self, group: &str, member: Option<&str>, now: Instant) {
+        if let Some(group) = self.wire.groups.get_mut(group) {
+            group.expel(member, now);
+        }
+        self.wire.move_deadline();
     }
 }

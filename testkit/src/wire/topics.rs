@@ -55,9 +55,12 @@ impl State {
         if call.cluster().leader(partition).id != call.node().id {
             return Err(ResponseError::NotLeaderOrFollower);
         }
-        // No leader has ever changed.
-        if epoch > 0 {
+        let known = call.cluster().placement().leader_epoch();
+        if epoch > known {
             return Err(ResponseError::UnknownLeaderEpoch);
+        }
+        if (0..known).contains(&epoch) {
+            return Err(ResponseError::FencedLeaderEpoch);
         }
         Ok((topic, log))
     }

@@ -42,7 +42,7 @@ fn metadata(call: &Call, request: &MetadataRequest) -> MetadataResponse {
         _ => state.topics.values().map(|topic| described(cluster, topic)).collect::<Vec<_>>(),
     });
     let mut response = MetadataResponse::default()
-        .with_brokers(cluster.nodes().iter().map(described_node).collect())
+        .with_brokers(cluster.nodes_here().map(described_node).collect())
         .with_cluster_id(Some(StrBytes::from_static_str(Cluster::ID)))
         .with_controller_id(BrokerId(cluster.nodes()[0].id))
         .with_topics(topics);
@@ -103,7 +103,7 @@ fn described(cluster: &Cluster, topic: &TopicState) -> MetadataResponseTopic {
         MetadataResponsePartition::default()
             .with_partition_index(number)
             .with_leader_id(leader)
-            .with_leader_epoch(0)
+            .with_leader_epoch(cluster.placement().leader_epoch())
             .with_replica_nodes(vec![leader])
             .with_isr_nodes(vec![leader])
     };
