@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kafka_protocol::protocol::StrBytes;
 
 use super::cluster::{Cluster, Node};
+use super::login::Login;
 use crate::broker::Broker;
 
 /// A client at the other end of a connection, and the node that it has connected to.
@@ -14,6 +15,7 @@ pub(super) struct Peer {
     pub(super) cluster: Arc<Cluster>,
     pub(super) node_id: i32,
     pub(super) address: SocketAddr,
+    pub(super) login: Login,
 }
 
 /// One request's place: who asks whom, in which version.
@@ -38,6 +40,11 @@ impl Call {
 
     pub(super) fn cluster(&self) -> &Cluster {
         &self.peer.cluster
+    }
+
+    /// The login of the connection.
+    pub(super) const fn login(&self) -> &Login {
+        &self.peer.login
     }
 
     /// The node that is asked.

@@ -9,6 +9,7 @@ use super::faults::WireFaults;
 use super::listener::Settings;
 use super::placement::Placement;
 use crate::broker::Broker;
+use crate::smtp::Certificate;
 
 /// Reasons that are kept.
 const REFUSALS_KEPT: usize = 64;
@@ -30,6 +31,9 @@ pub(super) struct Cluster {
     faults: WireFaults,
     /// How many connections there were.
     connections: AtomicU64,
+    certificate: Option<Certificate>,
+    /// How many numbers that are used once were handed out.
+    nonces: AtomicU64,
     table: Table,
     /// Tells the member ids of one listener from those of another.
     salt: u32,
@@ -41,13 +45,31 @@ impl Cluster {
     /// As every cluster has one: 16 bytes in base64url.
     pub(super) const ID: &'static str = "am9ic3RyZWFtLXRlc3RraQ";
 
-    pub(super) fn new(broker: Broker, settings: Settings, nodes: Vec<Node>) -> Self {
+    pub(super) fn new(
+        broker: Broker,
+        settings: Settings,
+        nodes: Vec<Node>,
+        certificate: Option<Certificate>,
+    ) -> Self {
         let salt = nodes.iter().fold(0, |salt, node| salt << 16 ^ u32::from(node.port));
         let (table, refusals) = (Table::new(), Mutex::default());
         let placement = Placement::new(nodes.len());
         let faults = WireFaults::new(settings.seed, settings.faults.clone());
         let connections = AtomicU64::new(0);
-        Self { broker, settings, nodes, placement, faults, connections, table, salt, refusals }
+        let nonces = AtomicU64::new(0);
+        Self {
+            broker,
+            settings,
+            nodes,
+            placement,
+            faults,
+            connections,
+            certificate,
+            nonces,
+            table,
+            salt,
+            refusals,
+        }
     }
 
     pub(super) const fn broker(&self) -> &Broker {
@@ -68,6 +90,15 @@ impl Cluster {
 
     pub(super) const fn faults(&self) -> &WireFaults {
         &self.faults
+    }
+
+    pub(super) const fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
+    }
+
+    /// A number that is given once.
+    pub(super) fn next_nonce(&self) -> u64 {
+        self.nonces.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The number of a new connection, from 1.

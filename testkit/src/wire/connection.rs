@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Buf as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::select;
 
@@ -25,7 +25,7 @@ pub(super) async fn serve(stream: TcpStream, peer: Peer) {
     let served = select! {
         biased;
         () = gone => return,
-        served = answer(stream, &peer) => served,
+        served = encrypted(stream, &peer) => served,
     };
     if let Err(error) = served
         && error.kind() == io::ErrorKind::InvalidData
@@ -34,8 +34,19 @@ pub(super) async fn serve(stream: TcpStream, peer: Peer) {
     }
 }
 
-async fn answer(mut stream: TcpStream, peer: &Peer) -> io::Result<()> {
+/// Shakes hands first, if the listener speaks TLS.
+async fn encrypted(stream: TcpStream, peer: &Peer) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    match peer.cluster.certificate() {
+        Some(certificate) => answer(certificate.acceptor.accept(stream).await?, peer).await,
+        None => answer(stream, peer).await,
+    }
+}
+
+async fn answer<S>(mut stream: S, peer: &Peer) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
     let counts = Counts { connection: peer.cluster.next_connection() };
     match faults::greet(peer, counts).await {
         Reply::Cut => return Ok(()),
@@ -44,14 +55,23 @@ async fn answer(mut stream: TcpStream, peer: &Peer) -> io::Result<()> {
     }
     let mut frames = Frames::new(peer.cluster.settings().frame_max_bytes);
     while let Some(frame) = frames.next(&mut stream).await? {
-        let answered = faults::answer(peer, counts, frame).await;
+        let answered = select! {
+            biased;
+            answered = faults::answer(peer, counts, frame) => answered,
+            () = frames.end(&mut stream) => return Ok(()),
+        };
         let refused = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
         match answered.map_err(refused)? {
-            Reply::Whole(id, answer) => stream.write_all_buf(&mut answer.frame(id)).await?,
+            Reply::Whole(id, answer) => {
+                stream.write_all_buf(&mut answer.frame(id)).await?;
+                // What is encrypted is kept back otherwise.
+                stream.flush().await?;
+            }
             Reply::Half(id, answer) => {
                 let frame = answer.frame(id);
                 let half = frame.remaining() / 2;
-                return stream.write_all_buf(&mut frame.take(half)).await;
+                stream.write_all_buf(&mut frame.take(half)).await?;
+                return stream.shutdown().await;
             }
             Reply::Nothing => {}
             Reply::Stall => return stall(stream).await,
@@ -62,7 +82,7 @@ async fn answer(mut stream: TcpStream, peer: &Peer) -> io::Result<()> {
 }
 
 /// Reads and answers nothing until the client goes.
-async fn stall(mut stream: TcpStream) -> io::Result<()> {
+async fn stall(mut stream: impl AsyncRead + Unpin) -> io::Result<()> {
     let mut ignored = [0; 4096];
     while stream.read(&mut ignored).await? > 0 {}
     Ok(())

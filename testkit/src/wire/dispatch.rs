@@ -115,6 +115,11 @@ impl Table {
             }
             return Err(format!("version {version} of {:?} is not served", api.key));
         }
+        let is_login = [ApiKey::ApiVersions, ApiKey::SaslHandshake, ApiKey::SaslAuthenticate];
+        let must_log_in = !peer.cluster.settings().accounts.is_empty() && !peer.login.is_done();
+        if must_log_in && !is_login.contains(&api.key) {
+            return Err(format!("{:?} comes before a login", api.key));
+        }
         let header = RequestHeader::decode(&mut frame, header_version(api.key, version))
             .map_err(|error| format!("{:?}: {error}", api.key))?;
         let call = Call::new(peer.clone(), version, header.client_id);

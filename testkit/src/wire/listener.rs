@@ -15,7 +15,9 @@ use super::call::Peer;
 use super::cluster::{Cluster, Node};
 use super::connection;
 use super::faults::{WireFault, WireFaults};
+use super::login::{Account, Login};
 use crate::broker::Broker;
+use crate::smtp::Certificate;
 
 /// A request's bytes, at most; Kafka's `socket.request.max.bytes`.
 const FRAME_MAX_BYTES: usize = 100 << 20;
@@ -32,6 +34,12 @@ pub(super) struct Settings {
     pub(super) session_timeout_max: Duration,
     pub(super) seed: u64,
     pub(super) faults: Vec<WireFault>,
+    /// Who may log in; nobody has to if there are none.
+    pub(super) accounts: Vec<Account>,
+    /// The names of a certificate that is made.
+    pub(super) tls_names: Option<Vec<String>>,
+    pub(super) consumer_session_timeout: Duration,
+    pub(super) consumer_heartbeat_interval: Duration,
 }
 
 /// Opens a listener; from [`Broker::listener`].
@@ -53,6 +61,10 @@ impl ListenerBuilder {
             session_timeout_max: Duration::from_secs(30 * 60),
             seed: 0,
             faults: Vec::new(),
+            accounts: Vec::new(),
+            tls_names: None,
+            consumer_session_timeout: Duration::from_secs(45),
+            consumer_heartbeat_interval: Duration::from_secs(5),
         };
         Self { broker, settings }
     }
@@ -115,6 +127,34 @@ impl ListenerBuilder {
         self
     }
 
+    /// Asks every client to log in by SASL; this user may, with PLAIN, SCRAM-SHA-256 and
+    /// SCRAM-SHA-512. May be repeated.
+    #[must_use]
+    pub fn login(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.settings.accounts.push(Account { user: user.into(), password: password.into() });
+        self
+    }
+
+    /// Speaks TLS, with a certificate that is made for `localhost`, the loopback addresses and these
+    /// names; [`Listener::ca_pem`] has the CA that signed it.
+    #[must_use]
+    pub fn tls<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        let always = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let names = always.into_iter().chain(names.into_iter().map(Into::into)).collect();
+        self.settings.tls_names = Some(names);
+        self
+    }
+
+    /// After what time without a heartbeat a member of a group of KIP-848 is given up, and how often
+    /// members are to send one, as Kafka's `group.consumer.session.timeout.ms` and
+    /// `group.consumer.heartbeat.interval.ms`; 45 s and 5 s if nothing is said.
+    #[must_use]
+    pub const fn consumer_sessions(mut self, timeout: Duration, heartbeats: Duration) -> Self {
+        self.settings.consumer_session_timeout = timeout;
+        self.settings.consumer_heartbeat_interval = heartbeats;
+        self
+    }
+
     /// What goes wrong, after the faults that were added before. More can be added later, by
     /// [`Listener::faults`].
     #[must_use]
@@ -134,9 +174,12 @@ impl ListenerBuilder {
     /// port of its choice.
     ///
     /// # Errors
-    /// If the address can't be had.
+    /// If the address can't be had, or no certificate can be made for the names.
     pub async fn listen(self, address: impl ToSocketAddrs + Send) -> io::Result<Listener> {
         let Self { broker, settings } = self;
+        let names = settings.tls_names.as_ref();
+        let certificate = names.map(|names| Certificate::new(names, None));
+        let certificate = certificate.transpose().map_err(io::Error::other)?;
         let mut sockets = vec![TcpListener::bind(address).await?];
         let ip = sockets[0].local_addr()?.ip();
         for _ in 1..settings.nodes {
@@ -150,7 +193,7 @@ impl ListenerBuilder {
         };
         let nodes = (1..).zip(&sockets).map(node).collect::<io::Result<Vec<_>>>()?;
         let (nodes, addresses): (Vec<_>, Vec<_>) = nodes.into_iter().unzip();
-        let cluster = Arc::new(Cluster::new(broker, settings, nodes));
+        let cluster = Arc::new(Cluster::new(broker, settings, nodes, certificate));
         let serving = tokio::spawn(serve(cluster.clone(), sockets));
         Ok(Listener { cluster, addresses, serving })
     }
@@ -175,6 +218,11 @@ impl Listener {
     /// The address of the first node.
     pub fn address(&self) -> SocketAddr {
         self.addresses[0]
+    }
+
+    /// The certificate of the CA that signed the listener's, in PEM; `None` without TLS.
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.cluster.certificate().map(|certificate| certificate.ca_pem.as_str())
     }
 
     /// Why the broker has ended connections by itself, the last 64 times: a request that it does not
@@ -266,10 +314,15 @@ async fn accept(cluster: Arc<Cluster>, node_id: i32, socket: TcpListener) {
     loop {
         select! {
             biased;
-            _ = connections.join_next(), if !connections.is_empty() => {}
+            Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                if let Err(error) = ended {
+                    cluster.refused(format!("a connection's task failed: {error}"));
+                }
+            }
             accepted = socket.accept() => match accepted {
                 Ok((stream, address)) => {
-                    let peer = Peer { cluster: cluster.clone(), node_id, address };
+                    let (cluster, login) = (cluster.clone(), Login::default());
+                    let peer = Peer { cluster, node_id, address, login };
                     connections.spawn(connection::serve(stream, peer));
                 }
                 Err(_) => tokio::time::sleep(RETRY_AFTER).await,

@@ -45,18 +45,23 @@
 //! connection ends with a reason that [`Listener::refusals`] shows.
 
 mod api;
+mod assignors;
 mod bounded;
 mod call;
 mod classic;
 mod classic_member;
 mod cluster;
 mod connection;
+mod consumer_group;
+mod consumer_member;
 mod dispatch;
 pub mod faults;
 mod fetched;
 mod frame;
 mod listener;
+mod login;
 mod placement;
+mod scram;
 pub(crate) mod state;
 mod topics;
 

@@ -7,11 +7,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::classic::ClassicGroup;
+use super::consumer_group::ConsumerGroup;
 use crate::broker::state::State;
 
 #[derive(Debug, Default)]
 pub(crate) struct WireState {
     pub(super) groups: BTreeMap<Arc<str>, ClassicGroup>,
+    pub(super) consumer_groups: BTreeMap<Arc<str>, ConsumerGroup>,
     /// How many member ids there ever were.
     pub(super) member_ids: u64,
     deadline_moved: Arc<Notify>,
@@ -30,19 +32,24 @@ impl WireState {
 
     /// When the next session or rebalance times out.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.groups.values().filter_map(ClassicGroup::next_deadline).min()
+        let consumers = self.consumer_groups.values().filter_map(ConsumerGroup::next_deadline);
+        self.groups.values().filter_map(ClassicGroup::next_deadline).chain(consumers).min()
     }
 
     /// Ends the sessions and the rebalances whose time is over.
     pub(crate) fn expire_overdue(&mut self, now: Instant) {
         self.groups.values_mut().for_each(|group| group.expire_overdue(now));
+        self.consumer_groups.values_mut().for_each(|group| group.expire_overdue(now));
     }
 }
 
 impl State {
     /// Ends the session of a member that has joined by the wire, or of all of them.
-    pub(super) fn expel(&mut self, group: &str, member: Option<&str>, now: Instant) {
-        if let Some(group) = self.wire.groups.get_mut(group) {
+    pub(super) fn expel(&mut self, group_id: &str, member: Option<&str>, now: Instant) {
+        if let Some(group) = self.wire.groups.get_mut(group_id) {
+            group.expel(member, now);
+        }
+        if let Some(group) = self.wire.consumer_groups.get_mut(group_id) {
             group.expel(member, now);
         }
         self.wire.move_deadline();

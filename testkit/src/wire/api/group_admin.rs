@@ -33,6 +33,8 @@ pub(super) fn apis() -> Vec<Api> {
     ]
 }
 
+/// The type of groups whose clients assign partitions.
+const CLASSIC: &str = "classic";
 /// What anybody may do with a group, as bits.
 const GROUP_OPERATIONS: i32 = 328;
 
@@ -49,21 +51,27 @@ fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-/// How a group is listed: its name, its protocol type, its state.
-fn listed(call: &Call, state: &State) -> Vec<(String, String, &'static str)> {
+/// How a group is listed: its name, its protocol type, its state, its type.
+type Listed = (String, String, &'static str, &'static str);
+
+fn listed(call: &Call, state: &State) -> Vec<Listed> {
     let named = state.groups.keys().chain(state.wire.groups.keys());
+    let named = named.chain(state.wire.consumer_groups.keys());
     let names: BTreeSet<_> = named.filter(|name| is_here(call, name).is_ok()).collect();
     let group = |name: &std::sync::Arc<str>| {
         let own = state.groups.get(name);
+        if let Some(group) = state.consumer_group(name) {
+            return Some((name.to_string(), "consumer".to_owned(), group.phase(), "consumer"));
+        }
         let in_memory = own.is_some_and(|group| !group.members().is_empty());
         match state.wire.groups.get(name) {
-            _ if in_memory => Some((name.to_string(), "consumer".to_owned(), "Stable")),
+            _ if in_memory => Some((name.to_string(), "consumer".to_owned(), "Stable", CLASSIC)),
             Some(group) if !group.is_unused() || own.is_some() => {
                 let kind = group.protocol_type().unwrap_or_default().to_owned();
-                Some((name.to_string(), kind, self::name(group.phase())))
+                Some((name.to_string(), kind, self::name(group.phase()), CLASSIC))
             }
             Some(_) => None,
-            None => Some((name.to_string(), String::new(), "Empty")),
+            None => Some((name.to_string(), String::new(), "Empty", CLASSIC)),
         }
     };
     names.into_iter().filter_map(group).collect()
@@ -74,23 +82,19 @@ fn list_groups(call: &Call, request: &ListGroupsRequest) -> ListGroupsResponse {
     let among = |filter: &[StrBytes], name: &str| {
         filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
     };
-    let groups = groups.into_iter().filter(|(_, _, state)| {
-        among(&request.states_filter, state) && among(&request.types_filter, "classic")
+    let groups = groups.into_iter().filter(|(_, _, state, kind)| {
+        among(&request.states_filter, state) && among(&request.types_filter, kind)
     });
-    let group = |(id, kind, state): (String, String, &'static str)| {
+    let group = |(id, protocol_type, state, kind): Listed| {
         ListedGroup::default()
             .with_group_id(GroupId(StrBytes::from_string(id)))
-            .with_protocol_type(StrBytes::from_string(kind))
+            .with_protocol_type(StrBytes::from_string(protocol_type))
             .with_group_state(StrBytes::from_static_str(if call.version() >= 4 {
                 state
             } else {
                 ""
             }))
-            .with_group_type(StrBytes::from_static_str(if call.version() >= 5 {
-                "classic"
-            } else {
-                ""
-            }))
+            .with_group_type(StrBytes::from_static_str(if call.version() >= 5 { kind } else { "" }))
     };
     ListGroupsResponse::default().with_groups(groups.map(group).collect())
 }
@@ -113,7 +117,7 @@ fn describe(call: &Call, state: &State, id: &str) -> DescribedGroup {
     if let Err(error) = is_here(call, id) {
         return DescribedGroup::default().with_error_code(error.code());
     }
-    let is_known = state.groups.contains_key(id);
+    let is_known = state.groups.contains_key(id) && state.consumer_group(id).is_none();
     match state.wire.groups.get(id) {
         Some(group) if is_known || !group.is_unused() => described(call, group),
         _ if is_known => DescribedGroup::default().with_group_state(text("Empty")),
@@ -166,10 +170,12 @@ fn delete(call: &Call, state: &mut State, id: &str) -> Result<(), ResponseError>
     let on_wire = state.wire.groups.get(id);
     if in_memory.is_some_and(|group| !group.members().is_empty())
         || on_wire.is_some_and(|group| !group.is_unused())
+        || state.consumer_group(id).is_some_and(|group| !group.members().is_empty())
     {
         return Err(ResponseError::NonEmptyGroup);
     }
-    let was_there = in_memory.is_some();
+    let was_there = in_memory.is_some() || state.wire.consumer_groups.contains_key(id);
+    state.wire.consumer_groups.remove(id);
     state.wire.groups.remove(id);
     state.groups.remove(id);
     if was_there { Ok(()) } else { Err(ResponseError::GroupIdNotFound) }
@@ -217,4 +223,5 @@ fn is_subscribed(state: &State, id: &str, topic: &Topic) -> bool {
     let in_memory = state.groups.get(id).filter(|group| !group.members().is_empty());
     in_memory.is_some_and(|group| group.topics.contains(topic))
         || state.wire.groups.get(id).is_some_and(|group| group.subscribes_to(topic))
+        || state.consumer_group(id).is_some_and(|group| group.subscribes_to(topic))
 }

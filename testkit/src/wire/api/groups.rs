@@ -74,6 +74,9 @@ fn join(call: &Call, state: &mut State, request: JoinGroupRequest) -> Waits {
         // Members that are no clients on the wire rebalance in another way.
         return Waits::Not(Err(ResponseError::InconsistentGroupProtocol));
     }
+    if !state.make_room_for_classic(group_id) {
+        return Waits::Not(Err(ResponseError::InconsistentGroupProtocol));
+    }
     let (member_id, now) = (request.member_id.to_string(), Instant::now());
     let is_known = state.wire.groups.contains_key(group_id);
     if !member_id.is_empty() && !is_known {

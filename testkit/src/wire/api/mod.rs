@@ -2,11 +2,13 @@
 
 use super::dispatch::Api;
 
+mod consumer_groups;
 mod coordinator;
 mod fetch;
 mod group_admin;
 mod groups;
 mod list_offsets;
+mod login;
 mod metadata;
 mod offsets;
 mod produce;
@@ -15,11 +17,13 @@ pub(super) mod versions;
 
 /// Every group of APIs; the order means nothing.
 pub(super) const GROUPS: &[fn() -> Vec<Api>] = &[
+    consumer_groups::apis,
     coordinator::apis,
     fetch::apis,
     group_admin::apis,
     groups::apis,
     list_offsets::apis,
+    login::apis,
     metadata::apis,
     offsets::apis,
     produce::apis,

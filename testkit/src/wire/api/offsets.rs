@@ -55,6 +55,9 @@ fn admit(state: &mut State, request: &OffsetCommitRequest) -> Result<(), Respons
     if others.is_some_and(|group| !group.members().is_empty()) {
         return Err(ResponseError::UnknownMemberId);
     }
+    if let Some(group) = state.consumer_group(&request.group_id) {
+        return group.validate(&request.member_id, generation);
+    }
     let group = state.wire.groups.get_mut(&**request.group_id);
     let Some(group) = group.filter(|group| !group.is_unused() || generation >= 0) else {
         let is_plain = generation < 0;
@@ -119,7 +122,15 @@ fn offset_fetch(call: &Call, request: &OffsetFetchRequest) -> OffsetFetchRespons
         let groups = request.groups.iter().map(|group| {
             let response =
                 OffsetFetchResponseGroup::default().with_group_id(group.group_id.clone());
-            if let Err(error) = is_here(call, &group.group_id) {
+            let is_here = is_here(call, &group.group_id);
+            let knows = |()| match state.consumer_group(&group.group_id) {
+                Some(known) if group.member_id.is_some() || group.member_epoch >= 0 => {
+                    let member_id = group.member_id.as_deref().unwrap_or_default();
+                    known.validate(member_id, group.member_epoch)
+                }
+                _ => Ok(()),
+            };
+            if let Err(error) = is_here.and_then(knows) {
                 return response.with_error_code(error.code());
             }
             let asked = group.topics.as_ref().map(|topics| {

@@ -62,7 +62,7 @@ pub enum FaultAct {
     /// Applies the request and cuts the connection instead of answering: the client can't know.
     ApplyThenDisconnect,
     /// The node that is asked goes away and is back after that time. Its connections are cut, new
-    /// ones are refused, and other nodes lead and coordinate in its place.
+    /// ones are refused, and other nodes lead and coordinate in its place. The request has no effect.
     NodeAway(Duration),
     /// Every partition is led by another node, if there is one, under the next leader epoch.
     MoveLeaders,

@@ -154,6 +154,9 @@ pub(in crate::wire) async fn answer(
     };
     let verdict = Verdict::of(faults.judge(&scene));
     change(peer, &verdict.changes, &subject);
+    if peer.cluster.placement().is_away(peer.node_id) {
+        return Ok(Reply::Cut);
+    }
     if !verdict.before.is_zero() {
         sleep(verdict.before).await;
     }
