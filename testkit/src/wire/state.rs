@@ -7,10 +7,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::classic::ClassicGroup;
+use super::fetch_session::FetchSessions;
 
 #[derive(Debug, Default)]
 pub(crate) struct WireState {
     pub(super) groups: BTreeMap<Arc<str>, ClassicGroup>,
+    pub(super) fetch_sessions: FetchSessions,
     /// How many member ids there ever were.
     pub(super) member_ids: u64,
     deadline_moved: Arc<Notify>,
