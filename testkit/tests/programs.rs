@@ -67,6 +67,10 @@ async fn every_pretended_node_has_an_address() {
 
 #[tokio::test]
 async fn an_option_that_cannot_be_meant_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mistaken = folder.path().join("faults");
+    std::fs::write(&mistaken, "fetch nth=3 stall\nproduze stall\n").unwrap();
+    let mistaken = mistaken.to_string_lossy().into_owned();
     for (options, expected) in [
         (&["--topic", "jobs"][..], "expected NAME:PARTITIONS or NAME:PARTITIONS:compact"),
         (&["--topic", "jobs:0"], "expected 1 to 10000 partitions"),
@@ -74,6 +78,9 @@ async fn an_option_that_cannot_be_meant_is_named() {
         (&["--topic", "a job:1"], "is no name of a topic"),
         (&["--nodes", "0"], "expected a whole number from 1 to 100"),
         (&["--listen", "here"], "--listen"),
+        (&["--sasl", "me"], "expected USER:PASSWORD"),
+        (&["--faults", "/nowhere"], "--faults"),
+        (&["--faults", &mistaken], "line 2: found `produze`"),
     ] {
         let output = Command::new(BROKER).args(options).output().await.unwrap();
         let message = String::from_utf8_lossy(&output.stderr);

@@ -5,6 +5,7 @@
 //! ```
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -32,6 +33,15 @@ struct Options {
     /// Create a topic, with one partition, when a client first asks for it.
     #[arg(long)]
     auto_create: bool,
+    /// Ask clients to log in by SASL: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+    #[arg(long, value_name = "USER:PASSWORD", value_parser = login)]
+    sasl: Option<(String, String)>,
+    /// Speak TLS, with a certificate made at start.
+    #[arg(long)]
+    tls: bool,
+    /// Where to write the certificate of the CA that signed the broker's.
+    #[arg(long, value_name = "FILE", default_value = "broker-ca.pem")]
+    ca: PathBuf,
     /// What goes wrong, one fault a line, such as `produce nth=3 apply-then-disconnect`.
     #[arg(long, value_name = "FILE", value_parser = faults)]
     faults: Option<Faults>,
@@ -82,6 +92,11 @@ fn whole(min: usize, max: usize) -> impl Fn(&str) -> Result<usize, String> + Clo
     }
 }
 
+fn login(text: &str) -> Result<(String, String), String> {
+    let (user, password) = text.split_once(':').ok_or("expected USER:PASSWORD")?;
+    Ok((user.to_owned(), password.to_owned()))
+}
+
 /// The faults of a file.
 #[derive(Clone, Debug)]
 struct Faults(Vec<WireFault>);
@@ -105,6 +120,8 @@ async fn main() -> ExitCode {
 
 /// Completes after SIGINT or SIGTERM.
 async fn run(options: &Options) -> Result<(), Failure> {
+    // Before anybody knows that it runs, so that none is missed.
+    let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let broker = Broker::builder().wall_clock(now_ms).build();
     for topic in &options.topic {
@@ -120,16 +137,28 @@ async fn run(options: &Options) -> Result<(), Failure> {
     if options.auto_create {
         builder = builder.auto_create(1);
     }
+    if let Some((user, password)) = &options.sasl {
+        builder = builder.login(user, password);
+    }
+    if options.tls {
+        builder = builder.tls([] as [String; 0]);
+    }
     let listener = builder.listen(options.listen).await;
     let listener = listener.map_err(|error| format!("--listen {}: {error}", options.listen))?;
     let mut out = stdout();
-    out.write_all(format!("listening on {}\n", listener.bootstrap()).as_bytes()).await?;
+    let mut say = format!("listening on {}\n", listener.bootstrap());
+    if let Some(pem) = listener.ca_pem() {
+        let written = tokio::fs::write(&options.ca, pem).await;
+        written.map_err(|error| format!("--ca {}: {error}", options.ca.display()))?;
+        say += &format!("CA certificate in {}\n", options.ca.display());
+    }
+    out.write_all(say.as_bytes()).await?;
     out.flush().await?;
     let compacted = options.topic.iter().filter(|topic| topic.is_compacted);
     let compacted: Vec<_> = compacted.map(|topic| topic.name.as_str()).collect();
     tokio::select! {
         biased;
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
         () = compact(&broker, &compacted) => {}
     }

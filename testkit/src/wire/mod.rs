@@ -56,6 +56,7 @@ mod consumer_group;
 mod consumer_member;
 mod dispatch;
 pub mod faults;
+mod fetch_session;
 mod fetched;
 mod frame;
 mod listener;

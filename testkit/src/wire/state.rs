@@ -8,12 +8,14 @@ use tokio::time::Instant;
 
 use super::classic::ClassicGroup;
 use super::consumer_group::ConsumerGroup;
+use super::fetch_session::FetchSessions;
 use crate::broker::state::State;
 
 #[derive(Debug, Default)]
 pub(crate) struct WireState {
     pub(super) groups: BTreeMap<Arc<str>, ClassicGroup>,
     pub(super) consumer_groups: BTreeMap<Arc<str>, ConsumerGroup>,
+    pub(super) fetch_sessions: FetchSessions,
     /// How many member ids there ever were.
     pub(super) member_ids: u64,
     deadline_moved: Arc<Notify>,
