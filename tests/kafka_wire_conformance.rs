@@ -1,6 +1,7 @@
 //! The conformance suite through librdkafka, on the listener of the in-memory broker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jobstream::record::TopicPartition;
@@ -23,7 +24,9 @@ struct Wire {
 impl Wire {
     async fn start(nodes: usize) -> Arc<Self> {
         let broker = Broker::new();
-        let listener = broker.listener().nodes(nodes).listen("127.0.0.1:0").await;
+        let builder = broker.listener().nodes(nodes);
+        let builder = builder.consumer_sessions(Duration::from_secs(6), Duration::from_millis(200));
+        let listener = builder.listen("127.0.0.1:0").await;
         Arc::new(Self { broker, listener: listener.expect("a free port") })
     }
 
@@ -78,6 +81,13 @@ async fn a_cooperative_group_keeps_every_behaviour() {
 async fn an_eager_group_keeps_every_behaviour() {
     let wire = Wire::start(1).await;
     check(&Kafka::eager(wire.clone()), &[]).await;
+    assert_eq!(wire.listener.refusals(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_of_the_consumer_protocol_keeps_every_behaviour() {
+    let wire = Wire::start(1).await;
+    check(&Kafka::consumer_protocol(wire.clone()), &[]).await;
     assert_eq!(wire.listener.refusals(), Vec::<String>::new());
 }
 
