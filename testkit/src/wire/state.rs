@@ -29,6 +29,11 @@ impl WireState {
         self.deadline_moved.notify_one();
     }
 
+    /// Whether clients are members of this group.
+    pub(crate) fn has_members(&self, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|group| !group.is_unused())
+    }
+
     /// When the next session or rebalance times out.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.groups.values().filter_map(ClassicGroup::next_deadline).min()
