@@ -32,6 +32,11 @@ impl WireState {
         self.deadline_moved.notify_one();
     }
 
+    /// Whether clients are members of this group.
+    pub(crate) fn has_members(&self, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|group| !group.is_unused())
+    }
+
     /// When the next session or rebalance times out.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let consumers = self.consumer_groups.values().filter_map(ConsumerGroup::next_deadline);

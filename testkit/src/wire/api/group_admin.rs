@@ -61,20 +61,19 @@ fn listed(call: &Call, state: &State) -> Vec<Listed> {
     let group = |name: &std::sync::Arc<str>| {
         let own = state.groups.get(name);
         if let Some(group) = state.consumer_group(name) {
-            return Some((name.to_string(), "consumer".to_owned(), group.phase(), "consumer"));
+            return (name.to_string(), "consumer".to_owned(), group.phase(), "consumer");
         }
         let in_memory = own.is_some_and(|group| !group.members().is_empty());
         match state.wire.groups.get(name) {
-            _ if in_memory => Some((name.to_string(), "consumer".to_owned(), "Stable", CLASSIC)),
-            Some(group) if !group.is_unused() || own.is_some() => {
+            _ if in_memory => (name.to_string(), "consumer".to_owned(), "Stable", CLASSIC),
+            Some(group) => {
                 let kind = group.protocol_type().unwrap_or_default().to_owned();
-                Some((name.to_string(), kind, self::name(group.phase()), CLASSIC))
+                (name.to_string(), kind, self::name(group.phase()), CLASSIC)
             }
-            Some(_) => None,
-            None => Some((name.to_string(), String::new(), "Empty", CLASSIC)),
+            None => (name.to_string(), String::new(), "Empty", CLASSIC),
         }
     };
-    names.into_iter().filter_map(group).collect()
+    names.into_iter().map(group).collect()
 }
 
 fn list_groups(call: &Call, request: &ListGroupsRequest) -> ListGroupsResponse {
@@ -119,7 +118,7 @@ fn describe(call: &Call, state: &State, id: &str) -> DescribedGroup {
     }
     let is_known = state.groups.contains_key(id) && state.consumer_group(id).is_none();
     match state.wire.groups.get(id) {
-        Some(group) if is_known || !group.is_unused() => described(call, group),
+        Some(group) => described(call, group),
         _ if is_known => DescribedGroup::default().with_group_state(text("Empty")),
         _ => {
             let dead = DescribedGroup::default().with_group_state(text("Dead"));
@@ -169,12 +168,13 @@ fn delete(call: &Call, state: &mut State, id: &str) -> Result<(), ResponseError>
     let in_memory = state.groups.get(id);
     let on_wire = state.wire.groups.get(id);
     if in_memory.is_some_and(|group| !group.members().is_empty())
-        || on_wire.is_some_and(|group| !group.is_unused())
+        || on_wire.is_some_and(|group| group.phase() != Phase::Empty)
         || state.consumer_group(id).is_some_and(|group| !group.members().is_empty())
     {
         return Err(ResponseError::NonEmptyGroup);
     }
-    let was_there = in_memory.is_some() || state.wire.consumer_groups.contains_key(id);
+    let was_there =
+        in_memory.is_some() || on_wire.is_some() || state.wire.consumer_groups.contains_key(id);
     state.wire.consumer_groups.remove(id);
     state.wire.groups.remove(id);
     state.groups.remove(id);
