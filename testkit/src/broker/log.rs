@@ -156,9 +156,10 @@ impl Log {
             }
         }
         #[cfg(feature = "wire")]
-        if let Some(sequences) = self.producers.get_mut(&marker.producer) {
-            sequences.begin(marker.epoch);
-        }
+        self.producers
+            .entry(marker.producer)
+            .or_insert_with(|| Sequences::new(marker.epoch))
+            .ended(marker.epoch, marker.timestamp);
         self.push(Slot::Marker(marker));
     }
 
@@ -311,10 +312,23 @@ mod on_the_wire {
             later.filter(move |aborted| aborted.first < before).copied()
         }
 
+        /// Whether this producer has a transaction open here, under this epoch.
+        pub(crate) fn is_open(&self, producer: ProducerId, epoch: i16) -> bool {
+            let known = self.producers.get(&producer);
+            self.open.contains_key(&producer) && known.is_some_and(|known| known.epoch() == epoch)
+        }
+
         /// Whether this producer has a transaction open here.
-        #[allow(dead_code, reason = "transactions are not served yet")]
-        pub(crate) fn is_open(&self, producer: ProducerId) -> bool {
-            self.open.contains_key(&producer)
+        pub(crate) fn is_open_of(&self, producer: i64) -> bool {
+            ProducerId::try_from(producer).is_ok_and(|id| self.open.contains_key(&id))
+        }
+
+        /// The producers that are known here, each with the first offset of its open transaction.
+        pub(crate) fn producers(
+            &self,
+        ) -> impl Iterator<Item = (ProducerId, &Sequences, Option<i64>)> {
+            let first = |id| self.open.get(id).map(|offsets| offsets[0].start);
+            self.producers.iter().map(move |(id, sequences)| (*id, sequences, first(id)))
         }
 
         /// The first record at or after a timestamp, as `(offset, timestamp)`.

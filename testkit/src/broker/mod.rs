@@ -87,6 +87,8 @@ pub use transactional_producer::{GroupMetadata, TransactionError, TransactionalP
 pub use witness::{Moment, Witness};
 
 use state::State;
+#[cfg(feature = "wire")]
+pub(crate) use transaction::{DescribedTransaction, Producing};
 
 /// A handle to an in-memory broker; clones share it.
 #[derive(Clone)]

@@ -11,6 +11,8 @@ mod metadata;
 mod offsets;
 mod produce;
 mod producers;
+mod transactional_offsets;
+mod transactions;
 pub(super) mod versions;
 
 /// Every group of APIs; the order means nothing.
@@ -24,5 +26,7 @@ pub(super) const GROUPS: &[fn() -> Vec<Api>] = &[
     offsets::apis,
     produce::apis,
     producers::apis,
+    transactional_offsets::apis,
+    transactions::apis,
     versions::apis,
 ];
