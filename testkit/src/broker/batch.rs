@@ -96,7 +96,6 @@ impl Batch {
     }
 
     /// The same with this timestamp for every record: `LogAppendTime`.
-    #[allow(dead_code, reason = "topics of this kind can not be made yet")]
     pub(crate) fn stamped(self, now: Timestamp) -> Self {
         let mut bytes = BytesMut::from(&self.bytes[..]);
         let attributes = self.attributes() | LOG_APPEND_TIME;

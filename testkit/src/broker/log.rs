@@ -85,6 +85,9 @@ pub(crate) struct Log {
     aborted: Vec<AbortedTransaction>,
     #[cfg(feature = "wire")]
     producers: BTreeMap<ProducerId, Sequences>,
+    /// The offset below which keys are unique, if no record has come since.
+    #[cfg(feature = "wire")]
+    compacted_to: i64,
 }
 
 impl Log {
@@ -235,6 +238,10 @@ impl Log {
         let mut later = BTreeSet::new();
         let closed = self.segments.iter_mut().rev().filter(|segment| segment.base() < stable);
         closed.for_each(|segment| segment.compact(stable, &mut later));
+        #[cfg(feature = "wire")]
+        {
+            self.compacted_to = stable;
+        }
     }
 }
 
@@ -327,6 +334,46 @@ mod on_the_wire {
         ) -> impl Iterator<Item = (ProducerId, &Sequences, Option<i64>)> {
             let first = |id| self.open.get(id).map(|offsets| offsets[0].start);
             self.producers.iter().map(move |(id, sequences)| (*id, sequences, first(id)))
+        }
+
+        /// The end of the last compaction.
+        pub(crate) const fn compacted_to(&self) -> i64 {
+            self.compacted_to
+        }
+
+        /// Bytes of its batches, about.
+        pub(crate) fn bytes(&self) -> u64 {
+            self.segments.iter().flat_map(Segment::sizes).map(|(_, bytes)| bytes).sum()
+        }
+
+        /// Drops the records at the start that are older, up to the first that is not.
+        pub(crate) fn drop_older(&mut self, oldest: Timestamp) {
+            let mut before = self.start;
+            for segment in &self.segments {
+                before = segment.first_since(oldest);
+                if before < segment.end() {
+                    break;
+                }
+            }
+            if before > self.start {
+                self.truncate(before);
+            }
+        }
+
+        /// Drops records at the start while at least so many bytes are left.
+        pub(crate) fn drop_above(&mut self, bytes: u64) {
+            let mut size = self.bytes();
+            let mut before = self.start;
+            for (end, dropped) in self.segments.iter().flat_map(Segment::sizes) {
+                size = size.saturating_sub(dropped);
+                if size < bytes {
+                    break;
+                }
+                before = end;
+            }
+            if before > self.start {
+                self.truncate(before);
+            }
         }
 
         /// The first record at or after a timestamp, as `(offset, timestamp)`.

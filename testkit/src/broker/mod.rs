@@ -60,6 +60,8 @@ mod operation;
 mod partitioner;
 mod producer;
 mod reads;
+#[cfg(feature = "wire")]
+mod retention;
 mod segment;
 #[cfg(feature = "wire")]
 pub(crate) mod sequences;
@@ -67,6 +69,8 @@ mod sessions;
 pub(crate) mod state;
 mod store;
 pub(crate) mod topic;
+#[cfg(feature = "wire")]
+pub(crate) mod topic_config;
 mod transaction;
 mod transactional_producer;
 mod witness;

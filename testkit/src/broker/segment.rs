@@ -41,6 +41,21 @@ impl Slot {
         }
     }
 
+    /// Its bytes as a batch of its own, about.
+    #[cfg(feature = "wire")]
+    fn bytes(&self) -> u64 {
+        let field = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        match self {
+            Self::Record(stored) | Self::Aborted(stored) => {
+                let headers = stored.headers.iter();
+                let headers: usize = headers.map(|h| h.name.len() + field(&h.value)).sum();
+                (batch::HEADER_BYTES + field(&stored.key) + field(&stored.value) + headers) as u64
+            }
+            Self::Marker(_) => batch::HEADER_BYTES as u64,
+            Self::Compacted => 0,
+        }
+    }
+
     fn abort(&mut self) {
         if let Self::Record(stored) = std::mem::replace(self, Self::Compacted) {
             *self = Self::Aborted(stored);
@@ -170,6 +185,35 @@ impl Segment {
 
 #[cfg(feature = "wire")]
 impl Segment {
+    /// The bytes of each batch, about, with the offset after it. What goes as one is one.
+    pub(super) fn sizes(&self) -> Box<dyn Iterator<Item = (i64, u64)> + '_> {
+        match self {
+            Self::Batch { batch, .. } => {
+                Box::new(std::iter::once((batch.end(), batch.bytes().len() as u64)))
+            }
+            Self::Slots { base, slots } => {
+                Box::new((*base + 1..).zip(slots.iter().map(Slot::bytes)))
+            }
+        }
+    }
+
+    /// The first offset that is at or after this time; the end if all are older.
+    pub(super) fn first_since(&self, oldest: Timestamp) -> i64 {
+        match self {
+            Self::Batch { batch, .. } if batch.max_timestamp() < oldest => batch.end(),
+            Self::Batch { batch, .. } => batch.base(),
+            Self::Slots { base, slots } => {
+                let kept = |slot: &Slot| match slot {
+                    Slot::Record(stored) | Slot::Aborted(stored) => stored.timestamp >= oldest,
+                    Slot::Marker(marker) => marker.timestamp >= oldest,
+                    Slot::Compacted => false,
+                };
+                let older = slots.iter().position(kept).unwrap_or(slots.len());
+                *base + older as i64
+            }
+        }
+    }
+
     /// Makes records of a batch that reaches below `end`, one by one, so that single ones can go.
     fn unpack(&mut self, end: i64) {
         let Self::Batch { batch, aborted } = self else { return };

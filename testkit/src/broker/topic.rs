@@ -72,6 +72,8 @@ pub(crate) struct TopicState {
     pub(crate) id: TopicId,
     pub(crate) max_message_bytes: usize,
     pub(crate) retention: Retention,
+    #[cfg(feature = "wire")]
+    pub(crate) config: super::topic_config::TopicConfig,
     pub(crate) logs: Vec<Log>,
 }
 
@@ -82,12 +84,23 @@ impl TopicState {
             id,
             max_message_bytes: options.max_message_bytes,
             retention: options.retention,
+            #[cfg(feature = "wire")]
+            config: super::topic_config::TopicConfig::in_memory(options.max_message_bytes),
             logs: (0..options.partitions).map(|_| Log::default()).collect(),
         }
     }
 
     pub(crate) const fn partitions(&self) -> i32 {
         self.logs.len() as i32
+    }
+
+    /// Whether records get the broker's time instead of the producer's; clients on the wire can ask
+    /// for that.
+    pub(crate) fn stamps(&self) -> bool {
+        #[cfg(feature = "wire")]
+        return self.config.stamps();
+        #[cfg(not(feature = "wire"))]
+        false
     }
 }
 

@@ -15,6 +15,7 @@ use super::call::Peer;
 use super::cluster::{Cluster, Node};
 use super::connection;
 use crate::broker::Broker;
+use crate::broker::state::State;
 
 /// A request's bytes, at most; Kafka's `socket.request.max.bytes`.
 const FRAME_MAX_BYTES: usize = 100 << 20;
@@ -202,6 +203,7 @@ impl Broker {
 async fn serve(cluster: Arc<Cluster>, sockets: Vec<TcpListener>) {
     let mut tasks = JoinSet::new();
     tasks.spawn(expire(cluster.broker().clone()));
+    tasks.spawn(sweep(cluster.broker().clone()));
     for (node_id, socket) in (1..).zip(sockets) {
         tasks.spawn(accept(cluster.clone(), node_id, socket));
     }
@@ -228,6 +230,15 @@ async fn accept(cluster: Arc<Cluster>, node_id: i32, socket: TcpListener) {
                 Err(_) => tokio::time::sleep(RETRY_AFTER).await,
             },
         }
+    }
+}
+
+/// Drops, now and then, what no topic keeps any longer; never completes.
+async fn sweep(broker: Broker) {
+    const PAUSE: Duration = Duration::from_millis(500);
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        broker.with(State::sweep);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::dispatch::Api;
 
+mod cluster;
+mod configs;
 mod coordinator;
 mod fetch;
 mod group_admin;
@@ -11,12 +13,16 @@ mod metadata;
 mod offsets;
 mod produce;
 mod producers;
+mod records;
+mod topic_admin;
 mod transactional_offsets;
 mod transactions;
 pub(super) mod versions;
 
 /// Every group of APIs; the order means nothing.
 pub(super) const GROUPS: &[fn() -> Vec<Api>] = &[
+    cluster::apis,
+    configs::apis,
     coordinator::apis,
     fetch::apis,
     group_admin::apis,
@@ -26,6 +32,8 @@ pub(super) const GROUPS: &[fn() -> Vec<Api>] = &[
     offsets::apis,
     produce::apis,
     producers::apis,
+    records::apis,
+    topic_admin::apis,
     transactional_offsets::apis,
     transactions::apis,
     versions::apis,

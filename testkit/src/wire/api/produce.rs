@@ -114,7 +114,6 @@ fn append(
     transactional_id: Option<&str>,
 ) -> Result<Place, Refusal> {
     let (topic, log) = state.led(call, key, data.index, -1).map_err(Refusal::of)?;
-    let name = topic.name.clone();
     let bytes = data.records.unwrap_or_default();
     let bytes_len = bytes.len();
     let max_bytes = topic.max_message_bytes;
@@ -137,7 +136,8 @@ fn append(
         }
         _ => None,
     };
-    let (_, log) = state.led(call, key, data.index, -1).map_err(Refusal::of)?;
+    let (topic, log) = state.led(call, key, data.index, -1).map_err(Refusal::of)?;
+    let now = topic.config.stamps().then(|| (state.wall_clock)());
     match log.sequence(&batch) {
         Sequence::Next => {}
         Sequence::Duplicate(base_offset) => {
@@ -151,10 +151,14 @@ fn append(
     if producer.is_none() && log.is_open_of(batch.producer_id()) {
         return Err(Refusal::of(ResponseError::InvalidTxnState));
     }
-    let base_offset = state.append_batch(&name, data.index, batch, producer);
+    let batch = match now {
+        Some(now) => batch.stamped(now),
+        None => batch,
+    };
+    let base_offset = state.append_batch(&partition.topic, data.index, batch, producer);
     let base_offset =
         base_offset.ok_or_else(|| Refusal::of(ResponseError::UnknownTopicOrPartition))?;
-    Ok(Place { base_offset, log_append_time: -1, log_start })
+    Ok(Place { base_offset, log_append_time: now.unwrap_or(-1), log_start })
 }
 
 /// Whether a batch, whose bytes are not verified yet, says that it belongs to a transaction.
