@@ -87,6 +87,7 @@ impl State {
     pub(crate) fn configure(&mut self, name: &Topic, config: super::topic_config::TopicConfig) {
         if let Some(topic) = self.topics.get_mut(name) {
             topic.max_message_bytes = config.max_message_bytes();
+            topic.stamps = config.stamps();
             topic.config = config;
         }
     }
@@ -152,7 +153,7 @@ impl State {
         producer: Option<ProducerId>,
     ) -> Result<(i32, i64), ProduceError> {
         let topic = self.check(record)?;
-        let (partitions, stamps) = (topic.partitions(), topic.stamps());
+        let (partitions, stamps) = (topic.partitions(), topic.stamps);
         let partition = record
             .partition
             .or_else(|| self.partitioner.partition(record.key.as_deref(), partitions))

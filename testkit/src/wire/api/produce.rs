@@ -137,7 +137,7 @@ fn append(
         _ => None,
     };
     let (topic, log) = state.led(call, key, data.index, -1).map_err(Refusal::of)?;
-    let now = topic.config.stamps().then(|| (state.wall_clock)());
+    let now = topic.stamps.then(|| (state.wall_clock)());
     match log.sequence(&batch) {
         Sequence::Next => {}
         Sequence::Duplicate(base_offset) => {
