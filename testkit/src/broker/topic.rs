@@ -97,7 +97,6 @@ impl TopicState {
     pub(crate) const fn partitions(&self) -> i32 {
         self.logs.len() as i32
     }
-
 }
 
 /// Bytes of an uncompressed batch of magic 2 that holds this record alone: 61 bytes of batch
