@@ -199,10 +199,19 @@ pub(crate) fn generate(random: &mut Random, seed: u64) -> Operation {
             current: random.of(&[-1, 0, 1]),
             epoch: random.of(&[0, 0, 1, -1]),
         },
+        9 if random.one_in(3) => Operation::Produce {
+            topic,
+            partition,
+            acks: 2,
+            count: 1,
+            timestamp: 1_000,
+            producer: None,
+            version: 9,
+        },
         9..=16 => Operation::Produce {
             topic,
             partition,
-            acks: if random.one_in(20) { 2 } else { random.of(&[-1, 1]) },
+            acks: random.of(&[-1, 1]),
             count: random.below(3) as usize + 1,
             timestamp: random.of(&[1_000, 2_000, 3_000]),
             producer: (!random.one_in(3)).then(|| {

@@ -102,8 +102,8 @@ impl TransactionalId {
         self.instance += 1;
     }
 
-    /// Fences the client that has the newest epoch.
+    /// Fences the client that has the newest epoch. It may become the next one, if no other comes.
     pub(super) const fn fence(&mut self) {
-        self.advance(NO_EPOCH);
+        self.advance(self.epoch);
     }
 }

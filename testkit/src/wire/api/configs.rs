@@ -205,6 +205,11 @@ fn change<'a>(
     keeps: bool,
     validate_only: bool,
 ) -> Result<(), Refusal> {
+    let changes: Vec<_> = changes.collect();
+    if let Some(null) = changes.iter().find(|c| c.operation != DELETE && c.value.is_none()) {
+        let message = format!("Null value not supported for : {}", null.name);
+        return Err(refusal(ResponseError::InvalidRequest, message));
+    }
     match resource_type {
         TOPIC => {}
         BROKER => {
@@ -223,10 +228,6 @@ fn change<'a>(
         }
         let changed = match (operation, value) {
             (DELETE, _) => config.unset(name),
-            (SET | APPEND | SUBTRACT, None) => {
-                let message = format!("Null value not supported for : {name}");
-                return Err(refusal(ResponseError::InvalidRequest, message));
-            }
             (SET, Some(value)) => config.set(name, value),
             (APPEND, Some(value)) => config.change_list(name, value, true),
             (SUBTRACT, Some(value)) => config.change_list(name, value, false),
