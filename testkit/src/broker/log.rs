@@ -328,6 +328,11 @@ mod on_the_wire {
             ProducerId::try_from(producer).is_ok_and(|id| self.open.contains_key(&id))
         }
 
+        /// Whether this producer is known here.
+        pub(crate) fn knows(&self, producer: i64) -> bool {
+            ProducerId::try_from(producer).is_ok_and(|id| self.producers.contains_key(&id))
+        }
+
         /// The producers that are known here, each with the first offset of its open transaction.
         pub(crate) fn producers(
             &self,
@@ -387,10 +392,10 @@ mod on_the_wire {
             let mut later = self.segments.range(places).filter(|s| s.max_timestamp() >= timestamp);
             let found = later.find_map(|segment| {
                 let mut found = None;
-                segment.each(|offset, stored| {
-                    let is_in = offset >= self.start && stored.timestamp >= timestamp;
+                segment.timestamps(|offset, of_record| {
+                    let is_in = offset >= self.start && of_record >= timestamp;
                     if is_in && found.is_none() {
-                        found = Some((offset, stored.timestamp));
+                        found = Some((offset, of_record));
                     }
                 });
                 found

@@ -239,10 +239,19 @@ impl Segment {
         }
     }
 
-    /// Calls `each` with every record, aborted ones included.
-    pub(super) fn each(&self, mut each: impl FnMut(i64, &Stored)) {
-        let (range, mut limit) = (self.base()..self.end(), usize::MAX);
-        self.read(range, Isolation::ReadUncommitted, &mut limit, &mut each);
+    /// Calls `each` with the offset and the timestamp of every record, of aborted ones and of
+    /// markers, too.
+    pub(super) fn timestamps(&self, mut each: impl FnMut(i64, Timestamp)) {
+        match self {
+            Self::Batch { batch, .. } => {
+                batch.records().for_each(|(offset, stored)| each(offset, stored.timestamp));
+            }
+            Self::Slots { base, slots } => {
+                let kept =
+                    (*base..).zip(slots).filter(|(_, slot)| !matches!(slot, Slot::Compacted));
+                kept.for_each(|(offset, slot)| each(offset, slot.timestamp()));
+            }
+        }
     }
 
     /// Adds the batches of the range, which the segment covers. Says whether there may be room for

@@ -20,9 +20,6 @@ mod operation;
 mod random;
 mod side;
 
-/// So early that no record is too old for its topic: Kafka looks for those every five minutes only.
-const WALL_CLOCK_MS: i64 = 2_000_000;
-
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |value| value.parse().unwrap())
 }
@@ -36,10 +33,12 @@ fn is_listed(_operation: &Operation) -> bool {
 #[ignore = "needs Kafka"]
 async fn the_listener_answers_as_apache_kafka_does() {
     let address = std::env::var("KAFKA_BOOTSTRAP").expect("KAFKA_BOOTSTRAP: a fresh broker");
-    let broker = Broker::builder().wall_clock(|| WALL_CLOCK_MS).build();
+    let broker = Broker::builder().wall_clock(now_ms).build();
     let listener = broker.listen("127.0.0.1:0").await.unwrap();
-    let mut ours = Side::connect(&listener.address().to_string(), false).await;
-    let mut theirs = Side::connect(&address, true).await;
+    // So late that no record is too old for its topic, and so early that markers are later.
+    let base = now_ms() - 100_000;
+    let mut ours = Side::connect(&listener.address().to_string(), false, base).await;
+    let mut theirs = Side::connect(&address, true, base).await;
     let seed = number("DIFFERENTIAL_SEED", now_ms().unsigned_abs());
     let requests = number("DIFFERENTIAL_REQUESTS", 2_000);
     let mut random = Random::seeded(seed);

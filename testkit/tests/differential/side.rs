@@ -38,6 +38,8 @@ use super::operation::{IDS, Operation, Shift};
 pub(crate) struct Side {
     client: Client,
     is_kafka: bool,
+    /// What timestamps count from.
+    base: i64,
     run: String,
     /// The producer of each transactional id, as it was last answered.
     producers: BTreeMap<usize, (i64, i16)>,
@@ -58,11 +60,11 @@ fn code(code: i16) -> String {
 }
 
 impl Side {
-    pub(crate) async fn connect(address: &str, is_kafka: bool) -> Self {
+    pub(crate) async fn connect(address: &str, is_kafka: bool, base: i64) -> Self {
         let client = Client::connect(address.parse().unwrap()).await;
         let (producers, known, sequences) = Default::default();
         let run = format!("{:?}", std::process::id());
-        let mut side = Self { client, is_kafka, run, producers, known, sequences };
+        let mut side = Self { client, is_kafka, base, run, producers, known, sequences };
         side.warm_up().await;
         side
     }
@@ -92,6 +94,12 @@ impl Side {
 
     fn id(&self, id: usize) -> TransactionalId {
         TransactionalId(text(&format!("id-{}-{id}", self.run)))
+    }
+
+    /// The group of this name in this run; no name stays none.
+    fn group(&self, group: &str) -> GroupId {
+        let run = if group.is_empty() { "" } else { &*self.run };
+        GroupId(text(&format!("{group}{run}")))
     }
 
     fn producer(&self, id: usize, shift: Shift) -> (ProducerId, i16) {
@@ -317,7 +325,8 @@ impl Side {
         match operation {
             Operation::Produce { topic, partition, acks, count, timestamp, producer, version } => {
                 let values: Vec<_> = (0..*count).map(|_| "value").collect();
-                let mut header = BatchHeader { timestamp: *timestamp, ..BatchHeader::default() };
+                let mut header =
+                    BatchHeader { timestamp: self.base + *timestamp, ..BatchHeader::default() };
                 let mut key = None;
                 let mut transactional_id = None;
                 if let Some((id, transactional, shift, off)) = producer {
@@ -374,10 +383,12 @@ impl Side {
                 (0, format!("{} {ends:?} {aborted:?} {batches}", code(found.error_code)))
             }
             Operation::ListOffsets { topic, partition, timestamp, isolation, version } => {
-                let request = list_offsets(topic, *partition, *timestamp, *isolation);
+                let asked = if *timestamp < 0 { *timestamp } else { self.base + *timestamp };
+                let request = list_offsets(topic, *partition, asked, *isolation);
                 let answer = self.client.ask(&request, *version).await;
                 let found = &answer.topics[0].partitions[0];
-                let timestamp = found.timestamp.min(1_000_000);
+                // What is later is the time of a marker, or of the broker.
+                let timestamp = (found.timestamp - self.base).clamp(-1, 50_000);
                 let rest = (found.offset, timestamp, found.leader_epoch);
                 (0, format!("{} {rest:?}", code(found.error_code)))
             }
@@ -427,7 +438,7 @@ impl Side {
                     .with_name(name(topic))
                     .with_partitions(vec![asked]);
                 let request = OffsetCommitRequest::default()
-                    .with_group_id(GroupId(text(group)))
+                    .with_group_id(self.group(group))
                     .with_generation_id_or_member_epoch(-1)
                     .with_topics(vec![asked]);
                 let answer = self.client.ask(&request, 8).await;
@@ -439,7 +450,7 @@ impl Side {
                     .with_name(name(topic))
                     .with_partition_indexes(vec![*partition]);
                 let request = OffsetFetchRequest::default()
-                    .with_group_id(GroupId(text(group)))
+                    .with_group_id(self.group(group))
                     .with_topics(Some(vec![asked]));
                 let answer = self.client.ask(&request, *version).await;
                 if answer.error_code != 0 {
@@ -451,7 +462,7 @@ impl Side {
             }
             Operation::DeleteGroup { group } => {
                 let request =
-                    DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text(group))]);
+                    DeleteGroupsRequest::default().with_groups_names(vec![self.group(group)]);
                 let answer = self.client.ask(&request, 2).await;
                 let found = answer.results[0].error_code;
                 (found, code(found))
@@ -498,7 +509,7 @@ impl Side {
                     .with_transactional_id(self.id(*id))
                     .with_producer_id(producer)
                     .with_producer_epoch(epoch)
-                    .with_group_id(GroupId(text(group)));
+                    .with_group_id(self.group(group));
                 let found = self.client.ask(&request, *version).await.error_code;
                 (found, code(found))
             }
@@ -522,7 +533,7 @@ impl Side {
                 let generation = if *version >= 3 { *generation } else { -1 };
                 let request = TxnOffsetCommitRequest::default()
                     .with_transactional_id(self.id(*id))
-                    .with_group_id(GroupId(text(group)))
+                    .with_group_id(self.group(group))
                     .with_producer_id(producer)
                     .with_producer_epoch(epoch)
                     .with_generation_id(generation)

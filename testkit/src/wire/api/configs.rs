@@ -218,8 +218,13 @@ fn change<'a>(
         }
         other => return Err(unsupported(other)),
     }
-    let now = config_of(state, name)?;
-    let mut config = if keeps { now.clone() } else { TopicConfig::default() };
+    // What is wrong with a change is answered before that there is no such topic.
+    let known = config_of(state, name).map(TopicConfig::clone);
+    if let Err((ResponseError::InvalidTopicException, _)) = known {
+        return known.map(drop);
+    }
+    let now = known.as_ref().ok().filter(|_| keeps);
+    let mut config = now.cloned().unwrap_or_default();
     let mut names = BTreeSet::new();
     for Change { name, operation, value } in changes {
         if !names.insert(name) {
@@ -233,11 +238,12 @@ fn change<'a>(
             (SUBTRACT, Some(value)) => config.change_list(name, value, false),
             _ => {
                 let message = format!("Unknown operation type {operation}");
-                return Err(refusal(ResponseError::InvalidRequest, message));
+                return Err(refusal(ResponseError::UnknownServerError, message));
             }
         };
         changed.map_err(|message| refusal(ResponseError::InvalidConfig, message))?;
     }
+    known?;
     if !validate_only {
         state.configure(&Topic::from(name), config);
     }

@@ -58,7 +58,12 @@ fn appended(call: &Call, state: &mut State, request: ProduceRequest) -> ProduceR
             let index = data.index;
             let outcome = match (is_admitted, acks_are_known) {
                 (false, _) => Err(Refusal::of(ResponseError::TransactionalIdAuthorizationFailed)),
-                (_, false) => Err(Refusal::of(ResponseError::InvalidRequiredAcks)),
+                (_, false) => Err(Refusal::of(match state.led(call, key, index, -1) {
+                    Err(ResponseError::UnknownTopicOrPartition) => {
+                        ResponseError::UnknownTopicOrPartition
+                    }
+                    _ => ResponseError::InvalidRequiredAcks,
+                })),
                 _ => append(call, state, key, data, id),
             };
             answered(index, &outcome)
@@ -81,12 +86,14 @@ struct Place {
 /// Why a batch was not appended.
 struct Refusal {
     error: ResponseError,
+    /// What Kafka answers with a batch that does not follow the last one; -1 elsewhere.
+    log_start: i64,
     message: Option<&'static str>,
 }
 
 impl Refusal {
     const fn of(error: ResponseError) -> Self {
-        Self { error, message: None }
+        Self { error, log_start: -1, message: None }
     }
 }
 
@@ -97,12 +104,12 @@ fn answered(index: i32, outcome: &Result<Place, Refusal>) -> PartitionProduceRes
             .with_base_offset(place.base_offset)
             .with_log_append_time_ms(place.log_append_time)
             .with_log_start_offset(place.log_start),
-        Err(Refusal { error, message }) => response
+        Err(Refusal { error, log_start, message }) => response
             .with_error_code(error.code())
             .with_error_message(message.map(StrBytes::from_static_str))
             .with_base_offset(-1)
             .with_log_append_time_ms(-1)
-            .with_log_start_offset(-1),
+            .with_log_start_offset(*log_start),
     }
 }
 
@@ -138,18 +145,24 @@ fn append(
     };
     let (topic, log) = state.led(call, key, data.index, -1).map_err(Refusal::of)?;
     let now = topic.stamps.then(|| (state.wall_clock)());
+    let refuse = |error| Refusal { log_start, ..Refusal::of(error) };
+    let begins_late = call.version() >= JOINS && producer.is_some() && batch.base_sequence() != 0;
     match log.sequence(&batch) {
+        // A transaction of the second generation has no records that could have been dropped.
+        Sequence::Next if begins_late && !log.knows(batch.producer_id()) => {
+            return Err(refuse(ResponseError::OutOfOrderSequenceNumber));
+        }
         Sequence::Next => {}
         Sequence::Duplicate(base_offset) => {
             return Ok(Place { base_offset, log_append_time: -1, log_start });
         }
         Sequence::OutOfOrder => {
-            return Err(Refusal::of(ResponseError::OutOfOrderSequenceNumber));
+            return Err(refuse(ResponseError::OutOfOrderSequenceNumber));
         }
-        Sequence::Fenced => return Err(Refusal::of(ResponseError::InvalidProducerEpoch)),
+        Sequence::Fenced => return Err(refuse(ResponseError::InvalidProducerEpoch)),
     }
     if producer.is_none() && log.is_open_of(batch.producer_id()) {
-        return Err(Refusal::of(ResponseError::InvalidTxnState));
+        return Err(refuse(ResponseError::InvalidTxnState));
     }
     let batch = match now {
         Some(now) => batch.stamped(now),
@@ -189,6 +202,7 @@ fn transaction(
     let joined = state.in_transaction(id, (producer, epoch), partition.clone(), how);
     joined.map_err(|error| Refusal {
         error,
+        log_start: -1,
         message: (error == ResponseError::InvalidTxnState)
             .then_some("Partition was not added to the transaction"),
     })
@@ -199,10 +213,12 @@ fn refusal(error: BatchError) -> Refusal {
         BatchError::Corrupt => Refusal::of(ResponseError::CorruptMessage),
         BatchError::Truncated | BatchError::Inconsistent => Refusal {
             error: ResponseError::InvalidRecord,
+            log_start: -1,
             message: Some("a produce request holds exactly one whole record batch"),
         },
         BatchError::OldMagic => Refusal {
             error: ResponseError::InvalidRecord,
+            log_start: -1,
             message: Some("a produce request holds record batches of magic 2"),
         },
     }

@@ -17,7 +17,7 @@ use super::transactions::is_here;
 use crate::broker::state::State;
 use crate::wire::call::Call;
 use crate::wire::dispatch::Api;
-use crate::wire::topics::TopicKey;
+use crate::wire::topics::{TopicKey, is_topic_name};
 
 /// A transaction may stay open so long, at most; Kafka's `transaction.max.timeout.ms`.
 const TIMEOUT_MAX_MS: i32 = 900_000;
@@ -101,6 +101,9 @@ fn described(
     topic: &TopicRequest,
     partition: i32,
 ) -> Result<Vec<ProducerState>, ResponseError> {
+    if !is_topic_name(&topic.name) {
+        return Err(ResponseError::InvalidTopicException);
+    }
     let (_, log) = state.led(call, TopicKey::Name(&topic.name), partition, -1)?;
     let producers = log.producers().map(|(id, known, first)| {
         ProducerState::default()

@@ -60,7 +60,10 @@ fn admit(
     let producer = (*request.producer_id, request.producer_epoch);
     let partition = offsets_partition(&request.group_id);
     state.in_transaction(&request.transactional_id, producer, partition, how)?;
-    fence(state, request)
+    fence(state, request)?;
+    // The group is there from now on, whatever becomes of its offsets.
+    state.groups.entry((&**request.group_id).into()).or_default();
+    Ok(())
 }
 
 /// A client that names neither a member nor a generation is not fenced by the group.
@@ -76,7 +79,11 @@ fn fence(state: &State, request: &TxnOffsetCommitRequest) -> Result<(), Response
     }
     let group = state.wire.groups.get(&**request.group_id);
     let Some(group) = group.filter(|group| !group.is_unused() || generation >= 0) else {
-        return if generation < 0 { Ok(()) } else { Err(ResponseError::IllegalGeneration) };
+        return match state.groups.contains_key(&**request.group_id) {
+            _ if generation < 0 => Ok(()),
+            true => Err(ResponseError::UnknownMemberId),
+            false => Err(ResponseError::IllegalGeneration),
+        };
     };
     if generation < 0 && group.members().next().is_none() {
         return Ok(());
