@@ -37,7 +37,8 @@ impl Slot {
     const fn timestamp(&self) -> Timestamp {
         match self {
             Self::Record(stored) | Self::Aborted(stored) => stored.timestamp,
-            Self::Marker(_) | Self::Compacted => -1,
+            Self::Marker(marker) => marker.timestamp,
+            Self::Compacted => -1,
         }
     }
 

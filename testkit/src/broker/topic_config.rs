@@ -211,13 +211,9 @@ impl TopicConfig {
         Ok(())
     }
 
-    /// Lets the default hold again.
-    ///
-    /// # Errors
-    /// If there is no such entry.
-    pub(crate) fn unset(&mut self, name: &str) -> Result<(), String> {
-        self.0.remove(Self::entry(name)?.name);
-        Ok(())
+    /// Lets the default hold again. As in Kafka it is no error if there is no such entry.
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.0.remove(name);
     }
 
     /// Adds words to a list, or takes them out.

@@ -242,7 +242,8 @@ pub(crate) fn generate(random: &mut Random, seed: u64) -> Operation {
             long: random.one_in(5),
         },
         24 => Operation::OffsetFetch { group, topic, partition, version: random.of(&[5, 7]) },
-        25 => Operation::DeleteGroup { group },
+        // A group without a name is made by a commit that is refused, and can be deleted.
+        25 => Operation::DeleteGroup { group: GROUPS[random.below(2) as usize] },
         26..=27 => Operation::Init {
             id,
             continues: random.one_in(2),

@@ -33,8 +33,6 @@ pub(super) struct TransactionalId {
     /// The epoch before the last that its client was given, which may come again if the client has
     /// not seen the answer.
     pub(super) last_epoch: i16,
-    /// Whether the last end of a transaction has moved the epoch on (KIP-890).
-    pub(super) moved_on: bool,
     /// Counts the changes of producer and epoch; the traits know their producer by it.
     pub(super) instance: u64,
     pub(super) timeout: Duration,
@@ -59,7 +57,6 @@ impl TransactionalId {
             epoch: NO_EPOCH,
             previous: None,
             last_epoch: NO_EPOCH,
-            moved_on: false,
             instance: 0,
             timeout,
             ended: Ended::Never,
@@ -85,7 +82,7 @@ impl TransactionalId {
         } else {
             self.advance(NO_EPOCH);
         }
-        (self.ended, self.began, self.moved_on) = (Ended::Never, -1, false);
+        (self.ended, self.began) = (Ended::Never, -1);
     }
 
     /// Goes on to the next epoch; the client may still come with `last`.

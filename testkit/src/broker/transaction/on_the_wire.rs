@@ -71,7 +71,8 @@ impl TransactionalId {
             return self.identity() == (producer, epoch);
         }
         let overflown = self.is_previous(producer) && epoch == LAST_EPOCH && self.epoch == 0;
-        overflown || self.moved_on && i32::from(self.epoch) == i32::from(epoch) + 1
+        let moved = i32::from(self.epoch) == i32::from(epoch) + 1;
+        self.ended != Ended::Never && (overflown || moved)
     }
 
     const fn state(&self) -> &'static str {
@@ -138,7 +139,7 @@ impl State {
             Some(_) if id.epoch != NO_EPOCH => return Err(ResponseError::ProducerFenced),
             _ => id.renew(|| next(producers)),
         }
-        (id.timeout, id.ended, id.began, id.moved_on) = (timeout, Ended::Never, -1, false);
+        (id.timeout, id.ended, id.began) = (timeout, Ended::Never, -1);
         Ok(id.identity())
     }
 
@@ -225,7 +226,6 @@ impl State {
         id.advance(last);
         self.end(name, committed);
         let id = self.transactions.of(name)?;
-        id.moved_on = true;
         if let Some(new) = new {
             id.rotate(new, last);
         }

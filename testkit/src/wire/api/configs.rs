@@ -232,7 +232,10 @@ fn change<'a>(
             return Err(refusal(ResponseError::InvalidRequest, message));
         }
         let changed = match (operation, value) {
-            (DELETE, _) => config.unset(name),
+            (DELETE, _) => {
+                config.unset(name);
+                Ok(())
+            }
             (SET, Some(value)) => config.set(name, value),
             (APPEND, Some(value)) => config.change_list(name, value, true),
             (SUBTRACT, Some(value)) => config.change_list(name, value, false),
