@@ -43,7 +43,7 @@ impl Cluster for Wire {
 
     fn features(&self) -> Features {
         Features {
-            transactions: false,
+            transactions: true,
             cooperative: true,
             truncation: true,
             recreation: true,

@@ -79,6 +79,12 @@ impl Batch {
         Ok(batch)
     }
 
+    /// Whether bytes that are not verified yet say that they belong to a transaction.
+    pub(crate) fn says_transactional(bytes: &[u8]) -> bool {
+        let attributes = bytes.get(ATTRIBUTES_AT + 1);
+        attributes.is_some_and(|low| i16::from(*low) & TRANSACTIONAL != 0) && bytes[16] == 2
+    }
+
     /// The same with another base offset, of leader epoch 0, in memory of its own.
     pub(super) fn at(self, base: i64) -> Self {
         let mut bytes = BytesMut::with_capacity(self.bytes.len());
@@ -90,7 +96,6 @@ impl Batch {
     }
 
     /// The same with this timestamp for every record: `LogAppendTime`.
-    #[allow(dead_code, reason = "topics of this kind can not be made yet")]
     pub(crate) fn stamped(self, now: Timestamp) -> Self {
         let mut bytes = BytesMut::from(&self.bytes[..]);
         let attributes = self.attributes() | LOG_APPEND_TIME;

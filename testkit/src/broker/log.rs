@@ -85,6 +85,9 @@ pub(crate) struct Log {
     aborted: Vec<AbortedTransaction>,
     #[cfg(feature = "wire")]
     producers: BTreeMap<ProducerId, Sequences>,
+    /// The offset below which keys are unique, if no record has come since.
+    #[cfg(feature = "wire")]
+    compacted_to: i64,
 }
 
 impl Log {
@@ -156,9 +159,10 @@ impl Log {
             }
         }
         #[cfg(feature = "wire")]
-        if let Some(sequences) = self.producers.get_mut(&marker.producer) {
-            sequences.begin(marker.epoch);
-        }
+        self.producers
+            .entry(marker.producer)
+            .or_insert_with(|| Sequences::new(marker.epoch))
+            .ended(marker.epoch, marker.timestamp);
         self.push(Slot::Marker(marker));
     }
 
@@ -234,6 +238,10 @@ impl Log {
         let mut later = BTreeSet::new();
         let closed = self.segments.iter_mut().rev().filter(|segment| segment.base() < stable);
         closed.for_each(|segment| segment.compact(stable, &mut later));
+        #[cfg(feature = "wire")]
+        {
+            self.compacted_to = stable;
+        }
     }
 }
 
@@ -309,10 +317,68 @@ mod on_the_wire {
             later.filter(move |aborted| aborted.first < before).copied()
         }
 
+        /// Whether this producer has a transaction open here, under this epoch.
+        pub(crate) fn is_open(&self, producer: ProducerId, epoch: i16) -> bool {
+            let known = self.producers.get(&producer);
+            self.open.contains_key(&producer) && known.is_some_and(|known| known.epoch() == epoch)
+        }
+
         /// Whether this producer has a transaction open here.
-        #[allow(dead_code, reason = "transactions are not served yet")]
-        pub(crate) fn is_open(&self, producer: ProducerId) -> bool {
-            self.open.contains_key(&producer)
+        pub(crate) fn is_open_of(&self, producer: i64) -> bool {
+            ProducerId::try_from(producer).is_ok_and(|id| self.open.contains_key(&id))
+        }
+
+        /// Whether this producer is known here.
+        pub(crate) fn knows(&self, producer: i64) -> bool {
+            ProducerId::try_from(producer).is_ok_and(|id| self.producers.contains_key(&id))
+        }
+
+        /// The producers that are known here, each with the first offset of its open transaction.
+        pub(crate) fn producers(
+            &self,
+        ) -> impl Iterator<Item = (ProducerId, &Sequences, Option<i64>)> {
+            let first = |id| self.open.get(id).map(|offsets| offsets[0].start);
+            self.producers.iter().map(move |(id, sequences)| (*id, sequences, first(id)))
+        }
+
+        /// The end of the last compaction.
+        pub(crate) const fn compacted_to(&self) -> i64 {
+            self.compacted_to
+        }
+
+        /// Bytes of its batches, about.
+        pub(crate) fn bytes(&self) -> u64 {
+            self.segments.iter().flat_map(Segment::sizes).map(|(_, bytes)| bytes).sum()
+        }
+
+        /// Drops the records at the start that are older, up to the first that is not.
+        pub(crate) fn drop_older(&mut self, oldest: Timestamp) {
+            let mut before = self.start;
+            for segment in &self.segments {
+                before = segment.first_since(oldest);
+                if before < segment.end() {
+                    break;
+                }
+            }
+            if before > self.start {
+                self.truncate(before);
+            }
+        }
+
+        /// Drops records at the start while at least so many bytes are left.
+        pub(crate) fn drop_above(&mut self, bytes: u64) {
+            let mut size = self.bytes();
+            let mut before = self.start;
+            for (end, dropped) in self.segments.iter().flat_map(Segment::sizes) {
+                size = size.saturating_sub(dropped);
+                if size < bytes {
+                    break;
+                }
+                before = end;
+            }
+            if before > self.start {
+                self.truncate(before);
+            }
         }
 
         /// The first record at or after a timestamp, as `(offset, timestamp)`.
@@ -326,10 +392,10 @@ mod on_the_wire {
             let mut later = self.segments.range(places).filter(|s| s.max_timestamp() >= timestamp);
             let found = later.find_map(|segment| {
                 let mut found = None;
-                segment.each(|offset, stored| {
-                    let is_in = offset >= self.start && stored.timestamp >= timestamp;
+                segment.timestamps(|offset, of_record| {
+                    let is_in = offset >= self.start && of_record >= timestamp;
                     if is_in && found.is_none() {
-                        found = Some((offset, stored.timestamp));
+                        found = Some((offset, of_record));
                     }
                 });
                 found

@@ -60,6 +60,8 @@ mod operation;
 mod partitioner;
 mod producer;
 mod reads;
+#[cfg(feature = "wire")]
+mod retention;
 mod segment;
 #[cfg(feature = "wire")]
 pub(crate) mod sequences;
@@ -67,6 +69,8 @@ mod sessions;
 pub(crate) mod state;
 mod store;
 pub(crate) mod topic;
+#[cfg(feature = "wire")]
+pub(crate) mod topic_config;
 mod transaction;
 mod transactional_producer;
 mod witness;
@@ -87,6 +91,8 @@ pub use transactional_producer::{GroupMetadata, TransactionError, TransactionalP
 pub use witness::{Moment, Witness};
 
 use state::State;
+#[cfg(feature = "wire")]
+pub(crate) use transaction::{DescribedTransaction, Producing};
 
 /// A handle to an in-memory broker; clones share it.
 #[derive(Clone)]

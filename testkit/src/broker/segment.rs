@@ -37,7 +37,23 @@ impl Slot {
     const fn timestamp(&self) -> Timestamp {
         match self {
             Self::Record(stored) | Self::Aborted(stored) => stored.timestamp,
-            Self::Marker(_) | Self::Compacted => -1,
+            Self::Marker(marker) => marker.timestamp,
+            Self::Compacted => -1,
+        }
+    }
+
+    /// Its bytes as a batch of its own, about.
+    #[cfg(feature = "wire")]
+    fn bytes(&self) -> u64 {
+        let field = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        match self {
+            Self::Record(stored) | Self::Aborted(stored) => {
+                let headers = stored.headers.iter();
+                let headers: usize = headers.map(|h| h.name.len() + field(&h.value)).sum();
+                (batch::HEADER_BYTES + field(&stored.key) + field(&stored.value) + headers) as u64
+            }
+            Self::Marker(_) => batch::HEADER_BYTES as u64,
+            Self::Compacted => 0,
         }
     }
 
@@ -170,6 +186,35 @@ impl Segment {
 
 #[cfg(feature = "wire")]
 impl Segment {
+    /// The bytes of each batch, about, with the offset after it. What goes as one is one.
+    pub(super) fn sizes(&self) -> Box<dyn Iterator<Item = (i64, u64)> + '_> {
+        match self {
+            Self::Batch { batch, .. } => {
+                Box::new(std::iter::once((batch.end(), batch.bytes().len() as u64)))
+            }
+            Self::Slots { base, slots } => {
+                Box::new((*base + 1..).zip(slots.iter().map(Slot::bytes)))
+            }
+        }
+    }
+
+    /// The first offset that is at or after this time; the end if all are older.
+    pub(super) fn first_since(&self, oldest: Timestamp) -> i64 {
+        match self {
+            Self::Batch { batch, .. } if batch.max_timestamp() < oldest => batch.end(),
+            Self::Batch { batch, .. } => batch.base(),
+            Self::Slots { base, slots } => {
+                let kept = |slot: &Slot| match slot {
+                    Slot::Record(stored) | Slot::Aborted(stored) => stored.timestamp >= oldest,
+                    Slot::Marker(marker) => marker.timestamp >= oldest,
+                    Slot::Compacted => false,
+                };
+                let older = slots.iter().position(kept).unwrap_or(slots.len());
+                *base + older as i64
+            }
+        }
+    }
+
     /// Makes records of a batch that reaches below `end`, one by one, so that single ones can go.
     fn unpack(&mut self, end: i64) {
         let Self::Batch { batch, aborted } = self else { return };
@@ -195,10 +240,19 @@ impl Segment {
         }
     }
 
-    /// Calls `each` with every record, aborted ones included.
-    pub(super) fn each(&self, mut each: impl FnMut(i64, &Stored)) {
-        let (range, mut limit) = (self.base()..self.end(), usize::MAX);
-        self.read(range, Isolation::ReadUncommitted, &mut limit, &mut each);
+    /// Calls `each` with the offset and the timestamp of every record, of aborted ones and of
+    /// markers, too.
+    pub(super) fn timestamps(&self, mut each: impl FnMut(i64, Timestamp)) {
+        match self {
+            Self::Batch { batch, .. } => {
+                batch.records().for_each(|(offset, stored)| each(offset, stored.timestamp));
+            }
+            Self::Slots { base, slots } => {
+                let kept =
+                    (*base..).zip(slots).filter(|(_, slot)| !matches!(slot, Slot::Compacted));
+                kept.for_each(|(offset, slot)| each(offset, slot.timestamp()));
+            }
+        }
     }
 
     /// Adds the batches of the range, which the segment covers. Says whether there may be room for

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use jobstream::record::Timestamp;
+
 use super::batch::Batch;
 
 /// Batches that are known again when they come twice, as in Kafka.
@@ -32,14 +34,16 @@ pub(crate) struct Sequences {
     epoch: i16,
     /// The last ones, ascending; none if the epoch is new.
     batches: VecDeque<Appended>,
+    last_timestamp: Timestamp,
+    /// Whether a transaction of it has ended here.
+    has_ended: bool,
 }
 
 impl Sequences {
     pub(super) const fn new(epoch: i16) -> Self {
-        Self { epoch, batches: VecDeque::new() }
+        Self { epoch, batches: VecDeque::new(), last_timestamp: -1, has_ended: false }
     }
 
-    #[allow(dead_code, reason = "producers are not described yet")]
     pub(crate) const fn epoch(&self) -> i16 {
         self.epoch
     }
@@ -47,6 +51,16 @@ impl Sequences {
     /// The sequence number of the last record; -1 if the epoch is new.
     pub(crate) fn last_sequence(&self) -> i32 {
         self.batches.back().map_or(-1, |batch| batch.last)
+    }
+
+    /// The timestamp of the last batch or marker.
+    pub(crate) const fn last_timestamp(&self) -> Timestamp {
+        self.last_timestamp
+    }
+
+    /// The epoch of the coordinator that has ended its last transaction; -1 if there was none.
+    pub(crate) const fn coordinator_epoch(&self) -> i32 {
+        if self.has_ended { 0 } else { -1 }
     }
 
     pub(super) fn check(&self, batch: &Batch) -> Sequence {
@@ -72,14 +86,22 @@ impl Sequences {
         if self.batches.len() == BATCHES_KEPT {
             self.batches.pop_front();
         }
+        self.last_timestamp = batch.max_timestamp();
         let (first, last) = (batch.base_sequence(), last(batch));
         self.batches.push_back(Appended { first, last, offset });
     }
 
+    /// Notes the end of a transaction, by a marker of this epoch.
+    pub(super) fn ended(&mut self, epoch: i16, timestamp: Timestamp) {
+        self.begin(epoch);
+        (self.has_ended, self.last_timestamp) = (true, timestamp);
+    }
+
     /// Goes on to this epoch.
-    pub(super) fn begin(&mut self, epoch: i16) {
+    fn begin(&mut self, epoch: i16) {
         if epoch != self.epoch {
-            *self = Self::new(epoch);
+            self.epoch = epoch;
+            self.batches.clear();
         }
     }
 }

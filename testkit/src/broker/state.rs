@@ -73,6 +73,25 @@ impl State {
         self.add_topic(name, options);
     }
 
+    /// Deletes a topic, and with it what groups have committed for it.
+    #[cfg(feature = "wire")]
+    pub(crate) fn delete_topic(&mut self, name: &Topic) {
+        self.groups.values_mut().for_each(|group| group.forget(name));
+        if self.topics.remove(name).is_some() {
+            self.rebalance_subscribers(name);
+        }
+    }
+
+    /// Configures a topic anew.
+    #[cfg(feature = "wire")]
+    pub(crate) fn configure(&mut self, name: &Topic, config: super::topic_config::TopicConfig) {
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.max_message_bytes = config.max_message_bytes();
+            topic.stamps = config.stamps();
+            topic.config = config;
+        }
+    }
+
     /// Groups that subscribe to it are rebalanced if it has another number of partitions than
     /// before.
     fn add_topic(&mut self, name: &Topic, options: &TopicOptions) {
@@ -133,13 +152,14 @@ impl State {
         record: &ProducerRecord,
         producer: Option<ProducerId>,
     ) -> Result<(i32, i64), ProduceError> {
-        let partitions = self.check(record)?.partitions();
+        let topic = self.check(record)?;
+        let (partitions, stamps) = (topic.partitions(), topic.stamps);
         let partition = record
             .partition
             .or_else(|| self.partitioner.partition(record.key.as_deref(), partitions))
             .unwrap_or_else(|| self.random.partition(partitions));
         let stored = Stored {
-            timestamp: record.timestamp.unwrap_or_else(|| (self.wall_clock)()),
+            timestamp: record.timestamp.filter(|_| !stamps).unwrap_or_else(|| (self.wall_clock)()),
             key: record.key.clone(),
             value: record.value.clone(),
             headers: record.headers.clone(),

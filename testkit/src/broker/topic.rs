@@ -72,6 +72,11 @@ pub(crate) struct TopicState {
     pub(crate) id: TopicId,
     pub(crate) max_message_bytes: usize,
     pub(crate) retention: Retention,
+    /// Whether records get the broker's time instead of the producer's; clients on the wire can ask
+    /// for that.
+    pub(crate) stamps: bool,
+    #[cfg(feature = "wire")]
+    pub(crate) config: super::topic_config::TopicConfig,
     pub(crate) logs: Vec<Log>,
 }
 
@@ -82,6 +87,9 @@ impl TopicState {
             id,
             max_message_bytes: options.max_message_bytes,
             retention: options.retention,
+            stamps: false,
+            #[cfg(feature = "wire")]
+            config: super::topic_config::TopicConfig::in_memory(options.max_message_bytes),
             logs: (0..options.partitions).map(|_| Log::default()).collect(),
         }
     }

@@ -17,6 +17,7 @@ use super::connection;
 use super::faults::{WireFault, WireFaults};
 use super::login::{Account, Login};
 use crate::broker::Broker;
+use crate::broker::state::State;
 use crate::smtp::Certificate;
 
 /// A request's bytes, at most; Kafka's `socket.request.max.bytes`.
@@ -301,6 +302,7 @@ impl Broker {
 async fn serve(cluster: Arc<Cluster>, sockets: Vec<TcpListener>) {
     let mut tasks = JoinSet::new();
     tasks.spawn(expire(cluster.broker().clone()));
+    tasks.spawn(sweep(cluster.broker().clone()));
     for (node_id, socket) in (1..).zip(sockets) {
         tasks.spawn(accept(cluster.clone(), node_id, socket));
     }
@@ -328,6 +330,15 @@ async fn accept(cluster: Arc<Cluster>, node_id: i32, socket: TcpListener) {
                 Err(_) => tokio::time::sleep(RETRY_AFTER).await,
             },
         }
+    }
+}
+
+/// Drops, now and then, what no topic keeps any longer; never completes.
+async fn sweep(broker: Broker) {
+    const PAUSE: Duration = Duration::from_millis(500);
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        broker.with(State::sweep);
     }
 }
 

@@ -28,7 +28,7 @@ impl WireState {
     }
 
     /// Says that something may end sooner than before.
-    pub(super) fn move_deadline(&self) {
+    pub(crate) fn move_deadline(&self) {
         self.deadline_moved.notify_one();
     }
 

@@ -17,6 +17,8 @@ pub(super) fn apis() -> Vec<Api> {
     vec![Api::at_once(ApiKey::ListOffsets, 1..=10, list_offsets)]
 }
 
+/// The first version that tells the leader epoch of an offset.
+const EPOCHS: i16 = 4;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
@@ -35,10 +37,11 @@ fn list_offsets(call: &Call, request: &ListOffsetsRequest) -> ListOffsetsRespons
                     .with_partition_index(partition.partition_index)
                     .with_leader_epoch(-1);
                 match find(call, state, key, partition, isolation) {
-                    Ok((offset, timestamp)) => response
-                        .with_offset(offset)
-                        .with_timestamp(timestamp)
-                        .with_leader_epoch(if offset < 0 { -1 } else { 0 }),
+                    Ok((offset, timestamp)) => {
+                        response.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(
+                            if offset < 0 || call.version() < EPOCHS { -1 } else { 0 },
+                        )
+                    }
                     Err(error) => {
                         response.with_error_code(error.code()).with_offset(-1).with_timestamp(-1)
                     }
@@ -69,6 +72,16 @@ fn find(
     asked: &ListOffsetsPartition,
     isolation: Isolation,
 ) -> Result<(i64, i64), ResponseError> {
+    let since = match asked.timestamp {
+        LATEST | EARLIEST | 0.. => 1,
+        MAX_TIMESTAMP => 7,
+        EARLIEST_LOCAL => 8,
+        LATEST_TIERED => 9,
+        _ => i16::MAX,
+    };
+    if call.version() < since {
+        return Err(ResponseError::UnsupportedVersion);
+    }
     let epoch = asked.current_leader_epoch;
     let (_, log) = state.led(call, key, asked.partition_index, epoch)?;
     Ok(match asked.timestamp {
@@ -76,7 +89,6 @@ fn find(
         EARLIEST | EARLIEST_LOCAL => (log.start(), -1),
         MAX_TIMESTAMP => log.max_timestamp(Isolation::ReadUncommitted).unwrap_or((-1, -1)),
         LATEST_TIERED => (-1, -1),
-        timestamp if timestamp < 0 => return Err(ResponseError::UnsupportedVersion),
         timestamp => log.at_or_after(timestamp, isolation).unwrap_or((-1, -1)),
     })
 }

@@ -19,8 +19,8 @@ use crate::wire::dispatch::Api;
 use crate::wire::topics::is_topic_name;
 
 /// What anybody may do with a topic and with the cluster, as bits; there are no rules of access.
-const TOPIC_OPERATIONS: i32 = 3_576;
-const CLUSTER_OPERATIONS: i32 = 7_968;
+pub(super) const TOPIC_OPERATIONS: i32 = 3_576;
+pub(super) const CLUSTER_OPERATIONS: i32 = 7_968;
 
 pub(super) fn apis() -> Vec<Api> {
     vec![Api::at_once(ApiKey::Metadata, 0..=13, metadata)]

@@ -2,6 +2,8 @@
 
 use super::dispatch::Api;
 
+mod cluster;
+mod configs;
 mod consumer_groups;
 mod coordinator;
 mod fetch;
@@ -13,11 +15,17 @@ mod metadata;
 mod offsets;
 mod produce;
 mod producers;
+mod records;
+mod topic_admin;
+mod transactional_offsets;
+mod transactions;
 pub(super) mod versions;
 
 /// Every group of APIs; the order means nothing.
 pub(super) const GROUPS: &[fn() -> Vec<Api>] = &[
     consumer_groups::apis,
+    cluster::apis,
+    configs::apis,
     coordinator::apis,
     fetch::apis,
     group_admin::apis,
@@ -28,5 +36,9 @@ pub(super) const GROUPS: &[fn() -> Vec<Api>] = &[
     offsets::apis,
     produce::apis,
     producers::apis,
+    records::apis,
+    topic_admin::apis,
+    transactional_offsets::apis,
+    transactions::apis,
     versions::apis,
 ];

@@ -210,7 +210,7 @@ fn change(peer: &Peer, acts: &[FaultAct], subject: &Subject) {
             }),
             FaultAct::FenceProducer => cluster.broker().change(|state| {
                 for id in &subject.transactional_ids {
-                    state.fence_producer(&id.as_str().into());
+                    state.fence_newest_producer(&id.as_str().into());
                 }
             }),
             FaultAct::Retain(records) => cluster.broker().change(|state| {
