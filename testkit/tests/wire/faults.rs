@@ -284,6 +284,39 @@ async fn retention_overtakes_a_reader() {
     assert_eq!(offsets.map(|record| record.offset).collect::<Vec<_>>(), [3, 4]);
 }
 
+#[tokio::test]
+async fn a_producer_is_fenced_and_a_member_expelled() {
+    use kafka_protocol::messages::{
+        ConsumerGroupHeartbeatRequest, EndTxnRequest, GroupId, InitProducerIdRequest,
+        TransactionalId,
+    };
+    let script = "end-txn transaction=one fence-producer\n\
+                  consumer-group-heartbeat group=bakers nth=2 expel-member";
+    let (_broker, _listener, mut client) = broker(script).await;
+    let id = TransactionalId(StrBytes::from_static_str("one"));
+    let init = InitProducerIdRequest::default()
+        .with_transactional_id(Some(id.clone()))
+        .with_transaction_timeout_ms(60_000);
+    let producer = client.ask(&init, 3).await;
+    assert_eq!(producer.error_code, 0);
+    let end = EndTxnRequest::default()
+        .with_transactional_id(id)
+        .with_producer_id(producer.producer_id)
+        .with_producer_epoch(producer.producer_epoch);
+    let ended = client.ask(&end, 3).await;
+    assert_eq!(error(ended.error_code), Some(ResponseError::ProducerFenced));
+
+    let mut beat = ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(GroupId(StrBytes::from_static_str("bakers")))
+        .with_member_id(StrBytes::from_static_str("a"))
+        .with_rebalance_timeout_ms(60_000)
+        .with_subscribed_topic_names(Some(vec![super::client::name("jobs")]))
+        .with_topic_partitions(Some(Vec::new()));
+    beat.member_epoch = client.ask(&beat, 1).await.member_epoch;
+    let expelled = client.ask(&beat, 1).await;
+    assert_eq!(error(expelled.error_code), Some(ResponseError::UnknownMemberId));
+}
+
 /// Every API that is served takes an error, or ends the connection; none gets an answer that it can't
 /// read.
 #[tokio::test]

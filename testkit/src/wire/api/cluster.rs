@@ -57,7 +57,7 @@ fn describe_cluster(call: &Call, request: &DescribeClusterRequest) -> DescribeCl
         }
         _ => return refused(ResponseError::UnsupportedEndpointType, "Unsupported endpoint type"),
     }
-    let brokers = call.cluster().nodes().iter().map(|node| {
+    let brokers = call.cluster().nodes_here().map(|node| {
         DescribeClusterBroker::default()
             .with_broker_id(BrokerId(node.id))
             .with_host(StrBytes::from_string(node.host.clone()))
@@ -171,7 +171,7 @@ fn described(
         DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(number)
             .with_leader_id(leader)
-            .with_leader_epoch(0)
+            .with_leader_epoch(call.cluster().placement().leader_epoch())
             .with_replica_nodes(vec![leader])
             .with_isr_nodes(vec![leader])
             .with_eligible_leader_replicas(Some(Vec::new()))

@@ -96,9 +96,10 @@ fn end_of(
         .with_partition(asked.partition)
         .with_leader_epoch(-1)
         .with_end_offset(-1);
+    let known = call.cluster().placement().leader_epoch();
     match state.led(call, key, asked.partition, asked.current_leader_epoch) {
         // All records are of the first epoch: a leader that moves keeps them.
-        Ok((_, log)) if asked.leader_epoch == 0 => {
+        Ok((_, log)) if (0..=known).contains(&asked.leader_epoch) => {
             none.with_leader_epoch(0).with_end_offset(log.end())
         }
         Ok(_) => none,
