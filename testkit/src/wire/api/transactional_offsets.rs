@@ -77,6 +77,13 @@ fn fence(state: &State, request: &TxnOffsetCommitRequest) -> Result<(), Response
     if state.groups.get(&**request.group_id).is_some_and(|group| !group.members().is_empty()) {
         return Err(ResponseError::UnknownMemberId);
     }
+    if let Some(group) = state.consumer_group(&request.group_id) {
+        return group.validate(&request.member_id, generation).map_err(|error| match error {
+            // This API does not know the newer error.
+            ResponseError::StaleMemberEpoch => ResponseError::IllegalGeneration,
+            error => error,
+        });
+    }
     let group = state.wire.groups.get(&**request.group_id);
     let Some(group) = group.filter(|group| !group.is_unused() || generation >= 0) else {
         return match state.groups.contains_key(&**request.group_id) {
