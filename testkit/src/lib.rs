@@ -7,3 +7,5 @@ mod random;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod smtp;
+#[cfg(feature = "wire")]
+pub mod wire;

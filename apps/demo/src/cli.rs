@@ -45,4 +45,13 @@ pub(crate) struct Cli {
     /// Show it all on a page, to be broken by hand, until Ctrl-C
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["results", "dead_letters", "mails"])]
     pub(crate) page: Option<SocketAddr>,
+
+    /// With --page: let the mail server listen on ADDRESS, for other programs, too
+    #[arg(long, value_name = "ADDRESS", requires = "page")]
+    pub(crate) smtp: Option<SocketAddr>,
+
+    /// With --page: open the broker to Kafka's clients on ADDRESS
+    #[cfg(feature = "kafka")]
+    #[arg(long, value_name = "ADDRESS", requires = "page")]
+    pub(crate) kafka: Option<SocketAddr>,
 }

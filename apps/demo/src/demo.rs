@@ -66,6 +66,9 @@ pub(crate) enum DemoError {
     Output(io::Error),
     #[error("the page can't be shown on {0}: {1}")]
     Page(SocketAddr, io::Error),
+    #[cfg(feature = "kafka")]
+    #[error("the broker can't listen on {0}: {1}")]
+    Kafka(SocketAddr, io::Error),
     #[error(transparent)]
     Playground(#[from] PlaygroundError),
     #[error("it does not add up: {0}")]
@@ -94,7 +97,7 @@ pub(crate) async fn run(args: &Cli) -> Result<(), DemoError> {
     let dead_letters = create(args.dead_letters.as_deref())?;
     args.mails.as_deref().map_or(Ok(()), output::empty_folder).map_err(DemoError::Open)?;
     if let Some(address) = args.page {
-        return live::run(&input, address).await;
+        return live::run(&input, args, address).await;
     }
 
     let stage = Stage::new(&input, results.is_some(), args.mails.is_some()).await?;
@@ -168,7 +171,7 @@ impl Stage {
         broker.create_topic(&*topics.dead_letters, options);
 
         let keep = if is_load && !keep_mails { Keep::Counts } else { Keep::Mails };
-        let server = inbox::start(matches!(input, Input::Fixtures(_)), keep).await?;
+        let server = inbox::start(matches!(input, Input::Fixtures(_)), keep, None).await?;
         let address = server.address();
         let sink = MailSink::new(
             &MailConfig::new(address.ip().to_string(), MAIL_FROM)

@@ -1,14 +1,24 @@
 //! The inbox of a demo, and how it misbehaves for the addresses of the built-in jobs.
 
+use std::net::SocketAddr;
+
 use jobstream_testkit::smtp::{Act, Keep, Misfortune, Moment, SmtpServer, StartError};
 
 /// More than a job's megabyte is as a mail.
 const SIZE_LIMIT_BYTES: u64 = 16 << 20;
 
-/// Starts the inbox on a free port of this machine.
-pub(crate) async fn start(misfortunes: bool, keep: Keep) -> Result<SmtpServer, StartError> {
+/// Starts the inbox, on a free port of this machine if no address is given.
+pub(crate) async fn start(
+    misfortunes: bool,
+    keep: Keep,
+    address: Option<SocketAddr>,
+) -> Result<SmtpServer, StartError> {
     let builder = SmtpServer::builder().name("inbox.example.com").size_limit(SIZE_LIMIT_BYTES);
-    let server = builder.keep(keep).exchanges_kept(0).listen().await?;
+    let builder = builder.keep(keep).exchanges_kept(0);
+    let server = match address {
+        Some(address) => builder.listen_on(address).await?,
+        None => builder.listen().await?,
+    };
     if misfortunes {
         let all = server.misfortunes();
         for misfortune in of_the_fixtures() {

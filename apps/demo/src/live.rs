@@ -1,6 +1,7 @@
 //! The demo on a page, to be broken by hand.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,10 +9,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jobstream_service::Signals;
 use jobstream_service::page::{Access, Page, Token};
+#[cfg(feature = "kafka")]
+use jobstream_testkit::broker::Broker;
 use jobstream_testkit::smtp::Keep;
+#[cfg(feature = "kafka")]
+use jobstream_testkit::wire::Listener;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::cli::Cli;
 use crate::demo::DemoError;
 use crate::inbox;
 use crate::input::Input;
@@ -23,7 +29,7 @@ const BACKLOG: u64 = 5_000;
 const CHUNK: u64 = 500;
 
 /// Runs until Ctrl-C, and shows it on a page.
-pub(crate) async fn run(input: &Input, address: SocketAddr) -> Result<(), DemoError> {
+pub(crate) async fn run(input: &Input, args: &Cli, address: SocketAddr) -> Result<(), DemoError> {
     let mut signals = Signals::new()?;
     let cannot_show = |error| DemoError::Page(address, error);
     let listener = TcpListener::bind(address).await.map_err(cannot_show)?;
@@ -34,8 +40,18 @@ pub(crate) async fn run(input: &Input, address: SocketAddr) -> Result<(), DemoEr
         unreachable!("where other machines come there is a token")
     };
 
-    let server = inbox::start(matches!(input, Input::Fixtures(_)), Keep::Mails).await?;
+    let misfortunes = matches!(input, Input::Fixtures(_));
+    let server = inbox::start(misfortunes, Keep::Mails, args.smtp).await?;
+    if args.smtp.is_some() {
+        say(format_args!("The mail server is on {}.", server.address()))?;
+    }
     let playground = Arc::new(Playground::new(server));
+    // It listens until it is dropped.
+    #[cfg(feature = "kafka")]
+    let _listener = match args.kafka {
+        Some(address) => Some(open(playground.broker(), address).await?),
+        None => None,
+    };
     let page = Page::to_play_with(playground.feed().clone(), playground.clone(), access);
     let stop = watch::Sender::new(false);
     let play = async {
@@ -80,10 +96,21 @@ async fn submit(playground: &Playground, input: &Input) -> Infallible {
 
 fn say_where(address: SocketAddr, token: Option<&Token>) -> Result<(), DemoError> {
     let token = token.map(|token| format!("?token={}", token.reveal())).unwrap_or_default();
+    say(format_args!("The page is on http://{address}/{token} until Ctrl-C."))
+}
+
+fn say(line: fmt::Arguments<'_>) -> Result<(), DemoError> {
     let mut out = anstream::stdout().lock();
-    writeln!(out, "The page is on http://{address}/{token} until Ctrl-C.")
-        .and_then(|()| out.flush())
-        .map_err(DemoError::Output)
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(DemoError::Output)
+}
+
+/// Opens the broker to clients in other processes.
+#[cfg(feature = "kafka")]
+async fn open(broker: &Broker, address: SocketAddr) -> Result<Listener, DemoError> {
+    let listener = broker.listen(address).await;
+    let listener = listener.map_err(|error| DemoError::Kafka(address, error))?;
+    say(format_args!("The broker is on {}.", listener.bootstrap()))?;
+    Ok(listener)
 }
 
 /// Says what has become of the records.

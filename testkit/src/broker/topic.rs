@@ -67,33 +67,41 @@ impl From<i32> for TopicOptions {
 }
 
 #[derive(Debug)]
-pub(super) struct TopicState {
-    pub(super) name: Topic,
-    pub(super) id: TopicId,
-    pub(super) max_message_bytes: usize,
-    pub(super) retention: Retention,
-    pub(super) logs: Vec<Log>,
+pub(crate) struct TopicState {
+    pub(crate) name: Topic,
+    pub(crate) id: TopicId,
+    pub(crate) max_message_bytes: usize,
+    pub(crate) retention: Retention,
+    /// Whether records get the broker's time instead of the producer's; clients on the wire can ask
+    /// for that.
+    pub(crate) stamps: bool,
+    #[cfg(feature = "wire")]
+    pub(crate) config: super::topic_config::TopicConfig,
+    pub(crate) logs: Vec<Log>,
 }
 
 impl TopicState {
-    pub(super) fn new(name: Topic, id: TopicId, options: &TopicOptions) -> Self {
+    pub(crate) fn new(name: Topic, id: TopicId, options: &TopicOptions) -> Self {
         Self {
             name,
             id,
             max_message_bytes: options.max_message_bytes,
             retention: options.retention,
+            stamps: false,
+            #[cfg(feature = "wire")]
+            config: super::topic_config::TopicConfig::in_memory(options.max_message_bytes),
             logs: (0..options.partitions).map(|_| Log::default()).collect(),
         }
     }
 
-    pub(super) const fn partitions(&self) -> i32 {
+    pub(crate) const fn partitions(&self) -> i32 {
         self.logs.len() as i32
     }
 }
 
 /// Bytes of an uncompressed batch of magic 2 that holds this record alone: 61 bytes of batch
 /// header, then the record with its lengths as varints.
-pub(super) fn batch_bytes(record: &ProducerRecord) -> usize {
+pub(crate) fn batch_bytes(record: &ProducerRecord) -> usize {
     const BATCH_HEADER_BYTES: usize = 61;
     const ATTRIBUTES_AND_DELTAS_BYTES: usize = 3;
     let field = |bytes: Option<usize>| bytes.map_or(1, |bytes| varint_bytes(bytes) + bytes);

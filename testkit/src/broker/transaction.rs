@@ -9,49 +9,47 @@ use jobstream::position::PartitionPosition;
 use jobstream::record::{ProducerRecord, TopicPartition};
 use tokio::time::Instant;
 
-use super::group::Offsets;
-use super::log::ProducerId;
+use id::{Ended, Open, TransactionalId};
+
+use super::log::{Marker, ProducerId};
 use super::producer::ProduceError;
 use super::state::State;
 use super::transactional_producer::{GroupMetadata, TransactionError};
 
+mod id;
+#[cfg(feature = "wire")]
+mod on_the_wire;
+
+#[cfg(feature = "wire")]
+pub(crate) use on_the_wire::{DescribedTransaction, Producing};
+
 #[derive(Debug)]
-pub(super) struct Transactions {
+pub(crate) struct Transactions {
     pub(super) timeout: Duration,
-    ids: BTreeMap<Arc<str>, Transactional>,
-}
-
-/// A transactional id.
-#[derive(Debug)]
-struct Transactional {
-    producer: ProducerId,
-    /// Counts the instances; only the newest may go on.
-    epoch: u64,
-    open: Option<Open>,
-}
-
-/// An open transaction.
-#[derive(Debug)]
-struct Open {
-    partitions: BTreeSet<TopicPartition>,
-    offsets: Vec<(Arc<str>, Offsets)>,
-    ends: Instant,
+    /// How many producers there ever were; each one's number is its place.
+    producers: ProducerId,
+    ids: BTreeMap<Arc<str>, TransactionalId>,
 }
 
 impl Transactions {
     pub(super) const fn new(timeout: Duration) -> Self {
-        Self { timeout, ids: BTreeMap::new() }
+        Self { timeout, producers: 0, ids: BTreeMap::new() }
+    }
+
+    /// The number of a new producer.
+    pub(crate) const fn allocate(&mut self) -> ProducerId {
+        next(&mut self.producers)
     }
 
     /// The partitions of a group whose offsets wait for a transaction to end (KIP-447).
-    pub(super) fn unstable_offsets(&self, group: &str) -> BTreeSet<TopicPartition> {
+    pub(crate) fn unstable_offsets(&self, group: &str) -> BTreeSet<TopicPartition> {
         let open = self.ids.values().filter_map(|id| id.open.as_ref());
         let offsets = open.flat_map(|open| &open.offsets).filter(|(name, _)| **name == *group);
         offsets.flat_map(|(_, offsets)| offsets).map(|(partition, _)| partition.clone()).collect()
     }
 
     pub(super) fn overdue(&self, now: Instant) -> Vec<Arc<str>> {
-        let overdue = |id: &Transactional| id.open.as_ref().is_some_and(|open| open.ends <= now);
+        let overdue = |id: &TransactionalId| id.open.as_ref().is_some_and(|open| open.ends <= now);
         self.ids.iter().filter(|(_, id)| overdue(id)).map(|(name, _)| name.clone()).collect()
     }
 
@@ -60,57 +58,85 @@ impl Transactions {
     }
 
     pub(super) fn renew_deadlines(&mut self, now: Instant) {
-        for open in self.ids.values_mut().filter_map(|id| id.open.as_mut()) {
-            open.ends = now + self.timeout;
+        for id in self.ids.values_mut() {
+            if let Some(open) = &mut id.open {
+                open.ends = now + id.timeout;
+            }
         }
     }
 
-    fn held_by(&mut self, id: &str, epoch: u64) -> Result<&mut Transactional, TransactionError> {
+    fn held_by(
+        &mut self,
+        id: &str,
+        instance: u64,
+    ) -> Result<&mut TransactionalId, TransactionError> {
         match self.ids.get_mut(id) {
-            Some(transactional) if transactional.epoch == epoch => Ok(transactional),
-            _ => Err(TransactionError::Fenced(format!("{id}: epoch {epoch} is not the newest"))),
+            Some(transactional) if transactional.instance == instance => Ok(transactional),
+            _ => Err(TransactionError::Fenced(format!("{id}: {instance} is not the newest"))),
         }
     }
 
-    fn open(&mut self, id: &str, epoch: u64) -> Result<(ProducerId, &mut Open), TransactionError> {
-        let transactional = self.held_by(id, epoch)?;
+    fn open(
+        &mut self,
+        id: &str,
+        instance: u64,
+    ) -> Result<(ProducerId, &mut Open), TransactionError> {
+        let transactional = self.held_by(id, instance)?;
         let producer = transactional.producer;
         let open = transactional.open.as_mut();
         Ok((producer, open.ok_or(TransactionError::State("no transaction has begun"))?))
     }
 }
 
+const fn next(producers: &mut ProducerId) -> ProducerId {
+    *producers += 1;
+    *producers - 1
+}
+
 impl State {
-    /// Makes a producer the newest of its transactional id; gives its epoch.
+    /// Makes a producer the newest of its transactional id; gives its instance.
     pub(super) fn init_producer(&mut self, id: &Arc<str>) -> u64 {
-        let producer = self.transactions.ids.len() as ProducerId;
-        let new = Transactional { producer, epoch: 0, open: None };
-        self.transactions.ids.entry(id.clone()).or_insert(new);
-        self.fence_producer(id)
+        self.fence_producer(id);
+        let Transactions { producers, ids, timeout } = &mut self.transactions;
+        let mut allocate = || next(producers);
+        let transactional = ids.entry(id.clone());
+        let transactional =
+            transactional.or_insert_with(|| TransactionalId::new(allocate(), *timeout));
+        transactional.timeout = *timeout;
+        transactional.renew(allocate);
+        transactional.instance
     }
 
-    /// Fences the newest producer of an id and aborts its transaction; gives the next epoch.
-    pub(super) fn fence_producer(&mut self, id: &Arc<str>) -> u64 {
-        self.end(id, false);
-        self.transactions.ids.get_mut(id).map_or(0, |transactional| {
-            transactional.epoch += 1;
-            transactional.epoch
-        })
+    /// Fences the newest producer of an id and aborts its transaction, if it has one open.
+    pub(super) fn fence_producer(&mut self, id: &Arc<str>) {
+        let transactional = self.transactions.ids.get_mut(id);
+        if let Some(transactional) = transactional.filter(|id| id.open.is_some()) {
+            transactional.fence();
+            self.end(id, false);
+        }
+    }
+
+    /// Fences the newest producer of an id, also one that has no transaction open.
+    #[cfg(feature = "wire")]
+    pub(crate) fn fence_newest_producer(&mut self, id: &Arc<str>) {
+        if let Some(transactional) = self.transactions.ids.get_mut(id) {
+            transactional.fence();
+            self.end(id, false);
+        }
     }
 
     pub(super) fn begin(
         &mut self,
         id: &str,
-        epoch: u64,
+        instance: u64,
         now: Instant,
     ) -> Result<(), TransactionError> {
-        let ends = now + self.transactions.timeout;
-        let transactional = self.transactions.held_by(id, epoch)?;
+        let began = (self.wall_clock)();
+        let transactional = self.transactions.held_by(id, instance)?;
         if transactional.open.is_some() {
             return Err(TransactionError::State("a transaction is open"));
         }
-        let open = Open { partitions: BTreeSet::new(), offsets: Vec::new(), ends };
-        transactional.open = Some(open);
+        transactional.open(began, now);
         Ok(())
     }
 
@@ -118,16 +144,16 @@ impl State {
     pub(super) fn send(
         &mut self,
         id: &str,
-        epoch: u64,
+        instance: u64,
         records: &[ProducerRecord],
     ) -> Result<Vec<(i32, i64)>, TransactionError> {
-        let (producer, _) = self.transactions.open(id, epoch)?;
+        let (producer, _) = self.transactions.open(id, instance)?;
         for record in records {
             self.check(record)?;
         }
         let places = records.iter().map(|record| self.append(record, Some(producer)));
         let places = places.collect::<Result<Vec<_>, ProduceError>>()?;
-        let (_, open) = self.transactions.open(id, epoch)?;
+        let (_, open) = self.transactions.open(id, instance)?;
         for (record, &(partition, _)) in records.iter().zip(&places) {
             let touched = TopicPartition { topic: record.topic.clone(), partition };
             if !open.partitions.contains(&touched) {
@@ -141,15 +167,15 @@ impl State {
     pub(super) fn send_offsets(
         &mut self,
         id: &str,
-        epoch: u64,
+        instance: u64,
         group: &GroupMetadata,
         positions: &[PartitionPosition],
     ) -> Result<(), TransactionError> {
-        self.transactions.open(id, epoch)?;
+        self.transactions.open(id, instance)?;
         let offsets = self
             .encode(&group.group, group.member, positions)
             .map_err(|error| TransactionError::MetadataTooLarge(error.to_string()))?;
-        let (_, open) = self.transactions.open(id, epoch)?;
+        let (_, open) = self.transactions.open(id, instance)?;
         open.offsets.push((group.group.clone(), offsets));
         Ok(())
     }
@@ -157,10 +183,10 @@ impl State {
     pub(super) fn end_transaction(
         &mut self,
         id: &Arc<str>,
-        epoch: u64,
+        instance: u64,
         committed: bool,
     ) -> Result<(), TransactionError> {
-        self.transactions.open(id, epoch)?;
+        self.transactions.open(id, instance)?;
         self.end(id, committed);
         Ok(())
     }
@@ -168,11 +194,13 @@ impl State {
     /// Ends the open transaction of an id, if there is one.
     pub(super) fn end(&mut self, id: &Arc<str>, committed: bool) {
         let Some(transactional) = self.transactions.ids.get_mut(id) else { return };
-        let producer = transactional.producer;
+        let (producer, epoch) = (transactional.producer, transactional.epoch);
         let Some(open) = transactional.open.take() else { return };
+        transactional.ended = if committed { Ended::Committed } else { Ended::Aborted };
+        let marker = Marker { producer, epoch, committed, timestamp: (self.wall_clock)() };
         for partition in &open.partitions {
             if let Some(log) = self.log_mut(partition) {
-                log.end_transaction(producer, committed);
+                log.end_transaction(marker);
             }
         }
         for (group, offsets) in &open.offsets {

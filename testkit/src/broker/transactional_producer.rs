@@ -59,20 +59,21 @@ impl Broker {
 pub struct TransactionalProducer {
     broker: Broker,
     id: Arc<str>,
-    epoch: AtomicU64,
+    /// Which producer of its id it is.
+    instance: AtomicU64,
     member: Option<MemberId>,
 }
 
 impl TransactionalProducer {
     pub(super) fn new(broker: Broker, id: Arc<str>, member: Option<MemberId>) -> Self {
-        let epoch = AtomicU64::new(broker.change(|state| state.init_producer(&id)));
-        Self { broker, id, epoch, member }
+        let instance = AtomicU64::new(broker.change(|state| state.init_producer(&id)));
+        Self { broker, id, instance, member }
     }
 
     /// Becomes the newest producer of its id once more, and aborts what was open.
     pub fn init(&self) {
-        let epoch = self.broker.change(|state| state.init_producer(&self.id));
-        self.epoch.store(epoch, Ordering::Release);
+        let instance = self.broker.change(|state| state.init_producer(&self.id));
+        self.instance.store(instance, Ordering::Release);
     }
 
     /// Begins a transaction; the broker's transaction timeout runs from here.
@@ -82,7 +83,7 @@ impl TransactionalProducer {
     pub async fn begin(&self) -> Result<(), TransactionError> {
         let begun =
             self.broker.perform_at_last(Operation::BeginTransaction, self.member, |state| {
-                state.begin(&self.id, self.epoch(), Instant::now())
+                state.begin(&self.id, self.instance(), Instant::now())
             });
         begun.await.unwrap_or_else(|fault| Err(TransactionError::Fault(fault)))
     }
@@ -107,7 +108,7 @@ impl TransactionalProducer {
         records: &[ProducerRecord],
     ) -> Result<Vec<(i32, i64)>, TransactionError> {
         let sent = self.broker.perform_at_last(Operation::Publish, self.member, |state| {
-            state.send(&self.id, self.epoch(), records)
+            state.send(&self.id, self.instance(), records)
         });
         sent.await.unwrap_or_else(|fault| Err(TransactionError::Fault(fault)))
     }
@@ -129,7 +130,7 @@ impl TransactionalProducer {
                 return Err(TransactionError::GroupFenced(reason));
             }
             state.fence(*member, positions).map_err(TransactionError::GroupFenced)?;
-            state.send_offsets(&self.id, self.epoch(), group, positions)
+            state.send_offsets(&self.id, self.instance(), group, positions)
         });
         sent.await.unwrap_or_else(|fault| Err(TransactionError::Fault(fault)))
     }
@@ -153,17 +154,17 @@ impl TransactionalProducer {
 
     async fn end(&self, committed: bool) -> Result<(), TransactionError> {
         let ended = self.broker.perform_at_last(Operation::EndTransaction, self.member, |state| {
-            state.end_transaction(&self.id, self.epoch(), committed)
+            state.end_transaction(&self.id, self.instance(), committed)
         });
         ended.await.unwrap_or_else(|fault| Err(TransactionError::Fault(fault)))
     }
 
     /// Aborts what is open, unless the producer is fenced, at once and whatever faults are set.
     pub(super) fn give_up(&self) {
-        self.broker.change(|state| drop(state.end_transaction(&self.id, self.epoch(), false)));
+        self.broker.change(|state| drop(state.end_transaction(&self.id, self.instance(), false)));
     }
 
-    fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+    fn instance(&self) -> u64 {
+        self.instance.load(Ordering::Acquire)
     }
 }

@@ -59,4 +59,6 @@ pub use misfortune::{Act, Misfortune, Moment, Occasion, Per};
 pub use misfortunes::{MisfortuneId, Misfortunes};
 pub use script::ScriptError;
 pub use server::SmtpServer;
+#[cfg(feature = "wire")]
+pub(crate) use tls::Certificate;
 pub use tls::{CertificateError, Tls};

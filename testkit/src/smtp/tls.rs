@@ -26,13 +26,13 @@ pub struct CertificateError {
 }
 
 /// A certificate of a CA that exists only for this server, or one that is its own.
-pub(super) struct Certificate {
-    pub(super) acceptor: TlsAcceptor,
-    pub(super) ca_pem: String,
+pub(crate) struct Certificate {
+    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) ca_pem: String,
 }
 
 impl Certificate {
-    pub(super) fn new(names: &[String], self_made: Option<&str>) -> Result<Self, CertificateError> {
+    pub(crate) fn new(names: &[String], self_made: Option<&str>) -> Result<Self, CertificateError> {
         let made = match self_made {
             Some(common_name) => Self::make_itself(names, common_name),
             None => Self::make(names),

@@ -139,6 +139,11 @@ impl Playground {
         }
     }
 
+    #[cfg(feature = "kafka")]
+    pub(crate) const fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
     pub(crate) const fn feed(&self) -> &Arc<Feed> {
         &self.feed
     }

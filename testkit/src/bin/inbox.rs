@@ -1,18 +1,18 @@
 //! A fake SMTP server to send mail to: prints a line a mail, and keeps them as files if asked.
 //!
 //! ```text
-//! cargo run -p jobstream-testkit --example inbox -- --listen 127.0.0.1:2525 --mails mails
+//! inbox --listen 127.0.0.1:2525 --mails mails
 //! ```
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use jobstream_testkit::smtp::{Inbox, Mail, Misfortune, SmtpServer, SmtpServerBuilder, Tls};
 use tokio::io::{AsyncWriteExt, BufWriter, stderr, stdout};
+use tokio::signal::unix::{SignalKind, signal};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -71,8 +71,11 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Completes after Ctrl-C, when all mails that were accepted before it are written.
+/// Completes after SIGINT or SIGTERM, when all mails that were accepted before it are written.
 async fn run(options: &Options) -> Result<(), Failure> {
+    // Before anybody knows that it runs, so that none is missed.
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
     let server = builder(options)?.listen_on(options.listen).await?;
     let mut out = BufWriter::new(stdout());
     let mut say = format!("listening on {}\n", server.address());
@@ -85,12 +88,12 @@ async fn run(options: &Options) -> Result<(), Failure> {
     }
     out.write_all(say.as_bytes()).await?;
     out.flush().await?;
-    let mut interrupted = pin!(tokio::signal::ctrl_c());
     let inbox = server.inbox();
     loop {
         let end = tokio::select! {
             biased;
-            interrupted = &mut interrupted => interrupted.map(|()| true)?,
+            _ = interrupted.recv() => true,
+            _ = terminated.recv() => true,
             () = arrivals(&inbox) => false,
         };
         for mail in inbox.take() {

@@ -1,0 +1,427 @@
+//! Faults as text: one a line, for a file that a person writes.
+//!
+//! ```text
+//! # API [CONDITION...] ACT
+//! produce nth=3 apply-then-disconnect
+//! fetch client=worker-* every=5 delay 200ms
+//! offset-commit group=bakers nth=1 error REBALANCE_IN_PROGRESS
+//! heartbeat group=bakers nth=4 expel-member
+//! any node=2 nth=10 node-away 3s
+//! metadata nth=20 move-leaders
+//! end-txn probability=0.1 fence-producer
+//! fetch topic=jobs nth=7 retain 10
+//! connect probability=0.05 disconnect-before
+//! ```
+//!
+//! - Where: `connect`, `any`, or an API by its name in Kafka's protocol, in small letters with
+//!   hyphens: `produce`, `fetch`, `list-offsets`, `offset-commit`, `init-producer-id`, `end-txn`,
+//!   `consumer-group-heartbeat` and so on.
+//! - Conditions, as in [`FaultOccasion`]: `node=N`, `client=ID`, `topic=NAME`, `group=ID`,
+//!   `transaction=ID`, `connection=N`, `nth=N`, `every=N`, `after=N`,
+//!   `per=broker|client|connection`, `probability=P`, `times=N`. A `*` at the end of a name stands
+//!   for any end. A fetch of a session names only the topics that have changed in it.
+//! - Acts, as in [`FaultAct`]: `error CODE`, `apply-then-error CODE`, `delay DURATION`,
+//!   `apply-then-delay DURATION`, `stall`, `apply-then-stall`, `disconnect-before`,
+//!   `disconnect-within`, `apply-then-disconnect`, `node-away DURATION`, `move-leaders`,
+//!   `move-coordinators`, `expel-member`, `expel-group`, `fence-producer`, `retain OFFSETS`. A code is
+//!   a number or Kafka's name of it.
+//! - Durations are a whole number and a unit: `ns`, `us`, `ms`, `s`, `m`.
+//!
+//! Empty lines and lines that begin with `#` are passed over.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::ApiKey;
+
+use super::fault::{FaultAct, FaultMoment, FaultOccasion, FaultPer, WireFault};
+
+const ACTS: [(&str, FaultAct); 10] = [
+    ("stall", FaultAct::Stall),
+    ("apply-then-stall", FaultAct::ApplyThenStall),
+    ("disconnect-before", FaultAct::DisconnectBefore),
+    ("disconnect-within", FaultAct::DisconnectWithin),
+    ("apply-then-disconnect", FaultAct::ApplyThenDisconnect),
+    ("move-leaders", FaultAct::MoveLeaders),
+    ("move-coordinators", FaultAct::MoveCoordinators),
+    ("expel-member", FaultAct::ExpelMember),
+    ("expel-group", FaultAct::ExpelGroup),
+    ("fence-producer", FaultAct::FenceProducer),
+];
+const PERS: [(&str, FaultPer); 3] = [
+    ("broker", FaultPer::Broker),
+    ("client", FaultPer::Client),
+    ("connection", FaultPer::Connection),
+];
+const UNITS: [(&str, Duration); 5] = [
+    ("ns", Duration::from_nanos(1)),
+    ("us", Duration::from_micros(1)),
+    ("ms", Duration::from_millis(1)),
+    ("s", Duration::from_secs(1)),
+    ("m", Duration::from_secs(60)),
+];
+
+const A_MOMENT: &str =
+    "connect, any, or the name of an API such as produce, fetch or offset-commit";
+const AN_ACT: &str = "a condition: node=, client=, topic=, group=, transaction=, connection=, nth=, \
+                      every=, after=, per=, probability=, times=; or an act: error CODE, \
+                      apply-then-error CODE, delay DURATION, apply-then-delay DURATION, stall, \
+                      apply-then-stall, disconnect-before, disconnect-within, \
+                      apply-then-disconnect, node-away DURATION, move-leaders, move-coordinators, \
+                      expel-member, expel-group, fence-producer or retain OFFSETS";
+const A_CODE: &str = "an error of Kafka such as NOT_COORDINATOR, or its number";
+const A_DURATION: &str = "a duration such as 250ms, 5s or 2m";
+const A_COUNT: &str = "a whole number from 1";
+
+/// What could not be read in a line of faults.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: found `{found}`, expected {expected}")]
+pub struct FaultScriptError {
+    /// From 1.
+    pub line: usize,
+    /// The word in question; empty at the end of the line.
+    pub found: String,
+    /// What could stand there.
+    pub expected: &'static str,
+}
+
+/// The word in question and what could stand there.
+type Mistake = (String, &'static str);
+
+impl WireFault {
+    /// Reads a text of faults, one a line, in the format of [the module](super::script).
+    ///
+    /// # Errors
+    /// With the line, the word that could not be read, and what could stand there.
+    pub fn parse_script(text: &str) -> Result<Vec<Self>, FaultScriptError> {
+        let lines = text.lines().map(str::trim).enumerate();
+        let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        let read = |(index, line)| parse(line).map_err(|mistake| located(index + 1, mistake));
+        lines.map(read).collect()
+    }
+}
+
+/// Reads one line of a [script](super::script).
+impl FromStr for WireFault {
+    type Err = FaultScriptError;
+
+    fn from_str(line: &str) -> Result<Self, FaultScriptError> {
+        parse(line.trim()).map_err(|mistake| located(1, mistake))
+    }
+}
+
+fn located(line: usize, (found, expected): Mistake) -> FaultScriptError {
+    FaultScriptError { line, found, expected }
+}
+
+fn parse(line: &str) -> Result<WireFault, Mistake> {
+    let (word, mut rest) = split(line);
+    let mut occasion = WireFault::at(moment(word)?);
+    loop {
+        let (word, after) = split(rest);
+        rest = after;
+        match word.split_once('=') {
+            Some((key, value)) => occasion = condition(occasion, key, value)?,
+            None => return Ok(occasion.then(act(word, rest)?)),
+        }
+    }
+}
+
+fn split(text: &str) -> (&str, &str) {
+    let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+    (word, rest.trim_start())
+}
+
+fn moment(word: &str) -> Result<FaultMoment, Mistake> {
+    match word {
+        "connect" => Ok(FaultMoment::Connect),
+        "any" => Ok(FaultMoment::Any),
+        _ => {
+            let key = ApiKey::iter().find(|key| hyphened(&format!("{key:?}")) == word);
+            let key = key.ok_or_else(|| (word.to_owned(), A_MOMENT))?;
+            Ok(FaultMoment::Api(key as i16))
+        }
+    }
+}
+
+fn condition(occasion: FaultOccasion, key: &str, value: &str) -> Result<FaultOccasion, Mistake> {
+    let mistake = |expected| (value.to_owned(), expected);
+    Ok(match key {
+        "node" => {
+            let node = count(value)?.try_into().map_err(|_| mistake("the number of a node"))?;
+            occasion.node(node)
+        }
+        "client" => occasion.client(value),
+        "topic" => occasion.topic(value),
+        "group" => occasion.group(value),
+        "transaction" => occasion.transaction(value),
+        "connection" => occasion.connection(count(value)?),
+        "nth" => occasion.nth(count(value)?),
+        "every" => occasion.every(count(value)?),
+        "after" => occasion.after(count(value)?),
+        "times" => occasion.times(count(value)?),
+        "per" => {
+            let per = named(&PERS, value);
+            occasion.per(per.ok_or_else(|| mistake("broker, client or connection"))?)
+        }
+        "probability" => match value.parse() {
+            Ok(probability) if (0.0..=1.0).contains(&probability) => {
+                occasion.probability(probability)
+            }
+            _ => return Err(mistake("a number from 0 to 1")),
+        },
+        _ => return Err((format!("{key}={value}"), AN_ACT)),
+    })
+}
+
+fn act(word: &str, rest: &str) -> Result<FaultAct, Mistake> {
+    let (value, after) = split(rest);
+    let act = match word {
+        "error" => FaultAct::Error(code(value)?),
+        "apply-then-error" => FaultAct::ApplyThenError(code(value)?),
+        "delay" => FaultAct::Delay(duration(value)?),
+        "apply-then-delay" => FaultAct::ApplyThenDelay(duration(value)?),
+        "node-away" => FaultAct::NodeAway(duration(value)?),
+        "retain" => {
+            let offsets = value.parse();
+            FaultAct::Retain(offsets.map_err(|_| (value.to_owned(), "a number of offsets"))?)
+        }
+        _ => {
+            let act = named(&ACTS, word).ok_or_else(|| (word.to_owned(), AN_ACT))?;
+            return if rest.is_empty() { Ok(act) } else { Err((rest.to_owned(), END)) };
+        }
+    };
+    if after.is_empty() { Ok(act) } else { Err((after.to_owned(), END)) }
+}
+
+const END: &str = "the end of the line";
+
+/// An error by its name in Kafka, or by its number.
+fn code(value: &str) -> Result<i16, Mistake> {
+    let mistake = || (value.to_owned(), A_CODE);
+    if let Ok(code) = value.parse::<i16>() {
+        return if code == 0 { Err(mistake()) } else { Ok(code) };
+    }
+    known_errors().find(|(_, name)| name == value).map(|(code, _)| code).ok_or_else(mistake)
+}
+
+/// The errors that have a name.
+fn known_errors() -> impl Iterator<Item = (i16, String)> {
+    /// Above every code that Kafka has.
+    const CODES_END: i16 = 256;
+    let named = |code| match ResponseError::try_from_code(code)? {
+        ResponseError::Unknown(_) => None,
+        error => Some((code, hyphened(&format!("{error:?}")).to_uppercase().replace('-', "_"))),
+    };
+    (-1..CODES_END).filter_map(named)
+}
+
+/// `OffsetCommit` as `offset-commit`.
+fn hyphened(name: &str) -> String {
+    let mut words = String::new();
+    for char in name.chars() {
+        if char.is_uppercase() && !words.is_empty() {
+            words.push('-');
+        }
+        words.extend(char.to_lowercase());
+    }
+    words
+}
+
+fn count(value: &str) -> Result<u64, Mistake> {
+    value.parse().ok().filter(|count| *count > 0).ok_or_else(|| (value.to_owned(), A_COUNT))
+}
+
+fn duration(value: &str) -> Result<Duration, Mistake> {
+    let digits = value.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = value.split_at(digits);
+    let product = || named(&UNITS, unit)?.checked_mul(number.parse().ok()?);
+    product().ok_or_else(|| (value.to_owned(), A_DURATION))
+}
+
+fn named<T: Clone>(table: &[(&str, T)], word: &str) -> Option<T> {
+    table.iter().find(|(name, _)| *name == word).map(|(_, value)| value.clone())
+}
+
+fn name_of<'a, T: PartialEq>(table: &[(&'a str, T)], value: &T) -> &'a str {
+    table.iter().find(|(_, it)| it == value).map_or("", |(name, _)| name)
+}
+
+/// As a line of a script, which reads back as the same fault.
+impl fmt::Display for WireFault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.occasion, self.act)
+    }
+}
+
+impl fmt::Display for FaultOccasion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.moment {
+            FaultMoment::Connect => formatter.write_str("connect")?,
+            FaultMoment::Any => formatter.write_str("any")?,
+            FaultMoment::Api(key) => match ApiKey::try_from(key) {
+                Ok(key) => formatter.write_str(&hyphened(&format!("{key:?}")))?,
+                Err(()) => write!(formatter, "{key}")?,
+            },
+        }
+        if let Some(node) = self.node {
+            write!(formatter, " node={node}")?;
+        }
+        let names = [
+            ("client", &self.client),
+            ("topic", &self.topic),
+            ("group", &self.group),
+            ("transaction", &self.transaction),
+        ];
+        for (key, name) in names {
+            if let Some(name) = name {
+                write!(formatter, " {key}={name}")?;
+            }
+        }
+        let counts = [
+            ("connection", self.connection),
+            ("nth", self.nth),
+            ("every", self.every),
+            ("after", self.after),
+            ("times", self.times),
+        ];
+        for (key, count) in counts {
+            if let Some(count) = count {
+                write!(formatter, " {key}={count}")?;
+            }
+        }
+        if self.per != FaultPer::Broker {
+            write!(formatter, " per={}", name_of(&PERS, &self.per))?;
+        }
+        if let Some(probability) = self.probability {
+            write!(formatter, " probability={probability}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for FaultAct {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = |code: i16| {
+            let name = known_errors().find(|(known, _)| *known == code);
+            name.map_or_else(|| code.to_string(), |(_, name)| name)
+        };
+        match self {
+            Self::Error(error) => write!(formatter, "error {}", code(*error)),
+            Self::ApplyThenError(error) => write!(formatter, "apply-then-error {}", code(*error)),
+            Self::Delay(delay) => write!(formatter, "delay {}", Exact(*delay)),
+            Self::ApplyThenDelay(delay) => write!(formatter, "apply-then-delay {}", Exact(*delay)),
+            Self::NodeAway(time) => write!(formatter, "node-away {}", Exact(*time)),
+            Self::Retain(offsets) => write!(formatter, "retain {offsets}"),
+            act => formatter.write_str(name_of(&ACTS, act)),
+        }
+    }
+}
+
+/// A duration in the largest unit that makes it a whole number.
+struct Exact(Duration);
+
+impl fmt::Display for Exact {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = self.0.as_nanos();
+        let whole = |(_, unit): &&(&str, Duration)| nanos.is_multiple_of(unit.as_nanos());
+        let (name, unit) = UNITS.iter().rev().find(whole).unwrap_or(&UNITS[0]);
+        write!(formatter, "{}{name}", nanos / unit.as_nanos())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
+
+    use super::*;
+
+    fn faults() -> impl Strategy<Value = WireFault> {
+        let durations = || {
+            prop_oneof![
+                (0..10_000u64).prop_map(Duration::from_millis),
+                (0..10_000u64).prop_map(Duration::from_nanos),
+            ]
+        };
+        let keys: Vec<i16> = ApiKey::iter().map(|key| key as i16).collect();
+        let moments = prop_oneof![
+            Just(FaultMoment::Connect),
+            Just(FaultMoment::Any),
+            proptest::sample::select(keys).prop_map(FaultMoment::Api),
+        ];
+        let codes =
+            || (1..i16::MAX, any::<bool>()).prop_map(|(c, low)| if low { c % 130 + 1 } else { c });
+        let acts = prop_oneof![
+            proptest::sample::select(ACTS.map(|(_, act)| act).to_vec()),
+            codes().prop_map(FaultAct::Error),
+            codes().prop_map(FaultAct::ApplyThenError),
+            durations().prop_map(FaultAct::Delay),
+            durations().prop_map(FaultAct::ApplyThenDelay),
+            durations().prop_map(FaultAct::NodeAway),
+            any::<u64>().prop_map(FaultAct::Retain),
+        ];
+        let counts = proptest::collection::vec(proptest::option::of(1..u64::MAX), 5);
+        let names = proptest::collection::vec(proptest::option::of("[a-z=.-]{1,4}[*]?"), 4);
+        let pers = proptest::sample::select(PERS.map(|(_, per)| per).to_vec());
+        let rest = (proptest::option::of(0.0..=1.0), proptest::option::of(1..i32::MAX));
+        (moments, acts, counts, names, pers, rest).prop_map(
+            |(moment, act, counts, names, per, (probability, node))| {
+                let mut occasion = WireFault::at(moment).per(per);
+                (occasion.client, occasion.topic) = (names[0].clone(), names[1].clone());
+                (occasion.group, occasion.transaction) = (names[2].clone(), names[3].clone());
+                (occasion.connection, occasion.nth) = (counts[0], counts[1]);
+                (occasion.every, occasion.after, occasion.times) =
+                    (counts[2], counts[3], counts[4]);
+                (occasion.probability, occasion.node) = (probability, node);
+                occasion.then(act)
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_fault_reads_back_as_itself(fault in faults()) {
+            prop_assert_eq!(fault.to_string().parse(), Ok(fault));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,60}") {
+            let _ = WireFault::parse_script(&text);
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_line() {
+        for (text, message) in [
+            ("# fine\n\nproduze stall", "line 3: found `produze`, expected connect, any, or"),
+            ("fetch stall\nfetch", "line 2: found ``, expected a condition: "),
+            ("fetch nth=0 stall", "line 1: found `0`, expected a whole number from 1"),
+            ("fetch error NO_SUCH_THING", "line 1: found `NO_SUCH_THING`, expected an error of"),
+            ("fetch error 0", "line 1: found `0`, expected an error of Kafka"),
+            ("fetch delay 5", "line 1: found `5`, expected a duration such as 250ms"),
+            ("fetch probability=2 stall", "line 1: found `2`, expected a number from 0 to 1"),
+            ("fetch stall now", "line 1: found `now`, expected the end of the line"),
+            ("fetch delay 5s now", "line 1: found `now`, expected the end of the line"),
+            ("fetch per=day stall", "line 1: found `day`, expected broker, client or connection"),
+            ("fetch retain all", "line 1: found `all`, expected a number of offsets"),
+        ] {
+            let mistake = WireFault::parse_script(text).expect_err(text).to_string();
+            assert!(mistake.starts_with(message), "{mistake}");
+        }
+    }
+
+    #[test]
+    fn errors_have_the_names_that_kafka_gives_them() {
+        for (name, expected) in [
+            ("NOT_LEADER_OR_FOLLOWER", 6),
+            ("REBALANCE_IN_PROGRESS", 27),
+            ("UNKNOWN_TOPIC_OR_PARTITION", 3),
+            ("INVALID_PRODUCER_EPOCH", 47),
+            ("-1", -1),
+        ] {
+            assert_eq!(code(name), Ok(expected), "{name}");
+        }
+    }
+}
