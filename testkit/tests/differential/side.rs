@@ -622,12 +622,16 @@ impl Side {
     /// What a reader sees of batches.
     fn batches(&self, mut bytes: Bytes) -> String {
         const HEADER_BYTES: usize = 61;
+        const STAMPED: i16 = 1 << 3;
+        const CONTROL: i16 = 1 << 5;
         let mut out = String::new();
         while bytes.len() >= HEADER_BYTES {
             let length = (&bytes[8..]).get_i32() as usize + 12;
             let whole = bytes.split_to(length.min(bytes.len()));
             let base = (&whole[..]).get_i64();
-            let attributes = (&whole[21..]).get_i16();
+            // A marker on a topic of LogAppendTime says so in Kafka; its time is the broker's anyway.
+            let stated = (&whole[21..]).get_i16();
+            let attributes = if stated & CONTROL != 0 { stated & !STAMPED } else { stated };
             let delta = (&whole[23..]).get_i32();
             let producer = self.label((&whole[43..]).get_i64());
             let (epoch, sequence) = ((&whole[51..]).get_i16(), (&whole[53..]).get_i32());
