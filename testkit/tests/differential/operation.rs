@@ -146,6 +146,7 @@ fn shift(random: &mut Random) -> Shift {
     if random.one_in(8) { random.of(&[-1, 1]) } else { 0 }
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm for each request")]
 pub(crate) fn generate(random: &mut Random, seed: u64) -> Operation {
     let topic = match random.below(24) {
         0 => "no such topic".to_owned(),

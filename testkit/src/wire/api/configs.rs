@@ -219,7 +219,7 @@ fn change<'a>(
         other => return Err(unsupported(other)),
     }
     // What is wrong with a change is answered before that there is no such topic.
-    let known = config_of(state, name).map(TopicConfig::clone);
+    let known = config_of(state, name).cloned();
     if let Err((ResponseError::InvalidTopicException, _)) = known {
         return known.map(drop);
     }
