@@ -220,9 +220,6 @@ fn change<'a>(
     }
     // What is wrong with a change is answered before that there is no such topic.
     let known = config_of(state, name).cloned();
-    if let Err((ResponseError::InvalidTopicException, _)) = known {
-        return known.map(drop);
-    }
     let now = known.as_ref().ok().filter(|_| keeps);
     let mut config = now.cloned().unwrap_or_default();
     let mut names = BTreeSet::new();
