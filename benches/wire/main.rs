@@ -8,12 +8,11 @@
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
-use std::time::Instant;
-
 use server::Server;
+use tokio::time::Instant;
 
+mod kafka_client;
 mod raw;
-mod rdkafka_client;
 mod server;
 
 const PARTITIONS: i32 = 6;
@@ -26,7 +25,7 @@ fn measure(server: &Server, arm: &str, records: usize, act: impl FnOnce() -> usi
     assert_eq!(arrived, records, "{arm} on {}: not every record arrived", server.name());
     let (elapsed, cpu) = (start.elapsed(), server.cpu() - cpu);
     println!(
-        "wire: {:>8} {arm:<16} {:>9.0} records/s, {:>6.3} us of the server's CPU a record, {} MiB",
+        "wire: {:>8} {arm:<19} {:>9.0} records/s, {:>6.3} us of the server's CPU a record, {} MiB",
         server.name(),
         records as f64 / elapsed.as_secs_f64(),
         cpu.as_secs_f64() * 1e6 / records as f64,
@@ -39,8 +38,8 @@ fn pass(server: &Server, raw_records: usize, records: usize) {
     measure(server, "raw produce", raw_records, || client.produce(raw_records));
     measure(server, "raw fetch", raw_records, || client.fetch(raw_records));
     let bootstrap = server.bootstrap();
-    measure(server, "rdkafka produce", records, || rdkafka_client::produce(bootstrap, records));
-    measure(server, "rdkafka consume", records, || rdkafka_client::consume(bootstrap, records));
+    measure(server, "librdkafka produce", records, || kafka_client::produce(bootstrap, records));
+    measure(server, "librdkafka consume", records, || kafka_client::consume(bootstrap, records));
 }
 
 fn main() {

@@ -64,6 +64,11 @@ impl State {
     }
 
     fn try_join(&mut self, id: MemberId, now: Instant) -> Next {
+        #[cfg(feature = "wire")]
+        if self.wire.has_members(&self.members[id.0].subscription.group) {
+            // Clients on the wire rebalance in another way: it joins when they have left.
+            return self.park(id);
+        }
         self.attempt(id, Operation::Join, now).unwrap_or_else(|| {
             self.join(id);
             Next::Joined

@@ -72,6 +72,8 @@ pub(super) struct ClassicGroup {
     pending: BTreeMap<String, Instant>,
     /// When the members that have not joined again are given up.
     rebalance_ends: Option<Instant>,
+    /// When the members that have not asked for their assignment are given up.
+    sync_ends: Option<Instant>,
     /// Whether the rebalance waits its whole time, for more members to come.
     waits_for_more: bool,
 }
@@ -236,7 +238,7 @@ impl ClassicGroup {
             let timeouts = self.members.values().map(ClassicMember::rebalance_timeout);
             let limit =
                 if self.waits_for_more { delay } else { timeouts.max().unwrap_or_default() };
-            self.rebalance_ends = Some(now + limit);
+            (self.rebalance_ends, self.sync_ends) = (Some(now + limit), None);
             self.phase = Phase::Preparing;
         }
         self.complete_if_all_joined(now);
@@ -273,6 +275,8 @@ impl ClassicGroup {
         }
         self.protocol = self.elected();
         self.phase = Phase::Completing;
+        let timeouts = self.members.values().map(ClassicMember::rebalance_timeout);
+        self.sync_ends = timeouts.max().map(|limit| now + limit);
         let ids: Vec<_> = self.members.keys().cloned().collect();
         for id in ids {
             let joined = self.joined(&id);
@@ -328,10 +332,7 @@ impl ClassicGroup {
         match self.phase {
             Phase::Empty => answered(Err(ResponseError::UnknownMemberId)),
             Phase::Preparing => answered(Err(ResponseError::RebalanceInProgress)),
-            Phase::Stable => {
-                member.renew(now);
-                answered(Ok(Synced { assignment: member.assignment(), ..synced }))
-            }
+            Phase::Stable => answered(Ok(Synced { assignment: member.synced(now), ..synced })),
             Phase::Completing => {
                 let answer = member.await_sync(now);
                 if self.leader.as_deref() == Some(member_id) {
@@ -435,7 +436,8 @@ impl ClassicGroup {
     /// When a session, a rebalance or a promised id times out.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let sessions = self.members.values().filter_map(ClassicMember::session_ends);
-        sessions.chain(self.pending.values().copied()).chain(self.rebalance_ends).min()
+        let limits = self.rebalance_ends.into_iter().chain(self.sync_ends);
+        sessions.chain(self.pending.values().copied()).chain(limits).min()
     }
 
     pub(super) fn expire_overdue(&mut self, now: Instant) {
@@ -451,6 +453,12 @@ impl ClassicGroup {
         let overdue = self.members.iter().filter(|(_, member)| is_overdue(member));
         let overdue: Vec<_> = overdue.map(|(id, _)| id.clone()).collect();
         overdue.iter().for_each(|id| self.remove(id, now));
+        if self.sync_ends.is_some_and(|ends| ends <= now) {
+            self.sync_ends = None;
+            let silent = self.members.iter().filter(|(_, member)| member.owes_sync());
+            let silent: Vec<_> = silent.map(|(id, _)| id.clone()).collect();
+            silent.iter().for_each(|id| self.remove(id, now));
+        }
         if self.rebalance_ends.is_some_and(|ends| ends <= now) {
             self.waits_for_more = false;
             self.complete(now);

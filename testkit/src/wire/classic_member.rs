@@ -38,6 +38,8 @@ pub(super) struct ClassicMember {
     /// Its sync that waits for the leader's.
     sync: Option<Sender<Sync>>,
     session_ends: Instant,
+    /// Whether it has joined the generation, and has not asked for its assignment.
+    owes_sync: bool,
     /// Whether it has never been in a generation.
     is_new: bool,
 }
@@ -46,7 +48,8 @@ impl ClassicMember {
     /// A member whose join is given up at `ends`.
     pub(super) const fn new(joining: Joining, ends: Instant) -> Self {
         let assignment = Bytes::new();
-        Self { joining, assignment, join: None, sync: None, session_ends: ends, is_new: true }
+        let (owes_sync, is_new) = (false, true);
+        Self { joining, assignment, join: None, sync: None, session_ends: ends, owes_sync, is_new }
     }
 
     pub(super) fn instance(&self) -> Option<&str> {
@@ -63,6 +66,13 @@ impl ClassicMember {
 
     pub(super) const fn rebalance_timeout(&self) -> Duration {
         self.joining.rebalance_timeout
+    }
+
+    /// Its assignment, which it asks for.
+    pub(super) fn synced(&mut self, now: Instant) -> Bytes {
+        self.renew(now);
+        self.owes_sync = false;
+        self.assignment()
     }
 
     pub(super) fn assignment(&self) -> Bytes {
@@ -111,8 +121,13 @@ impl ClassicMember {
         receiver
     }
 
+    pub(super) const fn owes_sync(&self) -> bool {
+        self.owes_sync
+    }
+
     pub(super) fn await_sync(&mut self, now: Instant) -> Receiver<Sync> {
         self.renew(now);
+        self.owes_sync = false;
         let (sender, receiver) = oneshot::channel();
         self.sync = Some(sender);
         receiver
@@ -123,6 +138,7 @@ impl ClassicMember {
         self.is_new = false;
         if let Some(join) = self.join.take() {
             self.renew(now);
+            self.owes_sync = true;
             // A client that has gone is found by its session.
             let _ = join.send(Ok(joined));
         }

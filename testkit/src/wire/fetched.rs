@@ -16,6 +16,8 @@ const FLEXIBLE: i16 = 12;
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) error: i16,
+    /// The session of the client; 0 if it has none.
+    pub(super) session: i32,
     pub(super) topics: Vec<FetchedTopic>,
 }
 
@@ -70,8 +72,7 @@ impl Fetched {
         writer.out.put_i32(0);
         if version >= 7 {
             writer.out.put_i16(self.error);
-            // The session: there is none.
-            writer.out.put_i32(0);
+            writer.out.put_i32(self.session);
         }
         writer.length(self.topics.len());
         for topic in self.topics {

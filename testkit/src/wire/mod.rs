@@ -52,6 +52,7 @@ mod classic_member;
 mod cluster;
 mod connection;
 mod dispatch;
+mod fetch_session;
 mod fetched;
 mod frame;
 mod listener;

@@ -7,10 +7,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::classic::ClassicGroup;
+use super::fetch_session::FetchSessions;
 
 #[derive(Debug, Default)]
 pub(crate) struct WireState {
     pub(super) groups: BTreeMap<Arc<str>, ClassicGroup>,
+    pub(super) fetch_sessions: FetchSessions,
     /// How many member ids there ever were.
     pub(super) member_ids: u64,
     deadline_moved: Arc<Notify>,
@@ -25,6 +27,11 @@ impl WireState {
     /// Says that something may end sooner than before.
     pub(crate) fn move_deadline(&self) {
         self.deadline_moved.notify_one();
+    }
+
+    /// Whether clients are members of this group.
+    pub(crate) fn has_members(&self, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|group| !group.is_unused())
     }
 
     /// When the next session or rebalance times out.

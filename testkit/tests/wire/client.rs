@@ -44,7 +44,11 @@ impl Client {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
-    pub(crate) async fn ask<Q: Request>(&mut self, request: &Q, version: i16) -> Q::Response {
+    pub(crate) async fn ask<Q: Request + Sync>(
+        &mut self,
+        request: &Q,
+        version: i16,
+    ) -> Q::Response {
         self.0.write_all(&frame(request, version)).await.unwrap();
         self.answer::<Q>(version).await
     }

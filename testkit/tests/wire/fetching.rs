@@ -117,3 +117,49 @@ async fn offsets_are_found_by_time() {
         assert_eq!((found.offset, found.timestamp), expected, "at {timestamp}");
     }
 }
+
+#[tokio::test]
+async fn a_session_remembers_what_a_client_reads_and_answers_what_is_new() {
+    let broker = Broker::new();
+    broker.create_topic("jobs", 3);
+    let listener = listen(&broker).await;
+    let mut client = Client::connect(listener.address()).await;
+    let partition = |number| {
+        let partition = FetchPartition::default().with_partition(number);
+        partition.with_partition_max_bytes(1 << 20)
+    };
+    let asks = |partitions: Vec<FetchPartition>| {
+        let topic = FetchTopic::default().with_topic(name("jobs")).with_partitions(partitions);
+        FetchRequest::default().with_max_bytes(1 << 20).with_topics(vec![topic])
+    };
+    let all = asks((0..3).map(partition).collect()).with_session_epoch(0);
+    let opened = client.ask(&all, 12).await;
+    assert_eq!((opened.error_code, opened.responses[0].partitions.len()), (0, 3));
+    let id = opened.session_id;
+    assert_ne!(id, 0);
+    let next = |epoch| {
+        FetchRequest::default()
+            .with_max_bytes(1 << 20)
+            .with_session_id(id)
+            .with_session_epoch(epoch)
+    };
+    let nothing = client.ask(&next(1), 12).await;
+    assert_eq!((nothing.error_code, nothing.session_id, nothing.responses.len()), (0, id, 0));
+    client.ask(&produce("jobs", 1, batch(BatchHeader::default(), &["a"])), 9).await;
+    let news = client.ask(&next(2), 12).await;
+    assert_eq!(news.responses[0].partitions.len(), 1);
+    assert_eq!(news.responses[0].partitions[0].partition_index, 1);
+    // The client has read it, and says so.
+    let mut read = asks(vec![partition(1).with_fetch_offset(1)]);
+    (read.session_id, read.session_epoch) = (id, 3);
+    assert_eq!(client.ask(&read, 12).await.responses.len(), 0);
+
+    let wrong = client.ask(&next(3), 12).await;
+    assert_eq!(error(wrong.error_code), Some(ResponseError::InvalidFetchSessionEpoch));
+    let by_id = client.ask(&next(4), 13).await;
+    assert_eq!(error(by_id.error_code), Some(ResponseError::FetchSessionTopicIdError));
+    let closed = client.ask(&asks(vec![partition(0)]).with_session_id(id), 12).await;
+    assert_eq!((closed.error_code, closed.session_id), (0, 0));
+    let gone = client.ask(&next(4), 12).await;
+    assert_eq!(error(gone.error_code), Some(ResponseError::FetchSessionIdNotFound));
+}

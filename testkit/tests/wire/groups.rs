@@ -128,3 +128,27 @@ async fn a_member_that_does_not_fit_is_refused() {
     let refused = client.ask(&other, 9).await;
     assert_eq!(error(refused.error_code), Some(E::InconsistentGroupProtocol));
 }
+
+#[tokio::test]
+async fn a_consumer_in_memory_joins_when_the_clients_have_left() {
+    use futures::StreamExt as _;
+    use jobstream::sources::{Source as _, SourceEvent};
+    use kafka_protocol::messages::LeaveGroupRequest;
+    use kafka_protocol::messages::leave_group_request::MemberIdentity;
+    let broker = Broker::new();
+    broker.create_topic("jobs", 1);
+    let listener = listen(&broker).await;
+    let mut client = Client::connect(listener.address()).await;
+    let joined = client.ask(&join("", Some("one")), 9).await;
+    let consumer = broker.consumer("bakers", ["jobs"]).build();
+    let mut events = consumer.events();
+    assert!(futures::poll!(events.next()).is_pending());
+    let member = MemberIdentity::default().with_member_id(joined.member_id);
+    let leave = LeaveGroupRequest::default().with_group_id(group()).with_members(vec![member]);
+    assert_eq!(client.ask(&leave, 5).await.members[0].error_code, 0);
+    let assigned = events.next().await;
+    assert!(matches!(assigned, Some(Ok(SourceEvent::Assigned(_)))), "found {assigned:?}");
+    let refused = client.ask(&join("", Some("one")), 9).await;
+    let expected = Some(ResponseError::InconsistentGroupProtocol);
+    assert_eq!(error(refused.error_code), expected);
+}

@@ -92,7 +92,7 @@ fn mutated(good: &[Bytes], state: &mut u64) -> BytesMut {
             _ => (4..bytes.len()).for_each(|place| bytes[place] ^= (next(state) % 2) as u8),
         }
     }
-    if next(state) % 2 == 0 && bytes.len() > 4 {
+    if next(state).is_multiple_of(2) && bytes.len() > 4 {
         // The frame is whole; what is in it is not.
         let length = (bytes.len() - 4) as i32;
         bytes[..4].copy_from_slice(&length.to_be_bytes());

@@ -22,29 +22,38 @@ use crate::wire::topics::TopicKey;
 const MAX_BYTES: usize = 55 << 20;
 /// The first version that names topics by their ids.
 const BY_ID: i16 = 13;
-/// The epochs that ask for no session, and for a new one.
-const NO_SESSION: i32 = -1;
-const NEW_SESSION: i32 = 0;
 
 pub(super) fn apis() -> Vec<Api> {
     vec![Api::encoded(ApiKey::Fetch, 4..=18, fetch)]
 }
 
-async fn fetch(call: Call, request: FetchRequest) -> Answered {
+async fn fetch(call: Call, mut request: FetchRequest) -> Answered {
     let version = call.version();
-    // Every answer is a full one: a client that asks for a session is given none.
-    let is_sessionless = matches!(request.session_epoch, NO_SESSION | NEW_SESSION);
-    if version >= 7 && !(is_sessionless && request.session_id == 0) {
-        let error = ResponseError::FetchSessionIdNotFound.code();
-        return Ok(Some(Fetched { error, topics: Vec::new() }.encode(version)));
-    }
+    let begun = call.broker().with(|state| {
+        state.wire.fetch_sessions.begin(&mut request, version >= BY_ID, Instant::now())
+    });
+    let answering = match begun {
+        Ok(answering) => answering,
+        Err(error) => {
+            let refused = Fetched { error: error.code(), session: 0, topics: Vec::new() };
+            return Ok(Some(refused.encode(version)));
+        }
+    };
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default());
     let ends = Instant::now() + wait;
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or_default();
     loop {
         let changed = call.broker().shared.changed.notified();
-        let fetched = call.broker().with(|state| read(&call, state, &request));
-        if fetched.is_enough(min_bytes) || Instant::now() >= ends {
+        let is_over = Instant::now() >= ends;
+        let fetched = call.broker().with(|state| {
+            let mut fetched = read(&call, state, &request);
+            let is_enough = fetched.is_enough(min_bytes) || is_over;
+            if is_enough {
+                state.wire.fetch_sessions.answered(answering, &mut fetched);
+            }
+            is_enough.then_some(fetched)
+        });
+        if let Some(fetched) = fetched {
             return Ok(Some(fetched.encode(version)));
         }
         select! {
@@ -77,7 +86,7 @@ fn read(call: &Call, state: &State, request: &FetchRequest) -> Fetched {
             id: topic.topic_id,
         }
     });
-    Fetched { error: 0, topics: topics.collect() }
+    Fetched { error: 0, session: 0, topics: topics.collect() }
 }
 
 /// What the answer may still hold.

@@ -57,16 +57,15 @@ fn listed(call: &Call, state: &State) -> Vec<(String, String, &'static str)> {
         let own = state.groups.get(name);
         let in_memory = own.is_some_and(|group| !group.members().is_empty());
         match state.wire.groups.get(name) {
-            _ if in_memory => Some((name.to_string(), "consumer".to_owned(), "Stable")),
-            Some(group) if !group.is_unused() || own.is_some() => {
+            _ if in_memory => (name.to_string(), "consumer".to_owned(), "Stable"),
+            Some(group) => {
                 let kind = group.protocol_type().unwrap_or_default().to_owned();
-                Some((name.to_string(), kind, self::name(group.phase())))
+                (name.to_string(), kind, self::name(group.phase()))
             }
-            Some(_) => None,
-            None => Some((name.to_string(), String::new(), "Empty")),
+            None => (name.to_string(), String::new(), "Empty"),
         }
     };
-    names.into_iter().filter_map(group).collect()
+    names.into_iter().map(group).collect()
 }
 
 fn list_groups(call: &Call, request: &ListGroupsRequest) -> ListGroupsResponse {
@@ -115,7 +114,7 @@ fn describe(call: &Call, state: &State, id: &str) -> DescribedGroup {
     }
     let is_known = state.groups.contains_key(id);
     match state.wire.groups.get(id) {
-        Some(group) if is_known || !group.is_unused() => described(call, group),
+        Some(group) => described(call, group),
         _ if is_known => DescribedGroup::default().with_group_state(text("Empty")),
         _ => {
             let dead = DescribedGroup::default().with_group_state(text("Dead"));
@@ -165,11 +164,11 @@ fn delete(call: &Call, state: &mut State, id: &str) -> Result<(), ResponseError>
     let in_memory = state.groups.get(id);
     let on_wire = state.wire.groups.get(id);
     if in_memory.is_some_and(|group| !group.members().is_empty())
-        || on_wire.is_some_and(|group| !group.is_unused())
+        || on_wire.is_some_and(|group| group.phase() != Phase::Empty)
     {
         return Err(ResponseError::NonEmptyGroup);
     }
-    let was_there = in_memory.is_some();
+    let was_there = in_memory.is_some() || on_wire.is_some();
     state.wire.groups.remove(id);
     state.groups.remove(id);
     if was_there { Ok(()) } else { Err(ResponseError::GroupIdNotFound) }

@@ -6,6 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
+use tokio::time::Instant;
 
 use super::VALUE_BYTES;
 
@@ -38,11 +39,13 @@ pub(super) fn consume(bootstrap: &str, records: usize) -> usize {
     config.set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
     let consumer: BaseConsumer = config.create().expect("a consumer");
     consumer.subscribe(&["jobs"]).expect("a subscription");
-    let mut arrived = 0;
-    while arrived < records {
-        let polled = consumer.poll(LIMIT).expect("a record in time");
-        polled.expect("no error");
-        arrived += 1;
+    let (mut arrived, until) = (0, Instant::now() + LIMIT);
+    while arrived < records && Instant::now() < until {
+        // Nothing comes of a rebalance, too.
+        if let Some(polled) = consumer.poll(Duration::from_secs(1)) {
+            polled.expect("no error");
+            arrived += 1;
+        }
     }
     arrived
 }
