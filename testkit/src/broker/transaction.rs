@@ -37,6 +37,7 @@ impl Transactions {
     }
 
     /// The number of a new producer.
+    #[cfg(feature = "wire")]
     pub(crate) const fn allocate(&mut self) -> ProducerId {
         next(&mut self.producers)
     }

@@ -9,7 +9,7 @@
 //! - Kafka looks for records that are too old every five minutes, the listener twice a second;
 //! - Kafka takes commits of a group without a name, the listener answers `INVALID_GROUP_ID`.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that waits for Kafka")]
+#![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
 
 use std::time::Duration;
 
