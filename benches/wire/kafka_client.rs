@@ -1,11 +1,12 @@
 //! librdkafka: produces, and consumes as a member of a group.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
+use tokio::time::Instant;
 
 use super::VALUE_BYTES;
 

@@ -8,9 +8,8 @@
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
-use std::time::Instant;
-
 use server::Server;
+use tokio::time::Instant;
 
 mod kafka_client;
 mod raw;

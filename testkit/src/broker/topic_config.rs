@@ -153,7 +153,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry("remote.log.delete.on.disable", Kind::Boolean, "false", ""),
     entry("remote.storage.enable", Kind::Boolean, "false", ""),
     entry("retention.bytes", Kind::Long(i64::MIN), "-1", "log.retention.bytes"),
-    entry("retention.ms", Kind::Long(-1), "604800000", "log.retention.ms"),
+    entry("retention.ms", Kind::Long(-1), "-1", "log.retention.ms"),
     entry("segment.bytes", Kind::Int(1_048_576, i32::MAX), "1073741824", "log.segment.bytes"),
     entry("segment.index.bytes", Kind::Int(4, i32::MAX), "10485760", "log.index.size.max.bytes"),
     entry("segment.jitter.ms", Kind::Long(0), "0", "log.roll.jitter.ms"),

@@ -37,6 +37,7 @@ impl Transactions {
     }
 
     /// The number of a new producer.
+    #[cfg(feature = "wire")]
     pub(crate) const fn allocate(&mut self) -> ProducerId {
         next(&mut self.producers)
     }
@@ -108,7 +109,7 @@ impl State {
     }
 
     /// Fences the newest producer of an id and aborts its transaction, if it has one open.
-    pub(super) fn fence_producer(&mut self, id: &Arc<str>) {
+    pub(crate) fn fence_producer(&mut self, id: &Arc<str>) {
         let transactional = self.transactions.ids.get_mut(id);
         if let Some(transactional) = transactional.filter(|id| id.open.is_some()) {
             transactional.fence();

@@ -2,14 +2,20 @@
 //!
 //! Answers are compared after ids and times are normalised. `KAFKA_BOOTSTRAP` names a fresh broker;
 //! `DIFFERENTIAL_SEED` and `DIFFERENTIAL_REQUESTS` choose the run.
+//!
+//! Known to differ, and not yet passed over:
+//! - a producer that has sent a batch outside of its transaction is refused sequence numbers by Kafka
+//!   until its next epoch (`OUT_OF_ORDER_SEQUENCE_NUMBER`): it verifies against an older attempt;
+//! - Kafka looks for records that are too old every five minutes, the listener twice a second;
+//! - Kafka takes commits of a group without a name, the listener answers `INVALID_GROUP_ID`.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that waits for Kafka")]
+#![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
 
 use std::time::Duration;
 
 use jobstream_testkit::broker::Broker;
 
-use operation::{Operation, generate};
+use operation::generate;
 use random::Random;
 use side::Side;
 
@@ -22,11 +28,6 @@ mod side;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |value| value.parse().unwrap())
-}
-
-/// Requests whose answers differ, with the reason; the two sides go on in step.
-fn is_listed(_operation: &Operation) -> bool {
-    false
 }
 
 #[tokio::test]
@@ -52,7 +53,7 @@ async fn the_listener_answers_as_apache_kafka_does() {
         let (found, expected) = tokio::time::timeout(Duration::from_secs(120), both)
             .await
             .unwrap_or_else(|_| panic!("no answer to {operation:?}: {:?}", listener.refusals()));
-        if found != expected && !is_listed(&operation) {
+        if found != expected {
             let divergence =
                 format!("{number} {operation:?}\n  found    {found}\n  expected {expected}");
             println!("{divergence}");

@@ -138,12 +138,15 @@ pub(crate) enum Operation {
 }
 
 pub(crate) const IDS: usize = 4;
-const GROUPS: &[&str] = &["bakers", "couriers", ""];
+const GROUPS: &[&str] = &["bakers", "couriers"];
+/// The only group of transactions: Kafka verifies the partition of the offsets, which groups share.
+const TRANSACTED: &str = "ovens";
 
 fn shift(random: &mut Random) -> Shift {
     if random.one_in(8) { random.of(&[-1, 1]) } else { 0 }
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm for each request")]
 pub(crate) fn generate(random: &mut Random, seed: u64) -> Operation {
     let topic = match random.below(24) {
         0 => "no such topic".to_owned(),
@@ -152,7 +155,7 @@ pub(crate) fn generate(random: &mut Random, seed: u64) -> Operation {
     };
     let partition = if random.one_in(12) { random.of(&[-1, 7]) } else { random.of(&[0, 0, 1]) };
     let id = random.below(IDS as u64) as usize;
-    let group = if random.one_in(30) { "" } else { GROUPS[random.below(2) as usize] };
+    let group = random.of(GROUPS);
     let isolation = random.of(&[0, 1]);
     match random.below(40) {
         0..=2 => Operation::CreateTopic {
@@ -242,8 +245,7 @@ pub(crate) fn generate(random: &mut Random, seed: u64) -> Operation {
             long: random.one_in(5),
         },
         24 => Operation::OffsetFetch { group, topic, partition, version: random.of(&[5, 7]) },
-        // A group without a name is made by a commit that is refused, and can be deleted.
-        25 => Operation::DeleteGroup { group: GROUPS[random.below(2) as usize] },
+        25 => Operation::DeleteGroup { group },
         26..=27 => Operation::Init {
             id,
             continues: random.one_in(2),
@@ -266,7 +268,7 @@ pub(crate) fn generate(random: &mut Random, seed: u64) -> Operation {
         },
         31..=32 => Operation::TxnOffsetCommit {
             id,
-            group,
+            group: TRANSACTED,
             topic,
             partition,
             generation: if random.one_in(5) { 3 } else { -1 },

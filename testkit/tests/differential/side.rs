@@ -5,19 +5,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
-use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsTopic,
 };
-use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
-use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
-use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest as AskedTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::incremental_alter_configs_request::{
-    AlterConfigsResource, AlterableConfig,
-};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -26,14 +17,19 @@ use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
-use kafka_protocol::messages::txn_offset_commit_request::{
-    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+use kafka_protocol::messages::{
+    BrokerId, DeleteGroupsRequest, DeleteRecordsRequest, DescribeTransactionsRequest, FetchRequest,
+    FindCoordinatorRequest, GroupId, InitProducerIdRequest, ListOffsetsRequest,
+    OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProducerId,
+    TransactionalId,
 };
-use kafka_protocol::messages::*;
 use kafka_protocol::protocol::StrBytes;
 
 use super::client::{self, BatchHeader, Client, batch, error, name};
 use super::operation::{IDS, Operation, Shift};
+
+mod topics;
+mod transactions;
 
 pub(crate) struct Side {
     client: Client,
@@ -196,131 +192,7 @@ impl Side {
         }
     }
 
-    async fn ask_topic(&mut self, operation: &Operation) -> (i16, String) {
-        match operation {
-            Operation::CreateTopic {
-                topic,
-                partitions,
-                replicas,
-                config,
-                validate_only,
-                version,
-            } => {
-                let configs = config.iter().map(|(name, value)| {
-                    CreatableTopicConfig::default()
-                        .with_name(text(name))
-                        .with_value(Some(text(value)))
-                });
-                let asked = CreatableTopic::default()
-                    .with_name(name(topic))
-                    .with_num_partitions(*partitions)
-                    .with_replication_factor(*replicas)
-                    .with_configs(configs.collect());
-                let request = CreateTopicsRequest::default()
-                    .with_topics(vec![asked])
-                    .with_timeout_ms(30_000)
-                    .with_validate_only(*validate_only);
-                let answer = self.client.ask(&request, *version).await;
-                let found = &answer.topics[0];
-                if found.error_code == 0 && !validate_only {
-                    self.settle_topic(topic, true, None).await;
-                }
-                let counts = (found.num_partitions, found.replication_factor);
-                (found.error_code, format!("{} {counts:?}", code(found.error_code)))
-            }
-            Operation::DeleteTopic { topic, version } => {
-                let by_name = DeleteTopicState::default().with_name(Some(name(topic)));
-                let request = match version {
-                    6.. => DeleteTopicsRequest::default().with_topics(vec![by_name]),
-                    _ => DeleteTopicsRequest::default().with_topic_names(vec![name(topic)]),
-                };
-                let answer = self.client.ask(&request.with_timeout_ms(30_000), *version).await;
-                let found = answer.responses[0].error_code;
-                self.settle_topic(topic, false, None).await;
-                (found, code(found))
-            }
-            Operation::CreatePartitions { topic, count, validate_only } => {
-                let asked = CreatePartitionsTopic::default()
-                    .with_name(name(topic))
-                    .with_count(*count)
-                    .with_assignments(None);
-                let request = CreatePartitionsRequest::default()
-                    .with_topics(vec![asked])
-                    .with_timeout_ms(30_000)
-                    .with_validate_only(*validate_only);
-                let answer = self.client.ask(&request, 3).await;
-                let found = answer.results[0].error_code;
-                if found == 0 && !validate_only {
-                    self.settle_topic(topic, true, Some(*count)).await;
-                }
-                (found, code(found))
-            }
-            Operation::AlterConfig { topic, operation, name, value } => {
-                let config = AlterableConfig::default()
-                    .with_name(text(name))
-                    .with_config_operation(*operation)
-                    .with_value(value.map(text));
-                let resource = AlterConfigsResource::default()
-                    .with_resource_type(2)
-                    .with_resource_name(text(topic))
-                    .with_configs(vec![config]);
-                let request =
-                    IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
-                let answer = self.client.ask(&request, 1).await;
-                let found = answer.responses[0].error_code;
-                if self.is_kafka {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                (found, code(found))
-            }
-            Operation::DescribeConfigs { topic } => {
-                let resource = DescribeConfigsResource::default()
-                    .with_resource_type(2)
-                    .with_resource_name(text(topic))
-                    .with_configuration_keys(None);
-                let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-                let answer = self.client.ask(&request, 4).await;
-                let result = &answer.results[0];
-                let mut lines: Vec<_> = result
-                    .configs
-                    .iter()
-                    // The test's Kafka has a retention of its own.
-                    .filter(|c| &*c.name != "retention.ms" || c.config_source == 1)
-                    .map(|c| {
-                        let value = c.value.as_deref().unwrap_or("null");
-                        let is_said = c.config_source == 1;
-                        format!("{}={value} {} {is_said}", &*c.name, c.config_type)
-                    })
-                    .collect();
-                lines.sort();
-                (result.error_code, format!("{} {lines:?}", code(result.error_code)))
-            }
-            Operation::Metadata { topic, version } => {
-                let request = client::metadata(topic).with_allow_auto_topic_creation(*version < 4);
-                let answer = self.client.ask(&request, *version).await;
-                let found = &answer.topics[0];
-                let mut numbers: Vec<_> =
-                    found.partitions.iter().map(|p| (p.partition_index, p.leader_epoch)).collect();
-                numbers.sort_unstable();
-                (0, format!("{} {numbers:?}", code(found.error_code)))
-            }
-            Operation::DescribeTopicPartitions { topic } => {
-                let asked = AskedTopic::default().with_name(name(topic));
-                let request = DescribeTopicPartitionsRequest::default()
-                    .with_topics(vec![asked])
-                    .with_response_partition_limit(2);
-                let answer = self.client.ask(&request, 0).await;
-                let found = &answer.topics[0];
-                let mut numbers: Vec<_> =
-                    found.partitions.iter().map(|p| (p.partition_index, p.leader_epoch)).collect();
-                numbers.sort_unstable();
-                let next = answer.next_cursor.as_ref().map(|cursor| cursor.partition_index);
-                (0, format!("{} {numbers:?} {next:?}", code(found.error_code)))
-            }
-            other => panic!("{other:?} is asked elsewhere"),
-        }
-    }
-
+    #[allow(clippy::too_many_lines, reason = "one arm for each request")]
     async fn ask_partition(&mut self, operation: &Operation) -> (i16, String) {
         match operation {
             Operation::Produce { topic, partition, acks, count, timestamp, producer, version } => {
@@ -471,163 +343,19 @@ impl Side {
         }
     }
 
-    async fn ask_transaction(&mut self, operation: &Operation) -> (i16, String) {
-        match operation {
-            Operation::Init { id, continues, shift, timeout, version } => {
-                let mut request = InitProducerIdRequest::default()
-                    .with_transactional_id(Some(self.id(*id)))
-                    .with_transaction_timeout_ms(*timeout)
-                    .with_producer_id(ProducerId(-1))
-                    .with_producer_epoch(-1);
-                if *continues && *version >= 3 {
-                    let (producer, epoch) = self.producer(*id, *shift);
-                    request = request.with_producer_id(producer).with_producer_epoch(epoch);
-                }
-                let answer = self.client.ask(&request, *version).await;
-                self.learn(*id, *answer.producer_id, answer.producer_epoch);
-                let rest = (self.label(*answer.producer_id), answer.producer_epoch);
-                (answer.error_code, format!("{} {rest:?}", code(answer.error_code)))
-            }
-            Operation::AddPartitions { id, topic, partition, shift, version } => {
-                let (producer, epoch) = self.producer(*id, *shift);
-                let asked = AddPartitionsToTxnTopic::default()
-                    .with_name(name(topic))
-                    .with_partitions(vec![*partition]);
-                let request = AddPartitionsToTxnRequest::default()
-                    .with_v3_and_below_transactional_id(self.id(*id))
-                    .with_v3_and_below_producer_id(producer)
-                    .with_v3_and_below_producer_epoch(epoch)
-                    .with_v3_and_below_topics(vec![asked]);
-                let answer = self.client.ask(&request, *version).await;
-                let found = &answer.results_by_topic_v3_and_below[0].results_by_partition[0];
-                let found = found.partition_error_code;
-                (found, code(found))
-            }
-            Operation::AddOffsets { id, group, shift, version } => {
-                let (producer, epoch) = self.producer(*id, *shift);
-                let request = AddOffsetsToTxnRequest::default()
-                    .with_transactional_id(self.id(*id))
-                    .with_producer_id(producer)
-                    .with_producer_epoch(epoch)
-                    .with_group_id(self.group(group));
-                let found = self.client.ask(&request, *version).await.error_code;
-                (found, code(found))
-            }
-            Operation::TxnOffsetCommit {
-                id,
-                group,
-                topic,
-                partition,
-                generation,
-                shift,
-                version,
-            } => {
-                let (producer, epoch) = self.producer(*id, *shift);
-                let asked = TxnOffsetCommitRequestPartition::default()
-                    .with_partition_index(*partition)
-                    .with_committed_offset(1)
-                    .with_committed_metadata(Some(text("")));
-                let asked = TxnOffsetCommitRequestTopic::default()
-                    .with_name(name(topic))
-                    .with_partitions(vec![asked]);
-                let generation = if *version >= 3 { *generation } else { -1 };
-                let request = TxnOffsetCommitRequest::default()
-                    .with_transactional_id(self.id(*id))
-                    .with_group_id(self.group(group))
-                    .with_producer_id(producer)
-                    .with_producer_epoch(epoch)
-                    .with_generation_id(generation)
-                    .with_topics(vec![asked]);
-                let answer = self.client.ask(&request, *version).await;
-                let found = answer.topics[0].partitions[0].error_code;
-                (found, code(found))
-            }
-            Operation::End { id, committed, shift, version } => {
-                let (producer, epoch) = self.producer(*id, *shift);
-                let request = EndTxnRequest::default()
-                    .with_transactional_id(self.id(*id))
-                    .with_producer_id(producer)
-                    .with_producer_epoch(epoch)
-                    .with_committed(*committed);
-                let answer = self.client.ask(&request, *version).await;
-                if *version >= 5 && answer.error_code == 0 {
-                    self.learn(*id, *answer.producer_id, answer.producer_epoch);
-                }
-                self.settle(*id).await;
-                let rest = (self.label(*answer.producer_id), answer.producer_epoch);
-                (answer.error_code, format!("{} {rest:?}", code(answer.error_code)))
-            }
-            Operation::DescribeProducers { topic, partition } => {
-                let asked = describe_producers_request::TopicRequest::default()
-                    .with_name(name(topic))
-                    .with_partition_indexes(vec![*partition]);
-                let request = DescribeProducersRequest::default().with_topics(vec![asked]);
-                let answer = self.client.ask(&request, 0).await;
-                let found = &answer.topics[0].partitions[0];
-                let mut producers: Vec<_> = found
-                    .active_producers
-                    .iter()
-                    .map(|p| {
-                        let label = self.label(*p.producer_id);
-                        let open = p.current_txn_start_offset;
-                        (label, p.producer_epoch, p.last_sequence, p.coordinator_epoch, open)
-                    })
-                    .collect();
-                producers.sort_unstable();
-                (0, format!("{} {producers:?}", code(found.error_code)))
-            }
-            Operation::DescribeTransaction { id } => {
-                let request = DescribeTransactionsRequest::default()
-                    .with_transactional_ids(vec![self.id(*id)]);
-                let answer = self.client.ask(&request, 0).await;
-                let found = &answer.transaction_states[0];
-                // How many partitions the offsets have is another number on each side.
-                let mut topics: Vec<_> = found
-                    .topics
-                    .iter()
-                    .filter(|topic| !topic.topic.starts_with("__"))
-                    .flat_map(|topic| {
-                        topic.partitions.iter().map(|p| (topic.topic.to_string(), *p))
-                    })
-                    .collect();
-                topics.sort_unstable();
-                let state = found.transaction_state.to_string();
-                let number = if found.error_code == 0 { *found.producer_id } else { -1 };
-                let rest = (self.label(number), found.producer_epoch);
-                let began = found.transaction_start_time_ms > 0;
-                let rest = (state, rest, found.transaction_timeout_ms, began, topics);
-                (found.error_code, format!("{} {rest:?}", code(found.error_code)))
-            }
-            Operation::ListTransactions => {
-                let request = ListTransactionsRequest::default()
-                    .with_state_filters(vec![text("Ongoing"), text("Open")])
-                    .with_duration_filter(-1);
-                let answer = self.client.ask(&request, 1).await;
-                let own: Vec<_> = (0..IDS).map(|id| self.id(id)).collect();
-                let states = answer.transaction_states.iter();
-                let mut listed: Vec<_> = states
-                    .filter(|state| own.contains(&state.transactional_id))
-                    .map(|state| {
-                        (state.transactional_id.to_string(), self.label(*state.producer_id))
-                    })
-                    .collect();
-                listed.sort_unstable();
-                let unknown = answer.unknown_state_filters;
-                (answer.error_code, format!("{} {listed:?} {unknown:?}", code(answer.error_code)))
-            }
-            other => panic!("{other:?} is asked elsewhere"),
-        }
-    }
-
     /// What a reader sees of batches.
     fn batches(&self, mut bytes: Bytes) -> String {
         const HEADER_BYTES: usize = 61;
+        const STAMPED: i16 = 1 << 3;
+        const CONTROL: i16 = 1 << 5;
         let mut out = String::new();
         while bytes.len() >= HEADER_BYTES {
             let length = (&bytes[8..]).get_i32() as usize + 12;
             let whole = bytes.split_to(length.min(bytes.len()));
             let base = (&whole[..]).get_i64();
-            let attributes = (&whole[21..]).get_i16();
+            // A marker on a topic of LogAppendTime says so in Kafka; its time is the broker's anyway.
+            let stated = (&whole[21..]).get_i16();
+            let attributes = if stated & CONTROL != 0 { stated & !STAMPED } else { stated };
             let delta = (&whole[23..]).get_i32();
             let producer = self.label((&whole[43..]).get_i64());
             let (epoch, sequence) = ((&whole[51..]).get_i16(), (&whole[53..]).get_i32());

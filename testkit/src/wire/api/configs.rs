@@ -90,7 +90,7 @@ fn of_broker(call: &Call, state: &State) -> Vec<Described> {
         ("offset.metadata.max.bytes", state.metadata_max_bytes.to_string(), INT),
         ("socket.request.max.bytes", settings.frame_max_bytes.to_string(), INT),
         ("transaction.max.timeout.ms", "900000".to_owned(), INT),
-        ("log.retention.ms", "604800000".to_owned(), LONG),
+        ("log.retention.ms", "-1".to_owned(), LONG),
     ];
     let described = entries.into_iter().map(|(name, value, kind)| Described {
         name,
@@ -220,9 +220,6 @@ fn change<'a>(
     }
     // What is wrong with a change is answered before that there is no such topic.
     let known = config_of(state, name).cloned();
-    if let Err((ResponseError::InvalidTopicException, _)) = known {
-        return known.map(drop);
-    }
     let now = known.as_ref().ok().filter(|_| keeps);
     let mut config = now.cloned().unwrap_or_default();
     let mut names = BTreeSet::new();

@@ -98,6 +98,8 @@ fn commit(
         } else if let Err(error) = admitted {
             Err(error)
         } else if committed.metadata.len() > state.metadata_max_bytes {
+            // The group is there from now on, whatever becomes of its offsets.
+            state.groups.entry(group.clone()).or_default();
             Err(ResponseError::OffsetMetadataTooLarge)
         } else {
             state.commit(group, &vec![(partition, committed)]);
