@@ -43,6 +43,11 @@ impl TopicId {
         Self(id)
     }
 
+    /// The id as its 16 bytes make it, the most significant first.
+    pub const fn as_u128(self) -> u128 {
+        self.0
+    }
+
     /// Reads an id as [`Display`](fmt::Display) shows it; `None` if the text is anything else.
     pub fn from_base64url(text: &str) -> Option<Self> {
         let bytes = BASE64URL.decode(text).ok()?;

@@ -6,3 +6,5 @@ mod random;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod smtp;
+#[cfg(feature = "wire")]
+pub mod wire;

@@ -112,6 +112,8 @@ impl BrokerBuilder {
             stopped: false,
             parked: BTreeMap::new(),
             changed: false,
+            #[cfg(feature = "wire")]
+            wire: crate::wire::state::WireState::default(),
         };
         let (state, changed) = (Mutex::new(state), Notify::new());
         let Self { yields, witness, .. } = self;

@@ -91,7 +91,7 @@ impl State {
     }
 
     /// Commits offsets without a question.
-    pub(super) fn commit(&mut self, name: &Arc<str>, offsets: &Offsets) {
+    pub(crate) fn commit(&mut self, name: &Arc<str>, offsets: &Offsets) {
         self.groups.entry(name.clone()).or_default().commit(offsets);
         for (partition, _) in offsets {
             self.drop_consumed(partition);

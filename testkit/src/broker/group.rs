@@ -77,7 +77,7 @@ impl CommittedOffset {
 pub(super) type TopicIds = BTreeMap<Topic, TopicId>;
 
 /// Positions as they are committed.
-pub(super) type Offsets = Vec<(TopicPartition, CommittedOffset)>;
+pub(crate) type Offsets = Vec<(TopicPartition, CommittedOffset)>;
 
 #[derive(Debug)]
 struct Owner {
@@ -89,13 +89,13 @@ struct Owner {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Group {
+pub(crate) struct Group {
     protocol: Protocol,
     assignor: Assignor,
     members: BTreeMap<MemberId, BTreeSet<Topic>>,
     /// Every topic that a member has ever subscribed to.
-    pub(super) topics: BTreeSet<Topic>,
-    pub(super) committed: BTreeMap<TopicPartition, CommittedOffset>,
+    pub(crate) topics: BTreeSet<Topic>,
+    pub(crate) committed: BTreeMap<TopicPartition, CommittedOffset>,
     partitions: BTreeSet<TopicPartition>,
     target: BTreeMap<TopicPartition, MemberId>,
     owners: BTreeMap<TopicPartition, Owner>,
@@ -127,7 +127,7 @@ impl Group {
         lost.into_keys().collect()
     }
 
-    pub(super) fn members(&self) -> Vec<MemberId> {
+    pub(crate) fn members(&self) -> Vec<MemberId> {
         self.members.keys().copied().collect()
     }
 

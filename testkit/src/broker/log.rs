@@ -11,6 +11,10 @@ use std::ops::Range;
 use bytes::Bytes;
 use jobstream::record::{ConsumerRecord, Generation, Headers, Timestamp, TopicPartition};
 
+use super::segment::{Segment, Slot};
+#[cfg(feature = "wire")]
+use super::sequences::Sequences;
+
 /// Which records a reader sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {
@@ -21,16 +25,16 @@ pub enum Isolation {
     ReadUncommitted,
 }
 
-/// The number of a producer in a partition's log.
-pub(super) type ProducerId = u64;
+/// The number of a producer, unique in its broker.
+pub(crate) type ProducerId = u64;
 
 /// What is kept of a record; its offset follows from its place.
 #[derive(Debug)]
-pub(super) struct Stored {
-    pub(super) timestamp: Timestamp,
-    pub(super) key: Option<Bytes>,
-    pub(super) value: Option<Bytes>,
-    pub(super) headers: Headers,
+pub(crate) struct Stored {
+    pub(crate) timestamp: Timestamp,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) value: Option<Bytes>,
+    pub(crate) headers: Headers,
 }
 
 impl Stored {
@@ -50,144 +54,303 @@ impl Stored {
     }
 }
 
-#[derive(Debug)]
-enum Slot {
-    Record(Stored),
-    Aborted(Stored),
-    Marker,
-    Compacted,
+/// The end of a transaction in a partition; it takes an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marker {
+    pub(crate) producer: ProducerId,
+    pub(crate) epoch: i16,
+    pub(crate) committed: bool,
+    pub(crate) timestamp: Timestamp,
 }
 
-impl Slot {
-    const fn visible(&self, isolation: Isolation) -> Option<&Stored> {
-        match (self, isolation) {
-            (Self::Record(stored), _) | (Self::Aborted(stored), Isolation::ReadUncommitted) => {
-                Some(stored)
-            }
-            _ => None,
-        }
-    }
+/// A transaction whose records a `read_committed` reader passes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AbortedTransaction {
+    pub(crate) producer: ProducerId,
+    /// The offset of its first record.
+    pub(crate) first: i64,
+    /// The offset of its marker.
+    pub(crate) last: i64,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     start: i64,
-    slots: VecDeque<Slot>,
+    end: i64,
+    /// Without gaps, ascending, up to the end. The first one may begin below the start.
+    segments: VecDeque<Segment>,
     /// Of each open transaction, the offsets of its records, ascending.
     open: BTreeMap<ProducerId, Vec<Range<i64>>>,
+    /// By marker, ascending.
+    aborted: Vec<AbortedTransaction>,
+    #[cfg(feature = "wire")]
+    producers: BTreeMap<ProducerId, Sequences>,
 }
 
 impl Log {
     /// The first offset that is still there.
-    pub(super) const fn start(&self) -> i64 {
+    pub(crate) const fn start(&self) -> i64 {
         self.start
     }
 
     /// The offset of the next record: with one replica, the high watermark.
-    pub(super) fn end(&self) -> i64 {
-        self.start + self.slots.len() as i64
+    pub(crate) const fn end(&self) -> i64 {
+        self.end
     }
 
     /// The first offset of the oldest open transaction, or the end.
-    pub(super) fn last_stable_offset(&self) -> i64 {
-        self.open.values().map(|offsets| offsets[0].start).min().unwrap_or_else(|| self.end())
+    pub(crate) fn last_stable_offset(&self) -> i64 {
+        self.open.values().map(|offsets| offsets[0].start).min().unwrap_or(self.end)
     }
 
     /// Where a reader stops.
-    pub(super) fn readable_end(&self, isolation: Isolation) -> i64 {
+    pub(crate) fn readable_end(&self, isolation: Isolation) -> i64 {
         match isolation {
             Isolation::ReadCommitted => self.last_stable_offset(),
-            Isolation::ReadUncommitted => self.end(),
+            Isolation::ReadUncommitted => self.end,
         }
     }
 
     /// Appends a record, and gives its offset.
     pub(super) fn append(&mut self, stored: Stored, producer: Option<ProducerId>) -> i64 {
-        let offset = self.end();
-        self.slots.push_back(Slot::Record(stored));
+        let offset = self.end;
+        self.push(Slot::Record(stored));
         if let Some(producer) = producer {
-            let offsets = self.open.entry(producer).or_default();
-            match offsets.last_mut() {
-                Some(range) if range.end == offset => range.end += 1,
-                _ => offsets.push(offset..offset + 1),
-            }
+            self.opened(producer, offset..offset + 1);
         }
         offset
     }
 
+    fn push(&mut self, slot: Slot) {
+        let offset = self.end;
+        self.end += 1;
+        if let Some(Segment::Slots { slots, .. }) = self.segments.back_mut() {
+            slots.push_back(slot);
+        } else {
+            self.segments.push_back(Segment::Slots { base: offset, slots: VecDeque::from([slot]) });
+        }
+    }
+
+    /// Notes that these offsets belong to an open transaction.
+    fn opened(&mut self, producer: ProducerId, offsets: Range<i64>) {
+        let open = self.open.entry(producer).or_default();
+        match open.last_mut() {
+            Some(range) if range.end == offsets.start => range.end = offsets.end,
+            _ => open.push(offsets),
+        }
+    }
+
     /// Ends a producer's transaction with a marker, which spends an offset.
-    pub(super) fn end_transaction(&mut self, producer: ProducerId, committed: bool) {
-        let offsets = self.open.remove(&producer).unwrap_or_default();
-        if !committed {
-            for offset in offsets.into_iter().flatten().filter(|&offset| offset >= self.start) {
-                let slot = &mut self.slots[(offset - self.start) as usize];
-                if let Slot::Record(stored) = std::mem::replace(slot, Slot::Compacted) {
-                    *slot = Slot::Aborted(stored);
-                }
+    pub(crate) fn end_transaction(&mut self, marker: Marker) {
+        let offsets = self.open.remove(&marker.producer).unwrap_or_default();
+        if !marker.committed && !offsets.is_empty() {
+            let first = offsets[0].start;
+            let producer = marker.producer;
+            self.aborted.push(AbortedTransaction { producer, first, last: self.end });
+            for range in offsets.into_iter().filter(|range| range.end > self.start) {
+                let places = self.segment_of(range.start.max(self.start))..;
+                let touched = self.segments.range_mut(places);
+                touched
+                    .take_while(|segment| segment.base() < range.end)
+                    .for_each(|segment| segment.abort(&range));
             }
         }
-        self.slots.push_back(Slot::Marker);
+        #[cfg(feature = "wire")]
+        if let Some(sequences) = self.producers.get_mut(&marker.producer) {
+            sequences.begin(marker.epoch);
+        }
+        self.push(Slot::Marker(marker));
+    }
+
+    /// The place of the segment that holds this offset.
+    fn segment_of(&self, offset: i64) -> usize {
+        self.segments.partition_point(|segment| segment.end() <= offset)
     }
 
     /// Calls `each` with up to `limit` visible records from an offset on, and gives the offset at
     /// which to read on.
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
         from: i64,
         isolation: Isolation,
         limit: usize,
         mut each: impl FnMut(i64, &Stored),
     ) -> i64 {
-        let from = from.clamp(self.start, self.end());
+        let from = from.clamp(self.start, self.end);
         let end = self.readable_end(isolation).max(from);
         let mut left = limit;
-        let places = (from - self.start) as usize..(end - self.start) as usize;
-        for (offset, slot) in (from..).zip(self.slots.range(places)) {
-            if left == 0 {
-                return offset;
+        for segment in self.segments.range(self.segment_of(from)..) {
+            if segment.base() >= end {
+                break;
             }
-            if let Some(stored) = slot.visible(isolation) {
-                each(offset, stored);
-                left -= 1;
+            let range = from.max(segment.base())..end.min(segment.end());
+            if let Some(next) = segment.read(range, isolation, &mut left, &mut each) {
+                return next;
             }
         }
         end
     }
 
     /// Drops what is below `before`; open transactions stay.
-    pub(super) fn truncate(&mut self, before: i64) {
+    pub(crate) fn truncate(&mut self, before: i64) {
         let before = before.clamp(self.start, self.last_stable_offset());
-        self.slots.drain(..(before - self.start) as usize);
+        while self.segments.front().is_some_and(|segment| segment.end() <= before) {
+            self.segments.pop_front();
+        }
+        if let Some(first) = self.segments.front_mut() {
+            first.truncate(before);
+        }
         self.start = before;
+        self.aborted.retain(|aborted| aborted.last >= before);
     }
 
     /// Drops what is at `end` and above, of open transactions too, as a leader does that was not in
     /// sync.
     pub(super) fn cut(&mut self, end: i64) {
-        let end = end.clamp(self.start, self.end());
-        self.slots.truncate((end - self.start) as usize);
+        let end = end.clamp(self.start, self.end);
+        while self.segments.back().is_some_and(|segment| segment.base() >= end) {
+            self.segments.pop_back();
+        }
+        if let Some(last) = self.segments.back_mut() {
+            last.cut(end);
+        }
+        self.end = end;
         for offsets in self.open.values_mut() {
             offsets.retain(|range| range.start < end);
             offsets.iter_mut().for_each(|range| range.end = range.end.min(end));
         }
         self.open.retain(|_, offsets| !offsets.is_empty());
+        self.aborted.retain(|aborted| aborted.last < end);
     }
 
     /// Drops all but the last `records` offsets.
     pub(super) fn keep_latest(&mut self, records: usize) {
-        self.truncate(self.end() - records as i64);
+        self.truncate(self.end - records as i64);
     }
 
     /// Keeps, of the stable records with one key, the last.
     pub(super) fn compact(&mut self) {
-        let stable = (self.last_stable_offset() - self.start) as usize;
+        let stable = self.last_stable_offset();
         let mut later = BTreeSet::new();
-        for slot in self.slots.range_mut(..stable).rev() {
-            if let Slot::Record(Stored { key: Some(key), .. }) = slot
-                && !later.insert(key.clone())
-            {
-                *slot = Slot::Compacted;
+        let closed = self.segments.iter_mut().rev().filter(|segment| segment.base() < stable);
+        closed.for_each(|segment| segment.compact(stable, &mut later));
+    }
+}
+
+/// What the listener reads and appends: batches as they go over the wire.
+#[cfg(feature = "wire")]
+mod on_the_wire {
+    use bytes::Bytes;
+
+    use super::super::batch::Batch;
+    use super::super::segment::Batches;
+    use super::super::sequences::Sequence;
+    use super::{
+        AbortedTransaction, Isolation, Log, ProducerId, Segment, Sequences, Stored, Timestamp,
+    };
+
+    impl Log {
+        /// Appends a batch as it came, with the log's offsets, and gives its first one. It belongs
+        /// to the open transaction of this producer, if one is given.
+        pub(crate) fn append_batch(&mut self, batch: Batch, producer: Option<ProducerId>) -> i64 {
+            let batch = batch.at(self.end);
+            if let Ok(id) = ProducerId::try_from(batch.producer_id()) {
+                let sequences = self.producers.entry(id);
+                let sequences = sequences.or_insert_with(|| Sequences::new(batch.producer_epoch()));
+                sequences.appended(&batch, self.end);
             }
+            let offsets = batch.base()..batch.end();
+            self.end = offsets.end;
+            self.segments.push_back(Segment::Batch { batch, aborted: false });
+            if let Some(producer) = producer {
+                self.opened(producer, offsets.clone());
+            }
+            offsets.start
+        }
+
+        /// What this batch is to the producer that has sent it. A producer that is not known may
+        /// begin with any number.
+        pub(crate) fn sequence(&self, batch: &Batch) -> Sequence {
+            let id = ProducerId::try_from(batch.producer_id()).ok();
+            let known = id.and_then(|id| self.producers.get(&id));
+            known.map_or(Sequence::Next, |known| known.check(batch))
+        }
+
+        /// Batches from the one that holds this offset on, of at most so many bytes together, but
+        /// at least one if that is asked for; none if a reader of this isolation level is at the
+        /// end.
+        pub(crate) fn batches(
+            &self,
+            from: i64,
+            isolation: Isolation,
+            max_bytes: usize,
+            at_least_one: bool,
+        ) -> Vec<Bytes> {
+            let end = self.readable_end(isolation);
+            let mut out = Batches::new(max_bytes, at_least_one);
+            for segment in self.segments.range(self.segment_of(from)..) {
+                if segment.base() >= end {
+                    break;
+                }
+                let range = from.max(segment.base())..end.min(segment.end());
+                if !segment.encode(range, isolation, &mut out) {
+                    break;
+                }
+            }
+            out.into_vec()
+        }
+
+        /// The aborted transactions that have records or their marker in this range.
+        pub(crate) fn aborted(
+            &self,
+            from: i64,
+            before: i64,
+        ) -> impl Iterator<Item = AbortedTransaction> + '_ {
+            let place = self.aborted.partition_point(|aborted| aborted.last < from);
+            let later = self.aborted[place..].iter();
+            later.filter(move |aborted| aborted.first < before).copied()
+        }
+
+        /// Whether this producer has a transaction open here.
+        #[allow(dead_code, reason = "transactions are not served yet")]
+        pub(crate) fn is_open(&self, producer: ProducerId) -> bool {
+            self.open.contains_key(&producer)
+        }
+
+        /// The first record at or after a timestamp, as `(offset, timestamp)`.
+        pub(crate) fn at_or_after(
+            &self,
+            timestamp: Timestamp,
+            isolation: Isolation,
+        ) -> Option<(i64, Timestamp)> {
+            let mut found = None;
+            self.each(isolation, |offset, stored| {
+                if found.is_none() && stored.timestamp >= timestamp {
+                    found = Some((offset, stored.timestamp));
+                }
+            });
+            found
+        }
+
+        /// The first record with the largest timestamp, as `(offset, timestamp)`.
+        pub(crate) fn max_timestamp(&self, isolation: Isolation) -> Option<(i64, Timestamp)> {
+            let mut largest: Option<(i64, Timestamp)> = None;
+            self.each(isolation, |offset, stored| {
+                if largest.is_none_or(|(_, timestamp)| stored.timestamp > timestamp) {
+                    largest = Some((offset, stored.timestamp));
+                }
+            });
+            largest
+        }
+
+        /// Calls `each` with every record that a reader could be sent, aborted ones included.
+        fn each(&self, isolation: Isolation, mut each: impl FnMut(i64, &Stored)) {
+            let end = self.readable_end(isolation);
+            self.read(self.start, Isolation::ReadUncommitted, usize::MAX, |offset, stored| {
+                if offset < end {
+                    each(offset, stored);
+                }
+            });
         }
     }
 }

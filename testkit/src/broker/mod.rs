@@ -42,24 +42,31 @@ use jobstream::record::{ProducerRecord, Topic};
 use tokio::sync::Notify;
 
 mod assignor;
+#[cfg(feature = "wire")]
+pub(crate) mod batch;
 mod builder;
+#[cfg(feature = "wire")]
+pub(crate) mod compression;
 mod consumer;
 mod coordinator;
 mod events;
 mod exactly_once;
 mod faults;
 mod fetch;
-mod group;
-mod log;
+pub(crate) mod group;
+pub(crate) mod log;
 mod member;
 mod operation;
 mod partitioner;
 mod producer;
 mod reads;
+mod segment;
+#[cfg(feature = "wire")]
+pub(crate) mod sequences;
 mod sessions;
-mod state;
+pub(crate) mod state;
 mod store;
-mod topic;
+pub(crate) mod topic;
 mod transaction;
 mod transactional_producer;
 mod witness;
@@ -84,16 +91,16 @@ use state::State;
 /// A handle to an in-memory broker; clones share it.
 #[derive(Clone)]
 pub struct Broker {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     /// Whether operations yield around their effect.
     yields: bool,
     witness: Option<Arc<dyn Witness>>,
     state: Mutex<State>,
     /// Notified after every change, for the tasks that wait for a condition.
-    changed: Notify,
+    pub(crate) changed: Notify,
 }
 
 impl Broker {
@@ -173,12 +180,12 @@ impl Broker {
         TransactionalProducer::new(self.clone(), id.into(), None)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `f` on the state, and wakes the tasks that wait if it says that something changed.
-    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let out = f(&mut state);
         if !std::mem::take(&mut state.changed) {
@@ -196,7 +203,7 @@ impl Broker {
     }
 
     /// Runs `f` on the state, and wakes the tasks that wait.
-    fn change<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn change<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         self.with(|state| {
             state.changed = true;
             f(state)

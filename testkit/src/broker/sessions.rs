@@ -80,7 +80,7 @@ impl State {
     }
 
     /// Ends the sessions and the transactions whose time is over.
-    pub(super) fn expire_overdue(&mut self, now: Instant) {
+    pub(crate) fn expire_overdue(&mut self, now: Instant) {
         if self.next_deadline().is_none_or(|deadline| deadline > now) {
             return;
         }
@@ -92,16 +92,21 @@ impl State {
         for id in self.transactions.overdue(now) {
             self.fence_producer(&id);
         }
+        #[cfg(feature = "wire")]
+        self.wire.expire_overdue(now);
         self.changed = true;
     }
 
     /// When the next session or transaction times out.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         if self.stopped {
             return None;
         }
         let sessions = self.members.iter().filter_map(|member| member.session_ends).min();
-        sessions.into_iter().chain(self.transactions.next_deadline()).min()
+        let deadlines = sessions.into_iter().chain(self.transactions.next_deadline());
+        #[cfg(feature = "wire")]
+        let deadlines = deadlines.chain(self.wire.next_deadline());
+        deadlines.min()
     }
 
     pub(super) fn renew_deadlines(&mut self, now: Instant) {

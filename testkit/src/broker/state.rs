@@ -17,47 +17,49 @@ use super::topic::{Retention, TopicOptions, TopicState, batch_bytes};
 use super::transaction::Transactions;
 use crate::random::Random;
 
-pub(super) type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+pub(crate) type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-pub(super) struct State {
-    pub(super) wall_clock: WallClock,
-    pub(super) partitioner: Partitioner,
-    pub(super) random: Random,
-    pub(super) session_timeout: Duration,
-    pub(super) topics: BTreeMap<Topic, TopicState>,
+pub(crate) struct State {
+    pub(crate) wall_clock: WallClock,
+    pub(crate) partitioner: Partitioner,
+    pub(crate) random: Random,
+    pub(crate) session_timeout: Duration,
+    pub(crate) topics: BTreeMap<Topic, TopicState>,
     /// How many there ever were.
-    pub(super) topics_created: u128,
+    pub(crate) topics_created: u128,
     /// `offset.metadata.max.bytes`.
-    pub(super) metadata_max_bytes: usize,
-    pub(super) groups: BTreeMap<Arc<str>, Group>,
+    pub(crate) metadata_max_bytes: usize,
+    pub(crate) groups: BTreeMap<Arc<str>, Group>,
     /// Every consumer there was; a `MemberId` is its place.
     pub(super) members: Vec<Member>,
-    pub(super) sessions: u64,
+    pub(crate) sessions: u64,
     /// The sessions that have ended, of which the witness is still to be notified.
-    pub(super) ended_sessions: Vec<MemberId>,
-    pub(super) transactions: Transactions,
+    pub(crate) ended_sessions: Vec<MemberId>,
+    pub(crate) transactions: Transactions,
     /// Faults by the operation that they hit, of one member or of the first client that comes.
-    pub(super) failures: BTreeMap<(Operation, Option<MemberId>), VecDeque<Fault>>,
-    pub(super) held: BTreeSet<(Operation, Option<MemberId>)>,
-    pub(super) stopped: bool,
+    pub(crate) failures: BTreeMap<(Operation, Option<MemberId>), VecDeque<Fault>>,
+    pub(crate) held: BTreeSet<(Operation, Option<MemberId>)>,
+    pub(crate) stopped: bool,
     /// The streams that wait for something to happen.
-    pub(super) parked: BTreeMap<MemberId, Waker>,
+    pub(crate) parked: BTreeMap<MemberId, Waker>,
     /// Whether something has happened since they parked.
-    pub(super) changed: bool,
+    pub(crate) changed: bool,
+    #[cfg(feature = "wire")]
+    pub(crate) wire: crate::wire::state::WireState,
 }
 
 impl State {
-    pub(super) fn log(&self, partition: &TopicPartition) -> Option<&Log> {
+    pub(crate) fn log(&self, partition: &TopicPartition) -> Option<&Log> {
         let number = usize::try_from(partition.partition).ok()?;
         self.topics.get(&partition.topic)?.logs.get(number)
     }
 
-    pub(super) fn log_mut(&mut self, partition: &TopicPartition) -> Option<&mut Log> {
+    pub(crate) fn log_mut(&mut self, partition: &TopicPartition) -> Option<&mut Log> {
         let number = usize::try_from(partition.partition).ok()?;
         self.topics.get_mut(&partition.topic)?.logs.get_mut(number)
     }
 
-    pub(super) fn create_topic(&mut self, name: &Topic, options: &TopicOptions) -> bool {
+    pub(crate) fn create_topic(&mut self, name: &Topic, options: &TopicOptions) -> bool {
         let is_new = !self.topics.contains_key(name);
         if is_new {
             self.add_topic(name, options);
@@ -66,7 +68,7 @@ impl State {
     }
 
     /// Deletes a topic, and with it what groups have committed for it, and creates it anew.
-    pub(super) fn recreate_topic(&mut self, name: &Topic, options: &TopicOptions) {
+    pub(crate) fn recreate_topic(&mut self, name: &Topic, options: &TopicOptions) {
         self.groups.values_mut().for_each(|group| group.forget(name));
         self.add_topic(name, options);
     }
@@ -85,11 +87,11 @@ impl State {
         self.rebalance_subscribers(name);
     }
 
-    pub(super) fn topic_id(&self, topic: &str) -> Option<TopicId> {
+    pub(crate) fn topic_id(&self, topic: &str) -> Option<TopicId> {
         self.topics.get(topic).map(|topic| topic.id)
     }
 
-    pub(super) fn grow_topic(&mut self, name: &Topic, partitions: i32) -> bool {
+    pub(crate) fn grow_topic(&mut self, name: &Topic, partitions: i32) -> bool {
         let Some(topic) = self.topics.get_mut(name) else { return false };
         if topic.partitions() >= partitions {
             return false;
@@ -106,7 +108,7 @@ impl State {
     }
 
     /// Whether the record could be appended; its topic if so.
-    pub(super) fn check(&self, record: &ProducerRecord) -> Result<&TopicState, ProduceError> {
+    pub(crate) fn check(&self, record: &ProducerRecord) -> Result<&TopicState, ProduceError> {
         let topic = self
             .topics
             .get(&record.topic)
@@ -126,7 +128,7 @@ impl State {
     }
 
     /// Appends a record, and says where.
-    pub(super) fn append(
+    pub(crate) fn append(
         &mut self,
         record: &ProducerRecord,
         producer: Option<ProducerId>,
@@ -151,5 +153,23 @@ impl State {
             log.keep_latest(records);
         }
         Ok((partition, offset))
+    }
+
+    /// Appends a batch as it came, and says at which offset.
+    #[cfg(feature = "wire")]
+    pub(crate) fn append_batch(
+        &mut self,
+        topic: &Topic,
+        partition: i32,
+        batch: super::batch::Batch,
+        producer: Option<ProducerId>,
+    ) -> Option<i64> {
+        let topic = self.topics.get_mut(topic)?;
+        let log = topic.logs.get_mut(usize::try_from(partition).ok()?)?;
+        let offset = log.append_batch(batch, producer);
+        if let Retention::Latest(records) = topic.retention {
+            log.keep_latest(records);
+        }
+        Some(offset)
     }
 }

@@ -67,16 +67,16 @@ impl From<i32> for TopicOptions {
 }
 
 #[derive(Debug)]
-pub(super) struct TopicState {
-    pub(super) name: Topic,
-    pub(super) id: TopicId,
-    pub(super) max_message_bytes: usize,
-    pub(super) retention: Retention,
-    pub(super) logs: Vec<Log>,
+pub(crate) struct TopicState {
+    pub(crate) name: Topic,
+    pub(crate) id: TopicId,
+    pub(crate) max_message_bytes: usize,
+    pub(crate) retention: Retention,
+    pub(crate) logs: Vec<Log>,
 }
 
 impl TopicState {
-    pub(super) fn new(name: Topic, id: TopicId, options: &TopicOptions) -> Self {
+    pub(crate) fn new(name: Topic, id: TopicId, options: &TopicOptions) -> Self {
         Self {
             name,
             id,
@@ -86,14 +86,14 @@ impl TopicState {
         }
     }
 
-    pub(super) const fn partitions(&self) -> i32 {
+    pub(crate) const fn partitions(&self) -> i32 {
         self.logs.len() as i32
     }
 }
 
 /// Bytes of an uncompressed batch of magic 2 that holds this record alone: 61 bytes of batch
 /// header, then the record with its lengths as varints.
-pub(super) fn batch_bytes(record: &ProducerRecord) -> usize {
+pub(crate) fn batch_bytes(record: &ProducerRecord) -> usize {
     const BATCH_HEADER_BYTES: usize = 61;
     const ATTRIBUTES_AND_DELTAS_BYTES: usize = 3;
     let field = |bytes: Option<usize>| bytes.map_or(1, |bytes| varint_bytes(bytes) + bytes);

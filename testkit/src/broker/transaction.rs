@@ -10,14 +10,16 @@ use jobstream::record::{ProducerRecord, TopicPartition};
 use tokio::time::Instant;
 
 use super::group::Offsets;
-use super::log::ProducerId;
+use super::log::{Marker, ProducerId};
 use super::producer::ProduceError;
 use super::state::State;
 use super::transactional_producer::{GroupMetadata, TransactionError};
 
 #[derive(Debug)]
-pub(super) struct Transactions {
+pub(crate) struct Transactions {
     pub(super) timeout: Duration,
+    /// How many producers there ever were; each one's number is its place.
+    producers: ProducerId,
     ids: BTreeMap<Arc<str>, Transactional>,
 }
 
@@ -40,11 +42,17 @@ struct Open {
 
 impl Transactions {
     pub(super) const fn new(timeout: Duration) -> Self {
-        Self { timeout, ids: BTreeMap::new() }
+        Self { timeout, producers: 0, ids: BTreeMap::new() }
+    }
+
+    /// The number of a new producer.
+    pub(crate) const fn allocate(&mut self) -> ProducerId {
+        self.producers += 1;
+        self.producers - 1
     }
 
     /// The partitions of a group whose offsets wait for a transaction to end (KIP-447).
-    pub(super) fn unstable_offsets(&self, group: &str) -> BTreeSet<TopicPartition> {
+    pub(crate) fn unstable_offsets(&self, group: &str) -> BTreeSet<TopicPartition> {
         let open = self.ids.values().filter_map(|id| id.open.as_ref());
         let offsets = open.flat_map(|open| &open.offsets).filter(|(name, _)| **name == *group);
         offsets.flat_map(|(_, offsets)| offsets).map(|(partition, _)| partition.clone()).collect()
@@ -83,9 +91,11 @@ impl Transactions {
 impl State {
     /// Makes a producer the newest of its transactional id; gives its epoch.
     pub(super) fn init_producer(&mut self, id: &Arc<str>) -> u64 {
-        let producer = self.transactions.ids.len() as ProducerId;
-        let new = Transactional { producer, epoch: 0, open: None };
-        self.transactions.ids.entry(id.clone()).or_insert(new);
+        if !self.transactions.ids.contains_key(id) {
+            let producer = self.transactions.allocate();
+            let new = Transactional { producer, epoch: 0, open: None };
+            self.transactions.ids.insert(id.clone(), new);
+        }
         self.fence_producer(id)
     }
 
@@ -168,11 +178,12 @@ impl State {
     /// Ends the open transaction of an id, if there is one.
     pub(super) fn end(&mut self, id: &Arc<str>, committed: bool) {
         let Some(transactional) = self.transactions.ids.get_mut(id) else { return };
-        let producer = transactional.producer;
+        let (producer, epoch) = (transactional.producer, transactional.epoch as i16);
         let Some(open) = transactional.open.take() else { return };
+        let marker = Marker { producer, epoch, committed, timestamp: (self.wall_clock)() };
         for partition in &open.partitions {
             if let Some(log) = self.log_mut(partition) {
-                log.end_transaction(producer, committed);
+                log.end_transaction(marker);
             }
         }
         for (group, offsets) in &open.offsets {
