@@ -245,9 +245,7 @@ mod on_the_wire {
     use super::super::batch::Batch;
     use super::super::segment::Batches;
     use super::super::sequences::Sequence;
-    use super::{
-        AbortedTransaction, Isolation, Log, ProducerId, Segment, Sequences, Stored, Timestamp,
-    };
+    use super::{AbortedTransaction, Isolation, Log, ProducerId, Segment, Sequences, Timestamp};
 
     impl Log {
         /// Appends a batch as it came, with the log's offsets, and gives its first one. It belongs
@@ -323,34 +321,27 @@ mod on_the_wire {
             timestamp: Timestamp,
             isolation: Isolation,
         ) -> Option<(i64, Timestamp)> {
-            let mut found = None;
-            self.each(isolation, |offset, stored| {
-                if found.is_none() && stored.timestamp >= timestamp {
-                    found = Some((offset, stored.timestamp));
-                }
+            let end = self.readable_end(isolation);
+            let places = self.segment_of(self.start)..;
+            let mut later = self.segments.range(places).filter(|s| s.max_timestamp() >= timestamp);
+            let found = later.find_map(|segment| {
+                let mut found = None;
+                segment.each(|offset, stored| {
+                    let is_in = offset >= self.start && stored.timestamp >= timestamp;
+                    if is_in && found.is_none() {
+                        found = Some((offset, stored.timestamp));
+                    }
+                });
+                found
             });
-            found
+            found.filter(|(offset, _)| *offset < end)
         }
 
         /// The first record with the largest timestamp, as `(offset, timestamp)`.
         pub(crate) fn max_timestamp(&self, isolation: Isolation) -> Option<(i64, Timestamp)> {
-            let mut largest: Option<(i64, Timestamp)> = None;
-            self.each(isolation, |offset, stored| {
-                if largest.is_none_or(|(_, timestamp)| stored.timestamp > timestamp) {
-                    largest = Some((offset, stored.timestamp));
-                }
-            });
-            largest
-        }
-
-        /// Calls `each` with every record that a reader could be sent, aborted ones included.
-        fn each(&self, isolation: Isolation, mut each: impl FnMut(i64, &Stored)) {
-            let end = self.readable_end(isolation);
-            self.read(self.start, Isolation::ReadUncommitted, usize::MAX, |offset, stored| {
-                if offset < end {
-                    each(offset, stored);
-                }
-            });
+            let places = self.segment_of(self.start)..;
+            let largest = self.segments.range(places).map(Segment::max_timestamp).max()?;
+            self.at_or_after(largest, isolation)
         }
     }
 }

@@ -6,6 +6,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
 use bytes::Bytes;
+#[cfg(feature = "wire")]
+use jobstream::record::Timestamp;
 
 #[cfg(feature = "wire")]
 use super::batch::{self, Batch};
@@ -28,6 +30,14 @@ impl Slot {
                 Some(stored)
             }
             _ => None,
+        }
+    }
+
+    #[cfg(feature = "wire")]
+    const fn timestamp(&self) -> Timestamp {
+        match self {
+            Self::Record(stored) | Self::Aborted(stored) => stored.timestamp,
+            Self::Marker(_) | Self::Compacted => -1,
         }
     }
 
@@ -175,6 +185,20 @@ impl Segment {
             }
         }
         *self = Self::Slots { base, slots };
+    }
+
+    /// The largest timestamp of a record, aborted ones included; -1 if there is none.
+    pub(super) fn max_timestamp(&self) -> Timestamp {
+        match self {
+            Self::Batch { batch, .. } => batch.max_timestamp(),
+            Self::Slots { slots, .. } => slots.iter().map(Slot::timestamp).max().unwrap_or(-1),
+        }
+    }
+
+    /// Calls `each` with every record, aborted ones included.
+    pub(super) fn each(&self, mut each: impl FnMut(i64, &Stored)) {
+        let (range, mut limit) = (self.base()..self.end(), usize::MAX);
+        self.read(range, Isolation::ReadUncommitted, &mut limit, &mut each);
     }
 
     /// Adds the batches of the range, which the segment covers. Says whether there may be room for

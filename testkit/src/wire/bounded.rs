@@ -18,8 +18,8 @@ pub(super) fn decode<Q: Decodable + HeaderVersion>(
 ) -> Result<Q, String> {
     const FLEXIBLE_HEADER: i16 = 2;
     if Q::header_version(version) < FLEXIBLE_HEADER {
-        // Lengths of four bytes look like any number: a first pass takes none for larger than the
-        // rest, whatever it is, and fails if that was an array's.
+        // Lengths of four bytes look like any number: a first pass takes none for larger than one
+        // more than the rest, whatever it is, and runs out of bytes if that was an array's.
         let capped = Bounded { bytes: body.clone(), varint: 0, shift: 0, caps: true };
         read::<Q>(capped, version)?;
     }
@@ -44,7 +44,7 @@ struct Bounded {
     /// The varint that is being read, as far as it is.
     varint: u64,
     shift: u32,
-    /// Whether a number of four bytes is at most the bytes that are left.
+    /// Whether a number of four bytes is at most one more than the bytes that are left.
     caps: bool,
 }
 
@@ -82,7 +82,7 @@ impl Buf for Bounded {
 
     fn try_get_i32(&mut self) -> Result<i32, TryGetError> {
         let number = self.bytes.try_get_i32()?;
-        let left = i32::try_from(self.bytes.len()).unwrap_or(i32::MAX);
+        let left = i32::try_from(self.bytes.len() + 1).unwrap_or(i32::MAX);
         Ok(if self.caps { number.min(left) } else { number })
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::select;
 
 use super::call::Peer;
 use super::frame::Frames;
@@ -22,7 +23,11 @@ async fn answer(mut stream: TcpStream, peer: &Peer) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut frames = Frames::new(peer.cluster.settings().frame_max_bytes);
     while let Some(frame) = frames.next(&mut stream).await? {
-        let answered = peer.cluster.table().answer(peer, frame).await;
+        let answered = select! {
+            biased;
+            answered = peer.cluster.table().answer(peer, frame) => answered,
+            () = frames.end(&mut stream) => return Ok(()),
+        };
         let refused = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
         let (correlation_id, answer) = answered.map_err(refused)?;
         if let Some(answer) = answer {

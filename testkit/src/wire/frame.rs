@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
+use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Encodable, HeaderVersion};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
@@ -17,6 +18,10 @@ pub(super) struct Frames {
     buffer: BytesMut,
     max_bytes: usize,
 }
+
+/// Bytes of a request that carries no batches, at most: a decoded list takes many times the memory
+/// of its bytes.
+const PLAIN_MAX_BYTES: usize = 16 << 20;
 
 impl Frames {
     pub(super) fn new(max_bytes: usize) -> Self {
@@ -49,14 +54,31 @@ impl Frames {
         }
     }
 
+    /// Completes when the stream has ended, or is broken. It reads some of what comes first.
+    pub(super) async fn end(&mut self, stream: &mut (impl AsyncRead + Unpin)) {
+        while self.buffer.len() < READ_BYTES {
+            self.buffer.reserve(READ_BYTES);
+            if stream.read_buf(&mut self.buffer).await.unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
     fn length(&self) -> io::Result<Option<usize>> {
-        let Some(length) = self.buffer.first_chunk() else { return Ok(None) };
-        let length = i32::from_be_bytes(*length);
+        let mut start = &self.buffer[..];
+        let (Ok(length), Ok(key)) = (start.try_get_i32(), start.try_get_i16()) else {
+            return Ok(None);
+        };
+        let max_bytes = match key == ApiKey::Produce as i16 {
+            true => self.max_bytes,
+            false => self.max_bytes.min(PLAIN_MAX_BYTES),
+        };
         match usize::try_from(length) {
-            Ok(length) if length <= self.max_bytes => Ok(Some(length)),
+            Ok(length) if length <= max_bytes => Ok(Some(length)),
             _ => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("a frame of {length} bytes, expected at most {}", self.max_bytes),
+                format!("a frame of {length} bytes, expected at most {max_bytes}"),
             )),
         }
     }

@@ -215,7 +215,11 @@ async fn accept(cluster: Arc<Cluster>, node_id: i32, socket: TcpListener) {
     loop {
         select! {
             biased;
-            _ = connections.join_next(), if !connections.is_empty() => {}
+            Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                if let Err(error) = ended {
+                    cluster.refused(format!("a connection's task failed: {error}"));
+                }
+            }
             accepted = socket.accept() => match accepted {
                 Ok((stream, address)) => {
                     let peer = Peer { cluster: cluster.clone(), node_id, address };
