@@ -62,7 +62,7 @@ impl Frames {
                 return;
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn length(&self) -> io::Result<Option<usize>> {
