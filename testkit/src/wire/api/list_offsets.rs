@@ -25,7 +25,11 @@ const EARLIEST_LOCAL: i64 = -4;
 /// The last offset in another tier: there is none.
 const LATEST_TIERED: i64 = -5;
 
+/// The first version with the epoch of the leader.
+const LEADER_EPOCH_VERSION: i16 = 4;
+
 fn list_offsets(call: &Call, request: &ListOffsetsRequest) -> ListOffsetsResponse {
+    let epoch = if call.version() < LEADER_EPOCH_VERSION { -1 } else { 0 };
     let isolation = isolation(request.isolation_level);
     let topics = call.broker().with(|state| {
         let topics = request.topics.iter().map(|topic| {
@@ -38,7 +42,7 @@ fn list_offsets(call: &Call, request: &ListOffsetsRequest) -> ListOffsetsRespons
                     Ok((offset, timestamp)) => response
                         .with_offset(offset)
                         .with_timestamp(timestamp)
-                        .with_leader_epoch(if offset < 0 { -1 } else { 0 }),
+                        .with_leader_epoch(if offset < 0 { -1 } else { epoch }),
                     Err(error) => {
                         response.with_error_code(error.code()).with_offset(-1).with_timestamp(-1)
                     }
