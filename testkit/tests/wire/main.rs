@@ -7,3 +7,4 @@ mod fetching;
 mod groups;
 mod hostile;
 mod producing;
+mod versions;
