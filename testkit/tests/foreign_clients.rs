@@ -4,6 +4,8 @@
 //! The programs stand in `clients/`; `scripts/clients ADDRESS` runs them against any broker, a real
 //! one too.
 
+#![expect(clippy::print_stdout, reason = "what each client has printed")]
+
 use std::process::Stdio;
 
 use jobstream_testkit::broker::Broker;
