@@ -10,3 +10,4 @@ mod groups;
 mod hostile;
 mod logins;
 mod producing;
+mod versions;

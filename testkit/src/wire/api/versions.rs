@@ -69,9 +69,12 @@ pub(in crate::wire) fn unsupported(table: &Table) -> ApiVersionsResponse {
 
 fn served(table: &Table) -> ApiVersionsResponse {
     let versions = table.versions().map(|(key, versions)| {
+        // As Kafka 4 does, although it takes none before 3: older librdkafka (2.6) looks for 0, and
+        // does not compress where it is missing (KAFKA-18659).
+        let is_produce = key == ApiKey::Produce as i16;
         ApiVersion::default()
             .with_api_key(key)
-            .with_min_version(*versions.start())
+            .with_min_version(if is_produce { 0 } else { *versions.start() })
             .with_max_version(*versions.end())
     });
     ApiVersionsResponse::default().with_api_keys(versions.collect())
