@@ -41,6 +41,10 @@ pub(super) async fn worker(
         Delivery::ExactlyOnce => {
             let own = || format!("{:016x}-{number}", random_id());
             let transactional_id = format!("{group}-{}", id.unwrap_or_else(own));
+            let config = match settings.job.ledger {
+                Some(_) => config.commit_soon(),
+                None => config,
+            };
             let pair = exactly_once(&config, group, topics, &transactional_id).await;
             let (source, sink) = pair.map_err(|error| ServiceError::Kafka(error.to_string()))?;
             let store = match settings.job.ledger {
