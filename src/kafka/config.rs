@@ -49,6 +49,8 @@ const LOG_LEVELS: [(&str, RDKafkaLogLevel); 4] = [
 
 /// How long a close may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+/// How long records of a transaction wait for others where jobs wait for commits.
+const COMMITS_SOON_LINGER_MS: &str = "0";
 
 /// The addresses of Kafka's brokers, and the properties of its clients. Its `Debug` shows no value
 /// of a property.
@@ -218,7 +220,7 @@ impl KafkaConfig {
     pub(crate) fn producer(&self, transactional_id: Option<&str>) -> ClientConfig {
         let mut defaults = vec![
             // With 1 ms, the threads of librdkafka take up to a third more CPU time a record.
-            ("linger.ms", if transactional_id.is_some() && self.commits_soon { "0" } else { "5" }),
+            ("linger.ms", "5"),
             ("message.max.bytes", "2097152"),
             ("partitioner", "consistent_random"),
             ("queue.buffering.max.kbytes", "16384"),
@@ -236,6 +238,9 @@ impl KafkaConfig {
                 ("connections.max.idle.ms", "4000"),
             ]),
             None => defaults.push(("message.timeout.ms", "0")),
+        }
+        if transactional_id.is_some() && self.commits_soon {
+            defaults.push(("linger.ms", COMMITS_SOON_LINGER_MS));
         }
         let mut config = self.client(&defaults);
         config.set("enable.idempotence", "true").set("acks", "all");
