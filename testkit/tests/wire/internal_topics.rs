@@ -2,14 +2,19 @@
 
 use jobstream_testkit::broker::{Broker, Isolation};
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsTopic,
+};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, DescribeTopicPartitionsRequest, FetchRequest,
-    FindCoordinatorRequest, ListOffsetsRequest, MetadataRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest, ListOffsetsRequest,
+    MetadataRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -86,6 +91,11 @@ async fn they_are_read_as_empty_and_not_written() {
         let partition = &produced.responses[0].partition_responses[0];
         assert_eq!(error(partition.error_code), Some(expected));
     }
+    let asked = DeleteRecordsPartition::default().with_partition_index(7);
+    let topic = DeleteRecordsTopic::default().with_name(name(OFFSETS)).with_partitions(vec![asked]);
+    let deleted = client.ask(&DeleteRecordsRequest::default().with_topics(vec![topic]), 2).await;
+    let deleted = &deleted.topics[0].partitions[0];
+    assert_eq!(error(deleted.error_code), Some(ResponseError::InvalidTopicException));
     let partition = ListOffsetsPartition::default().with_partition_index(7).with_timestamp(-1);
     let topic =
         ListOffsetsTopic::default().with_name(name(OFFSETS)).with_partitions(vec![partition]);
@@ -126,10 +136,17 @@ async fn they_are_created_and_deleted_as_other_topics_but_for_that_of_the_contro
     find_coordinator(&mut client, GROUP).await;
     assert_eq!(listed(&mut client).await, [(OFFSETS.to_owned(), 2, true)]);
     assert_eq!(create(&mut client, OFFSETS, 2).await, Some(ResponseError::TopicAlreadyExists));
+    let more = CreatePartitionsTopic::default()
+        .with_name(name(OFFSETS))
+        .with_count(3)
+        .with_assignments(None);
+    let request = CreatePartitionsRequest::default().with_topics(vec![more]).with_timeout_ms(1_000);
+    assert_eq!(error(client.ask(&request, 3).await.results[0].error_code), None);
+    assert_eq!(listed(&mut client).await, [(OFFSETS.to_owned(), 3, true)]);
     assert_eq!(delete(&mut client, OFFSETS).await, None);
     assert_eq!(listed(&mut client).await, []);
     find_coordinator(&mut client, GROUP).await;
     assert_eq!(listed(&mut client).await, [(OFFSETS.to_owned(), 50, true)]);
-    let refused = Some(ResponseError::TopicAuthorizationFailed);
+    let refused = Some(ResponseError::InvalidRequest);
     assert_eq!(create(&mut client, "__cluster_metadata", 1).await, refused);
 }

@@ -133,7 +133,8 @@ fn create(
 ) -> Result<Created, Refusal> {
     let name = &**asked.name;
     if name == CLUSTER_METADATA {
-        return Err(refusal(ResponseError::TopicAuthorizationFailed, "Authorization failed."));
+        let message = format!("Creation of internal topic {name} is prohibited.");
+        return Err(refusal(ResponseError::InvalidRequest, message));
     }
     check_name(state, name)?;
     let mut config = TopicConfig::default();
