@@ -79,13 +79,15 @@ impl State {
         self.groups.values_mut().for_each(|group| group.forget(name));
         if self.topics.remove(name).is_some() {
             self.rebalance_subscribers(name);
+        } else {
+            self.wire.internal_topics.remove(name);
         }
     }
 
     /// Configures a topic anew.
     #[cfg(feature = "wire")]
     pub(crate) fn configure(&mut self, name: &Topic, config: super::topic_config::TopicConfig) {
-        if let Some(topic) = self.topics.get_mut(name) {
+        if let Some(topic) = self.topic_named_mut(name) {
             topic.max_message_bytes = config.max_message_bytes();
             topic.stamps = config.stamps();
             topic.config = config;
@@ -115,7 +117,7 @@ impl State {
         if topic.partitions() >= partitions {
             return false;
         }
-        topic.logs.resize_with(usize::try_from(partitions).unwrap_or_default(), Log::default);
+        topic.grow(partitions);
         self.rebalance_subscribers(name);
         true
     }

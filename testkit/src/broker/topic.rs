@@ -97,6 +97,12 @@ impl TopicState {
     pub(crate) const fn partitions(&self) -> i32 {
         self.logs.len() as i32
     }
+
+    /// Gives it empty partitions, up to so many.
+    pub(crate) fn grow(&mut self, partitions: i32) {
+        let partitions = usize::try_from(partitions).unwrap_or_default();
+        self.logs.resize_with(partitions.max(self.logs.len()), Log::default);
+    }
 }
 
 /// Bytes of an uncompressed batch of magic 2 that holds this record alone: 61 bytes of batch

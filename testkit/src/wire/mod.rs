@@ -59,6 +59,7 @@ pub mod faults;
 mod fetch_session;
 mod fetched;
 mod frame;
+mod internal;
 mod listener;
 mod login;
 mod placement;

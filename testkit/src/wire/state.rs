@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jobstream::record::Topic;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -10,12 +11,15 @@ use super::classic::ClassicGroup;
 use super::consumer_group::ConsumerGroup;
 use super::fetch_session::FetchSessions;
 use crate::broker::state::State;
+use crate::broker::topic::TopicState;
 
 #[derive(Debug, Default)]
 pub(crate) struct WireState {
     pub(super) groups: BTreeMap<Arc<str>, ClassicGroup>,
     pub(super) consumer_groups: BTreeMap<Arc<str>, ConsumerGroup>,
     pub(super) fetch_sessions: FetchSessions,
+    /// Those that clients have given rise to; the traits see none of them.
+    pub(crate) internal_topics: BTreeMap<Topic, TopicState>,
     /// How many member ids there ever were.
     pub(super) member_ids: u64,
     deadline_moved: Arc<Notify>,

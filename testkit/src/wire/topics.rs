@@ -30,11 +30,11 @@ impl State {
     pub(super) fn topic(&self, key: TopicKey<'_>) -> Result<&TopicState, ResponseError> {
         match key {
             TopicKey::Name(name) => {
-                self.topics.get(name).ok_or(ResponseError::UnknownTopicOrPartition)
+                self.topic_named(name).ok_or(ResponseError::UnknownTopicOrPartition)
             }
             TopicKey::Id(id) => {
                 let wanted = TopicId::new(id.as_u128());
-                let mut topics = self.topics.values();
+                let mut topics = self.all_topics();
                 topics.find(|topic| topic.id == wanted).ok_or(ResponseError::UnknownTopicId)
             }
         }

@@ -8,6 +8,7 @@ mod faults;
 mod fetching;
 mod groups;
 mod hostile;
+mod internal_topics;
 mod logins;
 mod producing;
 mod versions;

@@ -1,6 +1,7 @@
 //! What clients of other ages ask, and how.
 
 use jobstream_testkit::broker::Broker;
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, ListOffsetsRequest, MetadataRequest, RequestHeader,
@@ -8,7 +9,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Encodable as _, StrBytes};
 use tokio::io::AsyncWriteExt as _;
 
-use super::client::{BatchHeader, Client, batch, listen, name, produce};
+use super::client::{BatchHeader, Client, batch, error, listen, name, produce};
 
 #[tokio::test]
 async fn produce_is_named_from_0_since_older_librdkafka_does_not_compress_otherwise() {
@@ -20,6 +21,26 @@ async fn produce_is_named_from_0_since_older_librdkafka_does_not_compress_otherw
     let response = client.ask(&request, 3).await;
     let versions = response.api_keys.iter().find(|api| api.api_key == ApiKey::Produce as i16);
     assert_eq!(versions.map(|api| (api.min_version, api.max_version)), Some((0, 13)));
+}
+
+#[tokio::test]
+async fn who_asks_for_versions_in_too_new_a_version_is_told_which_one_to_ask_in() {
+    let listener = listen(&Broker::new()).await;
+    let mut client = Client::connect(listener.address()).await;
+    let mut frame = vec![0; 4];
+    RequestHeader::default()
+        .with_request_api_key(ApiKey::ApiVersions as i16)
+        .with_request_api_version(99)
+        .with_correlation_id(7)
+        .encode(&mut frame, 2)
+        .unwrap();
+    let length = i32::try_from(frame.len() - 4).unwrap();
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    client.0.write_all(&frame).await.unwrap();
+    let response = client.answer::<ApiVersionsRequest>(0).await;
+    let named = response.api_keys.iter().map(|api| (api.api_key, api.min_version, api.max_version));
+    assert_eq!(error(response.error_code), Some(ResponseError::UnsupportedVersion));
+    assert_eq!(named.collect::<Vec<_>>(), [(ApiKey::ApiVersions as i16, 0, 4)]);
 }
 
 #[tokio::test]

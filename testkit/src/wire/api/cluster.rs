@@ -22,6 +22,7 @@ use crate::broker::topic::TopicState;
 use crate::wire::call::Call;
 use crate::wire::cluster::Cluster;
 use crate::wire::dispatch::Api;
+use crate::wire::internal::is_internal;
 use crate::wire::topics::is_topic_name;
 
 pub(super) fn apis() -> Vec<Api> {
@@ -83,7 +84,7 @@ fn describe_log_dirs(call: &Call, request: &DescribeLogDirsRequest) -> DescribeL
             **asked.topic == *topic.name && asked.partitions.contains(&number)
         }),
     };
-    let topics = state.topics.values().filter_map(|topic| {
+    let topics = state.all_topics().filter_map(|topic| {
         let here = (0..).zip(&topic.logs).filter(|(number, _)| {
             call.cluster().leader(*number).id == call.node().id && asked(topic, *number)
         });
@@ -116,7 +117,7 @@ fn describe_topic_partitions(
 ) -> DescribeTopicPartitionsResponse {
     let state = call.broker().lock();
     let mut names: Vec<String> = match request.topics.is_empty() {
-        true => state.topics.keys().map(ToString::to_string).collect(),
+        true => state.all_topics().map(|topic| topic.name.to_string()).collect(),
         false => request.topics.iter().map(|topic| topic.name.to_string()).collect(),
     };
     names.sort();
@@ -135,7 +136,7 @@ fn describe_topic_partitions(
             response.next_cursor = Some(cursor);
             break;
         }
-        let Some(topic) = state.topics.get(&*name) else {
+        let Some(topic) = state.topic_named(&name) else {
             response.topics.push(unknown(name));
             continue;
         };
@@ -180,6 +181,7 @@ fn described(
     DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(name_of(topic)))
         .with_topic_id(Uuid::from_u128(topic.id.as_u128()))
+        .with_is_internal(is_internal(&topic.name))
         .with_partitions(partitions.collect())
         .with_topic_authorized_operations(TOPIC_OPERATIONS)
 }

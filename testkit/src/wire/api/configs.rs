@@ -162,7 +162,7 @@ fn config_of<'a>(state: &'a State, name: &str) -> Result<&'a TopicConfig, Refusa
     if !is_topic_name(name) {
         return Err(refusal(ResponseError::InvalidTopicException, "Topic name is invalid"));
     }
-    let topic = state.topics.get(name);
+    let topic = state.topic_named(name);
     let unknown = "This server does not host this topic-partition.";
     let topic = topic.ok_or_else(|| refusal(ResponseError::UnknownTopicOrPartition, unknown))?;
     Ok(&topic.config)

@@ -27,6 +27,7 @@ use crate::wire::consumer_group::{
 };
 use crate::wire::consumer_member::ConsumerMember;
 use crate::wire::dispatch::Api;
+use crate::wire::topics::TopicKey;
 
 pub(super) fn apis() -> Vec<Api> {
     vec![
@@ -177,7 +178,7 @@ fn validated(call: &Call, request: &ConsumerGroupHeartbeatRequest) -> Result<Bea
 
 fn topics(state: &State) -> Topics {
     let mut topics = Topics::default();
-    for topic in state.topics.values() {
+    for topic in state.all_topics() {
         topics.ids.insert(topic.name.to_string(), topic.id.as_u128());
         topics.partitions.insert(topic.id.as_u128(), topic.partitions());
     }
@@ -248,7 +249,7 @@ fn described_member(call: &Call, state: &State, id: &str, member: &ConsumerMembe
 
 fn described_assignment(state: &State, parts: &BTreeSet<Part>) -> DescribedAssignment {
     let topics = by_topic(parts).into_iter().filter_map(|(id, numbers)| {
-        let topic = state.topics.values().find(|topic| topic.id.as_u128() == id)?;
+        let topic = state.topic(TopicKey::Id(Uuid::from_u128(id))).ok()?;
         let name = TopicName(StrBytes::from_string(topic.name.to_string()));
         let described = DescribedTopic::default().with_topic_id(Uuid::from_u128(id));
         Some(described.with_topic_name(name).with_partitions(numbers))

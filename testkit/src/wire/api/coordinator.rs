@@ -7,6 +7,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::wire::call::Call;
 use crate::wire::dispatch::Api;
+use crate::wire::internal::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -39,6 +40,10 @@ fn coordinator(call: &Call, key: StrBytes, key_type: i8) -> Coordinator {
             .with_port(-1)
             .with_error_code(ResponseError::InvalidRequest.code());
     }
+    call.broker().with(|state| match key_type {
+        GROUP => state.ensure_internal(CONSUMER_OFFSETS),
+        _ => state.ensure_internal(TRANSACTION_STATE),
+    });
     let node = call.cluster().coordinator(&key);
     Coordinator::default()
         .with_key(key)

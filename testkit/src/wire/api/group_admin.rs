@@ -196,7 +196,7 @@ fn offset_delete(call: &Call, request: &OffsetDeleteRequest) -> OffsetDeleteResp
             let is_subscribed = is_subscribed(state, id, &name);
             let partitions = topic.partitions.iter().map(|asked| {
                 let partition = TopicPartition::new(name.clone(), asked.partition_index);
-                let outcome = if state.log(&partition).is_none() {
+                let outcome = if !state.has_partition(&partition) {
                     Err(ResponseError::UnknownTopicOrPartition)
                 } else if is_subscribed {
                     Err(ResponseError::GroupSubscribedToTopic)

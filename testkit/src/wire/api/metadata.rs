@@ -1,6 +1,6 @@
 //! Metadata: nodes, topics and the leaders of partitions.
 
-use jobstream::record::{Topic, TopicId};
+use jobstream::record::Topic;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
@@ -16,7 +16,8 @@ use crate::broker::topic::TopicState;
 use crate::wire::call::Call;
 use crate::wire::cluster::{Cluster, Node};
 use crate::wire::dispatch::Api;
-use crate::wire::topics::is_topic_name;
+use crate::wire::internal::is_internal;
+use crate::wire::topics::{TopicKey, is_topic_name};
 
 /// What anybody may do with a topic and with the cluster, as bits; there are no rules of access.
 pub(super) const TOPIC_OPERATIONS: i32 = 3_576;
@@ -39,7 +40,7 @@ fn metadata(call: &Call, request: &MetadataRequest) -> MetadataResponse {
             };
             topics.iter().map(find).collect()
         }
-        _ => state.topics.values().map(|topic| described(cluster, topic)).collect::<Vec<_>>(),
+        _ => state.all_topics().map(|topic| described(cluster, topic)).collect::<Vec<_>>(),
     });
     let mut response = MetadataResponse::default()
         .with_brokers(cluster.nodes_here().map(described_node).collect())
@@ -76,22 +77,25 @@ fn named(
         return refused(name, ResponseError::InvalidTopicException);
     }
     if let Some(partitions) = auto_create
-        && !state.topics.contains_key(&**name)
+        && state.topic_named(&name).is_none()
     {
-        state.create_topic(&Topic::from(&**name), &TopicOptions::partitions(partitions));
+        if is_internal(&name) {
+            state.ensure_internal(&name);
+        } else {
+            state.create_topic(&Topic::from(&**name), &TopicOptions::partitions(partitions));
+        }
         state.changed = true;
     }
-    match state.topics.get(&**name) {
+    match state.topic_named(&name) {
         Some(topic) => described(cluster, topic),
         None => refused(name, ResponseError::UnknownTopicOrPartition),
     }
 }
 
 fn by_id(cluster: &Cluster, state: &State, id: Uuid) -> MetadataResponseTopic {
-    let wanted = TopicId::new(id.as_u128());
-    match state.topics.values().find(|topic| topic.id == wanted) {
-        Some(topic) => described(cluster, topic),
-        None => MetadataResponseTopic::default()
+    match state.topic(TopicKey::Id(id)) {
+        Ok(topic) => described(cluster, topic),
+        Err(_) => MetadataResponseTopic::default()
             .with_topic_id(id)
             .with_error_code(ResponseError::UnknownTopicId.code()),
     }
@@ -110,5 +114,6 @@ fn described(cluster: &Cluster, topic: &TopicState) -> MetadataResponseTopic {
     MetadataResponseTopic::default()
         .with_name(Some(TopicName(StrBytes::from_string(topic.name.to_string()))))
         .with_topic_id(Uuid::from_u128(topic.id.as_u128()))
+        .with_is_internal(is_internal(&topic.name))
         .with_partitions((0..topic.partitions()).map(partition).collect())
 }

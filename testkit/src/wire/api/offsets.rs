@@ -93,7 +93,7 @@ fn commit(
             offset: asked.committed_offset,
             metadata: asked.committed_metadata.as_deref().unwrap_or_default().to_owned(),
         };
-        let outcome = if state.log(&partition).is_none() {
+        let outcome = if !state.has_partition(&partition) {
             Err(ResponseError::UnknownTopicOrPartition)
         } else if let Err(error) = admitted {
             Err(error)

@@ -16,6 +16,7 @@ use crate::broker::state::State;
 use crate::wire::call::Call;
 use crate::wire::dispatch::{Answered, Api};
 use crate::wire::frame::Answer;
+use crate::wire::internal::is_internal;
 use crate::wire::topics::TopicKey;
 
 pub(super) fn apis() -> Vec<Api> {
@@ -120,6 +121,10 @@ fn append(
     data: PartitionProduceData,
     transactional_id: Option<&str>,
 ) -> Result<Place, Refusal> {
+    let named = state.topic(key).map_err(Refusal::of)?;
+    if is_internal(&named.name) && (0..named.partitions()).contains(&data.index) {
+        return Err(Refusal::of(ResponseError::InvalidTopicException));
+    }
     let (topic, log) = state.led(call, key, data.index, -1).map_err(Refusal::of)?;
     let bytes = data.records.unwrap_or_default();
     let bytes_len = bytes.len();

@@ -18,6 +18,7 @@ use kafka_protocol::messages::{
 use crate::broker::state::State;
 use crate::wire::call::Call;
 use crate::wire::dispatch::Api;
+use crate::wire::internal::is_internal;
 use crate::wire::topics::TopicKey;
 
 pub(super) fn apis() -> Vec<Api> {
@@ -57,6 +58,9 @@ fn delete(
     asked: &DeleteRecordsPartition,
 ) -> Result<i64, ResponseError> {
     let (known, log) = state.led(call, TopicKey::Name(topic), asked.partition_index, -1)?;
+    if is_internal(topic) {
+        return Err(ResponseError::InvalidTopicException);
+    }
     if !known.config.deletes() {
         return Err(ResponseError::PolicyViolation);
     }

@@ -25,6 +25,7 @@ use crate::broker::state::State;
 use crate::broker::topic_config::TopicConfig;
 use crate::wire::call::Call;
 use crate::wire::dispatch::Api;
+use crate::wire::internal::{CLUSTER_METADATA, is_internal};
 use crate::wire::topics::{TopicKey, is_topic_name};
 
 /// Partitions that one request may create, as in Kafka.
@@ -131,6 +132,10 @@ fn create(
     validate_only: bool,
 ) -> Result<Created, Refusal> {
     let name = &**asked.name;
+    if name == CLUSTER_METADATA {
+        let message = format!("Creation of internal topic {name} is prohibited.");
+        return Err(refusal(ResponseError::InvalidRequest, message));
+    }
     check_name(state, name)?;
     let mut config = TopicConfig::default();
     for entry in &asked.configs {
@@ -146,6 +151,9 @@ fn create(
         false => assigned(call, asked)?,
     };
     let id = (!validate_only).then(|| {
+        if is_internal(name) {
+            return Some(state.add_internal(name, partitions, config.clone()));
+        }
         let options = TopicOptions::partitions(partitions);
         let topic = Topic::from(name);
         state.create_topic(&topic, &options);
@@ -171,13 +179,14 @@ fn check_name(state: &State, name: &str) -> Result<(), Refusal> {
             ),
         });
     }
-    if state.topics.contains_key(name) {
+    if state.topic_named(name).is_some() {
         let message = format!("Topic '{name}' already exists.");
         return Err(refusal(ResponseError::TopicAlreadyExists, message));
     }
     // Names of metrics have an underscore for a point.
     let plain = name.replace('.', "_");
-    let collides = state.topics.keys().find(|known| known.replace('.', "_") == plain);
+    let mut known = state.all_topics().map(|topic| &topic.name);
+    let collides = known.find(|known| known.replace('.', "_") == plain);
     match collides {
         Some(known) => invalid(format!("Topic '{name}' collides with existing topic: {known}")),
         None => Ok(()),
@@ -386,7 +395,10 @@ fn grow(
         assignments.iter().try_for_each(|ids| check_replicas(call, &ids.broker_ids))?;
     }
     if !validate_only {
-        state.grow_topic(&name, asked.count);
+        let has_grown = state.grow_topic(&name, asked.count);
+        if !has_grown && let Some(topic) = state.topic_named_mut(&name) {
+            topic.grow(asked.count);
+        }
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ fn commit(call: &Call, request: &TxnOffsetCommitRequest) -> TxnOffsetCommitRespo
     let topics = call.broker().change(|state| {
         let known = |state: &State, topic: &TxnOffsetCommitRequestTopic, number: i32| {
             let partition = TopicPartition::new(Topic::from(&**topic.name), number);
-            state.log(&partition).is_some()
+            state.has_partition(&partition)
         };
         let mut partitions = request
             .topics
@@ -115,7 +115,7 @@ fn add(
             offset: asked.committed_offset,
             metadata: asked.committed_metadata.as_deref().unwrap_or_default().to_owned(),
         };
-        let outcome = if state.log(&partition).is_none() {
+        let outcome = if !state.has_partition(&partition) {
             Err(ResponseError::UnknownTopicOrPartition)
         } else if let Err(error) = admitted {
             Err(error)

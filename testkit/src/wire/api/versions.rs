@@ -62,9 +62,11 @@ fn add_features(response: &mut ApiVersionsResponse, version: i16) {
     response.finalized_features_epoch = 1;
 }
 
-/// What a client that asks in too new a version is answered.
+/// What a client that asks in too new a version is answered: which ones it may ask in.
 pub(in crate::wire) fn unsupported(table: &Table) -> ApiVersionsResponse {
-    served(table).with_error_code(ResponseError::UnsupportedVersion.code())
+    let mut response = served(table).with_error_code(ResponseError::UnsupportedVersion.code());
+    response.api_keys.retain(|api| api.api_key == ApiKey::ApiVersions as i16);
+    response
 }
 
 fn served(table: &Table) -> ApiVersionsResponse {

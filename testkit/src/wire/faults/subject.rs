@@ -1,7 +1,7 @@
 //! What a request is about: the topics, groups and producers that it names.
 
 use bytes::Bytes;
-use jobstream::record::{Topic, TopicId, TopicPartition};
+use jobstream::record::{Topic, TopicPartition};
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiKey, ConsumerGroupHeartbeatRequest,
     CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, EndTxnRequest, FetchRequest,
@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::broker::Broker;
 use crate::wire::bounded::decode;
+use crate::wire::topics::TopicKey;
 
 /// Empty where a request has nothing of the kind.
 #[derive(Debug, Default)]
@@ -201,9 +202,8 @@ impl Subject {
     ) {
         let name = match name {
             "" => broker.with(|state| {
-                let wanted = TopicId::new(id.as_u128());
-                let topic = state.topics.values().find(|topic| topic.id == wanted);
-                topic.map_or_else(String::new, |topic| topic.name.to_string())
+                let topic = state.topic(TopicKey::Id(id));
+                topic.map_or_else(|_| String::new(), |topic| topic.name.to_string())
             }),
             name => name.to_owned(),
         };
