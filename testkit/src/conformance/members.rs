@@ -117,9 +117,10 @@ impl<'a> Members<'a> {
     pub async fn release(&mut self, member: usize) {
         let source = self.members[member].source;
         let partitions = self.revoked(member);
+        // A fast broker assigns them again before the call returns.
+        self.members[member].seen.push(SourceEvent::Lost(partitions.clone()));
         let released = self.during(source.release(&partitions)).await;
         released.unwrap_or_else(|error| panic!("release {partitions:?}: {error}"));
-        self.members[member].seen.push(SourceEvent::Lost(partitions));
     }
 
     /// The partitions that a member owns and that are not revoked, with the generations of their
