@@ -29,10 +29,13 @@ pub(crate) const AS_WANTED: &str = "as the schedule wants it";
 pub(crate) const HUNG_UP: u64 = 31;
 const HANG_UPS: u64 = 8;
 
-/// Some mails are answered by 421, and so are the connections after them. A member that has an idle
-/// connection besides asks by NOOP whether that is over.
+/// Some mails are answered by 421, and so are the connections after them.
 const RESTARTS: &str = "the server restarts";
 const REFUSALS: u64 = 4;
+/// Some mails are answered by 530, which opens the circuit: a member that has an idle connection besides
+/// asks by NOOP whether that is over.
+const EXPIRES: &str = "a login expires";
+const EXPIRATIONS: u64 = 3;
 
 /// The server takes connections beyond so many, and does not greet them.
 const SERVES_FEW: [(&str, u64); 2] = [("one connection is served", 1), ("two are served", 2)];
@@ -99,6 +102,10 @@ pub(crate) fn with_misfortunes(mut search: Search<SmtpServer>) -> Search<SmtpSer
             server.misfortunes().push(refusal);
         }
     };
+    let expires = |server: &SmtpServer| {
+        let refusal = Misfortune::at(Moment::Mail).times(EXPIRATIONS).reply(530, "log in again");
+        server.misfortunes().push(refusal);
+    };
     for (name, connections) in SERVES_FEW {
         search = search.misfortune(name, move |server: &SmtpServer| {
             server.serve_at_most(connections);
@@ -110,7 +117,8 @@ pub(crate) fn with_misfortunes(mut search: Search<SmtpServer>) -> Search<SmtpSer
     search
         .healed_by(|server| server.serve_at_most(u64::MAX))
         .misfortune(RESTARTS, restarts)
-        .brought_about("smtp NOOP", RESTARTS)
+        .misfortune(EXPIRES, expires)
+        .brought_about("smtp NOOP", EXPIRES)
 }
 
 /// Whether nothing went wrong in a run but that the server hung up on one recipient, and what it does
