@@ -67,12 +67,11 @@ impl Frames {
 
     fn length(&self) -> io::Result<Option<usize>> {
         let mut start = &self.buffer[..];
-        let (Ok(length), Ok(key)) = (start.try_get_i32(), start.try_get_i16()) else {
-            return Ok(None);
-        };
-        let max_bytes = match key == ApiKey::Produce as i16 {
-            true => self.max_bytes,
-            false => self.max_bytes.min(PLAIN_MAX_BYTES),
+        let Ok(length) = start.try_get_i32() else { return Ok(None) };
+        // Until the request is known, the larger limit holds.
+        let max_bytes = match start.try_get_i16() {
+            Ok(key) if key != ApiKey::Produce as i16 => self.max_bytes.min(PLAIN_MAX_BYTES),
+            _ => self.max_bytes,
         };
         match usize::try_from(length) {
             Ok(length) if length <= max_bytes => Ok(Some(length)),

@@ -196,3 +196,16 @@ async fn two_thousand_connections_and_slow_readers_take_little_memory() {
     drop(idle);
     works(&mut client).await;
 }
+
+#[tokio::test]
+async fn a_length_that_no_frame_may_have_ends_the_connection_before_anything_follows() {
+    let broker = Broker::new();
+    let listener = broker.listen("127.0.0.1:0").await.unwrap();
+    for length in [-1, i32::MIN, i32::MAX] {
+        let mut stream = TcpStream::connect(listener.bootstrap()).await.unwrap();
+        stream.write_all(&length.to_be_bytes()).await.unwrap();
+        let read = timeout(LIMIT, stream.read(&mut [0; 8])).await.expect("an end");
+        assert_eq!(read.unwrap_or(0), 0, "{length}");
+    }
+    assert_eq!(listener.refusals().len(), 3, "{:?}", listener.refusals());
+}
