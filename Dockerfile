@@ -3,6 +3,7 @@
 # written to the root file system: run it read-only.
 #
 #   docker build --target mailjob .    the mail service, also without --target
+#   docker build --target webhook .    the webhook service
 #   docker build --target pizza .      the pizza shop; its orders are in /data, a volume
 FROM rust:1.95.0-bookworm AS source
 WORKDIR /src
@@ -13,6 +14,12 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --locked --profile dist -p mailjob \
     && cp target/dist/mailjob /mailjob
+
+FROM source AS build-webhook
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --locked --profile dist -p webhook \
+    && cp target/dist/webhook /webhook
 
 FROM source AS build-pizza
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
@@ -28,6 +35,16 @@ COPY --from=build-pizza /pizza /usr/local/bin/pizza
 VOLUME /data
 ENTRYPOINT ["/usr/local/bin/pizza"]
 CMD ["all"]
+
+FROM gcr.io/distroless/cc-debian12:nonroot AS webhook
+WORKDIR /app
+COPY --from=build-webhook /webhook /usr/local/bin/webhook
+# Where metrics and health are served, and the next line asks; set it, or METRICS_ADDRESS, to another.
+ENV METRICS_PORT=8083
+HEALTHCHECK --interval=10s --timeout=15s --start-period=60s --start-interval=1s --retries=6 \
+    CMD ["/usr/local/bin/webhook", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/webhook"]
+CMD ["run"]
 
 FROM gcr.io/distroless/cc-debian12:nonroot AS mailjob
 WORKDIR /app

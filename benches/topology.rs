@@ -63,7 +63,7 @@ struct AtOnce {
 #[async_trait]
 impl JobSink<Job, Accepted> for AtOnce {
     async fn execute(&self, _: &Job, _: &ConsumerRecord) -> Result<Accepted, JobError> {
-        Ok(Accepted { message_id: self.message_id.clone(), reply: String::new() })
+        Ok(Accepted { message_id: self.message_id.clone(), reply: String::new(), relay: None })
     }
 }
 

@@ -50,7 +50,11 @@ impl JobSink<Job, Accepted> for Greylisting {
         if job.id().starts_with("greylisted") {
             return Err(JobError::transient("451 4.7.1 greylisted, come back later"));
         }
-        Ok(Accepted { message_id: format!("<{}@example.com>", job.id()), reply: String::new() })
+        Ok(Accepted {
+            message_id: format!("<{}@example.com>", job.id()),
+            reply: String::new(),
+            relay: None,
+        })
     }
 }
 

@@ -3,18 +3,22 @@
 //! The envelope belongs to the scheduler service. We read the few fields we need and keep all
 //! bytes: a result is the input with the literal of its top-level `Status` replaced.
 
+mod data;
+mod json;
+
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde::de::{Deserializer as _, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use crate::codec::{Codec, CodecError};
 use crate::record::Block;
+
+pub use data::{Attachment, JobData};
+use json::{fields, found, is_integer, string};
 
 /// The largest value of a job, in bytes (1 MiB).
 pub const VALUE_LIMIT_BYTES: usize = 1 << 20;
@@ -84,23 +88,10 @@ pub struct Job {
     status: JobStatus,
     status_at: Range<usize>,
     job_type: JobType,
+    type_number: Option<i64>,
     data_at: Option<Range<usize>>,
     schedule_time: Option<String>,
     created_at: Option<String>,
-}
-
-/// What a mail job holds: all that was given, nothing checked but that it is there.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct JobData {
-    /// Whose mail it is.
-    pub source_address: String,
-    /// To whom it goes.
-    pub destination_address: String,
-    /// The subject, possibly empty.
-    pub subject: String,
-    /// The text, possibly empty.
-    pub message: String,
 }
 
 impl Job {
@@ -117,6 +108,11 @@ impl Job {
     /// Its `JobType`.
     pub const fn job_type(&self) -> JobType {
         self.job_type
+    }
+
+    /// Its `JobType` as a number, 0 where it is null or absent; none if it has more than 64 bits.
+    pub const fn type_number(&self) -> Option<i64> {
+        self.type_number
     }
 
     /// Its `ScheduleTime`, if it is a string; the last one if it is repeated.
@@ -156,14 +152,39 @@ impl Job {
     /// Its `JobData`, which is an object, or a string that holds one.
     ///
     /// # Errors
-    /// If it is neither, or one of the four fields is missing or no string. Of a repeated field the
-    /// last one counts, as for the scheduler; unknown fields are passed over.
+    /// If it is neither, a required field is missing, or a field has another type than
+    /// [`JobData`]'s. Of a repeated field the last one counts, as for the scheduler; unknown fields
+    /// are passed over.
     pub fn data(&self) -> Result<JobData, CodecError> {
+        JobData::from_object(&self.data_text()?)
+    }
+
+    /// Its `JobData`, which is an object, or a string that holds one, as a type of your own.
+    ///
+    /// # Errors
+    /// If it is neither, or is no `T`: names the field or the type that was found, and what was
+    /// expected, and shows nothing of the content. Of a repeated field the last one counts, as for
+    /// the scheduler.
+    pub fn data_as<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
+        let text = self.data_text()?;
+        if !text.trim_start().starts_with('{') {
+            return Err(CodecError::new("JobData: found a string that holds no object"));
+        }
+        // A type refuses repeated fields, and a map of values keeps the last one. What only the text
+        // can give, digits of numbers say, is there in the first way.
+        let last_counts = || serde_json::from_str(&text).and_then(serde_json::from_value);
+        serde_json::from_str(&text)
+            .or_else(|error| last_counts().map_err(|_: serde_json::Error| error))
+            .map_err(|error| CodecError::new(format!("JobData: {}", CodecError::from(error))))
+    }
+
+    /// The object that `JobData` is, or holds.
+    fn data_text(&self) -> Result<Cow<'_, str>, CodecError> {
         let at = self.data_at.clone().ok_or_else(|| CodecError::new("JobData is missing"))?;
         let raw = text(&self.value)?.get(at).unwrap_or_default();
         match raw.as_bytes().first() {
-            Some(b'{') => JobData::from_object(raw),
-            Some(b'"') => JobData::from_object(&string("JobData", raw)?),
+            Some(b'{') => Ok(Cow::Borrowed(raw)),
+            Some(b'"') => string("JobData", raw).map(Cow::Owned),
             _ => Err(found("JobData", raw, "an object or a string that holds one")),
         }
     }
@@ -213,24 +234,23 @@ struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     fn read(text: &'a str) -> Result<Self, CodecError> {
         let mut envelope = Self::default();
-        fields(text, |field, raw| {
-            let slot = match field {
-                Field::Id => &mut envelope.id,
-                Field::Status => &mut envelope.status,
-                Field::JobType => &mut envelope.job_type,
-                Field::JobData => &mut envelope.job_data,
+        fields(text, |name, raw| {
+            match name {
+                Some("Id") => once("Id", &mut envelope.id, raw),
+                Some("Status") => once("Status", &mut envelope.status, raw),
+                Some("JobType") => once("JobType", &mut envelope.job_type, raw),
+                Some("JobData") => once("JobData", &mut envelope.job_data, raw),
                 // Repeated, the last one counts, as for the scheduler.
-                Field::ScheduleTime => {
+                Some("ScheduleTime") => {
                     envelope.schedule_time = Some(raw);
-                    return Ok(());
+                    Ok(())
                 }
-                Field::CreatedAt => {
+                Some("CreatedAt") => {
                     envelope.created_at = Some(raw);
-                    return Ok(());
+                    Ok(())
                 }
-                _ => return Ok(()),
-            };
-            once(field, slot, raw)
+                _ => Ok(()),
+            }
         })?;
         Ok(envelope)
     }
@@ -253,44 +273,11 @@ impl<'a> Envelope<'a> {
             status,
             status_at: at(raw),
             job_type: job_type(self.job_type)?,
+            type_number: self.job_type.filter(|raw| *raw != "null").unwrap_or("0").parse().ok(),
             data_at: self.job_data.map(at),
             schedule_time: text_of(self.schedule_time),
             created_at: text_of(self.created_at),
             value,
-        })
-    }
-}
-
-impl JobData {
-    fn from_object(text: &str) -> Result<Self, CodecError> {
-        // At one go, where every field is there once; else field by field, to say what is wrong.
-        if text.starts_with('{')
-            && let Ok(data) = serde_json::from_str(text)
-        {
-            return Ok(data);
-        }
-        let (mut source, mut destination, mut subject, mut message) = (None, None, None, None);
-        fields(text, |field, raw| {
-            let slot = match field {
-                Field::SourceAddress => &mut source,
-                Field::DestinationAddress => &mut destination,
-                Field::Subject => &mut subject,
-                Field::Message => &mut message,
-                _ => return Ok(()),
-            };
-            *slot = Some(raw);
-            Ok(())
-        })
-        .map_err(|error| CodecError::new(format!("JobData: {error}")))?;
-        let field = |name, raw: Option<&str>| {
-            let raw = raw.ok_or_else(|| CodecError::new(format!("{name} is missing")))?;
-            string(name, raw)
-        };
-        Ok(Self {
-            source_address: field("SourceAddress", source)?,
-            destination_address: field("DestinationAddress", destination)?,
-            subject: field("Subject", subject)?,
-            message: field("Message", message)?,
         })
     }
 }
@@ -331,18 +318,6 @@ fn opening_brackets(text: &[u8]) -> usize {
     text.chunks(usize::from(u8::MAX)).map(|chunk| usize::from(in_chunk(chunk))).sum()
 }
 
-fn string(name: &str, raw: &str) -> Result<String, CodecError> {
-    if let Some(plain) = plain(raw) {
-        return Ok(plain.to_owned());
-    }
-    serde_json::from_str(raw).map_err(|_| found(name, raw, "a string of Unicode characters"))
-}
-
-/// What a JSON string holds, if nothing in it is escaped.
-fn plain(raw: &str) -> Option<&str> {
-    raw.strip_prefix('"')?.strip_suffix('"').filter(|text| !text.contains('\\'))
-}
-
 fn job_type(raw: Option<&str>) -> Result<JobType, CodecError> {
     match raw {
         None | Some("null" | "0" | "-0") => Ok(JobType::Email),
@@ -352,110 +327,9 @@ fn job_type(raw: Option<&str>) -> Result<JobType, CodecError> {
     }
 }
 
-fn is_integer(raw: &str) -> bool {
-    raw.strip_prefix('-').unwrap_or(raw).bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn once<'a>(field: Field, slot: &mut Option<&'a str>, raw: &'a str) -> Result<(), CodecError> {
+fn once<'a>(name: &str, slot: &mut Option<&'a str>, raw: &'a str) -> Result<(), CodecError> {
     match slot.replace(raw) {
         None => Ok(()),
-        Some(_) => Err(CodecError::new(format!("{field:?}: found twice, expected once"))),
-    }
-}
-
-/// Names the type of what was found, and shows nothing of it.
-fn found(name: &str, raw: &str, expected: &str) -> CodecError {
-    let kind = match raw.as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b'"') => "a string that is none",
-        Some(b'n') => "null",
-        Some(b't' | b'f') => "a boolean",
-        _ if is_integer(raw) => "an integer",
-        _ => "a number that is no integer",
-    };
-    CodecError::new(format!("{name}: found {kind}, expected {expected}"))
-}
-
-/// Calls `visit` with every field of the one JSON object that `text` is, in order.
-fn fields<'a>(
-    text: &'a str,
-    visit: impl FnMut(Field, &'a str) -> Result<(), CodecError>,
-) -> Result<(), CodecError> {
-    let mut visitor = Fields { visit, refused: None };
-    let mut json = serde_json::Deserializer::from_str(text);
-    let read = json.deserialize_map(&mut visitor).and_then(|()| json.end());
-    match (visitor.refused, read) {
-        (Some(error), _) => Err(error),
-        (None, read) => Ok(read?),
-    }
-}
-
-struct Fields<F> {
-    visit: F,
-    refused: Option<CodecError>,
-}
-
-impl<'de, F> Visitor<'de> for &mut Fields<F>
-where
-    F: FnMut(Field, &'de str) -> Result<(), CodecError>,
-{
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("one JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<&'de RawValue>()? {
-            let raw = map.next_value::<&'de RawValue>()?.get();
-            if self.refused.is_none() {
-                self.refused = (self.visit)(Field::named(name.get()), raw).err();
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The names we know, compared unescaped.
-#[derive(Clone, Copy, Debug)]
-enum Field {
-    Id,
-    Status,
-    JobType,
-    JobData,
-    ScheduleTime,
-    CreatedAt,
-    SourceAddress,
-    DestinationAddress,
-    Subject,
-    Message,
-    Unknown,
-}
-
-impl Field {
-    /// The field of a name as it stands in the text. A name that is no Unicode (JSON can escape
-    /// half a surrogate pair) is like any other that we don't know.
-    fn named(raw: &str) -> Self {
-        match plain(raw) {
-            Some(name) => Self::of(name),
-            None => serde_json::from_str(raw).map_or(Self::Unknown, |name: String| Self::of(&name)),
-        }
-    }
-
-    fn of(name: &str) -> Self {
-        match name {
-            "Id" => Self::Id,
-            "Status" => Self::Status,
-            "JobType" => Self::JobType,
-            "JobData" => Self::JobData,
-            "ScheduleTime" => Self::ScheduleTime,
-            "CreatedAt" => Self::CreatedAt,
-            "SourceAddress" => Self::SourceAddress,
-            "DestinationAddress" => Self::DestinationAddress,
-            "Subject" => Self::Subject,
-            "Message" => Self::Message,
-            _ => Self::Unknown,
-        }
+        Some(_) => Err(CodecError::new(format!("{name}: found twice, expected once"))),
     }
 }

@@ -4,22 +4,26 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jobstream::codec::Json;
 use jobstream::record::{ConsumerRecord, HEADERS_MAX, Header, Headers, ProducerRecord};
-use jobstream::topology::{TOO_MANY_HEADERS, Topology, UNDECODABLE};
+use jobstream::topology::{Event, TOO_MANY_HEADERS, Topology, UNDECODABLE};
 use jobstream_testkit::broker::{Broker, Isolation, TopicOptions};
-use support::{DEAD_LETTERS, Diary, GROUP, JOBS, RESULTS, Task, broker, produce, result};
+use support::{
+    DEAD_LETTERS, Diary, GROUP, JOBS, Notes, RESULTS, Task, broker, limits, produce, result,
+};
+use tokio::time::sleep;
 
 fn topology() -> Topology {
-    let told = |record: &ConsumerRecord| {
-        let mut told = ProducerRecord::to(RESULTS).value("refused");
-        told.key.clone_from(&record.key);
-        vec![told]
+    let outcome = |record: &ConsumerRecord| {
+        let mut refused = ProducerRecord::to(RESULTS).value("refused");
+        refused.key.clone_from(&record.key);
+        vec![refused]
     };
     Topology::builder(DEAD_LETTERS)
-        .beside_dead_letters(told)
+        .beside_dead_letters(outcome)
         .decode(Json::<Task>::new())
         .execute(Arc::<Diary>::default())
         .encode(result)
@@ -31,14 +35,14 @@ async fn run(broker: &Broker) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_for_the_outcome_is_told_in_the_same_transaction() {
+async fn the_outcome_is_published_in_the_same_transaction() {
     let broker = broker(1);
     broker.produce(ProducerRecord::to(JOBS).key("a").value("no task")).unwrap();
     run(&broker).await;
     assert_eq!(broker.records(DEAD_LETTERS, Isolation::ReadCommitted).len(), 1);
-    let told = broker.records(RESULTS, Isolation::ReadCommitted);
+    let outcomes = broker.records(RESULTS, Isolation::ReadCommitted);
     let expected = (Some(&b"a"[..]), Some(&b"refused"[..]));
-    let found: Vec<_> = told.iter().map(|r| (r.key.as_deref(), r.value.as_deref())).collect();
+    let found: Vec<_> = outcomes.iter().map(|r| (r.key.as_deref(), r.value.as_deref())).collect();
     assert_eq!(found, [expected]);
 }
 
@@ -131,4 +135,44 @@ async fn one_that_is_too_large_as_well_has_a_dead_letter_that_fits() {
     assert_eq!(header(&letter, "dead-letter-reason").as_deref(), Some("too-large"));
     assert_eq!(letter.value, None);
     assert!(letter.headers.len() < 10, "{letter:?}");
+}
+
+/// The others go on, in the same partition, too; and so does it once the topic takes it.
+#[tokio::test(start_paused = true)]
+async fn one_that_its_topic_takes_in_no_form_waits_until_the_topic_does() {
+    for exactly_once in [false, true] {
+        let broker = broker(1);
+        broker.recreate_topic(DEAD_LETTERS, TopicOptions::partitions(1).max_message_bytes(100));
+        broker.produce(ProducerRecord::to(JOBS).value("no task")).unwrap();
+        for id in 0..5 {
+            produce(&broker, None, &Task::new(id));
+        }
+        let notes = Arc::new(Notes::default());
+        let noted = notes.clone();
+        let observer = move |event: &Event<'_>| {
+            if let Event::Withheld { record, topic } = event {
+                noted.note(format!("{topic}: {}", record.offset));
+            }
+        };
+        let topology = topology().with_limits(limits()).with_observer(Arc::new(observer));
+        let later = async {
+            let results = || broker.records(RESULTS, Isolation::ReadCommitted).len();
+            broker.until(|_| results() >= 5).await;
+            // It is tried again, several times.
+            sleep(Duration::from_secs(60)).await;
+            broker.recreate_topic(DEAD_LETTERS, TopicOptions::partitions(1));
+            broker.caught_up(GROUP, JOBS).await;
+        };
+        let ran = if exactly_once {
+            let (source, sink) = broker.exactly_once(GROUP, [JOBS], "worker");
+            topology.run(&source, &sink, later).await
+        } else {
+            let source = broker.consumer(GROUP, [JOBS]).build();
+            topology.run(&source, &broker.producer(), later).await
+        };
+        assert_eq!(ran.unwrap().unfinished, 0);
+        let letter = letter(&broker);
+        assert_eq!(header(&letter, "dead-letter-reason").as_deref(), Some("too-large"));
+        assert_eq!(notes.all(), [format!("{DEAD_LETTERS}: 0")], "it is said once");
+    }
 }

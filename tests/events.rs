@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jobstream::topology::Event;
 use jobstream_testkit::broker::{Fault, Operation};
-use support::{Diary, Task, Told, broker, limits, produce, run_to_the_end, topology};
+use support::{Diary, Notes, Task, broker, limits, produce, run_to_the_end, topology};
 
 fn words(event: &Event<'_>) -> Option<String> {
     let at = |record: &jobstream::record::ConsumerRecord| record.offset;
@@ -32,26 +32,28 @@ fn words(event: &Event<'_>) -> Option<String> {
         Event::Committed { positions, .. } => {
             format!("committed {}", positions[0].position.frontier())
         }
-        Event::Finished { record, fate } => format!("finished {}: {fate:?}", at(record)),
+        Event::Finished { record, fate, attempts, took } => {
+            format!("finished {}: {fate:?} after {attempts} attempts in {took:?}", at(record))
+        }
         _ => return None,
     })
 }
 
-fn told() -> (Arc<Told>, Arc<impl Fn(&Event<'_>) + Send + Sync>) {
-    let told = Arc::new(Told::default());
-    let seen = told.clone();
-    let observer = move |event: &Event<'_>| words(event).into_iter().for_each(|e| seen.tell(e));
-    (told, Arc::new(observer))
+fn notes() -> (Arc<Notes>, Arc<impl Fn(&Event<'_>) + Send + Sync>) {
+    let notes = Arc::new(Notes::default());
+    let seen = notes.clone();
+    let observer = move |event: &Event<'_>| words(event).into_iter().for_each(|e| seen.note(e));
+    (notes, Arc::new(observer))
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_is_told_from_its_fetch_to_its_commit() {
-    let (broker, (told, observer)) = (broker(1), told());
+async fn a_record_is_reported_from_its_fetch_to_its_commit() {
+    let (broker, (notes, observer)) = (broker(1), notes());
     produce(&broker, Some("a"), &Task::new(0).takes(Duration::from_secs(3)).fails(1));
     let topology = topology(Diary::new()).with_limits(limits()).with_observer(observer);
     run_to_the_end(&topology, &broker).await;
     assert_eq!(
-        told.all(),
+        notes.all(),
         [
             "assigned jobs[0]",
             "fetched 0",
@@ -62,36 +64,36 @@ async fn a_record_is_told_from_its_fetch_to_its_commit() {
             "executed 0, attempt 2 in 3s: done",
             "encoded 0 in 0ns",
             "published 1 in 0ns",
-            "finished 0: Succeeded",
+            "finished 0: Succeeded after 2 attempts in 6.827s",
             "committed 1",
         ]
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_publish_that_takes_long_is_told_with_its_duration() {
-    let (broker, (told, observer)) = (broker(1), told());
+async fn a_publish_that_takes_long_is_reported_with_its_duration() {
+    let (broker, (notes, observer)) = (broker(1), notes());
     produce(&broker, None, &Task::new(0));
     broker.fail(Operation::Publish, 7, Fault::Transient);
     let topology = topology(Diary::new()).with_limits(limits()).with_observer(observer);
     run_to_the_end(&topology, &broker).await;
-    assert_eq!(told.with("published"), ["published 1 in 700ms"]);
+    assert_eq!(notes.with("published"), ["published 1 in 700ms"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_is_told_with_its_reason_and_is_finished_when_it_is_published() {
-    let (broker, (told, observer)) = (broker(1), told());
+async fn a_dead_letter_is_reported_with_its_reason_and_is_finished_when_it_is_published() {
+    let (broker, (notes, observer)) = (broker(1), notes());
     let record = jobstream::record::ProducerRecord::to(support::JOBS).value("no task");
     broker.produce(record).expect("the topic exists");
     let topology = topology(Diary::new()).with_limits(limits()).with_observer(observer);
     run_to_the_end(&topology, &broker).await;
     assert_eq!(
-        told.all()[2..],
+        notes.all()[2..],
         [
             "decoded 0 in 0ns",
             "dead-lettered 0: undecodable",
             "published 1 in 0ns",
-            "finished 0: DeadLettered(\"undecodable\")",
+            "finished 0: DeadLettered(\"undecodable\") after 0 attempts in 0ns",
             "committed 1",
         ]
     );

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use jobstream::codec::{Codec, CodecError};
-use jobstream::job::{DEPTH_LIMIT, Job, JobCodec, JobStatus, JobType, VALUE_LIMIT_BYTES};
+use jobstream::job::{
+    Attachment, DEPTH_LIMIT, Job, JobCodec, JobData, JobStatus, JobType, VALUE_LIMIT_BYTES,
+};
 use proptest::prelude::*;
 
 const DOCUMENTED: &str = r#"{"Id":"649f07e619fca8aa63d842f6","Name":"job1","ScheduleTime":"2024-01-01T00:00:00Z",
@@ -132,6 +134,8 @@ fn the_job_type_decides_by_its_integer() {
     ] {
         let job = decode(format!(r#"{{"Id":"1","Status":1,"JobType":{raw}}}"#)).unwrap();
         assert_eq!(job.job_type(), expected, "{raw}");
+        let number = if raw == "null" { Some(0) } else { raw.parse().ok() };
+        assert_eq!(job.type_number(), number, "{raw}");
     }
 }
 
@@ -154,6 +158,69 @@ fn job_data_that_cannot_be_used_names_the_field() {
     }
     let missing = decode(r#"{"Id":"1","Status":1}"#).unwrap();
     assert_eq!(missing.data().unwrap_err().to_string(), "JobData is missing");
+}
+
+/// The `JobData` of a job with these fields besides, in both shapes.
+fn data_with(fields: &str) -> [Result<JobData, CodecError>; 2] {
+    let data = format!(
+        r#"{{"SourceAddress":"a","DestinationAddress":"b","Subject":"c","Message":"d",{fields}}}"#
+    );
+    [data.clone(), serde_json::to_string(&data).expect("a string")].map(|data| {
+        decode(format!(r#"{{"Id":"1","Status":1,"JobData":{data}}}"#)).expect("a job").data()
+    })
+}
+
+#[test]
+fn what_a_mail_may_have_besides_is_read_in_both_shapes() {
+    let fields = r#""Html":"<p>","ReplyTo":"r","Headers":{"X-B":"1","X-A":"\u00e9"},"Else":{},
+        "Attachments":[{"Name":"n","ContentType":"t","Content":"c"},
+                       {"Content":"","ContentId":"i","Name":"\u00e9","ContentType":"","Else":1}]"#;
+    let file = |name: &str, content_type: &str, content: &str, id: Option<&str>| Attachment {
+        name: name.into(),
+        content_type: content_type.into(),
+        content: content.into(),
+        content_id: id.map(str::to_owned),
+    };
+    for data in data_with(fields) {
+        let data = data.unwrap();
+        assert_eq!((data.html.as_deref(), data.reply_to.as_deref()), (Some("<p>"), Some("r")));
+        assert_eq!(data.headers, [("X-B", "1"), ("X-A", "é")].map(|(n, v)| (n.into(), v.into())));
+        assert_eq!(data.attachments, [file("n", "t", "c", None), file("é", "", "", Some("i"))]);
+    }
+    for data in data_with(r#""Html":"<p>","Message":"e","Html":"<b>""#) {
+        let data = data.unwrap();
+        assert_eq!(
+            (&*data.message, data.html.as_deref()),
+            ("e", Some("<b>")),
+            "the last one counts"
+        );
+    }
+}
+
+#[test]
+fn what_a_mail_may_have_besides_and_is_of_another_type_is_named() {
+    for (fields, expected) in [
+        (r#""Html":null"#, "Html: found null, expected a string"),
+        (r#""Html":"\ud800""#, "Html: found a string that is none"),
+        (r#""ReplyTo":[]"#, "ReplyTo: found an array, expected a string"),
+        (r#""Attachments":null"#, "Attachments: found null, expected a list of objects"),
+        (r#""Attachments":"x""#, "Attachments: found a string, expected a list of objects"),
+        (r#""Attachments":[{},1]"#, "Attachments[0].Name is missing"),
+        (r#""Attachments":[1]"#, "Attachments[0]: found an integer, expected an object"),
+        (r#""Attachments":[{"Name":1}]"#, "Attachments[0].Name: found an integer"),
+        (
+            r#""Attachments":[{"Name":"","ContentType":"","Content":"","ContentId":null}]"#,
+            "Attachments[0].ContentId: found null",
+        ),
+        (r#""Headers":[]"#, "Headers: found an array, expected an object"),
+        (r#""Headers":{"X-A":"","X-B":{}}"#, "Headers: value 2: found an object"),
+        (r#""Headers":{"\ud800":""}"#, "Headers: found a name that is no Unicode"),
+    ] {
+        for data in data_with(fields) {
+            let cause = data.unwrap_err().to_string();
+            assert!(cause.starts_with(expected), "{fields}: {cause}");
+        }
+    }
 }
 
 #[test]
@@ -234,4 +301,43 @@ proptest! {
         prop_assert_eq!(job.result(JobStatus::Succeeded), text(4));
         prop_assert_eq!(job.result(JobStatus::Failed), text(5));
     }
+}
+
+/// A type of a job of another kind.
+#[derive(Debug, PartialEq, serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Call {
+    url: String,
+    #[serde(default)]
+    times: u8,
+}
+
+fn call(data: &str) -> Result<Call, CodecError> {
+    decode(format!(r#"{{"Id":"1","Status":2,"JobData":{data}}}"#))?.data_as()
+}
+
+#[test]
+fn job_data_is_read_as_a_type_of_ones_own_from_an_object_or_a_string_that_holds_one() {
+    let expected = Call { url: "https://a".into(), times: 3 };
+    assert_eq!(call(r#"{"Url":"https://a","Times":3,"Other":null}"#).unwrap(), expected);
+    assert_eq!(call(r#""{\"Url\":\"https://a\",\"Times\":3}""#).unwrap(), expected);
+    assert_eq!(call(r#"{"Times":9,"Url":"x","Url":"https://a","Times":3}"#).unwrap(), expected);
+}
+
+#[test]
+fn job_data_that_is_no_such_type_says_why_and_shows_nothing_of_it() {
+    for (data, expected) in [
+        (r#"{"Times":3}"#, "JobData: missing field `Url`"),
+        (r#"{"Url":"secret","Times":300}"#, "JobData: "),
+        (r#"{"Url":["secret"]}"#, "JobData: found an array, expected a string"),
+        (r#"["secret"]"#, "JobData: found an array, expected an object or a string that holds one"),
+        (r#""[\"secret\"]""#, "JobData: found a string that holds no object"),
+        (r#""{\"Url\": secret""#, "JobData: "),
+        ("null", "JobData: found null, expected an object or a string that holds one"),
+    ] {
+        let error = call(data).unwrap_err().to_string();
+        assert!(error.starts_with(expected) && !error.contains("secret"), "{error}");
+    }
+    let missing = decode(r#"{"Id":"1","Status":2}"#).unwrap().data_as::<Call>().unwrap_err();
+    assert_eq!(missing.to_string(), "JobData is missing");
 }

@@ -1,18 +1,18 @@
-//! What reads a topic to its end, on librdkafka's own cluster.
+//! What reads a topic to its end, on the listener of the in-memory broker.
 
 #![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
-#![expect(clippy::future_not_send, reason = "a mock cluster stays on its thread")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jobstream::kafka::{ErrorKind, KafkaConfig, KafkaEvent, KafkaObserver, TopicReader};
+use jobstream::kafka::{ErrorKind, Event, KafkaConfig, Observer, TopicReader};
 use jobstream::record::ProducerRecord;
 use jobstream::sinks::kafka::KafkaSink;
 use jobstream::sinks::{Batch, Sink as _};
 use jobstream::state::kafka::KafkaStore;
 use jobstream::state::{Store as _, StoreError};
-use rdkafka::mocking::MockCluster;
+use jobstream_testkit::broker::Broker;
+use jobstream_testkit::wire::Listener;
 use tokio::time::timeout;
 
 const TOPIC: &str = "entries";
@@ -22,21 +22,20 @@ const PARTITIONS: i32 = 2;
 #[derive(Default)]
 struct Errors(Mutex<Vec<String>>);
 
-impl KafkaObserver for Errors {
-    fn on(&self, event: &KafkaEvent<'_>) {
-        if let KafkaEvent::Error { kind, reason } = event {
+impl Observer for Errors {
+    fn on(&self, event: &Event<'_>) {
+        if let Event::Error { kind, reason } = event {
             self.0.lock().unwrap().push(format!("{kind:?}: {reason}"));
         }
     }
 }
 
-/// A cluster whose topic has ten entries in its first partition, and none in the other.
-async fn cluster(
-    errors: &Arc<Errors>,
-) -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, KafkaConfig) {
-    let cluster = MockCluster::new(1).unwrap();
-    cluster.create_topic(TOPIC, PARTITIONS, 1).unwrap();
-    let config = KafkaConfig::new(cluster.bootstrap_servers()).with_observer(errors.clone());
+/// A broker whose topic has ten entries in its first partition, and none in the other.
+async fn listener(errors: &Arc<Errors>) -> (Listener, KafkaConfig) {
+    let broker = Broker::new();
+    broker.create_topic(TOPIC, PARTITIONS);
+    let listener = broker.listen("127.0.0.1:0").await.unwrap();
+    let config = KafkaConfig::new(listener.bootstrap()).with_observer(errors.clone());
     let entry = |number: u8| {
         let record = ProducerRecord::to(TOPIC).key(vec![number % 5]).value(vec![number]);
         ProducerRecord { partition: Some(0), ..record }
@@ -45,13 +44,13 @@ async fn cluster(
     let outputs = (0..10).map(entry).collect();
     sink.publish(&Batch { outputs, positions: Vec::new() }).await.unwrap();
     sink.close().await.unwrap();
-    (cluster, config)
+    (listener, config)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_partition_is_reached_and_is_no_error() {
     let errors = Arc::new(Errors::default());
-    let (_cluster, config) = cluster(&errors).await;
+    let (_listener, config) = listener(&errors).await;
     let store = KafkaStore::new(&config, TOPIC).unwrap();
     let entries = store.restore(0).await.unwrap();
     let values: Vec<_> = entries.iter().map(|entry| entry.value[0]).collect();
@@ -72,20 +71,20 @@ async fn the_end_of_a_partition_is_reached_and_is_no_error() {
     assert!(errors.0.lock().unwrap().is_empty(), "{:?}", errors.0.lock().unwrap());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_error_of_a_call_for_too_many_partitions_has_their_number() {
     let errors = Arc::new(Errors::default());
-    let (_cluster, config) = cluster(&errors).await;
+    let (_listener, config) = listener(&errors).await;
     let reader = TopicReader::new(&config, TOPIC).unwrap();
     let error = reader.ranges(3).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Other);
     assert_eq!(error.reason, "topic entries: found 2 partitions, expected 3");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_part_without_a_partition_is_missing_and_the_store_is_not_broken() {
     let errors = Arc::new(Errors::default());
-    let (_cluster, config) = cluster(&errors).await;
+    let (_listener, config) = listener(&errors).await;
     let store = KafkaStore::new(&config, TOPIC).unwrap();
     let restored = timeout(Duration::from_secs(5), store.restore(2)).await;
     let error = restored.expect("an answer at once").unwrap_err();

@@ -8,7 +8,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jobstream::kafka::{KafkaConfig, NewTopic, TopicState, Topics};
 use jobstream::record::TopicPartition;
-use jobstream_testkit::conformance::Features;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -23,17 +22,6 @@ mod kafka_support;
 impl Cluster for Broker {
     fn bootstrap(&self) -> String {
         self.bootstrap.clone()
-    }
-
-    fn features(&self) -> Features {
-        Features {
-            transactions: true,
-            cooperative: true,
-            truncation: true,
-            recreation: true,
-            crashes: true,
-            expiry: true,
-        }
     }
 
     fn at_once(&self) -> usize {
@@ -79,19 +67,19 @@ impl Cluster for Broker {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn a_cooperative_group_keeps_every_behaviour() {
-    check(&Kafka::cooperative(Broker::shared()), &[]).await;
+    check(&Kafka::cooperative(Broker::shared())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn an_eager_group_keeps_every_behaviour() {
-    check(&Kafka::eager(Broker::shared()), &[]).await;
+    check(&Kafka::eager(Broker::shared())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Kafka"]
 async fn a_group_of_kip_848_keeps_every_behaviour() {
-    check(&Kafka::consumer_protocol(Broker::shared()), &[]).await;
+    check(&Kafka::consumer_protocol(Broker::shared())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use jobstream::topology::Event;
 use jobstream_testkit::broker::Isolation;
 use proptest::prelude::*;
 use support::{
-    Diary, GROUP, JOBS, Never, Task, Told, broker, limits, produce, results, run_to_the_end,
+    Diary, GROUP, JOBS, Never, Notes, Task, broker, limits, produce, results, run_to_the_end,
     topology,
 };
 use tokio::time::{sleep, timeout};
@@ -154,20 +154,20 @@ async fn headers_without_name_and_value_count_for_what_they_take_in_memory() {
 
 #[tokio::test(start_paused = true)]
 async fn a_frontier_that_stands_still_is_reported_once_a_record() {
-    let (broker, told) = (broker(1), Arc::new(Told::default()));
+    let (broker, notes) = (broker(1), Arc::new(Notes::default()));
     for id in 0..2 {
         produce(&broker, Some("a"), &Task::new(id).takes(Duration::from_secs(100)));
     }
-    let seen = told.clone();
+    let seen = notes.clone();
     let observer = Arc::new(move |event: &Event<'_>| {
         if let Event::Stuck { partition, offset, age } = event {
-            seen.tell(format!("{partition} @ {offset} after {} s", age.as_secs()));
+            seen.note(format!("{partition} @ {offset} after {} s", age.as_secs()));
         }
     });
     let limits = limits().stuck_after(Duration::from_secs(30));
     let topology = topology(Diary::new()).with_limits(limits).with_observer(observer);
     run_to_the_end(&topology, &broker).await;
-    assert_eq!(told.all(), ["jobs[0] @ 0 after 30 s", "jobs[0] @ 1 after 30 s"]);
+    assert_eq!(notes.all(), ["jobs[0] @ 0 after 30 s", "jobs[0] @ 1 after 30 s"]);
 }
 
 /// A source that learns with the assignment how little its commits can say; all records follow at once.

@@ -179,8 +179,8 @@ async fn positions_that_a_transaction_has_committed_are_not_committed_again() {
     for id in 0..20 {
         produce(&broker, None, &Task::new(id).takes(Duration::from_secs(id)));
     }
-    let told = Arc::new(Mutex::new((Vec::new(), Vec::new())));
-    let seen = told.clone();
+    let batches = Arc::new(Mutex::new((Vec::new(), Vec::new())));
+    let seen = batches.clone();
     let observer = Arc::new(move |event: &Event<'_>| {
         let (published, committed) = &mut *seen.lock().unwrap();
         match event {
@@ -193,9 +193,9 @@ async fn positions_that_a_transaction_has_committed_are_not_committed_again() {
     let topology = topology(Diary::new()).with_limits(limits()).with_observer(observer);
     topology.run(&source, &sink, broker.caught_up(GROUP, JOBS)).await.unwrap();
     assert_eq!(results(&broker).len(), 20);
-    let (published, committed) = &*told.lock().unwrap();
+    let (published, committed) = &*batches.lock().unwrap();
     assert_eq!(published.len(), 20);
-    assert_eq!(committed, published, "told with each batch, and none beside the transactions");
+    assert_eq!(committed, published, "with each batch, and none beside the transactions");
 }
 
 #[tokio::test(start_paused = true)]
@@ -259,7 +259,7 @@ async fn several_workers_share_the_partitions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_one_worker_breaks_the_others_are_drained_and_the_error_is_told() {
+async fn when_one_worker_breaks_the_others_are_drained_and_the_error_is_returned() {
     let (broker, diary) = (broker(2), Diary::new());
     let slow = Task::new(1).takes(Duration::from_secs(5));
     produce(&broker, None, &slow);

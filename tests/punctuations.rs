@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Keeps each call, with the second at which it began; takes its time, and gives what it is told to.
+/// Keeps each call, with the second at which it began; takes its time, and gives what a test has set.
 #[derive(Debug)]
 struct Calls {
     began: Instant,

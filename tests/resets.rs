@@ -9,12 +9,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jobstream::position::Position;
 use jobstream::record::TopicPartition;
 use jobstream::topology::{Event, Topology};
 use jobstream_testkit::broker::{Broker, Isolation};
 use proptest::prelude::*;
 use support::{
-    DEAD_LETTERS, Diary, GROUP, JOBS, RESULTS, Task, Told, broker, limits, produce, results,
+    DEAD_LETTERS, Diary, GROUP, JOBS, Notes, RESULTS, Task, broker, limits, produce, results,
     topology, values,
 };
 use tokio::time::{sleep, timeout};
@@ -24,11 +25,11 @@ fn partition() -> TopicPartition {
 }
 
 /// A topology that keeps a diary, and the resets that it reports.
-fn worker(diary: &Arc<Diary>, told: &Arc<Told>) -> Topology {
-    let told = told.clone();
+fn worker(diary: &Arc<Diary>, notes: &Arc<Notes>) -> Topology {
+    let notes = notes.clone();
     let observer = move |event: &Event<'_>| {
         if let Event::Reset { partition, reset } = event {
-            told.tell(format!("{partition}: {reset}"));
+            notes.note(format!("{partition}: {reset}"));
         }
     };
     topology(diary.clone()).with_limits(limits()).with_observer(Arc::new(observer))
@@ -70,25 +71,46 @@ async fn no_metadata_of_another_program_hides_a_job() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_retention_removes_is_counted_without_what_was_finished() {
+    let (broker, diary, notes) = (broker(1), Diary::new(), Arc::new(Notes::default()));
+    produce_all(&broker, 0..10);
+    let mut position = Position::at(1);
+    [2, 3, 7].into_iter().for_each(|offset| assert!(position.finish(offset)));
+    let metadata = position.metadata(None, Position::METADATA_MAX_BYTES);
+    broker.alter_committed(GROUP, &partition(), 1, &metadata);
+    broker.truncate(&partition(), 5);
+    let noted = notes.clone();
+    let observer = move |event: &Event<'_>| {
+        if let Event::Truncated { from, to, unfinished, .. } = event {
+            noted.note(format!("{from}..{to}: {unfinished}"));
+        }
+    };
+    let topology = topology(diary.clone()).with_limits(limits()).with_observer(Arc::new(observer));
+    run(&broker, &topology, false, broker.caught_up(GROUP, JOBS)).await;
+    assert_eq!(notes.all(), ["1..5: 2"]);
+    assert_eq!(diary.ended(), [5, 6, 8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_commit_beyond_the_end_is_worked_off_once() {
     for (exactly_once, metadata) in [(false, "IA=="), (true, ""), (false, "js1:100000:-:0:")] {
-        let (broker, diary, told) = (broker(1), Diary::new(), Arc::new(Told::default()));
+        let (broker, diary, notes) = (broker(1), Diary::new(), Arc::new(Notes::default()));
         produce_all(&broker, 0..5);
         broker.alter_committed(GROUP, &partition(), 100_000, metadata);
         for _ in 0..3 {
             let caught_up = broker.caught_up(GROUP, JOBS);
-            run(&broker, &worker(&diary, &told), exactly_once, caught_up).await;
+            run(&broker, &worker(&diary, &notes), exactly_once, caught_up).await;
         }
         assert_eq!(diary.ended(), [0, 1, 2, 3, 4]);
         assert_eq!(broker.committed(GROUP)[&partition()].offset, 5);
-        assert_eq!(told.all().len(), 1, "{:?}", told.all());
-        assert!(told.all()[0].contains("found 0, expected 100000"), "{:?}", told.all());
+        assert_eq!(notes.all().len(), 1, "{:?}", notes.all());
+        assert!(notes.all()[0].contains("found 0, expected 100000"), "{:?}", notes.all());
     }
 }
 
 /// One job is in flight, those behind it are finished; then the topic is another one.
 async fn recreated(exactly_once: bool, jobs_of_the_new_topic: u64) {
-    let (broker, diary, told) = (broker(1), Diary::new(), Arc::new(Told::default()));
+    let (broker, diary, notes) = (broker(1), Diary::new(), Arc::new(Notes::default()));
     produce(&broker, None, &Task::new(0).takes(Duration::from_secs(60)));
     produce_all(&broker, 1..15);
     let script = async {
@@ -98,16 +120,16 @@ async fn recreated(exactly_once: bool, jobs_of_the_new_topic: u64) {
         produce_all(&broker, 100..100 + jobs_of_the_new_topic);
         broker.caught_up(GROUP, JOBS).await;
     };
-    run(&broker, &worker(&diary, &told), exactly_once, script).await;
+    run(&broker, &worker(&diary, &notes), exactly_once, script).await;
     let new: Vec<_> = diary.ended().into_iter().filter(|id| *id >= 100).collect();
     assert_eq!(new, (100..100 + jobs_of_the_new_topic).collect::<Vec<_>>());
-    assert!(told.all()[0].contains("the topic was created anew"), "{:?}", told.all());
+    assert!(notes.all()[0].contains("the topic was created anew"), "{:?}", notes.all());
     let results = results(&broker);
     assert!(results.values().all(|count| *count == 1), "{results:?}");
     assert!(!results.contains_key(&0), "it was of the topic that is gone");
     let before = diary.ended().len();
     let caught_up = broker.caught_up(GROUP, JOBS);
-    run(&broker, &worker(&diary, &told), exactly_once, caught_up).await;
+    run(&broker, &worker(&diary, &notes), exactly_once, caught_up).await;
     assert_eq!(diary.ended().len(), before, "a restart repeats nothing");
 }
 
@@ -123,7 +145,7 @@ async fn a_topic_created_anew_is_worked_off_from_its_start() {
 #[tokio::test(start_paused = true)]
 async fn a_log_that_has_lost_its_end_is_read_again_without_a_panic() {
     for exactly_once in [false, true] {
-        let (broker, diary, told) = (broker(1), Diary::new(), Arc::new(Told::default()));
+        let (broker, diary, notes) = (broker(1), Diary::new(), Arc::new(Notes::default()));
         produce_all(&broker, 0..10);
         produce(&broker, None, &Task::new(10).takes(Duration::from_secs(30)));
         let script = async {
@@ -133,10 +155,10 @@ async fn a_log_that_has_lost_its_end_is_read_again_without_a_panic() {
             produce_all(&broker, 20..23);
             broker.caught_up(GROUP, JOBS).await;
         };
-        run(&broker, &worker(&diary, &told), exactly_once, script).await;
+        run(&broker, &worker(&diary, &notes), exactly_once, script).await;
         let ended: BTreeSet<_> = diary.ended().into_iter().collect();
         assert!(ended.is_superset(&(20..23).collect()), "{ended:?}");
-        assert_eq!(told.all().len(), 1, "{:?}", told.all());
+        assert_eq!(notes.all().len(), 1, "{:?}", notes.all());
     }
 }
 

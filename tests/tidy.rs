@@ -11,7 +11,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("src/position.rs", &["record"]),
     ("src/reason.rs", &[]),
     ("src/codec.rs", &["reason"]),
-    ("src/job.rs", &["record", "codec"]),
+    ("src/job", &["record", "codec", "job"]),
     ("src/sources/", &["record", "position", "reason", "sources"]),
     ("src/sources/kafka/", &["record", "position", "reason", "sources", "kafka"]),
     ("src/state/", &["record", "reason", "state"]),
@@ -46,8 +46,8 @@ impl File {
 fn files() -> Vec<File> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    for folder in ["src", "kafka-ids", "testkit", "apps", "tests", "benches"] {
-        walk(&root.join(folder), &mut |path| {
+    for folder in ["src", "kafka-ids", "testkit", "service", "apps", "tests", "benches"] {
+        walk(&root.join(folder), "rs", &mut |path| {
             let name = path.strip_prefix(root).expect("below the root").to_string_lossy();
             let text = fs::read_to_string(&path).expect("a source file is UTF-8");
             files.push(File { path: name.replace('\\', "/"), text });
@@ -57,12 +57,12 @@ fn files() -> Vec<File> {
     files
 }
 
-fn walk(folder: &Path, visit: &mut dyn FnMut(PathBuf)) {
+fn walk(folder: &Path, kind: &str, visit: &mut dyn FnMut(PathBuf)) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.map(|entry| entry.expect("a readable folder").path()) {
         match path.extension() {
-            _ if path.is_dir() && !path.ends_with("target") => walk(&path, visit),
-            Some(extension) if extension == "rs" => visit(path),
+            _ if path.is_dir() && !path.ends_with("target") => walk(&path, kind, visit),
+            Some(extension) if extension == kind => visit(path),
             _ => {}
         }
     }
@@ -100,7 +100,8 @@ fn clients_are_named_only_where_they_are_wrapped() {
     let names = |name: &'static str| {
         move |_: &File, line: &str| line.replace("librdkafka", "").contains(name)
     };
-    let is_kafka = |file: &File| file.path.contains("kafka");
+    let on_a_broker = ["apps/mailjob/tests/listener/", "apps/mailjob/tests/staged/"];
+    let is_kafka = |file: &File| file.path.contains("kafka") || file.is_below(&on_a_broker);
     no_line("rdkafka outside the Kafka files", |f| !is_kafka(f) && !is_tidy(f), names("rdkafka"));
     let mail = [
         "src/sinks/smtp/",
@@ -129,12 +130,18 @@ fn the_demo_needs_no_client_of_kafka() {
 }
 
 #[test]
-fn neither_the_pizza_shop_nor_what_services_share_knows_jobs_of_the_scheduler_or_mail() {
-    no_line(
-        "something else than mailjob imports what only mailjob needs",
-        |file| file.is_below(&["apps/pizza/", "apps/service/"]),
-        |_, line| ["jobstream::job", "sinks::smtp", "mailjob"].iter().any(|it| line.contains(it)),
-    );
+fn what_services_share_knows_no_mail_and_jobs_of_the_scheduler_in_two_rooms_alone() {
+    let names = |words: &'static [&'static str]| {
+        move |_: &File, line: &str| words.iter().any(|word| line.contains(word))
+    };
+    let is_of_services = |file: &File| file.is_below(&["apps/pizza/", "service/"]);
+    let mail = &["sinks::smtp", "mailjob"];
+    no_line("something else than mailjob knows mail", is_of_services, names(mail));
+    let rooms = ["service/src/jobs/", "service/src/parked/"];
+    let knows_no_job = |file: &File| is_of_services(file) && !file.is_below(&rooms);
+    no_line("a room imports the job envelope", knows_no_job, names(&["jobstream::job"]));
+    let is_of_pizza = |file: &File| file.is_below(&["apps/pizza/"]);
+    no_line("pizza imports jobs", is_of_pizza, names(&["jobstream_service::jobs"]));
 }
 
 #[test]
@@ -203,6 +210,57 @@ fn files_are_short_enough_to_be_one_noun() {
         let path = &file.path;
         assert!(lines <= LONGEST_FILE_LINES, "{path}: found {lines} lines, expected at most 500");
     }
+}
+
+#[test]
+fn every_link_of_a_document_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents: Vec<_> = ["README", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG"]
+        .map(|name| root.join(name).with_extension("md"))
+        .to_vec();
+    for folder in ["docs", "examples", "service", "testkit", "kafka-ids", "secrets"] {
+        walk(&root.join(folder), "md", &mut |path| documents.push(path));
+    }
+    let mut count = 0;
+    for document in &documents {
+        for link in links(&prose(document)).filter(|link| !link.contains(':')) {
+            let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = match path {
+                "" => document.clone(),
+                path => document.parent().expect("it is in a folder").join(path),
+            };
+            let from = document.display();
+            assert!(target.exists(), "{from}: the link ({link}) leads to no file");
+            let is_there = anchor.is_empty() || anchors(&prose(&target)).any(|it| it == anchor);
+            assert!(is_there, "{from}: the link ({link}) leads to no heading");
+            count += 1;
+        }
+    }
+    assert!(count > 100, "found {count} links, expected those of all documents");
+}
+
+/// A document without its blocks of code.
+fn prose(document: &Path) -> String {
+    let text = fs::read_to_string(document).expect("a document is UTF-8");
+    text.split("\n```").step_by(2).collect()
+}
+
+/// Where a document's links lead.
+fn links(prose: &str) -> impl Iterator<Item = String> {
+    let all = prose.split("](").skip(1);
+    all.filter_map(|rest| rest.split_once(')')).map(|(link, _)| link.to_owned())
+}
+
+/// What a link can name of a document: the headings, as GitHub names them, and places with an id.
+fn anchors(prose: &str) -> impl Iterator<Item = String> {
+    let headings = prose.lines().filter(|line| line.starts_with('#'));
+    let named = headings.map(|line| {
+        let words = line.trim_start_matches('#').trim().to_lowercase();
+        let is_kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+        words.chars().filter(is_kept).map(|c| if c == ' ' { '-' } else { c }).collect()
+    });
+    let ids = prose.split("<a id=\"").skip(1).filter_map(|rest| rest.split_once('"'));
+    named.chain(ids.map(|(id, _)| id.to_owned()))
 }
 
 fn is_tidy(file: &File) -> bool {

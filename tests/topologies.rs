@@ -12,7 +12,7 @@ use bytes::Bytes;
 use jobstream::codec::{Codec, CodecError, Json};
 use jobstream::record::{ConsumerRecord, ProducerRecord};
 use jobstream::sinks::{JobError, JobSink};
-use jobstream::topology::{Executed, Flow, Stage, Topology};
+use jobstream::topology::{Executed, Flow, Stage, StageKind, Topology};
 use jobstream_testkit::broker::{Broker, Isolation};
 use serde_json::{Value, json};
 use support::{DEAD_LETTERS, JOBS, RESULTS, broker, run_to_the_end, values};
@@ -109,6 +109,15 @@ async fn a_stage_of_ones_own_and_stages_after_the_execution_compose() {
             result.key.clone_from(&record.key);
             Ok(vec![result])
         });
+    let expected = [
+        StageKind::Decode,
+        StageKind::Own("Open"),
+        StageKind::Execute,
+        StageKind::Filter("first"),
+        StageKind::Map,
+        StageKind::Encode,
+    ];
+    assert_eq!(topology.stages(), expected);
     let broker = broker(1);
     for value in [json!({"letter": "a"}), json!({"letter": "b"}), json!({"letter": ""})] {
         produce(&broker, Some("k"), Some(value.to_string().as_bytes()));

@@ -6,6 +6,7 @@
 //! cargo bench --bench kafka -- --bars  # fails if a bar is missed
 //! cargo bench --bench kafka -- --mail  # Kafka to SMTP to Kafka only
 //! cargo bench --bench kafka -- --ledger # the same exactly-once, with a ledger and without, only
+//! cargo bench --bench kafka -- --restore # a start with 1,000,000 entries in the ledger, only
 //! cargo bench --bench kafka -- --pass  # Kafka to Kafka only
 //! ```
 //!
@@ -36,6 +37,7 @@ use tokio::signal::unix::{SignalKind, signal};
 struct Plan {
     mail: Option<mail::Plan>,
     ledger: Option<mail::ledger::Plan>,
+    restore: Option<mail::restore::Plan>,
     pass: Option<pass::Plan>,
     /// Whether a missed bar ends the bench with a failure.
     judges: bool,
@@ -45,14 +47,20 @@ impl Plan {
     fn from_arguments() -> Self {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let has = |name: &str| arguments.iter().any(|argument| argument == name);
-        let all = !["--mail", "--ledger", "--pass"].iter().any(|part| has(part));
-        let (mail, ledger, pass) = match has("--short") {
-            true => (mail::Plan::SHORT, mail::ledger::Plan::SHORT, pass::Plan::SHORT),
-            false => (mail::Plan::FULL, mail::ledger::Plan::FULL, pass::Plan::FULL),
+        let all = !["--mail", "--ledger", "--restore", "--pass"].iter().any(|part| has(part));
+        let is_short = has("--short");
+        let (mail, ledger) = match is_short {
+            true => (mail::Plan::SHORT, mail::ledger::Plan::SHORT),
+            false => (mail::Plan::FULL, mail::ledger::Plan::FULL),
+        };
+        let (restore, pass) = match is_short {
+            true => (mail::restore::Plan::SHORT, pass::Plan::SHORT),
+            false => (mail::restore::Plan::FULL, pass::Plan::FULL),
         };
         Self {
             mail: (all || has("--mail")).then_some(mail),
             ledger: (all || has("--ledger")).then_some(ledger),
+            restore: (all || has("--restore")).then_some(restore),
             pass: (all || has("--pass")).then_some(pass),
             judges: has("--bars"),
         }
@@ -90,6 +98,9 @@ async fn measure(broker: &Broker, plan: &Plan) -> usize {
     }
     if let Some(ledger) = &plan.ledger {
         missed += mail::ledger::measure(broker, ledger).await;
+    }
+    if let Some(restore) = &plan.restore {
+        mail::restore::measure(broker, restore).await;
     }
     if let Some(pass) = &plan.pass {
         missed += pass::measure(broker, pass).await;

@@ -3,17 +3,24 @@
 use std::io::{BufWriter, Read as _, Write as _};
 use std::net::TcpStream;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    FetchRequest, FetchResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
-    TopicName,
+    ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    FetchRequest, FetchResponse, ProduceRequest, ProduceResponse, ResponseHeader,
 };
-use kafka_protocol::protocol::{Decodable, Encodable as _, HeaderVersion, Request, StrBytes};
+use kafka_protocol::protocol::{Decodable, HeaderVersion};
 
-use super::{PARTITIONS, VALUE_BYTES};
+use super::{PARTITIONS, TOPICS, VALUE_BYTES};
+use request::{BatchHeader, batch_of, frame, name};
 
+#[path = "../../testkit/tests/wire/request.rs"]
+#[allow(dead_code, reason = "shared with the tests of the listener")]
+mod request;
+
+const TOPIC: &str = TOPICS[0];
 const BATCH_RECORDS: usize = 100;
 const PRODUCE: i16 = 9;
 const FETCH: i16 = 12;
@@ -28,13 +35,36 @@ impl Client {
         Self(stream)
     }
 
+    /// Asks which versions are served: the first thing that any client asks.
+    pub(super) fn versions(&mut self) -> usize {
+        let request = frame(&ApiVersionsRequest::default(), 0);
+        self.0.write_all(&request).expect("it is written");
+        self.read::<ApiVersionsResponse>(0).api_keys.len()
+    }
+
+    /// Creates the topics, where a server has not been given them.
+    pub(super) fn create_topics(&mut self) {
+        let topic = |topic| {
+            CreatableTopic::default()
+                .with_name(name(topic))
+                .with_num_partitions(PARTITIONS)
+                .with_replication_factor(1)
+        };
+        let request = CreateTopicsRequest::default()
+            .with_topics(TOPICS.into_iter().map(topic).collect())
+            .with_timeout_ms(30_000);
+        self.0.write_all(&frame(&request, 5)).expect("it is written");
+        let response: CreateTopicsResponse = self.read(5);
+        assert!(response.topics.iter().all(|topic| topic.error_code == 0), "{response:?}");
+    }
+
     /// Writes so many records to all partitions, and reads every answer meanwhile.
     pub(super) fn produce(&mut self, records: usize) -> usize {
         let data = |partition| {
-            PartitionProduceData::default().with_index(partition).with_records(Some(batch()))
+            PartitionProduceData::default().with_index(partition).with_records(Some(prepared()))
         };
         let topic = TopicProduceData::default()
-            .with_name(topic())
+            .with_name(name(TOPIC))
             .with_partition_data((0..PARTITIONS).map(data).collect());
         let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(10_000);
         let frame = frame(&request.with_topic_data(vec![topic]), PRODUCE);
@@ -65,7 +95,7 @@ impl Client {
                     .with_partition_max_bytes(FETCH_MAX_BYTES)
             };
             let topic = FetchTopic::default()
-                .with_topic(topic())
+                .with_topic(name(TOPIC))
                 .with_partitions((0..).zip(&next).map(partition).collect());
             let request = FetchRequest::default()
                 .with_max_bytes(FETCH_MAX_BYTES)
@@ -95,24 +125,6 @@ impl Client {
     }
 }
 
-fn topic() -> TopicName {
-    TopicName(StrBytes::from_static_str("raw"))
-}
-
-fn frame<Q: Request>(request: &Q, version: i16) -> Bytes {
-    let mut frame = BytesMut::new();
-    frame.put_i32(0);
-    let header = RequestHeader::default()
-        .with_request_api_key(Q::KEY)
-        .with_request_api_version(version)
-        .with_client_id(Some(StrBytes::from_static_str("bench")));
-    header.encode(&mut frame, Q::header_version(version)).expect("a header");
-    request.encode(&mut frame, version).expect("a request of this version");
-    let length = (frame.len() - 4) as i32;
-    frame[..4].copy_from_slice(&length.to_be_bytes());
-    frame.freeze()
-}
-
 /// The records of whole batches; the last may be cut off.
 fn count(mut batches: Bytes) -> i64 {
     let mut records = 0;
@@ -128,46 +140,10 @@ fn count(mut batches: Bytes) -> i64 {
     records
 }
 
-fn varint(out: &mut BytesMut, number: usize) {
-    let mut rest = number << 1;
-    while rest >= 0x80 {
-        out.put_u8(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.put_u8(rest as u8);
-}
-
-/// A batch of magic 2, uncompressed.
-fn batch() -> Bytes {
-    let mut checked = BytesMut::new();
-    checked.put_i16(0);
-    checked.put_i32(BATCH_RECORDS as i32 - 1);
-    checked.put_i64(1_700_000_000_000);
-    checked.put_i64(1_700_000_000_000);
-    checked.put_i64(-1);
-    checked.put_i16(-1);
-    checked.put_i32(-1);
-    checked.put_i32(BATCH_RECORDS as i32);
-    for number in 0..BATCH_RECORDS {
-        let mut body = BytesMut::new();
-        body.put_i8(0);
-        varint(&mut body, 0);
-        varint(&mut body, number);
-        let key = format!("{number:024x}");
-        varint(&mut body, key.len());
-        body.put_slice(key.as_bytes());
-        varint(&mut body, VALUE_BYTES);
-        body.put_bytes(b'j', VALUE_BYTES);
-        varint(&mut body, 0);
-        varint(&mut checked, body.len());
-        checked.put_slice(&body);
-    }
-    let mut batch = BytesMut::new();
-    batch.put_i64(0);
-    batch.put_i32(checked.len() as i32 + 9);
-    batch.put_i32(-1);
-    batch.put_i8(2);
-    batch.put_u32(crc32c::crc32c(&checked));
-    batch.put_slice(&checked);
-    batch.freeze()
+/// A batch as both clients write it.
+fn prepared() -> Bytes {
+    let value = vec![b'j'; VALUE_BYTES];
+    let keys: Vec<_> = (0..BATCH_RECORDS).map(|number| format!("{number:024x}")).collect();
+    let records: Vec<_> = keys.iter().map(|key| (Some(key.as_bytes()), &value[..])).collect();
+    batch_of(BatchHeader { timestamp: 1_700_000_000_000, ..BatchHeader::default() }, &records)
 }

@@ -1,13 +1,14 @@
 //! Servers: this program again, or kfake, each in a process of its own.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use jobstream_testkit::broker::Broker;
 
-use super::PARTITIONS;
+use super::raw::Client;
+use super::{PARTITIONS, TOPICS};
 
 const ROLE: &str = "WIRE_BENCH_SERVER";
 /// The kernel's clock ticks a second, in which `/proc` counts CPU time.
@@ -21,8 +22,9 @@ pub(super) fn is_asked_for() -> bool {
 pub(super) fn serve() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("one");
     let broker = Broker::new();
-    broker.create_topic("raw", PARTITIONS);
-    broker.create_topic("jobs", PARTITIONS);
+    for topic in TOPICS {
+        broker.create_topic(topic, PARTITIONS);
+    }
     let listener = runtime.block_on(broker.listen("127.0.0.1:0")).expect("a free port");
     let mut out = std::io::stdout();
     writeln!(out, "{}", listener.bootstrap()).expect("the bench reads it");
@@ -35,7 +37,14 @@ pub(super) fn serve() {
 pub(super) struct Server {
     name: &'static str,
     bootstrap: String,
-    child: Child,
+    pid: u32,
+    ends: Ends,
+}
+
+/// How a server is ended.
+enum Ends {
+    WithItsInput(Child),
+    ByScript(PathBuf),
 }
 
 impl Server {
@@ -54,13 +63,28 @@ impl Server {
         built.then(|| Self::start("kfake", &mut Command::new(program)))
     }
 
+    /// Apache Kafka, with both topics. Nothing if there is no `java` or `mvn`.
+    pub(super) fn kafka() -> Option<Self> {
+        let folder = std::env::temp_dir().join(format!("wire-bench-{}", std::process::id()));
+        let started = script().arg("start").arg(&folder).output().ok()?;
+        if !started.status.success() {
+            return None;
+        }
+        let bootstrap = String::from_utf8(started.stdout).expect("an address").trim().to_owned();
+        let pid = std::fs::read_to_string(folder.join("node-0.pid")).expect("its process");
+        let pid = pid.trim().parse().expect("a number");
+        Client::connect(&bootstrap).create_topics();
+        Some(Self { name: "kafka", bootstrap, pid, ends: Ends::ByScript(folder) })
+    }
+
     fn start(name: &'static str, command: &mut Command) -> Self {
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("a program that starts");
         let mut bootstrap = String::new();
         let out = child.stdout.take().expect("it is piped");
         BufReader::new(out).read_line(&mut bootstrap).expect("its address");
-        Self { name, bootstrap: bootstrap.trim().to_owned(), child }
+        let (bootstrap, pid) = (bootstrap.trim().to_owned(), child.id());
+        Self { name, bootstrap, pid, ends: Ends::WithItsInput(child) }
     }
 
     pub(super) const fn name(&self) -> &'static str {
@@ -72,7 +96,7 @@ impl Server {
     }
 
     fn proc(&self, file: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("a Linux")
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.pid)).expect("a Linux")
     }
 
     /// CPU time that it has used.
@@ -94,8 +118,21 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        // It ends with its input.
-        let _ = self.child.wait();
+        match &mut self.ends {
+            Ends::WithItsInput(child) => {
+                drop(child.stdin.take());
+                // It ends with its input.
+                let _ = child.wait();
+            }
+            Ends::ByScript(folder) => {
+                let stopped = script().arg("stop").arg(&*folder).status();
+                assert!(stopped.is_ok_and(|status| status.success()), "scripts/kafka stop");
+                let _ = std::fs::remove_dir_all(folder);
+            }
+        }
     }
+}
+
+fn script() -> Command {
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka"))
 }

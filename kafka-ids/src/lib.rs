@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataBroker;
 use rdkafka_sys as sys;
 
 /// The room for what librdkafka says of an option that it refuses.
@@ -34,7 +35,11 @@ pub fn topic_ids<C: ClientContext>(
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let limit_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
     // Left alone, librdkafka asks the controller, which need not be known.
-    let broker = client.fetch_metadata(topics.first().copied(), limit)?.orig_broker_id();
+    let metadata = client.fetch_metadata(topics.first().copied(), limit)?;
+    // A client that has just connected does not know the number of the broker that has answered.
+    let answered = Some(metadata.orig_broker_id()).filter(|broker| *broker >= 0);
+    let named = || metadata.brokers().first().map(MetadataBroker::id);
+    let broker = answered.or_else(named).unwrap_or_default();
     let client = client.native_ptr();
     // SAFETY: the pointers are of as many strings that end with NUL, which live until the end of
     // this function; librdkafka copies them.

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jobstream_kafka_ids::topic_ids;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -10,8 +11,10 @@ use rdkafka::metadata::{Metadata, MetadataBroker};
 use rdkafka::{ClientConfig, ClientContext};
 use tokio::time::Instant;
 
+use super::error::code_of;
 use super::failures::Failures;
 use super::observer::{ErrorKind, ObserverContext};
+use crate::record::TopicId;
 
 /// How long one question waits before the client looks why there is no answer.
 const QUESTION_LIMIT: Duration = Duration::from_millis(500);
@@ -109,6 +112,14 @@ impl Asking {
         self.until(Instant::now() + limit, || found(&self.metadata(topic)?, topic))
     }
 
+    /// The id of a topic, if there is such a topic and the brokers know ids. Blocks up to the limit.
+    pub(super) fn id(&self, topic: &str, limit: Duration) -> Result<Option<TopicId>, Refusal> {
+        self.until(Instant::now() + limit, || {
+            let ids = topic_ids(self.client.client(), &[topic], QUESTION_LIMIT)?;
+            Ok(ids.get(topic).copied().map(TopicId::new))
+        })
+    }
+
     /// The number of a broker of the cluster, if it has any. Blocks up to the limit.
     pub(super) fn broker(&self, topic: &str, limit: Duration) -> Result<Option<i32>, Refusal> {
         self.until(Instant::now() + limit, || {
@@ -146,7 +157,7 @@ impl Asking {
         loop {
             let code = match ask() {
                 Ok(answer) => return Ok(answer),
-                Err(error) => error.rdkafka_error_code(),
+                Err(error) => Some(code_of(&error)),
             };
             self.listen()?;
             let kind = ErrorKind::of(code);

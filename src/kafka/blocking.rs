@@ -100,11 +100,7 @@ pub(super) fn persist<R>(
 
 /// Asks brokers until they answer or refuse, for at most this long.
 pub(super) fn ask<R>(limit: Duration, question: impl FnMut() -> KafkaResult<R>) -> KafkaResult<R> {
-    let passes = |error: &KafkaError| {
-        let kind = ErrorKind::of(error.rdkafka_error_code());
-        matches!(kind, ErrorKind::Unreachable | ErrorKind::Passing)
-    };
-    persist(limit, passes, question)
+    persist(limit, |error| ErrorKind::of(error.rdkafka_error_code()).passes(), question)
 }
 
 #[cfg(test)]

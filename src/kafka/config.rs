@@ -9,7 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::types::RDKafkaConfRes;
 
-use super::observer::{KafkaObserver, ObserverContext};
+use super::observer::{Observer, ObserverContext};
 
 /// Properties on which the promises rest. Their value is fixed, or is an argument of a constructor.
 const RESERVED: [&str; 8] = [
@@ -62,7 +62,7 @@ const COMMITS_SOON_LINGER_MS: &str = "0";
 pub struct KafkaConfig {
     properties: BTreeMap<String, String>,
     instance_id: Option<String>,
-    observer: Arc<dyn KafkaObserver>,
+    observer: Arc<dyn Observer>,
     close_limit: Duration,
     keeps_places: bool,
     commits_soon: bool,
@@ -95,13 +95,20 @@ impl KafkaConfig {
         self.keeps_places
     }
 
-    /// Sends the records of a transaction at once: without it, they wait 5 ms to be sent together
-    /// (`linger.ms`). For topologies with state, whose jobs wait for commits; others pay for it with CPU
-    /// time.
+    /// For topologies with state, whose jobs wait for commits: sends the records of a transaction at
+    /// once (without it they wait 5 ms to be sent together, `linger.ms`), and lets two producers of an
+    /// [exactly-once pair](super::exactly_once) take turns, so that a transaction does not wait until
+    /// the coordinator has finished the one before. Others pay for it with CPU time.
+    ///
+    /// The second producer's `transactional.id` is the pair's with `-second` behind it.
     #[must_use]
     pub const fn commit_soon(mut self) -> Self {
         self.commits_soon = true;
         self
+    }
+
+    pub(super) const fn commits_soon(&self) -> bool {
+        self.commits_soon
     }
 
     /// Sets a property of librdkafka (its `CONFIGURATION.md`), for consumers, producers or both.
@@ -158,7 +165,7 @@ impl KafkaConfig {
 
     /// Reports events to this observer, which replaces the one set before.
     #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn KafkaObserver>) -> Self {
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
         self
     }

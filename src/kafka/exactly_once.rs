@@ -20,11 +20,14 @@ pub(crate) type PairTransactions = Transactions<Arc<Membership>>;
 ///
 /// Completes when the brokers have fenced older producers of `transactional_id` and aborted their
 /// open transactions; waits as long as the brokers are away. The id must be unique among live
-/// pairs. If it stays the same across restarts, a restart after a crash does not have to wait for
+/// pairs, and so must the second one of a pair that has two ([`KafkaConfig::commit_soon`]). If it
+/// stays the same across restarts, a restart after a crash does not have to wait for
 /// `transaction.timeout.ms` (10 s).
 ///
-/// When the producer is fenced later, the source gives its assignment up (the stream yields
-/// `Lost`), a new producer is made, and the source joins the group again.
+/// When the producer is fenced later, by another of its id or since brokers have ended a transaction
+/// that took too long, a new one is made, and the source keeps its assignment. If a commit was under
+/// way then, the group's positions tell whether it was made: the batch counts as published, or as
+/// aborted.
 ///
 /// # Errors
 /// If librdkafka refuses a property, or the brokers refuse the producer for good.

@@ -11,22 +11,41 @@ use rdkafka::statistics::{Broker, ConsumerGroup, Partition, Statistics};
 use super::failures;
 use crate::record::TopicPartition;
 
-/// Receives the events of Kafka's clients. Called on librdkafka's threads, on the source's thread
-/// and by the task that publishes: it must be quick, and must not block.
-pub trait KafkaObserver: Send + Sync {
-    /// Something has happened.
-    fn on(&self, event: &KafkaEvent<'_>);
+/// Is notified of what Kafka's clients report, on librdkafka's threads, on the source's thread and by
+/// the task that publishes: it must return soon and must not block. Closures implement it.
+pub trait Observer: Send + Sync {
+    /// Something happened.
+    fn on(&self, event: &Event<'_>);
+}
+
+impl<F: Fn(&Event<'_>) + Send + Sync> Observer for F {
+    fn on(&self, event: &Event<'_>) {
+        self(event);
+    }
 }
 
 /// Ignores every event.
-impl KafkaObserver for () {
-    fn on(&self, _event: &KafkaEvent<'_>) {}
+impl Observer for () {
+    fn on(&self, _: &Event<'_>) {}
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn on(&self, event: &Event<'_>) {
+        (**self).on(event);
+    }
+}
+
+/// Notifies all of them, in order.
+impl<O: Observer> Observer for Vec<O> {
+    fn on(&self, event: &Event<'_>) {
+        self.iter().for_each(|observer| observer.on(event));
+    }
 }
 
 /// An event of a client. Only [`ErrorKind::Fatal`] ends a source or a sink.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum KafkaEvent<'a> {
+pub enum Event<'a> {
     /// A client has met an error, and goes on; the same error may be reported many times.
     Error {
         /// What it means.
@@ -43,8 +62,9 @@ pub enum KafkaEvent<'a> {
         /// The line.
         line: &'a str,
     },
-    /// A commit's metadata was written by another client: the finished set is taken as empty.
-    ForeignMetadata {
+    /// Another client has made a commit: its metadata is taken as an empty finished set, and an offset
+    /// below 0 as no commit.
+    ForeignCommit {
         /// The partition.
         partition: &'a TopicPartition,
         /// What was found, and what was expected.
@@ -128,7 +148,7 @@ pub enum KafkaEvent<'a> {
         /// Whether it was committed; if not, it was aborted.
         committed: bool,
     },
-    /// The producer was fenced: the source gives its assignment up, and joins the group again.
+    /// The producer was fenced, and a new one goes on with its id.
     Fenced {
         /// librdkafka's words.
         reason: &'a str,
@@ -166,6 +186,11 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Whether the same question may be answered later.
+    pub(crate) const fn passes(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Passing)
+    }
+
     pub(crate) fn of(code: Option<RDKafkaErrorCode>) -> Self {
         use RDKafkaErrorCode as Code;
         match code {
@@ -201,7 +226,8 @@ impl ErrorKind {
                 | Code::UnknownMemberId
                 | Code::IllegalGeneration
                 | Code::StaleMemberEpoch
-                | Code::WaitingForCoordinator,
+                | Code::WaitingForCoordinator
+                | Code::UnstableOffsetCommit,
             ) => Self::Passing,
             Some(Code::Fatal) => Self::Fatal,
             _ => Self::Other,
@@ -227,27 +253,27 @@ const COORDINATOR: &str = "GroupCoordinator";
 
 /// The observer, as a context of librdkafka's clients: turns what they report into events.
 #[derive(Clone)]
-pub(crate) struct ObserverContext(Arc<dyn KafkaObserver>);
+pub(crate) struct ObserverContext(Arc<dyn Observer>);
 
 impl ObserverContext {
-    pub(super) fn new(observer: Arc<dyn KafkaObserver>) -> Self {
+    pub(super) fn new(observer: Arc<dyn Observer>) -> Self {
         Self(observer)
     }
 
-    pub(crate) fn event(&self, event: &KafkaEvent<'_>) {
+    pub(crate) fn event(&self, event: &Event<'_>) {
         self.0.on(event);
     }
 
     pub(crate) fn error(&self, error: &KafkaError, reason: &str) {
         let kind = ErrorKind::of(error.rdkafka_error_code());
-        self.event(&KafkaEvent::Error { kind, reason });
+        self.event(&Event::Error { kind, reason });
     }
 
     /// Reports the brokers in the statistics of any client.
     pub(crate) fn brokers(&self, statistics: &Statistics) {
         let up = statistics.brokers.values().filter(|broker| broker.state == "UP").count();
         let answered = statistics.brokers.values().filter_map(answered).min();
-        self.event(&KafkaEvent::Brokers { up, answered });
+        self.event(&Event::Brokers { up, answered });
     }
 
     /// Reports the brokers, the membership and the partitions in the statistics of a consumer.
@@ -258,7 +284,7 @@ impl ObserverContext {
             for found in topic.partitions.values().filter(|found| is_read(found)) {
                 let partition = &TopicPartition::new(&*topic.topic, found.partition);
                 let (low, high) = (found.lo_offset.max(0), found.ls_offset);
-                self.event(&KafkaEvent::Watermarks { partition, low, high });
+                self.event(&Event::Watermarks { partition, low, high });
             }
         }
     }
@@ -266,12 +292,12 @@ impl ObserverContext {
     fn member(&self, statistics: &Statistics) {
         let Some(group) = &statistics.cgrp else { return };
         if !is_settled(group) {
-            return self.event(&KafkaEvent::NoMember);
+            return self.event(&Event::NoMember);
         }
         let mut coordinators = statistics.brokers.values().filter(|it| it.name == COORDINATOR);
         let partitions = usize::try_from(group.assignment_size).unwrap_or_default();
         if let Some(answered) = coordinators.find_map(answered) {
-            self.event(&KafkaEvent::Member { partitions, answered });
+            self.event(&Event::Member { partitions, answered });
         }
     }
 
@@ -290,9 +316,9 @@ impl ObserverContext {
         // librdkafka only logs a connection that is not set up in time; it is an error here.
         if facility == failures::FACILITY && level == LogLevel::Warning {
             let (kind, reason) = (ErrorKind::Unreachable, failures::without_thread(line));
-            self.event(&KafkaEvent::Error { kind, reason });
+            self.event(&Event::Error { kind, reason });
         }
-        self.event(&KafkaEvent::Log { level, facility, line });
+        self.event(&Event::Log { level, facility, line });
     }
 }
 
@@ -340,8 +366,8 @@ mod tests {
     #[derive(Default)]
     struct Kept(Mutex<Vec<String>>);
 
-    impl KafkaObserver for Kept {
-        fn on(&self, event: &KafkaEvent<'_>) {
+    impl Observer for Kept {
+        fn on(&self, event: &Event<'_>) {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{event:?}"));
         }
     }

@@ -123,7 +123,7 @@ impl RangeReader {
         &self.client
     }
 
-    pub(crate) fn told(&self) -> &ObserverContext {
+    pub(crate) fn observer(&self) -> &ObserverContext {
         &self.client.context().observer
     }
 

@@ -14,7 +14,8 @@ use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::blocking::ask;
-use super::observer::ObserverContext;
+use super::observer::{ErrorKind, ObserverContext};
+use super::range::QUESTION_LIMIT;
 use super::transactions::{Failure, Group, Transactions};
 use super::{Blocking, ConfigError, KafkaConfig, code_of};
 use crate::record::{ProducerRecord, TopicPartition};
@@ -93,7 +94,13 @@ impl Redrive {
         let run = Blocking::start("kafka-redrive", Run::new(config, group)?)?;
         let partitions = partitions.to_vec();
         let found = run.call(move |run| run.positions(&partitions)).await;
-        let found = found.map(|found| found.map_err(|error| error.to_string()));
+        let reason = |error: KafkaError| match ErrorKind::of(Some(code_of(&error))) {
+            ErrorKind::Authorization => {
+                format!("the right Read on group '{group}' is missing: {error}")
+            }
+            _ => error.to_string(),
+        };
+        let found = found.map(|found| found.map_err(reason));
         let panicked = || Err("a call of the client has panicked".to_owned());
         found.unwrap_or_else(panicked).map_err(RedriveError::Failed)
     }
@@ -147,7 +154,10 @@ impl Run {
         for TopicPartition { topic, partition } in partitions {
             list.add_partition(topic, *partition);
         }
-        let found = ask(PATIENCE, || self.0.committed_offsets(list.clone(), CALL_LIMIT))?;
+        let found = ask(PATIENCE, || {
+            let asked = self.0.committed_offsets(list.clone(), QUESTION_LIMIT);
+            asked.map_err(|error| self.refusal().unwrap_or(error))
+        })?;
         let position = |partition: &TopicPartition| {
             let element = found.find_partition(&partition.topic, partition.partition)?;
             let Offset::Offset(offset) = element.offset() else { return None };
@@ -155,6 +165,16 @@ impl Run {
             Some(RunPosition { partition: partition.clone(), offset, note })
         };
         Ok(partitions.iter().filter_map(position).collect())
+    }
+}
+
+impl Run {
+    /// Why the coordinator can't be found, if the right to read the group is missing: the question
+    /// itself only waits.
+    fn refusal(&self) -> Option<KafkaError> {
+        let reported = std::iter::from_fn(|| self.0.poll(Duration::ZERO));
+        let mut errors = reported.filter_map(Result::err);
+        errors.find(|error| ErrorKind::of(Some(code_of(error))) == ErrorKind::Authorization)
     }
 }
 
@@ -195,5 +215,9 @@ impl Group for Run {
 
     fn fenced(&self, _: &str) -> bool {
         false
+    }
+
+    fn committed(&self, of: &TopicPartitionList) -> Option<KafkaResult<TopicPartitionList>> {
+        Some(self.0.committed_offsets(of.clone(), CALL_LIMIT))
     }
 }

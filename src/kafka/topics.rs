@@ -13,7 +13,7 @@ use super::asking::{Asking, Found, Refusal};
 use super::error::code_of;
 use super::observer::{ErrorKind, ObserverContext};
 use super::{Blocking, ConfigError, KafkaConfig};
-use crate::record::Topic;
+use crate::record::{Topic, TopicId};
 
 /// How long the brokers may take for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -118,6 +118,17 @@ impl Topics {
         Ok(self.ask(topic).await?.partitions.map(|partitions| partitions.len()))
     }
 
+    /// The id of a topic; `None` if there is no such topic, or the brokers know no ids (before Apache
+    /// Kafka 2.8). A topic that is deleted and created again has another one. Takes up to 10 s.
+    ///
+    /// # Errors
+    /// If the brokers can't be asked, or refuse to answer.
+    pub async fn id(&self, topic: &str) -> Result<Option<TopicId>, TopicError> {
+        let name = topic.to_owned();
+        let asked = self.clients.call(move |clients| clients.asking.id(&name, ANSWER_LIMIT));
+        asked.await.unwrap_or_else(panicked).map_err(|refusal| of_topic(topic, refusal))
+    }
+
     /// How a topic is spread over its cluster. Takes up to 10 s.
     ///
     /// # Errors
@@ -130,10 +141,7 @@ impl Topics {
     async fn ask(&self, topic: &str) -> Result<Found, TopicError> {
         let name = topic.to_owned();
         let asked = self.clients.call(move |clients| clients.asking.topic(&name, ANSWER_LIMIT));
-        asked.await.unwrap_or_else(panicked).map_err(|(kind, reason)| {
-            let reason = format!("topic {topic}: {reason}");
-            TopicError { kind, reason }
-        })
+        asked.await.unwrap_or_else(panicked).map_err(|refusal| of_topic(topic, refusal))
     }
 
     /// Waits until every broker of the cluster has answered at the address under which the cluster
@@ -245,6 +253,16 @@ impl Topics {
         let created = created.map_err(|error| code_of(&error))?;
         created.into_iter().try_for_each(|topic| topic.map(drop).map_err(|(_, code)| code))
     }
+}
+
+/// The error of a question about a topic.
+fn of_topic(topic: &str, (kind, reason): Refusal) -> TopicError {
+    let reason = match kind {
+        // The topic has no part in it: the reason names the broker.
+        ErrorKind::Unreachable | ErrorKind::Authentication | ErrorKind::Tls => reason,
+        _ => format!("topic {topic}: {reason}"),
+    };
+    TopicError { kind, reason }
 }
 
 fn panicked<T>() -> Result<T, Refusal> {

@@ -10,10 +10,11 @@
 //! the redrive differ in the [`Group`] whose positions they commit.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::Producer as _;
@@ -21,13 +22,14 @@ use rdkafka::util::Timeout;
 
 use super::blocking::persist;
 use super::error::{is_fenced, is_group_fenced};
-use super::{Blocking, ConfigError, KafkaConfig};
+use super::turns::Turns;
+use super::{Blocking, ConfigError, ErrorKind, KafkaConfig};
 use crate::reason::Reason;
 use crate::record::ProducerRecord;
 use crate::sinks::RecordMetadata;
 use crate::sinks::kafka::{Producer, Refusal, Sent, take_too_large};
 use crate::sources::CommitError;
-use crate::sources::kafka::Offsets;
+use crate::sources::kafka::{Offsets, metadata_of};
 
 /// How often a transaction in which outputs are sent alone may be aborted for another reason than a
 /// size: what was purged with a refused batch leaves a gap in the producer's sequence, and the
@@ -70,6 +72,10 @@ pub(crate) trait Group: Send + Sync + 'static {
 
     /// Learns that the producer was fenced; says whether another one goes on.
     fn fenced(&self, reason: &str) -> bool;
+
+    /// What the brokers have as the group's positions of these partitions; none if nobody is left
+    /// to ask for them.
+    fn committed(&self, of: &TopicPartitionList) -> Option<KafkaResult<TopicPartitionList>>;
 }
 
 /// Why nothing was published.
@@ -87,44 +93,39 @@ pub(super) enum Failure {
     Broken(Reason),
 }
 
-/// A transactional producer, one transaction at a time.
+/// Transactional producers that take turns, one transaction at a time.
 pub(crate) struct Transactions<G: Group> {
     core: Blocking<Core<G>>,
 }
 
 struct Core<G> {
-    config: KafkaConfig,
-    id: String,
+    turns: Turns,
     group: G,
-    current: Mutex<Current>,
     /// Nobody waits any more: a call that fails is not made again.
     stopped: AtomicBool,
 }
 
-#[derive(Clone)]
-struct Current {
-    producer: Arc<Producer>,
-    /// Whether a transaction is open, perhaps of a publish that was cancelled.
-    begun: bool,
-}
-
 impl<G: Group> Transactions<G> {
-    /// Makes a producer, which is to be [initialised](Self::init). No broker need be there yet.
+    /// Makes the producers, which are to be [initialised](Self::init). No broker need be there yet.
     pub(super) fn new(config: &KafkaConfig, id: &str, group: G) -> Result<Self, ConfigError> {
-        let producer = Arc::new(Producer::new(config, Some(id))?);
-        let core = Core {
-            config: config.clone(),
-            id: id.to_owned(),
-            group,
-            current: Mutex::new(Current { producer, begun: false }),
-            stopped: AtomicBool::new(false),
-        };
+        let core = Core { turns: Turns::new(config, id)?, group, stopped: AtomicBool::new(false) };
         Ok(Self { core: Blocking::start("kafka-transactions", core)? })
     }
 
-    /// Fences older producers of the id, and aborts what they left open.
+    /// Fences older producers of the ids, and aborts what they left open.
     pub(super) async fn init(&self) -> Result<(), Failure> {
-        self.call(Core::init).await
+        self.call(|core| {
+            core.turns.all().iter().try_for_each(|(id, producer)| {
+                core.init(producer).map_err(|failure| match failure {
+                    Failure::Broken(reason) => {
+                        let text = format!("transactional.id '{id}': {reason}");
+                        Failure::Broken(reason.in_words(text))
+                    }
+                    failure => failure,
+                })
+            })
+        })
+        .await
     }
 
     /// Publishes in one transaction, and answers where the outputs are, if that is kept. When it fails,
@@ -216,29 +217,16 @@ impl<G: Group> Drop for Transactions<G> {
 }
 
 impl<G: Group> Core<G> {
-    fn current(&self) -> Current {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_begun(&self, begun: bool) {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).begun = begun;
-    }
-
-    fn ended(&self, committed: bool) {
-        self.set_begun(false);
-        self.group.ended(committed);
-    }
-
     /// Begins a transaction; what a cancelled publish has left open is aborted before.
     fn begin(&self, positions: &[G::Position]) -> Result<Arc<Producer>, Failure> {
         self.group.fence(positions).map_err(|reason| Failure::Stale(reason.into()))?;
-        if self.current().begun {
+        if self.turns.has_begun() {
             self.abort()?;
         }
-        let Current { producer, .. } = self.current();
+        let producer = self.turns.current();
         match producer.client().begin_transaction() {
             Ok(()) => {
-                self.set_begun(true);
+                self.turns.begun();
                 Ok(producer)
             }
             Err(error) => Err(self.recover(self.failure(&producer, &error))),
@@ -247,7 +235,7 @@ impl<G: Group> Core<G> {
 
     /// Commits the transaction, or aborts it.
     fn end(&self, mut refusals: Vec<Refusal>, positions: &[G::Position]) -> Result<(), Failure> {
-        let Current { producer, .. } = self.current();
+        let producer = self.turns.current();
         let too_large = take_too_large(&mut refusals);
         // The first refusal for a size fails the transaction, and with it whatever is sent later.
         let ended = if !too_large.is_empty() {
@@ -255,42 +243,81 @@ impl<G: Group> Core<G> {
         } else if let Some(refusal) = refusals.first() {
             Err(self.refused(&producer, refusal))
         } else {
-            self.commit(&producer, positions)
+            self.add_positions(&producer, positions)
+                .and_then(|positions| self.commit(&producer, &positions))
         };
         match ended {
             Ok(()) => {
-                self.ended(true);
+                self.turns.committed();
+                self.group.ended(true);
                 Ok(())
             }
             Err(failure) => Err(self.recover(failure)),
         }
     }
 
-    fn commit(&self, producer: &Producer, positions: &[G::Position]) -> Result<(), Failure> {
-        let failure = |error: KafkaError| self.failure(producer, &error);
-        let client = producer.client();
-        if !positions.is_empty() {
-            let Some(group) = self.group.metadata() else {
-                return Err(Failure::Broken("the consumer has no group".into()));
-            };
-            // After the metadata were taken: what changes from now on is fenced by the broker.
-            let offsets = self.group.offsets(positions);
-            let offsets = offsets.map_err(|reason| Failure::Stale(reason.into()))?;
-            let Offsets { list, longest } = offsets.map_err(failure)?;
-            self.persist(|| client.send_offsets_to_transaction(&list, &group, G::CALL_LIMIT))
-                .map_err(|error| match self.group.refused(&error, longest) {
-                    Some(reason) => Failure::Broken(reason.into()),
-                    None => failure(error),
-                })?;
+    fn add_positions(
+        &self,
+        producer: &Producer,
+        positions: &[G::Position],
+    ) -> Result<TopicPartitionList, Failure> {
+        if positions.is_empty() {
+            return Ok(TopicPartitionList::new());
         }
-        self.persist(|| client.commit_transaction(G::CALL_LIMIT)).map_err(failure)
+        let failure = |error: KafkaError| self.failure(producer, &error);
+        let Some(group) = self.group.metadata() else {
+            return Err(Failure::Broken("the consumer has no group".into()));
+        };
+        // After the metadata were taken: what changes from now on is fenced by the broker.
+        let offsets = self.group.offsets(positions);
+        let offsets = offsets.map_err(|reason| Failure::Stale(reason.into()))?;
+        let Offsets { list, longest } = offsets.map_err(failure)?;
+        let client = producer.client();
+        match self.persist(|| client.send_offsets_to_transaction(&list, &group, G::CALL_LIMIT)) {
+            Ok(()) => Ok(list),
+            Err(error) => Err(match self.group.refused(&error, longest) {
+                Some(reason) => Failure::Broken(reason.into()),
+                None => failure(error),
+            }),
+        }
+    }
+
+    fn commit(&self, producer: &Producer, positions: &TopicPartitionList) -> Result<(), Failure> {
+        let committed = self.persist(|| producer.client().commit_transaction(G::CALL_LIMIT));
+        match committed.map_err(|error| self.failure(producer, &error)) {
+            Err(Failure::Fenced(reason)) => self.find_out(reason, positions),
+            committed => committed,
+        }
+    }
+
+    /// Finds out whether the commit was made during which the producer was fenced. The new producer's
+    /// initialisation has waited for the transaction's end, and each commit differs from the one
+    /// before, so the group's positions tell.
+    fn find_out(&self, reason: Reason, positions: &TopicPartitionList) -> Result<(), Failure> {
+        self.start_anew(reason.text())?;
+        let passes = |error: &KafkaError| self.passes(error);
+        let found = persist(G::PATIENCE, passes, || {
+            let found = self.group.committed(positions).transpose()?;
+            let mut elements = found.iter().flat_map(TopicPartitionList::elements);
+            elements.try_for_each(|element| element.error())?;
+            Ok(found)
+        });
+        match found {
+            Ok(Some(found)) if is_committed(positions, &found) => Ok(()),
+            Ok(_) => Err(Failure::Aborted(reason)),
+            Err(error) => {
+                let text = format!("the group's positions can't be read: {error}");
+                Err(Failure::Broken(Reason::of(error).in_words(text)))
+            }
+        }
     }
 
     fn abort(&self) -> Result<(), Failure> {
-        let Current { producer, .. } = self.current();
+        let producer = self.turns.current();
         match self.persist(|| producer.client().abort_transaction(G::CALL_LIMIT)) {
             Ok(()) => {
-                self.ended(false);
+                self.turns.aborted();
+                self.group.ended(false);
                 Ok(())
             }
             Err(error) => match self.failure(&producer, &error) {
@@ -308,6 +335,8 @@ impl<G: Group> Core<G> {
         let recovered = match &failure {
             Failure::Fenced(reason) => self.start_anew(reason.text()),
             Failure::Broken(_) => Ok(()),
+            // A new producer has nothing to abort.
+            _ if !self.turns.has_begun() => Ok(()),
             Failure::Stale(_) | Failure::Aborted(_) | Failure::TooLarge(_) => self.abort(),
         };
         recovered.err().unwrap_or(failure)
@@ -319,36 +348,37 @@ impl<G: Group> Core<G> {
         if !self.group.fenced(reason) {
             return Err(Failure::Fenced(reason.to_owned().into()));
         }
-        let producer = Producer::new(&self.config, Some(&self.id));
+        let producer = self.turns.replace();
         let producer = producer.map_err(|error| Failure::Broken(Reason::of(error)))?;
-        let current = Current { producer: Arc::new(producer), begun: false };
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = current;
-        self.init()
+        self.init(&producer)
     }
 
-    fn init(&self) -> Result<(), Failure> {
-        let Current { producer, .. } = self.current();
+    fn init(&self, producer: &Producer) -> Result<(), Failure> {
         self.persist(|| producer.client().init_transactions(G::CALL_LIMIT))
-            .map_err(|error| self.failure(&producer, &error))
+            .map_err(|error| self.failure(producer, &error))
     }
 
     fn close(&self) -> Result<(), Failure> {
-        let Current { producer, begun } = self.current();
-        if !begun {
+        if !self.turns.has_begun() {
             return Ok(());
         }
+        let producer = self.turns.current();
         let aborted = producer.client().abort_transaction(CLOSING_ABORT_LIMIT);
-        self.set_begun(false);
+        self.turns.aborted();
         aborted.map_err(|error| self.failure(&producer, &error))
     }
 
     /// Makes a call until it no longer fails for now.
     fn persist(&self, call: impl FnMut() -> KafkaResult<()>) -> KafkaResult<()> {
-        let passes = |error: &KafkaError| match error {
-            KafkaError::Transaction(error) => error.is_retriable() && !self.has_stopped(),
-            _ => false,
+        persist(G::PATIENCE, |error| self.passes(error), call)
+    }
+
+    fn passes(&self, error: &KafkaError) -> bool {
+        let passes = match error {
+            KafkaError::Transaction(error) => error.is_retriable(),
+            error => ErrorKind::of(error.rdkafka_error_code()).passes(),
         };
-        persist(G::PATIENCE, passes, call)
+        passes && !self.has_stopped()
     }
 
     fn has_stopped(&self) -> bool {
@@ -383,6 +413,16 @@ impl<G: Group> Core<G> {
             None => Failure::Aborted(refusal.to_string().into()),
         }
     }
+}
+
+/// Whether every one of these positions is what was found.
+fn is_committed(positions: &TopicPartitionList, found: &TopicPartitionList) -> bool {
+    !positions.elements().is_empty()
+        && positions.elements().iter().all(|position| {
+            found.find_partition(position.topic(), position.partition()).is_some_and(|found| {
+                found.offset() == position.offset() && metadata_of(&found) == metadata_of(position)
+            })
+        })
 }
 
 impl fmt::Display for Failure {

@@ -3,22 +3,34 @@
 
 use std::error::Error;
 use std::fmt;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 use crate::position::PartitionPosition;
-use crate::reason::{Reason, bounded};
+use crate::reason::Reason;
 use crate::record::{ConsumerRecord, ProducerRecord};
 use crate::state::State;
 
+mod batches;
+mod circuits;
 mod effect;
+mod error;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod ledger;
 #[cfg(feature = "smtp")]
 pub mod smtp;
+mod within;
 
+pub use batches::{BatchJob, BatchJobSink, BatchLimits, Batches};
+pub use circuits::{Circuits, Trial};
 pub use effect::Effect;
+pub use error::{JobError, JobErrorKind, NOT_BEFORE_LIMIT};
+pub(crate) use within::execute_within;
 
 /// Executes jobs: sends mails, calls webhooks, bakes pizzas.
 ///
@@ -65,12 +77,35 @@ pub trait JobSink<In: Sync, Out>: Send + Sync {
         self.execute(input, record).await
     }
 
-    /// Completes at once if jobs can be executed, otherwise as soon as an attempt makes sense:
-    /// pending while the sink's circuit is open. The topology takes in no record meanwhile.
+    /// What has come of an attempt that was dropped at its
+    /// [time limit](crate::topology::Retry::attempt_timeout), with its effect as it was marked by
+    /// then.
+    ///
+    /// Unless it is implemented: ambiguous where the effect had begun, else transient. A job sink
+    /// around another one passes it on.
+    fn timed_out(&self, effect: &Effect, limit: Duration) -> JobError {
+        end_at_the_limit(effect, limit)
+    }
+
+    /// The gate, to be written as `async fn ready(&self)`: completes at once if jobs can be
+    /// executed, otherwise as soon as an attempt makes sense: pending while the sink's circuit is
+    /// open, or while the receiver has asked for a pause.
+    ///
+    /// The topology asks before it takes in records, and before each attempt: one that waits for its
+    /// key, its turn or its next attempt does not begin before the gate is open. Time at the gate
+    /// counts towards no limit of the attempts.
+    ///
+    /// Unless it is implemented, the gate is always open.
     ///
     /// # Cancellation
     /// Dropping the future changes nothing.
-    async fn ready(&self) {}
+    fn ready<'s, 'f>(&'s self) -> BoxFuture<'f, ()>
+    where
+        Self: 'f,
+        's: 'f,
+    {
+        is_open()
+    }
 }
 
 /// Executes jobs with memory: a [`JobSink`] that gets the keyed state of its record's partition.
@@ -105,44 +140,33 @@ pub trait StatefulJobSink<In: Sync, Out>: Send + Sync {
         false
     }
 
-    /// See [`JobSink::ready`].
-    async fn ready(&self) {}
-}
-
-/// Why a job was not executed, and what follows from it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct JobError {
-    kind: JobErrorKind,
-    reason: String,
-    is_settled: bool,
-}
-
-/// What follows from a [`JobError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum JobErrorKind {
-    /// The job can never succeed: it is finished as failed.
-    Permanent,
-    /// Certainly not executed, and worth another attempt: retried with back-off, within the limits.
-    Transient,
-    /// Executed or not, which is not known: decided by policy.
-    Ambiguous,
-    /// Certainly not executed, and not the job's fault: tried again when the sink is ready; neither
-    /// attempts nor the deadline count.
-    Unavailable,
-}
-
-impl JobErrorKind {
-    /// A short name, in lower case.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Permanent => "permanent",
-            Self::Transient => "transient",
-            Self::Ambiguous => "ambiguous",
-            Self::Unavailable => "unavailable",
-        }
+    /// Whether it keeps the [time limit](State::attempt_timeout) of an attempt by itself; if not, an
+    /// attempt is dropped when it is over, which is ambiguous. It never changes.
+    fn keeps_time(&self) -> bool {
+        false
     }
+
+    /// See [`JobSink::ready`].
+    fn ready<'s, 'f>(&'s self) -> BoxFuture<'f, ()>
+    where
+        Self: 'f,
+        's: 'f,
+    {
+        is_open()
+    }
+}
+
+/// What an attempt that was dropped at its time limit has come to, if the job sink says nothing else.
+pub(crate) fn end_at_the_limit(effect: &Effect, limit: Duration) -> JobError {
+    match effect.has_begun() {
+        true => JobError::ambiguous(format!("the attempt has not ended within {limit:?}")),
+        false => JobError::transient(format!("the attempt has not begun within {limit:?}")),
+    }
+}
+
+/// A gate that is open. It takes no memory, since each attempt asks.
+pub(crate) fn is_open<'f>() -> BoxFuture<'f, ()> {
+    Box::pin(poll_fn(|_| Poll::Ready(())))
 }
 
 /// What to do with a job if it is not known whether it was executed.
@@ -152,57 +176,6 @@ pub enum Ambiguous {
     Resend,
     /// It is finished as failed, for a person to look at: at most once.
     Park,
-}
-
-impl JobError {
-    /// An error of the given kind; `reason` is for people. It goes into headers and logs, so it
-    /// should name type and place, and must show nothing of the job. It is cut at
-    /// [`REASON_LIMIT_BYTES`](crate::reason::REASON_LIMIT_BYTES).
-    pub fn new(kind: JobErrorKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: bounded(reason), is_settled: false }
-    }
-
-    /// The job can never succeed.
-    pub fn permanent(reason: impl Into<String>) -> Self {
-        Self::new(JobErrorKind::Permanent, reason)
-    }
-
-    /// Certainly not executed, worth another attempt.
-    pub fn transient(reason: impl Into<String>) -> Self {
-        Self::new(JobErrorKind::Transient, reason)
-    }
-
-    /// It is not known whether the job was executed.
-    pub fn ambiguous(reason: impl Into<String>) -> Self {
-        Self::new(JobErrorKind::Ambiguous, reason)
-    }
-
-    /// Certainly not executed, and not the job's fault.
-    pub fn unavailable(reason: impl Into<String>) -> Self {
-        Self::new(JobErrorKind::Unavailable, reason)
-    }
-
-    /// The same error, but final: the job is not tried again, whatever the kind.
-    #[must_use]
-    pub fn settled(mut self) -> Self {
-        self.is_settled = true;
-        self
-    }
-
-    /// Whether the error is final, whatever its kind.
-    pub const fn is_settled(&self) -> bool {
-        self.is_settled
-    }
-
-    /// What follows from it.
-    pub const fn kind(&self) -> JobErrorKind {
-        self.kind
-    }
-
-    /// The reason, for people.
-    pub fn reason(&self) -> &str {
-        &self.reason
-    }
 }
 
 /// Publishes records, and commits positions with them if it can.

@@ -7,6 +7,11 @@
 //! ```
 //!
 //! One source serves one worker. All methods take `&self`, because a commit overlaps the stream.
+//!
+//! The events are taken at run time. A stream that is handed out at construction, beside the
+//! source, would be a second value in each worker and each wrapper, and could be given to another
+//! source's run. [`Once`] makes the second call an error that ends a run at its start, and says
+//! why.
 
 use std::error::Error;
 use std::fmt;

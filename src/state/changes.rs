@@ -20,6 +20,15 @@ impl Changes {
         Self { part, changes }
     }
 
+    /// All that a part holds, to be published again.
+    pub(crate) fn all(part: &Arc<Part>) -> Self {
+        Self { part: part.clone(), changes: part.all() }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.changes.len()
+    }
+
     /// The same changes of another part: the one that was restored since.
     pub(crate) fn moved_to(self, part: Arc<Part>) -> Self {
         Self { part, ..self }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::pending;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedSender;
 
@@ -25,6 +26,7 @@ pub struct State {
     assignment: (TopicPartition, Generation),
     frontier: i64,
     drain_end: Arc<DrainEnd>,
+    attempt_timeout: Option<Duration>,
     persists: UnboundedSender<Persist>,
     overlay: Mutex<Overlay>,
 }
@@ -54,7 +56,28 @@ impl State {
         drain_end: Arc<DrainEnd>,
         persists: UnboundedSender<Persist>,
     ) -> Self {
-        Self { part, assignment, frontier, drain_end, persists, overlay: Mutex::default() }
+        Self {
+            part,
+            assignment,
+            frontier,
+            drain_end,
+            attempt_timeout: None,
+            persists,
+            overlay: Mutex::default(),
+        }
+    }
+
+    /// Limits the time of each attempt.
+    pub(crate) const fn limit_attempts(&mut self, timeout: Option<Duration>) {
+        self.attempt_timeout = timeout;
+    }
+
+    /// How long an attempt may take: see [`Retry::attempt_timeout`]. A job sink that
+    /// [keeps it by itself](crate::sinks::StatefulJobSink::keeps_time) reads it here.
+    ///
+    /// [`Retry::attempt_timeout`]: crate::topology::Retry::attempt_timeout
+    pub const fn attempt_timeout(&self) -> Option<Duration> {
+        self.attempt_timeout
     }
 
     /// The number of the part: the partition of the record.

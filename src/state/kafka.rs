@@ -8,7 +8,7 @@
 //!
 //! The end is the one that was read first: a part that ends before it is short, also where a fetch
 //! finds nothing more for a while. Where the partition's own end goes back, the log has lost records,
-//! and the restore starts over. What takes long is told.
+//! and the restore starts over. What takes long is reported.
 //!
 //! It shares nothing with source and sink; the changes are published by the sink.
 
@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jobstream_kafka_ids::topic_ids;
 use rdkafka::Message as _;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
@@ -26,10 +27,10 @@ use tokio::time::Instant;
 
 use super::{Entry, Key, Store, StoreError, Value};
 use crate::kafka::{
-    Blocking, ConfigError, ErrorKind, Fetched, KafkaConfig, KafkaEvent, PartitionRange, RangeReader,
+    Blocking, ConfigError, ErrorKind, Event, Fetched, KafkaConfig, PartitionRange, RangeReader,
 };
 use crate::reason::Reason;
-use crate::record::{Topic, TopicPartition};
+use crate::record::{Topic, TopicId, TopicPartition};
 
 /// How long a question takes before it is asked again.
 const QUERY_LIMIT: Duration = Duration::from_secs(1);
@@ -37,7 +38,7 @@ const QUERY_LIMIT: Duration = Duration::from_secs(1);
 const RETRY_BACKOFF: Duration = Duration::from_millis(50);
 /// How long a topic, or its partition, may be unknown: brokers learn of a new one with a delay.
 const UNKNOWN_LIMIT: Duration = Duration::from_secs(1);
-/// How long a restore waits for something until it is told, and it is looked whether the log has lost
+/// How long a restore waits for something until it is reported, and it is looked whether the log has lost
 /// records; and how long until that is done again.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
@@ -79,13 +80,25 @@ impl Store for KafkaStore {
             let (uncommitted, committed) =
                 (self.reader("read_uncommitted")?, self.reader("read_committed")?);
             let partition = partition.clone();
-            let part = Part { uncommitted, committed, partition, unwanted };
-            Blocking::start("kafka-restore", part)
+            let restore = Restore { uncommitted, committed, partition, unwanted };
+            Blocking::start("kafka-restore", restore)
         };
-        let part = start().map_err(|error| broken(&partition, Reason::of(error)))?;
-        let restored = part.call(Part::restore).await;
+        let restore = start().map_err(|error| broken(&partition, Reason::of(error)))?;
+        let restored = restore.call(Restore::restore).await;
         let panicked = || Err(StoreError::broken("the restore has panicked"));
         restored.unwrap_or_else(panicked)
+    }
+
+    /// Asks with a client of its own, for up to a second.
+    async fn topic_id(&self) -> Option<TopicId> {
+        let reader = self.reader("read_uncommitted").ok()?;
+        let asking = Blocking::start("kafka-store-id", reader).ok()?;
+        let topic = self.topic.clone();
+        let asked = asking.call(move |reader| {
+            let found = topic_ids(reader.client().client(), &[&*topic], QUERY_LIMIT).ok()?;
+            found.get(&*topic).copied().map(TopicId::new)
+        });
+        asked.await?
     }
 }
 
@@ -105,7 +118,7 @@ impl Drop for Unwanted {
 }
 
 /// Restores one part. Its calls block.
-struct Part {
+struct Restore {
     uncommitted: RangeReader,
     committed: RangeReader,
     partition: TopicPartition,
@@ -118,7 +131,7 @@ enum Waited<T> {
     LogLost,
 }
 
-impl Part {
+impl Restore {
     fn restore(&self) -> Result<Vec<Entry>, StoreError> {
         loop {
             let range = self.range(&self.uncommitted)?;
@@ -149,7 +162,7 @@ impl Part {
                 // The client answers from what it knows of the topic, which this renews.
                 drop(client.fetch_metadata(Some(topic), QUERY_LIMIT));
             }
-            // Nothing is assigned yet: it waits, and hears of errors, which the context tells.
+            // Nothing is assigned yet: it waits, and hears of errors, which the context reports.
             drop(client.poll(RETRY_BACKOFF));
         }
     }
@@ -204,7 +217,7 @@ impl Part {
         }
     }
 
-    /// Once a while, tells what is waited for, and says whether the log has lost what was before the
+    /// Once a while, reports what is waited for, and says whether the log has lost what was before the
     /// end: then that will never come.
     fn has_lost(&self, look_at: &mut Instant, end: i64, found: &str) -> Result<bool, StoreError> {
         if Instant::now() < *look_at {
@@ -215,13 +228,13 @@ impl Part {
             true => format!("{found}, and the log has lost what was before {end}: it starts over"),
             false => format!("{found}, waits for all before offset {end}"),
         };
-        let event = KafkaEvent::RestoreWaits { partition: &self.partition, reason: &reason };
-        self.committed.told().event(&event);
+        let event = Event::RestoreWaits { partition: &self.partition, reason: &reason };
+        self.committed.observer().event(&event);
         *look_at = Instant::now() + LOOK_AFTER;
         Ok(now < end)
     }
 
-    /// Errors that pass are told; others end the restore.
+    /// Errors that pass are reported; others end the restore.
     fn check(
         &self,
         reader: &RangeReader,
@@ -238,7 +251,7 @@ impl Part {
             let expected = format!("expected topic '{topic}' to have a partition {partition}");
             return Err(StoreError::missing(format!("found none, {expected}")));
         }
-        reader.told().error(error, &format!("{}: {error}", self.partition));
+        reader.observer().error(error, &format!("{}: {error}", self.partition));
         match reader.client().client().fatal_error() {
             Some((_, reason)) => Err(self.broken(reason)),
             None if kind == ErrorKind::Fatal => Err(self.broken(Reason::of(error.clone()))),

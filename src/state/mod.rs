@@ -41,7 +41,7 @@ use async_trait::async_trait;
 use smallvec::SmallVec;
 
 use crate::reason::Reason;
-use crate::record::Topic;
+use crate::record::{Topic, TopicId};
 
 mod changes;
 mod drain;
@@ -86,8 +86,8 @@ pub trait Store: Send + Sync {
     /// Reads a part: the last committed value of each key that was not removed, in any order, each
     /// key once.
     ///
-    /// It tells everything that was acknowledged before it was called. A transaction that is open
-    /// then is waited for, and what is aborted is not told. Passing faults are retried inside,
+    /// It has everything that was acknowledged before it was called. A transaction that is open
+    /// then is waited for, and what is aborted is left out. Passing faults are retried inside,
     /// without limit.
     ///
     /// # Cancellation
@@ -96,6 +96,15 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// See [`StoreError`].
     async fn restore(&self, partition: i32) -> Result<Vec<Entry>, StoreError>;
+
+    /// The id of the topic, if it is there and its id is known. Once batches were not published, a worker
+    /// asks whether it has changed: then the topic was deleted and created again, and what the worker
+    /// knows of its parts is published again.
+    ///
+    /// Unless it is implemented, no id is known.
+    async fn topic_id(&self) -> Option<TopicId> {
+        None
+    }
 }
 
 /// Why a part could not be read.

@@ -42,6 +42,11 @@ impl Part {
         self.lock().get(key).cloned()
     }
 
+    /// Every entry, ascending.
+    pub(super) fn all(&self) -> Vec<(Key, Option<Value>)> {
+        self.lock().iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect()
+    }
+
     pub(super) fn apply(&self, changes: Vec<(Key, Option<Value>)>) {
         let mut entries = self.lock();
         for (key, value) in changes {

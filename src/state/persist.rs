@@ -32,7 +32,7 @@ pub(crate) struct Persist {
 }
 
 impl Persist {
-    pub(super) fn new(
+    pub(crate) fn new(
         (partition, generation): (TopicPartition, Generation),
         changes: Changes,
     ) -> (Self, oneshot::Receiver<Result<(), PersistError>>) {

@@ -1,4 +1,12 @@
 //! The builder: stages in data order, each step with the methods that can follow it.
+//!
+//! # Why a topology says that its state is not fenced
+//!
+//! A ledger without a store, or with a sink that leaves positions to the source, runs and looks
+//! right until a member that has lost its partitions writes. So a run between such ends does not
+//! begin, unless the topology was built [`with_state_in_memory`](Topology::with_state_in_memory) or
+//! [`with_unfenced_state`](Topology::with_unfenced_state). The sink says by
+//! [`commits`](crate::sinks::Sink::commits) what it is.
 
 use std::fmt;
 use std::hash::{Hash, Hasher as _};
@@ -8,9 +16,10 @@ use std::sync::Arc;
 use rustc_hash::FxHasher;
 
 use super::Topology;
+use super::limits::KeyLimits;
 use super::stages::{
     DeadLetters, Encode, Executed, Executing, Execution, Filter, Front, Identity, KeyHash, KeyOf,
-    Map, Retry, Stage, Straight, Then,
+    Limited, Map, Retry, Stage, Straight, Then,
 };
 use crate::codec::Codec;
 use crate::record::{ConsumerRecord, ProducerRecord, Topic};
@@ -112,6 +121,7 @@ impl<T, C, S: Stage<T>> Decoding<T, C, S> {
         Executes {
             front: self.front,
             key: Box::new(|record, _| record.key.as_ref().map(hash)),
+            limited: None,
             executor,
             retry: Retry::default(),
             back: Identity,
@@ -140,6 +150,7 @@ enum Executor<In, Out> {
 pub struct Executes<T, C, S, In, Out, B> {
     front: Front<C, S>,
     key: KeyOf<In>,
+    limited: Option<Limited<In>>,
     executor: Executor<In, Out>,
     retry: Retry,
     back: B,
@@ -156,6 +167,33 @@ impl<T, C, S, In: 'static, Out, B: Stage<Executed<In, Out>>> Executes<T, C, S, I
         F: Fn(&In) -> &K + Send + Sync + 'static,
     {
         self.key = Box::new(move |_: &ConsumerRecord, input: &In| Some(hash(key(input))));
+        self
+    }
+
+    /// Limits the jobs with an equal key (a tenant, a host) beside the limits that all jobs share,
+    /// [`Limits::executing_records`](super::Limits::executing_records) and the job sink's own. It
+    /// replaces earlier such limits.
+    ///
+    /// Keys take turns: where there are fewer places than jobs that may begin, each key begins one
+    /// job after the other keys have. A job over its key's limit waits outside of the places that
+    /// other keys need; it counts as in flight, like one that waits for its next attempt.
+    ///
+    /// A key that is slow, or has more jobs than it may execute, can't use up what is in flight for
+    /// the others. All jobs that wait (for their key's turn, for the job before them, for their next
+    /// attempt) share a room: [`Limits::in_flight_records`](super::Limits::in_flight_records) less
+    /// those that may execute, and half of it at least; half of
+    /// [`Limits::in_flight_bytes`](super::Limits::in_flight_bytes). The jobs of one key are at most as
+    /// many as there is room left: one key has half of the room at most, ten have an eleventh each. A
+    /// partition takes in one record beyond that, and no more until its key has room, since records
+    /// are taken in in the order of their offsets. So what stands behind many jobs of one key, in the
+    /// same partition, waits for them; every other partition goes on.
+    #[must_use]
+    pub fn limited_by<K, F>(mut self, key: F, limits: KeyLimits) -> Self
+    where
+        K: Hash + ?Sized,
+        F: Fn(&In) -> &K + Send + Sync + 'static,
+    {
+        self.limited = Some(Limited { key: Box::new(move |input| hash(key(input))), limits });
         self
     }
 
@@ -188,8 +226,8 @@ impl<T, C, S, In: 'static, Out, B: Stage<Executed<In, Out>>> Executes<T, C, S, I
 
     /// Adds a stage of your own.
     pub fn stage<N: Stage<B::Out>>(self, next: N) -> Executes<T, C, S, In, Out, Then<B, N>> {
-        let Self { front, key, executor, retry, back, decoded } = self;
-        Executes { front, key, executor, retry, back: Then(back, next), decoded }
+        let Self { front, key, limited, executor, retry, back, decoded } = self;
+        Executes { front, key, limited, executor, retry, back: Then(back, next), decoded }
     }
 
     /// Ends the topology: what came of the jobs is encoded and published.
@@ -202,15 +240,17 @@ impl<T, C, S, In: 'static, Out, B: Stage<Executed<In, Out>>> Executes<T, C, S, I
         Out: Send + 'static,
         B: 'static,
     {
-        let Self { front, key, executor, retry, back, decoded } = self;
+        let Self { front, key, limited, executor, retry, back, decoded } = self;
         match executor {
             Executor::Stateless(sink) => {
                 let execution = Execution::new(sink, retry);
-                Topology::new(Arc::new(Executing { front, key, execution, back, encode, decoded }))
+                let all = Executing { front, key, limited, execution, back, encode, decoded };
+                Topology::new(Arc::new(all))
             }
             Executor::Stateful(sink) => {
                 let execution = Execution::new(sink, retry);
-                Topology::new(Arc::new(Executing { front, key, execution, back, encode, decoded }))
+                let all = Executing { front, key, limited, execution, back, encode, decoded };
+                Topology::new(Arc::new(all))
             }
         }
     }

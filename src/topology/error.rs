@@ -30,9 +30,4 @@ pub enum RunError {
     /// The store is broken.
     #[error(transparent)]
     Store(StoreError),
-    /// The dead letter of this record, without value, key and headers, is too large for the broker.
-    #[error(
-        "the dead letter of {0}, stripped of value, key and headers, is too large for its topic"
-    )]
-    DeadLetterTooLarge(String),
 }

@@ -1,4 +1,4 @@
-//! The limits of a run, each with its unit.
+//! The limits of a run and of one key's jobs in it, each with its unit.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub struct Limits {
     pub shutdown_timeout: Duration,
     /// How long it may take, after a drain, to publish and commit what is finished, and to close.
     pub close_timeout: Duration,
-    /// When a frontier that stands still is told as stuck.
+    /// When a frontier that stands still is reported as stuck.
     pub stuck_after: Duration,
 }
 
@@ -109,6 +109,66 @@ impl Limits {
 }
 
 impl Default for Limits {
+    /// See [`new`](Self::new).
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The limits of the jobs with one key (of one tenant, or to one host), beside those that all jobs of
+/// a worker share. All are per worker. See [`Executes::limited_by`](super::Executes::limited_by).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyLimits {
+    /// Jobs of one key that execute at once, at most; at least 1. `None` leaves it to
+    /// [`Limits::executing_records`].
+    pub executing_jobs: Option<usize>,
+    /// The time between the begins of two attempts of one key, on average; zero is no limit.
+    pub attempt_interval: Duration,
+    /// Attempts of one key that may begin at once after a pause; at least 1.
+    pub burst_attempts: u32,
+}
+
+impl KeyLimits {
+    /// No limit.
+    pub const fn new() -> Self {
+        Self { executing_jobs: None, attempt_interval: Duration::ZERO, burst_attempts: 1 }
+    }
+
+    /// Sets [`executing_jobs`](Self#structfield.executing_jobs).
+    #[must_use]
+    pub const fn executing_jobs(mut self, executing_jobs: Option<usize>) -> Self {
+        self.executing_jobs = executing_jobs;
+        self
+    }
+
+    /// Sets [`attempt_interval`](Self#structfield.attempt_interval), so that so many attempts, at
+    /// least 1, begin in each period, evenly spread. Timers are exact to a millisecond: a higher rate
+    /// than 1,000 a second needs a [burst](Self::burst_attempts).
+    #[must_use]
+    pub fn rate(mut self, attempts: u32, period: Duration) -> Self {
+        self.attempt_interval = period / attempts.max(1);
+        self
+    }
+
+    /// Sets [`burst_attempts`](Self#structfield.burst_attempts).
+    #[must_use]
+    pub const fn burst_attempts(mut self, burst_attempts: u32) -> Self {
+        self.burst_attempts = burst_attempts;
+        self
+    }
+
+    pub(super) fn executing_max(&self) -> usize {
+        self.executing_jobs.map_or(usize::MAX, |most| most.max(1))
+    }
+
+    /// How far attempts may be ahead of their rate.
+    pub(super) fn tolerance(&self) -> Duration {
+        self.attempt_interval.saturating_mul(self.burst_attempts.saturating_sub(1))
+    }
+}
+
+impl Default for KeyLimits {
     /// See [`new`](Self::new).
     fn default() -> Self {
         Self::new()

@@ -30,12 +30,12 @@ use std::time::Duration;
 
 pub use builder::{Builder, Decoding, Executes};
 pub use error::RunError;
-pub use limits::Limits;
+pub use limits::{KeyLimits, Limits};
 pub use observe::{Event, Fate, Observer, RunId};
 pub use punctuator::{Punctuation, Punctuator};
 pub use run::Drained;
 pub use stages::{
-    Encode, Executed, Filter, Flow, Identity, Map, Propagator, Retry, Stage, TOO_LARGE,
+    Encode, Executed, Filter, Flow, Identity, Map, Propagator, Retry, Stage, StageKind, TOO_LARGE,
     TOO_MANY_HEADERS, Then, UNDECODABLE, UNENCODABLE,
 };
 pub use workers::Worker;
@@ -147,6 +147,11 @@ impl Topology {
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.context.seed = seed;
         self
+    }
+
+    /// Its stages, in data order, for a picture of it.
+    pub fn stages(&self) -> Vec<StageKind> {
+        self.pipeline.stages()
     }
 
     /// Runs until `shutdown` completes, or the source ends, or something breaks. There is no store:

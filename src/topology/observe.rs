@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::position::PartitionPosition;
-use crate::record::{ConsumerRecord, TopicPartition};
+use crate::record::{ConsumerRecord, Topic, TopicPartition};
 use crate::sinks::{Batch, JobError, JobErrorKind, RecordMetadata, SinkError};
 use crate::sources::{Assignment, CommitError, Reset};
 
@@ -26,6 +26,24 @@ pub trait Observer: Send + Sync {
 impl<F: Fn(&Event<'_>) + Send + Sync> Observer for F {
     fn on(&self, event: &Event<'_>) {
         self(event);
+    }
+}
+
+/// Ignores every event.
+impl Observer for () {
+    fn on(&self, _: &Event<'_>) {}
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn on(&self, event: &Event<'_>) {
+        (**self).on(event);
+    }
+}
+
+/// Notifies all of them, in order.
+impl<O: Observer> Observer for Vec<O> {
+    fn on(&self, event: &Event<'_>) {
+        self.iter().for_each(|observer| observer.on(event));
     }
 }
 
@@ -56,6 +74,9 @@ pub enum Event<'a> {
         from: i64,
         /// The first offset that is there.
         to: i64,
+        /// Those of them that the position did not count as finished. Not each need have had a
+        /// record.
+        unfinished: u64,
     },
     /// The part of the keyed state that the partitions of this number share was restored, and they
     /// take in records.
@@ -66,6 +87,14 @@ pub enum Event<'a> {
         entries: usize,
         /// How long it took since the assignment.
         took: Duration,
+    },
+    /// The store's topic was deleted and created again: what this worker knows of the part of this
+    /// number is published again.
+    Carried {
+        /// The partition number.
+        partition: i32,
+        /// The entries that are published again.
+        entries: usize,
     },
     /// The store has no place for the part of the keyed state that the partitions of this number
     /// share: they take in no record until it has, and the others go on. Emitted each time that the
@@ -148,6 +177,15 @@ pub enum Event<'a> {
         /// How long it took.
         took: Duration,
     },
+    /// The topic takes not even the dead letter of a record without value, key and headers, which is
+    /// as small as it can be: the record is not finished, and its dead letter is published alone, every
+    /// 5 s, until the topic takes it. The others go on.
+    Withheld {
+        /// The record.
+        record: &'a ConsumerRecord,
+        /// The topic of dead letters.
+        topic: &'a Topic,
+    },
     /// A dead letter was made.
     DeadLettered {
         /// The record.
@@ -183,6 +221,11 @@ pub enum Event<'a> {
         record: &'a ConsumerRecord,
         /// Its fate.
         fate: Fate,
+        /// Attempts of its job that count, the last included; 0 if it was not executed. See
+        /// [`Executing`](Self::Executing).
+        attempts: u32,
+        /// How long it took since the record was taken in.
+        took: Duration,
     },
     /// Source or sink could not be closed in time, or at all.
     CloseFailed(&'a str),
@@ -279,10 +322,12 @@ impl Observers {
         self.0.push(observer);
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    #[inline]
     pub(super) fn emit(&self, event: &Event<'_>) {
         for observer in &self.0 {
             observer.on(event);
@@ -290,6 +335,7 @@ impl Observers {
     }
 
     /// What `act` gives. How long it took is measured and emitted only if there is an observer.
+    #[inline]
     pub(super) fn timed<'a, T>(
         &self,
         act: impl FnOnce() -> T,

@@ -4,6 +4,9 @@
 pub mod broker;
 pub mod conformance;
 mod random;
+mod script;
+#[cfg(feature = "programs")]
+pub mod search;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod smtp;

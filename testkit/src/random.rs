@@ -17,7 +17,7 @@ impl Random {
     }
 
     /// A number below `limit`, which is not 0.
-    #[cfg(feature = "simulation")]
+    #[cfg(any(feature = "simulation", feature = "programs"))]
     pub(crate) const fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }

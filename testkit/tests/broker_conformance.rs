@@ -36,6 +36,7 @@ impl Backend for InMemory {
             recreation: true,
             crashes: true,
             expiry: true,
+            static_members: true,
         }
     }
 
@@ -48,6 +49,11 @@ impl Backend for InMemory {
 
     async fn source(&self, group: &str, topic: &Topic) -> Consumer {
         self.broker.consumer(group, [topic.clone()]).protocol(self.protocol).build()
+    }
+
+    async fn static_source(&self, group: &str, topic: &Topic, instance: &str) -> Consumer {
+        let consumer = self.broker.consumer(group, [topic.clone()]).protocol(self.protocol);
+        consumer.instance_id(instance).build()
     }
 
     async fn ranges(&self, group: &str, topics: &[Topic]) -> Consumer {
@@ -105,6 +111,10 @@ impl Backend for InMemory {
     }
 
     async fn crash(&self, source: Consumer) {
+        self.broker.crash(source.member());
+    }
+
+    async fn kill(&self, source: Consumer) {
         self.broker.crash(source.member());
     }
 

@@ -29,6 +29,13 @@ async fn passes(client: &str, nodes: usize) {
     assert!(ended.status.success(), "{client}:\n{printed}\n{said}\n{:?}", listener.refusals());
 }
 
+/// Those of `docs/broker.md`, taken from there; the one in Rust runs in `tests/kafka_wire_conformance.rs`.
+#[tokio::test]
+#[ignore = "needs Python, Go, Node and Java"]
+async fn the_examples_of_the_documentation_run() {
+    passes("documented", 1).await;
+}
+
 #[tokio::test]
 #[ignore = "needs Python"]
 async fn kafka_python_passes() {

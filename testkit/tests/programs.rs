@@ -56,6 +56,18 @@ async fn the_broker_answers_until_it_is_asked_to_end() {
 }
 
 #[tokio::test]
+async fn the_broker_of_the_documentation_starts() {
+    let page = include_str!("../../docs/broker.md");
+    let command = page.lines().find_map(|line| line.strip_prefix("broker --listen")).unwrap();
+    let mut options = vec!["--listen"];
+    options.extend(command.split_whitespace());
+    assert_eq!(options.len(), 6, "{options:?}");
+    options[1] = "127.0.0.1:0";
+    let broker = Program::start(BROKER, &options).await;
+    assert!(broker.end("-TERM").await.success());
+}
+
+#[tokio::test]
 async fn every_pretended_node_has_an_address() {
     let broker = Program::start(BROKER, &["--listen", "127.0.0.1:0", "--nodes", "3"]).await;
     let addresses: Vec<_> = broker.address.split(',').collect();
@@ -71,22 +83,42 @@ async fn an_option_that_cannot_be_meant_is_named() {
     let mistaken = folder.path().join("faults");
     std::fs::write(&mistaken, "fetch nth=3 stall\nproduze stall\n").unwrap();
     let mistaken = mistaken.to_string_lossy().into_owned();
+    let nowhere = folder.path().join("nowhere");
+    std::fs::write(&nowhere, "any node=3 stall\n").unwrap();
+    let nowhere = nowhere.to_string_lossy().into_owned();
     for (options, expected) in [
         (&["--topic", "jobs"][..], "expected NAME:PARTITIONS or NAME:PARTITIONS:compact"),
         (&["--topic", "jobs:0"], "expected 1 to 10000 partitions"),
         (&["--topic", "jobs:1:small"], "expected NAME:PARTITIONS"),
         (&["--topic", "a job:1"], "is no name of a topic"),
         (&["--nodes", "0"], "expected a whole number from 1 to 100"),
+        (&["--topic", "jobs:1", "--topic", "jobs:2"], "--topic jobs: named twice"),
         (&["--listen", "here"], "--listen"),
         (&["--sasl", "me"], "expected USER:PASSWORD"),
         (&["--faults", "/nowhere"], "--faults"),
         (&["--faults", &mistaken], "line 2: found `produze`"),
+        (&["--faults", &nowhere, "--nodes", "2"], "a fault has node=3, expected 1 to 2"),
     ] {
         let output = Command::new(BROKER).args(options).output().await.unwrap();
         let message = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{options:?}: {message}");
         assert!(message.contains(expected), "{options:?}: {message}");
+        assert!(message.contains("--help"), "{options:?}: {message}");
     }
+}
+
+/// Those of the page, with the broker of the page.
+#[tokio::test]
+async fn the_faults_of_the_documentation_are_taken() {
+    let page = include_str!("../../docs/broker.md");
+    let faults = page.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert!(faults.contains("node-away"), "{faults}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("faults");
+    std::fs::write(&file, faults).unwrap();
+    let file = file.to_string_lossy().into_owned();
+    let broker = Program::start(BROKER, &["--listen", "localhost:0", "--faults", &file]).await;
+    assert!(broker.address.starts_with("localhost:"), "{}", broker.address);
 }
 
 #[tokio::test]

@@ -2,10 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+
+#[path = "../script/mod.rs"]
+mod script;
+
+pub(crate) use script::script;
 
 /// A broker that the tests of this binary share; the last one stops it.
 pub(crate) struct Broker {
@@ -15,13 +20,6 @@ pub(crate) struct Broker {
 
 static RUNNING: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
 static STARTED: AtomicUsize = AtomicUsize::new(0);
-
-/// A script of the workspace, whichever package's test asks for it.
-pub(crate) fn script(name: &str) -> Command {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let scripts = package.ancestors().map(|folder| folder.join("scripts").join(name));
-    Command::new(scripts.into_iter().find(|path| path.exists()).expect("a script of that name"))
-}
 
 impl Broker {
     pub(crate) fn shared() -> Arc<Self> {
@@ -56,6 +54,11 @@ impl Broker {
 
 #[allow(dead_code, reason = "not every test file wants them")]
 impl Broker {
+    /// The broker of a test that does nothing to it; the testkit's in its place has the same.
+    pub(crate) async fn open() -> Arc<Self> {
+        Self::shared()
+    }
+
     /// A file that the script has made.
     pub(crate) fn file(&self, name: &str) -> String {
         self.folder.as_ref().unwrap().join(name).to_string_lossy().into_owned()

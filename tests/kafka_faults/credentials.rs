@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use jobstream::kafka::{ErrorKind, KafkaConfig, KafkaEvent, KafkaObserver, Topics};
+use jobstream::kafka::{ErrorKind, Event, KafkaConfig, Observer, Topics};
 use jobstream::record::ProducerRecord;
 use jobstream::sinks::kafka::KafkaSink;
 use jobstream::sinks::{Batch, Sink as _};
@@ -19,9 +19,9 @@ use crate::{LIMIT, assigned, create, publish};
 #[derive(Debug, Default)]
 struct Kinds(Mutex<Vec<ErrorKind>>);
 
-impl KafkaObserver for Kinds {
-    fn on(&self, event: &KafkaEvent<'_>) {
-        if let KafkaEvent::Error { kind, .. } = event {
+impl Observer for Kinds {
+    fn on(&self, event: &Event<'_>) {
+        if let Event::Error { kind, .. } = event {
             self.0.lock().unwrap().push(*kind);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt as _;
-use jobstream::kafka::{KafkaConfig, KafkaEvent, KafkaObserver};
+use jobstream::kafka::{Event, KafkaConfig, Observer};
 use jobstream::record::{ConsumerRecord, Headers, ProducerRecord};
 use jobstream::sinks::kafka::KafkaSink;
 use jobstream::sinks::{Batch, Sink as _};
@@ -17,9 +17,9 @@ use super::{Cluster, LIMIT, blocking, raw};
 #[derive(Debug, Default)]
 struct Unreadable(Mutex<Vec<i64>>);
 
-impl KafkaObserver for Unreadable {
-    fn on(&self, event: &KafkaEvent<'_>) {
-        if let KafkaEvent::UnreadableHeader { offset, .. } = event {
+impl Observer for Unreadable {
+    fn on(&self, event: &Event<'_>) {
+        if let Event::UnreadableHeader { offset, .. } = event {
             self.0.lock().unwrap().push(*offset);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use jobstream::kafka::{KafkaEvent, KafkaObserver};
+use jobstream::kafka::{Event, Observer};
 use jobstream::sources::kafka::KafkaSource;
 
 use super::wrapped::{Watch, Wrapped};
@@ -44,8 +44,8 @@ impl Freezer {
     }
 }
 
-impl KafkaObserver for Freezer {
-    fn on(&self, _event: &KafkaEvent<'_>) {
+impl Observer for Freezer {
+    fn on(&self, _event: &Event<'_>) {
         let mut brake = self.brake.lock().unwrap();
         while *brake != Brake::Off {
             *brake = Brake::On;

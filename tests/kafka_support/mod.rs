@@ -42,7 +42,6 @@ const LIMIT: Duration = Duration::from_secs(120);
 #[async_trait]
 pub(crate) trait Cluster: Send + Sync {
     fn bootstrap(&self) -> String;
-    fn features(&self) -> Features;
     /// Behaviours that are checked at once.
     fn at_once(&self) -> usize;
     async fn create_topic(&self, topic: &str, partitions: i32);
@@ -55,6 +54,8 @@ pub(crate) struct Kafka {
     pub(crate) cluster: Arc<dyn Cluster>,
     properties: Vec<(&'static str, &'static str)>,
     cooperative: bool,
+    /// Whether the pairs have two producers, which take turns.
+    commits_soon: bool,
     /// Whether a member can be taken out of its group from outside.
     classic: bool,
     /// Distinguishes this run from others on the same cluster.
@@ -67,19 +68,27 @@ impl Kafka {
         let properties = vec![("heartbeat.interval.ms", "200"), ("session.timeout.ms", "6000")];
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
         let run = now.subsec_nanos();
-        Self { cluster, properties, cooperative: true, classic: true, run, count: 0.into() }
+        Self {
+            cluster,
+            properties,
+            cooperative: true,
+            commits_soon: false,
+            classic: true,
+            run,
+            count: 0.into(),
+        }
     }
 
+    /// A group whose rebalances revoke every partition; its pairs have two producers.
     pub(crate) fn eager(cluster: Arc<dyn Cluster>) -> Self {
         let mut kafka = Self::cooperative(cluster);
         kafka.properties.push(("partition.assignment.strategy", "range"));
-        kafka.cooperative = false;
+        (kafka.cooperative, kafka.commits_soon) = (false, true);
         kafka
     }
 
-    /// Groups of KIP-848; their members can't be taken out by a LeaveGroup request, so that crashes
-    /// and expiry are left out.
-    #[allow(dead_code, reason = "the mock cluster is not asked for it")]
+    /// Groups of KIP-848. Their members can't be taken out by a LeaveGroup request, so that crashes and
+    /// expiry are left out; librdkafka's static members of such a group can't be restarted.
     pub(crate) fn consumer_protocol(cluster: Arc<dyn Cluster>) -> Self {
         let properties = vec![("group.protocol", "consumer")];
         Self { properties, classic: false, ..Self::cooperative(cluster) }
@@ -124,12 +133,14 @@ impl Backend for Kafka {
     type Source = Member;
 
     fn features(&self) -> Features {
-        let features = self.cluster.features();
         Features {
+            transactions: true,
             cooperative: self.cooperative,
-            crashes: features.crashes && self.classic,
-            expiry: features.expiry && self.classic,
-            ..features
+            truncation: true,
+            recreation: true,
+            crashes: self.classic,
+            expiry: self.classic,
+            static_members: self.classic,
         }
     }
 
@@ -147,6 +158,12 @@ impl Backend for Kafka {
         let (config, with) = self.member(group);
         let source = KafkaSource::new(&config, group, [topic.clone()]).unwrap();
         Member { source, with }
+    }
+
+    async fn static_source(&self, group: &str, topic: &Topic, instance: &str) -> Member {
+        let (config, with) = self.member(group);
+        let source = KafkaSource::new(&config.instance_id(instance), group, [topic.clone()]);
+        Member { source: source.unwrap(), with }
     }
 
     async fn ranges(&self, group: &str, topics: &[Topic]) -> Member {
@@ -171,6 +188,7 @@ impl Backend for Kafka {
         transactional_id: &str,
     ) -> (Member, Box<dyn Sink>) {
         let (config, with) = self.member(group);
+        let config = if self.commits_soon { config.commit_soon() } else { config };
         let pair = exactly_once(&config, group, [topic.clone()], transactional_id).await;
         let (source, sink) = pair.unwrap();
         (Member { source, with }, Box::new(sink))
@@ -213,7 +231,8 @@ impl Backend for Kafka {
             let found = consumer.committed_offsets(list, LIMIT).unwrap();
             let element = found.elements().into_iter().next().unwrap();
             let Offset::Offset(offset) = element.offset() else { return None };
-            Some(CommittedOffset { offset, metadata: element.metadata().to_owned() })
+            let metadata = element.metadata().to_owned();
+            Some(CommittedOffset { offset, metadata, leader_epoch: None })
         };
         blocking(ask).await
     }
@@ -257,6 +276,12 @@ impl Backend for Kafka {
         source.with.freezer.freeze().await;
         self.expire(&source).await;
         // Its threads stand still for as long as the test's process lives.
+        std::mem::forget(source);
+    }
+
+    /// Its heartbeats go on.
+    async fn kill(&self, source: Member) {
+        source.with.freezer.freeze().await;
         std::mem::forget(source);
     }
 
@@ -315,14 +340,12 @@ fn owned(message: &rdkafka::message::BorrowedMessage<'_>, topic: &Topic) -> Cons
 }
 
 /// Checks every behaviour that the backend's features allow, several at once, and names those that
-/// do not hold. `CONFORMANCE=name` checks one. Those of `except` are passed over.
-pub(crate) async fn check(backend: &Kafka, except: &[&str]) {
+/// do not hold. `CONFORMANCE=name` checks one.
+pub(crate) async fn check(backend: &Kafka) {
     let features = backend.features();
     let only = std::env::var("CONFORMANCE").ok();
     let chosen = behaviours::<Kafka>().into_iter().filter(|behaviour| {
-        (behaviour.applies)(&features)
-            && !except.contains(&behaviour.name)
-            && only.as_ref().is_none_or(|only| behaviour.name == only)
+        (behaviour.applies)(&features) && only.as_ref().is_none_or(|only| behaviour.name == only)
     });
     let checks = futures::stream::iter(chosen).map(|behaviour| async move {
         let checked = AssertUnwindSafe((behaviour.check)(backend)).catch_unwind().await;

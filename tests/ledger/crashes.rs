@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobstream::sinks::{Ambiguous, JobErrorKind};
-use jobstream_testkit::broker::Broker;
+use jobstream_testkit::broker::{Broker, Fault, Isolation, Operation};
 use proptest::prelude::*;
 
 use crate::noting::{Post, ROOMY, outcomes, produce, results, topology};
-use crate::support::stateful::{broker, pair, run_to_the_end};
+use crate::support::stateful::{STATE, broker, pair, run_to_the_end};
 use crate::support::{CrashAt, GROUP, JOBS, Task};
 
 const TASKS: u64 = 8;
@@ -117,7 +117,7 @@ async fn a_crash_while_a_job_waits_for_its_next_attempt_leaves_nothing_open() {
             () = crash => {}
         }
         broker.expire(member);
-        assert_eq!(post.told.with("NotExecuted").len(), 1, "{kind:?}");
+        assert_eq!(post.notes.with("NotExecuted").len(), 1, "{kind:?}");
         run_to_the_end(&topology, &broker).await;
         assert_eq!(outcomes(&broker), ["0 fresh"], "{kind:?}");
         assert_eq!(post.executions()[&0], 2);
@@ -160,4 +160,28 @@ proptest! {
         prop_assert!(extra <= post.resends(), "{} extra, {} counted", extra, post.resends());
         prop_assert!(!parks || post.resends() == 0);
     }
+}
+
+/// The worker is the only one who knows what the topic held.
+#[tokio::test(start_paused = true)]
+async fn what_was_known_when_the_topic_was_deleted_is_written_to_the_new_one() {
+    let (broker, post) = (broker(1), Post::faithful());
+    (0..3).for_each(|id| produce(&broker, &Task::new(id)));
+    let resending = topology(&post, Ambiguous::Resend);
+    let (worker, _) = pair(&broker, "only");
+    let misfortune = async {
+        broker.caught_up(GROUP, JOBS).await;
+        broker.recreate_topic(STATE, 1);
+        broker.fail(Operation::Publish, 1, Fault::Aborted);
+        produce(&broker, &Task::new(3));
+        // An intent, an outcome, and what was known of three.
+        broker.until(|it| it.records(STATE, Isolation::ReadCommitted).len() == 5).await;
+        broker.caught_up(GROUP, JOBS).await;
+    };
+    let drained = resending.run_worker(&worker, misfortune).await.unwrap();
+    assert_eq!(drained.unfinished, 0);
+    // The next one knows it.
+    produce(&broker, &Task::new(1));
+    run_to_the_end(&resending, &broker).await;
+    assert_eq!(post.executions()[&1], 1);
 }

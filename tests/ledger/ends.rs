@@ -26,7 +26,7 @@ async fn a_job_that_was_executed_comes_again_and_its_result_is_given_again() {
     assert_eq!(records(&broker), 2, "an intent and an outcome");
     comes(&broker, &post, Ambiguous::Park, 2).await;
     assert_eq!(outcomes(&broker), ["0 duplicate", "0 duplicate", "0 fresh"]);
-    assert_eq!((post.executions()[&0], post.told.with("Duplicate").len()), (1, 2));
+    assert_eq!((post.executions()[&0], post.notes.with("Duplicate").len()), (1, 2));
     assert_eq!(records(&broker), 2, "a duplicate writes nothing");
 }
 
@@ -51,7 +51,7 @@ async fn a_job_that_was_refused_or_has_failed_comes_again_and_is_executed_again(
     comes(&broker, &post, Ambiguous::Park, 2).await;
     assert_eq!(outcomes(&broker), ["0 Transient", "0 fresh"]);
     assert_eq!((post.executions()[&0], post.resends()), (9, 0));
-    assert_eq!(post.told.with("NotExecuted").len(), 8, "each before the wait");
+    assert_eq!(post.notes.with("NotExecuted").len(), 8, "each before the wait");
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,7 +59,7 @@ async fn each_attempt_has_an_intent_of_its_own() {
     let post = Post::new(|_, execution| (execution < 4).then_some(JobErrorKind::Transient));
     let broker = broker(1);
     comes(&broker, &post, Ambiguous::Resend, 1).await;
-    assert_eq!(post.told.with("Intended").len(), 4);
+    assert_eq!(post.notes.with("Intended").len(), 4);
     assert_eq!(records(&broker), 8);
 }
 
@@ -70,8 +70,8 @@ async fn an_ambiguous_end_is_parked_and_stays_so_whatever_the_policy_until_it_is
     comes(&broker, &post, Ambiguous::Park, 2).await;
     comes(&broker, &post, Ambiguous::Resend, 1).await;
     assert_eq!(outcomes(&broker), ["0 Ambiguous"; 3]);
-    assert_eq!((post.executions()[&0], post.told.with("StaysParked").len()), (1, 2));
-    assert_eq!(post.told.with("Parked").len(), 3);
+    assert_eq!((post.executions()[&0], post.notes.with("StaysParked").len()), (1, 2));
+    assert_eq!(post.notes.with("Parked").len(), 3);
 
     produce_again(&broker, &Task::new(0));
     run_to_the_end(&topology(&post, Ambiguous::Park), &broker).await;

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jobstream::record::ProducerRecord;
 use jobstream::sinks::Ambiguous;
 use jobstream::state::Store as _;
 use tokio::time::sleep;
@@ -24,7 +25,7 @@ async fn an_entry_is_kept_for_the_retention_and_removed_after_it() {
     post.wall_clock_seconds.fetch_add(600, Ordering::Relaxed);
     comes(2).await;
     comes(0).await;
-    assert_eq!((post.executions()[&0], post.told.with("Pruned").len()), (1, 0), "it is known");
+    assert_eq!((post.executions()[&0], post.notes.with("Pruned").len()), (1, 0), "it is known");
 
     post.wall_clock_seconds.fetch_add(1, Ordering::Relaxed);
     comes(3).await;
@@ -55,7 +56,7 @@ async fn entries_of_records_that_may_be_delivered_again_are_kept_however_old() {
     }
     broker.expire(member);
     assert_eq!(post.executions().len(), 30);
-    assert!(post.told.with("Pruned").is_empty());
+    assert!(post.notes.with("Pruned").is_empty());
     assert_eq!(broker.store(STATE).restore(0).await.unwrap().len(), 30);
 }
 
@@ -71,14 +72,14 @@ async fn a_full_ledger_makes_jobs_wait_and_says_so_once_until_entries_are_old_en
     let time = async {
         sleep(Duration::from_secs(300)).await;
         assert_eq!(post.executions().len(), 10, "nothing is executed");
-        assert_eq!(post.told.with("Full").len(), 1);
+        assert_eq!(post.notes.with("Full").len(), 1);
         post.wall_clock_seconds.fetch_add(601, Ordering::Relaxed);
     };
     let run = run_to_the_end(&topology, &broker);
     futures::future::join(run, time).await;
     assert_eq!(post.executions().len(), 15, "none has failed for it");
     assert!(outcomes(&broker).iter().all(|outcome| !outcome.contains("navailable")));
-    assert_eq!(post.told.with("HasRoom").len(), 1);
+    assert_eq!(post.notes.with("HasRoom").len(), 1);
     assert!(broker.store(STATE).restore(0).await.unwrap().len() <= 10);
 }
 
@@ -94,7 +95,19 @@ async fn attempts_between_intent_and_end_have_a_limit() {
         () = sleep(Duration::from_secs(5)) => {}
     }
     broker.expire(member);
-    assert_eq!(post.told.with("Intended").len(), ROOMY.in_doubt_max);
+    assert_eq!(post.notes.with("Intended").len(), ROOMY.in_doubt_max);
     assert_eq!(broker.store(STATE).restore(0).await.unwrap().len(), ROOMY.in_doubt_max);
     assert_eq!(post.executions().len(), ROOMY.in_doubt_max);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_program_has_written_is_reported_once_for_its_partition() {
+    let (broker, post) = (broker(1), Post::faithful());
+    for key in ["one", "other"] {
+        broker.produce(ProducerRecord::to(STATE).key(key).value("no entry")).unwrap();
+    }
+    (0..20).for_each(|id| produce(&broker, &Task::new(id)));
+    run_to_the_end(&topology(&post, Ambiguous::Resend), &broker).await;
+    assert_eq!(post.executions().len(), 20);
+    assert_eq!(post.notes.with("Unreadable").len(), 1);
 }

@@ -4,6 +4,7 @@
 
 mod crashes;
 mod ends;
+mod gates;
 mod kept;
 mod noting;
 #[path = "../support/mod.rs"]

@@ -1,5 +1,5 @@
-//! What the tests of the ledger share: a job sink that notes what it executes and does as it is
-//! told, with a ledger around it.
+//! What the tests of the ledger share: a job sink that notes what it executes and ends as a test wants it
+//! to, with a ledger around it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use jobstream::topology::{Executed, Retry, Topology};
 use jobstream_testkit::broker::{Broker, Isolation};
 use tokio::time::sleep;
 
-use crate::support::{self, DEAD_LETTERS, JOBS, RESULTS, Task, Told, limits, values};
+use crate::support::{self, DEAD_LETTERS, JOBS, Notes, RESULTS, Task, limits, values};
 
 /// The header of a record that overrules what is parked.
 pub(crate) const AGAIN: &str = "again";
@@ -28,7 +28,7 @@ type Ends = Box<dyn Fn(u64, u64) -> Option<JobErrorKind> + Send + Sync>;
 pub(crate) struct Post {
     ends: Ends,
     executions: Mutex<BTreeMap<u64, u64>>,
-    pub(crate) told: Told,
+    pub(crate) notes: Notes,
     resends: AtomicU64,
     /// Whether an execution has its effect at its end only.
     pub(crate) acts_late: AtomicBool,
@@ -42,7 +42,7 @@ impl Post {
         Arc::new(Self {
             ends: Box::new(ends),
             executions: Mutex::default(),
-            told: Told::default(),
+            notes: Notes::default(),
             resends: AtomicU64::new(0),
             acts_late: AtomicBool::new(false),
             wall_clock_seconds: AtomicU64::new(1_000_000),
@@ -64,13 +64,13 @@ impl Post {
         self.resends.load(Ordering::Relaxed)
     }
 
-    fn tell(&self, event: &Event<'_>) {
+    fn note(&self, event: &Event<'_>) {
         if matches!(event, Event::Resent { .. }) {
             self.resends.fetch_add(1, Ordering::Relaxed);
         }
         let text = format!("{event:?}");
         let word = text.split([' ', '(', '{']).next().unwrap_or_default();
-        self.told.tell(word.to_owned());
+        self.notes.note(word.to_owned());
     }
 }
 
@@ -86,7 +86,7 @@ impl JobSink<Task, u64> for Post {
         tokio::task::yield_now().await;
         sleep(Duration::from_millis(task.takes_ms)).await;
         match (self.ends)(task.id, execution) {
-            Some(kind) => Err(JobError::new(kind, "as it is told")),
+            Some(kind) => Err(JobError::new(kind, "as the test wants it")),
             None => Ok(task.id),
         }
     }
@@ -126,9 +126,9 @@ pub(crate) fn with_limits(
     let clock =
         move || UNIX_EPOCH + Duration::from_secs(wall.wall_clock_seconds.load(Ordering::Relaxed));
     let clock: Arc<dyn Fn() -> SystemTime + Send + Sync> = Arc::new(clock);
-    let told = post.clone();
+    let noting = post.clone();
     let ledger = Ledger::new(post.clone(), key, clock, ambiguous, ledger_limits)
-        .with_observer(Arc::new(move |event: &Event<'_>| told.tell(event)))
+        .with_observer(Arc::new(move |event: &Event<'_>| noting.note(event)))
         .overruled_by(|record| record.headers.get(AGAIN).is_some());
     Topology::builder(DEAD_LETTERS)
         .decode(Json::<Task>::new())

@@ -67,14 +67,15 @@ async fn a_stop_withdraws_the_intents_of_what_has_had_no_effect_and_leaves_the_o
         let stop = sleep(Duration::from_secs(1));
         let drained = topology.run_worker(&worker, stop).await.unwrap();
         assert_eq!(drained.unfinished, TASKS as usize);
-        let told = ["Intended", "Withdrawn", "LeftInDoubt"].map(|word| post.told.with(word).len());
+        let notes =
+            ["Intended", "Withdrawn", "LeftInDoubt"].map(|word| post.notes.with(word).len());
         let limit = ROOMY.in_doubt_max;
-        assert_eq!(told, if acts_late { [limit, limit, 0] } else { [limit, 0, limit] });
+        assert_eq!(notes, if acts_late { [limit, limit, 0] } else { [limit, 0, limit] });
 
         run_to_the_end(&topology, &broker).await;
         let outcomes = outcomes(&broker);
         let parked = outcomes.iter().filter(|outcome| outcome.ends_with("Ambiguous")).count();
-        assert_eq!((outcomes.len(), parked), (TASKS as usize, told[2]));
+        assert_eq!((outcomes.len(), parked), (TASKS as usize, notes[2]));
     }
 }
 

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that waits for the collector")]
 
+#[path = "../script/mod.rs"]
+mod script;
 mod span;
 
 use std::fs::File;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use crate::kafka_broker::script;
+use script::script;
 pub(crate) use span::{Span, tree};
 
 /// How long anything may take: much, since other programs may want the machine, too.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use jobstream::sinks::smtp::MailSink;
+use jobstream::sinks::smtp::{MailSink, Phase, ServerFaultKind};
 use jobstream::sinks::{JobErrorKind, JobSink as _};
 use jobstream_testkit::smtp::{Act, Misfortune, Moment, SmtpServer};
 use tokio::time::{Instant, sleep};
@@ -144,4 +144,75 @@ async fn a_late_answer_to_a_probe_is_not_waited_for_forever() {
     assert_eq!(kind_of(&sink, "2", OTHER).await, Some(JobErrorKind::Unavailable));
     sink.ready().await;
     assert!(send(&sink, "2", OTHER).await.is_ok());
+}
+
+/// A sink with its log, where the server says 530 or nothing to every mail at this moment.
+#[expect(clippy::unwrap_used, reason = "a test")]
+fn without_login(moment: Moment, act: Act) -> (Arc<SmtpServer>, MailSink, Arc<Log>) {
+    let server = server();
+    server.misfortunes().push(Misfortune::at(moment).then(act));
+    let log = Arc::new(Log::default());
+    let connect = Arc::new(Memory(Arc::clone(&server)));
+    let sink = MailSink::with(&config(), connect, Arc::clone(&log) as _).unwrap();
+    (server, sink, log)
+}
+
+/// The jobs of an hour, each tried again when the sink is ready, until the server is well.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_no_mail_of_anybody_is_reported_once_and_fails_no_job() {
+    let login = Act::Reply { code: 530, text: "5.7.0 Authentication required".into() };
+    for (moment, act) in [
+        (Moment::Mail, login.clone()),
+        (Moment::Mail, Act::Stall),
+        (Moment::Rcpt, login),
+        (Moment::Rcpt, Act::Stall),
+        (Moment::Data, Act::Reply { code: 250, text: "what?".into() }),
+    ] {
+        let (server, sink, log) = without_login(moment, act.clone());
+        let back = async {
+            sleep(Duration::from_secs(3_600)).await;
+            server.misfortunes().clear();
+        };
+        let attempts = async {
+            let mut attempts = 1;
+            while let Err(error) = send(&sink, "1", OTHER).await {
+                assert_eq!(error.kind(), JobErrorKind::Unavailable, "{moment:?} {act:?}: {error}");
+                attempts += 1;
+                sink.ready().await;
+            }
+            attempts
+        };
+        let (attempts, ()) = tokio::join!(attempts, back);
+        assert!(attempts < 300, "{moment:?} {act:?}: {attempts} attempts");
+        let changes = log.changes.lock().unwrap();
+        assert_eq!(changes.len(), 2, "{moment:?} {act:?}: {changes:?}");
+        assert!(changes[0].starts_with("mail server unavailable: "), "{changes:?}");
+        assert_eq!(changes[1], "mail server available");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_begins_a_mail_and_takes_it_back() {
+    for (code, kind) in [(530, ServerFaultKind::Refused), (550, ServerFaultKind::Sender)] {
+        let act = Act::Reply { code, text: "5.7.1 not from you".into() };
+        let (server, sink, _) = without_login(Moment::Mail, act);
+        let fault = sink.check().await.unwrap_err();
+        assert_eq!((fault.phase(), fault.kind()), (Phase::Envelope, kind));
+        assert_eq!(fault.to_string(), format!("MAIL: {code} 5.7.1 not from you"));
+        server.misfortunes().clear();
+        assert!(sink.check().await.is_ok());
+        assert_eq!(server.inbox().count(), 0);
+    }
+}
+
+/// Each mail has its own answer.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_refuses_the_sender_is_there() {
+    let act = Act::Reply { code: 550, text: "5.7.1 not from you".into() };
+    let (server, sink, _) = without_login(Moment::Mail, act);
+    server.refuse_connections().await;
+    assert_eq!(kind_of(&sink, "1", OTHER).await, Some(JobErrorKind::Unavailable));
+    server.admit_connections().await.unwrap();
+    sink.ready().await;
+    assert_eq!(kind_of(&sink, "1", OTHER).await, Some(JobErrorKind::Permanent));
 }

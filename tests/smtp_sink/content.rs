@@ -8,7 +8,7 @@ use jobstream_testkit::smtp::{Mail, SmtpServer};
 use proptest::prelude::{Strategy, any, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
 
-use super::peer::{config, job_with, server, sink};
+use super::peer::{config, job_with, paused, server, sink};
 
 /// The mail of one job, as it arrived; sent twice, with the same bytes.
 async fn arrived(server: &Arc<SmtpServer>, subject: &str, message: &str) -> Arc<Mail> {
@@ -152,12 +152,7 @@ fn any_text_and_any_subject_arrive() {
     let config = Config { cases: 200, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&(subject, text), |(subject, text)| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .start_paused(true)
-                .build()
-                .expect("a runtime can be built");
-            runtime.block_on(check(&subject, &text));
+            paused(check(&subject, &text));
             Ok(())
         })
         .unwrap_or_else(|error| panic!("{error}"));

@@ -27,6 +27,13 @@ fn with_login(tls: TlsMode, server: &SmtpServer) -> MailConfig {
         .login(Some(Login::new(USER, PASSWORD)))
 }
 
+/// The same settings for another host.
+fn at_host(config: &MailConfig, host: &str) -> MailConfig {
+    let mut config = config.clone();
+    host.clone_into(&mut config.relays[0].host);
+    config
+}
+
 #[tokio::test(start_paused = true)]
 async fn mails_go_by_starttls_and_by_implicit_tls_with_either_login() {
     for (mode, tls) in [
@@ -84,7 +91,7 @@ async fn a_certificate_must_hold_unless_it_need_not() {
     let stranger = started(builder());
     let other_ca = stranger.ca_pem().map(|pem| pem.as_bytes().to_vec());
     let bad_ca = good.clone().tls_ca_pem(other_ca);
-    let bad_name = good.clone().host("mail.example.org");
+    let bad_name = at_host(&good, "mail.example.org");
     for config in [&bad_ca, &bad_name] {
         let sink = sink(&server, config);
         assert_eq!(send(&sink, "1", OTHER).await.unwrap_err().kind(), JobErrorKind::Unavailable);
@@ -94,8 +101,13 @@ async fn a_certificate_must_hold_unless_it_need_not() {
         assert!(send(&super::peer::sink(&server, &unverified), "1", OTHER).await.is_ok());
     }
     assert!(send(&sink(&server, &good), "1", OTHER).await.is_ok());
-    let no_pem = good.tls_ca_pem(Some(b"nothing".to_vec()));
-    assert!(matches!(MailSink::new(&no_pem), Err(ConfigError::CaPem(_))));
+    let authority = server.ca_pem().unwrap();
+    let with_key = format!("{authority}{}", include_str!("../keys/ed25519.pem"));
+    for (pem, found) in [("nothing", "no certificate in PEM"), (&with_key, "a private key in PEM")]
+    {
+        let refused = MailSink::new(&good.clone().tls_ca_pem(Some(pem.as_bytes().to_vec())));
+        assert_eq!(refused.err(), Some(ConfigError::CaPem(found.to_owned())));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,9 +118,9 @@ async fn a_certificate_that_the_server_has_made_for_itself_is_trusted_if_it_is_t
         let named = with_login(TlsMode::Implicit, &server).login(None);
         assert!(send(&sink(&server, &named), "1", OTHER).await.is_ok(), "{names:?}");
 
-        let other_host = named.clone().host("mail.example.org");
+        let other_host = at_host(&named, "mail.example.org");
         let stranger = started(builder().self_made_certificate(common_name));
-        let other = with_login(TlsMode::Implicit, &stranger).tls_ca_pem;
+        let other = with_login(TlsMode::Implicit, &stranger).relays[0].tls_ca_pem.clone();
         let other = named.clone().tls_ca_pem(other);
         let nobody = named.tls_ca_pem(None);
         for (config, advice) in [
@@ -169,9 +181,10 @@ async fn a_login_that_is_set_is_tried_by_the_next_probe_and_a_wrong_one_is_refus
     let sink = sink(&server, &with_login(TlsMode::StartTls, &server));
     let error = send(&sink, "1", OTHER).await.unwrap_err();
     assert_eq!(error.kind(), JobErrorKind::Unavailable);
-    assert_eq!(sink.set_login(Login::new(USER, "a\0b")), Err(ConfigError::LoginNul));
+    let relay = sink.relays().next().unwrap();
+    assert_eq!(relay.set_login(Login::new(USER, "a\0b")), Err(ConfigError::LoginNul));
     assert!(sink.unavailable_reason().is_some());
-    sink.set_login(Login::new(USER, "rotated")).unwrap();
+    relay.set_login(Login::new(USER, "rotated")).unwrap();
     sink.ready().await;
     assert!(send(&sink, "1", OTHER).await.is_ok());
     assert_eq!(server.inbox().mails()[0].login.as_deref(), Some(USER));

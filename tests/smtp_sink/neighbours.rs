@@ -148,8 +148,9 @@ async fn a_refusal_that_comes_alone_too_does_not_keep_mails_from_following() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_hangs_up_on_one_job_is_not_away() {
-    for act in [Act::Reply { code: 421, text: "go away".into() }, Act::DisconnectBefore] {
+async fn a_server_that_turns_one_job_away_is_not_away() {
+    let replies = [421, 530, 535].map(|code| Act::Reply { code, text: "go away".into() });
+    for act in replies.into_iter().chain([Act::DisconnectBefore]) {
         for moment in [Moment::Rcpt, Moment::Data, Moment::Dot] {
             if (moment, &act) == (Moment::Dot, &Act::DisconnectBefore) {
                 // That is an ambiguous end.
@@ -171,8 +172,9 @@ async fn a_server_that_hangs_up_on_one_job_is_not_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_hangs_up_on_everybody_is_away_and_fails_no_job() {
-    for act in [Act::Reply { code: 421, text: "shutting down".into() }, Act::DisconnectBefore] {
+async fn a_server_that_turns_everybody_away_is_away_and_fails_no_job() {
+    let replies = [421, 530, 535].map(|code| Act::Reply { code, text: "not now".into() });
+    for act in replies.into_iter().chain([Act::DisconnectBefore]) {
         let server = with_misfortune(Misfortune::at(Moment::Rcpt).times(200).then(act));
         let sink = sink(&server, &with_connections(3));
         let ids: Vec<_> = (0..20).map(|number| number.to_string()).collect();
@@ -185,5 +187,32 @@ async fn a_server_that_hangs_up_on_everybody_is_away_and_fails_no_job() {
         }))
         .await;
         assert_eq!(server.inbox().count(), 20);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn recipients_that_want_a_login_hold_up_no_other_mail() {
+    for code in [421, 530, 535] {
+        let server = with_misfortune(Misfortune::at(Moment::Rcpt).to(HUNG_UP).reply(code, "no"));
+        let sink = sink(&server, &with_connections(3));
+        assert!(send(&sink, "before", OTHER).await.is_ok());
+        let start = Instant::now();
+        let good = async {
+            for number in 0..200 {
+                assert!(send(&sink, &number.to_string(), OTHER).await.is_ok(), "{code}");
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let ids: Vec<_> = (0..20).map(|number| format!("bad {number}")).collect();
+        let bad = join_all(ids.iter().map(|id| async {
+            for _ in 0..10 {
+                assert!(send(&sink, id, HUNG_UP).await.is_err());
+                sleep(Duration::from_secs(1)).await;
+            }
+        }));
+        futures::future::join(good, bad).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(10), "{code}");
+        assert_eq!(server.inbox().count(), 201);
+        assert_eq!(sink.unavailable_reason(), None);
     }
 }

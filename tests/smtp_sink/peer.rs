@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,10 +13,11 @@ use jobstream::codec::Codec as _;
 use jobstream::job::{Job, JobCodec};
 use jobstream::record::{ConsumerRecord, TopicPartition};
 use jobstream::sinks::smtp::{
-    Accepted, CircuitChange, Connect, MailConfig, MailSink, Observer, Stream, TlsMode,
+    Accepted, Connect, Event, MailConfig, MailSink, Observer, Stream, TlsMode,
 };
 use jobstream::sinks::{JobError, JobErrorKind, JobSink as _};
 use jobstream_testkit::smtp::SmtpServer;
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 pub(crate) const OTHER: &str = "other@example.net";
@@ -34,15 +34,39 @@ pub(crate) fn job_with(
     subject: &str,
     message: &str,
 ) -> (Job, ConsumerRecord) {
-    let value = serde_json::json!({
-        "Id": id, "Status": 2, "ScheduleTime": "2024-01-01T00:00:00Z",
-        "JobData": {"SourceAddress": source, "DestinationAddress": to,
-                    "Subject": subject, "Message": message},
+    let data = json!({"SourceAddress": source, "DestinationAddress": to,
+                      "Subject": subject, "Message": message});
+    job_like(id, "2024-01-01T00:00:00Z", &data)
+}
+
+/// The job of this `JobData`.
+pub(crate) fn job_of(data: &Value) -> (Job, ConsumerRecord) {
+    job_like("1", "2024-01-01T00:00:00Z", data)
+}
+
+/// The same, at this `ScheduleTime`.
+pub(crate) fn job_at(time: &str, data: &Value) -> (Job, ConsumerRecord) {
+    job_like("1", time, data)
+}
+
+fn job_like(id: &str, time: &str, data: &Value) -> (Job, ConsumerRecord) {
+    let value = json!({
+        "Id": id, "Status": 2, "ScheduleTime": time, "JobData": data,
     });
     let value = Bytes::from(value.to_string());
     let job = JobCodec.decode(Some(&value)).expect("a job");
     let record = ConsumerRecord::new(TopicPartition::new("jobs", 0), 0, 1).value(value);
     (job, record)
+}
+
+/// Runs a test under a clock that stands still.
+pub(crate) fn paused<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime can be built");
+    runtime.block_on(test)
 }
 
 /// Without TLS, with one connection.
@@ -218,20 +242,26 @@ pub(crate) async fn let_others_run() {
     }
 }
 
-/// Writes down the changes of the circuit.
+/// Writes down the changes of the circuit, and how many connections are left out.
 #[derive(Default)]
 pub(crate) struct Log {
     pub(crate) changes: Mutex<Vec<String>>,
     pub(crate) phases: Mutex<Vec<&'static str>>,
+    pub(crate) left_out: AtomicUsize,
 }
 
 impl Observer for Log {
-    fn phase(&self, phase: jobstream::sinks::smtp::Phase, _: Duration, _: bool) {
-        self.phases.lock().expect("no panic").push(phase.name());
-    }
-
-    fn circuit(&self, change: &CircuitChange) {
-        self.changes.lock().expect("no panic").push(change.to_string());
+    fn on(&self, event: &Event<'_>) {
+        match event {
+            Event::PhaseEnded { phase, .. } => {
+                self.phases.lock().expect("no panic").push(phase.name());
+            }
+            Event::CircuitChanged(change) => {
+                self.changes.lock().expect("no panic").push(change.to_string());
+            }
+            Event::LeftOut { connections } => self.left_out.store(*connections, Relaxed),
+            _ => {}
+        }
     }
 }
 

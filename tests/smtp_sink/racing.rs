@@ -3,12 +3,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use futures::future::{join, join_all};
-use jobstream::sinks::smtp::{Connect, MailSink, Stream};
+use jobstream::sinks::smtp::{Connect, MailSink, Phase, Stream, TimeLimits};
 use jobstream::sinks::{JobErrorKind, JobSink as _};
 use jobstream_testkit::smtp::{Act, Misfortune, Moment, SmtpServer, SmtpServerBuilder};
 use proptest::prelude::{Just, any, prop_oneof};
@@ -81,7 +82,11 @@ async fn no_mail_waits_for_a_connection_that_is_not_greeted_while_others_come_fr
 #[tokio::test(start_paused = true)]
 async fn a_server_that_lets_connections_wait_is_met_by_fewer_of_them_until_it_has_room() {
     let server = in_memory(SmtpServer::builder().served_limit(2));
-    let sink = sink(&server, &with_connections(10).idle_limit(Duration::from_secs(3_600)));
+    let config = with_connections(10).idle_limit(Duration::from_secs(3_600));
+    let log = Arc::new(Log::default());
+    let connect = Arc::new(Memory(Arc::clone(&server)));
+    let sink = MailSink::with(&config, connect, Arc::clone(&log) as _).unwrap();
+    let left_out = || log.left_out.load(Ordering::Relaxed);
     let burst = || async {
         let ids: Vec<_> = (0..20).map(|number| number.to_string()).collect();
         assert!(
@@ -90,9 +95,9 @@ async fn a_server_that_lets_connections_wait_is_met_by_fewer_of_them_until_it_ha
     };
     let work = async {
         burst().await;
-        assert_eq!(sink.open_connections(), 10);
+        assert_eq!((sink.open_connections(), left_out()), (10, 0));
         sleep(Duration::from_secs(6)).await;
-        assert_eq!(sink.open_connections(), 2, "the others were given up");
+        assert_eq!((sink.open_connections(), left_out()), (2, 8), "the others were given up");
         burst().await;
         assert_eq!(sink.open_connections(), 2);
         sleep(Duration::from_secs(60)).await;
@@ -106,7 +111,8 @@ async fn a_server_that_lets_connections_wait_is_met_by_fewer_of_them_until_it_ha
             .push(Misfortune::at(Moment::Dot).then(Act::Delay(Duration::from_secs(1))));
         burst().await;
         burst().await;
-        assert_eq!(sink.open_connections(), 10, "one that is served shows that there is room");
+        let found = (sink.open_connections(), left_out());
+        assert_eq!(found, (10, 0), "one that is served shows that there is room");
     };
     tokio::select! {
         biased;
@@ -131,17 +137,44 @@ async fn a_server_that_greets_nobody_opens_the_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_asks_a_silent_server_has_an_answer_within_its_own_limits_and_learns_whether_mails_flow()
+ {
+    let server = in_memory(SmtpServer::builder().served_limit(1));
+    let sink = sink(&server, &with_connections(2));
+    let second = Duration::from_secs(1);
+    let limits = TimeLimits { greeting: second, ..TimeLimits::default() };
+    let ask = async || {
+        let start = Instant::now();
+        let relay = sink.relays().next().expect("there is one");
+        let fault = relay.check_within(&limits).await.expect_err("the server is silent");
+        assert_eq!((fault.phase(), start.elapsed()), (Phase::Greeting, second));
+        relay.serves()
+    };
+    let slow = Misfortune::at(Moment::Dot).then(Act::Delay(2 * second));
+    server.misfortunes().push(slow);
+    let (sent, is_served) = join(send(&sink, "1", OTHER), async {
+        let_others_run().await;
+        ask().await
+    })
+    .await;
+    assert!(sent.is_ok() && is_served);
+    server.serve_at_most(0);
+    assert!(!ask().await, "no mail is under way, and no connection is kept");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_greets_late_is_waited_for() {
     let late = Misfortune::at(Moment::Connect).then(Act::Delay(Duration::from_secs(20)));
     let server = in_memory(SmtpServer::builder().misfortune(late));
     let sink = sink(&server, &with_connections(2));
     assert!(send(&sink, "1", OTHER).await.is_ok());
+    assert_eq!(server.connections().total, 4, "after 5, 10 and 20 s another one was tried");
     server
         .misfortunes()
         .push(Misfortune::at(Moment::Dot).times(1).then(Act::Delay(Duration::from_secs(60))));
     let (slow, other) = join(send(&sink, "2", OTHER), send(&sink, "3", OTHER)).await;
     assert!(slow.is_ok() && other.is_ok());
-    assert_eq!(server.connections().total, 2, "the second one was not given up");
+    assert_eq!(server.connections().total, 5, "the second one was not given up");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,9 +4,10 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use jobstream::sinks::smtp::{Connect, ServerFaultKind, Stream, TlsMode};
+use jobstream::sinks::smtp::{Connect, ServerFaultKind, Stream, TcpConnect, TlsMode};
 use jobstream::sinks::{JobErrorKind, JobSink as _};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, duplex};
+use tokio::net::TcpListener;
 
 use super::peer::{OTHER, config, job_with, kind_of, send, sink_over};
 
@@ -181,6 +182,47 @@ async fn a_connection_whose_last_write_did_not_complete_is_never_used_again() {
         );
         assert_eq!(*connections.lock().unwrap(), count);
         assert_eq!(sink.open_connections(), 0);
+    }
+}
+
+/// Refuses a message after three of its lines, and closes the connection by a reset.
+async fn refuse_and_reset(listener: TcpListener) -> io::Result<()> {
+    loop {
+        let mut server = BufReader::new(listener.accept().await?.0);
+        let mut line = String::new();
+        for text in [GREETING, OK, OK, OK] {
+            server.write_all(text.as_bytes()).await?;
+            server.read_line(&mut line).await?;
+        }
+        server.write_all(GO_ON.as_bytes()).await?;
+        for _ in 0..3 {
+            server.read_line(&mut line).await?;
+        }
+        server.write_all(b"552 5.3.4 too big\r\n").await?;
+        // What it has not read makes a reset of the end.
+        drop(server);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_midst_of_a_message_is_read_though_a_reset_follows() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = refuse_and_reset(listener);
+    let sink = sink_over(TcpConnect::new("127.0.0.1", port), &config());
+    let sending = async {
+        for lines in [9_000, 40_000].repeat(20) {
+            let (job, record) =
+                job_with("1", "a@example.com", OTHER, "", &"A line.\n".repeat(lines));
+            let error = sink.execute(&job, &record).await.unwrap_err();
+            let expected = (JobErrorKind::Permanent, "message: 552 5.3.4 too big");
+            assert_eq!((error.kind(), error.reason()), expected);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = sending => {}
+        served = serving => panic!("the server has ended: {served:?}"),
     }
 }
 

@@ -67,13 +67,13 @@ async fn what_is_persisted_in_an_aborted_transaction_is_published_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_is_too_large_is_dropped_and_its_job_told() {
+async fn a_change_that_is_too_large_is_dropped_and_reported_to_its_job() {
     for exactly_once in [true, false] {
         let broker = support::broker(1);
         broker.create_topic(STATE, TopicOptions::partitions(1).max_message_bytes(1_000));
         produce(&broker, Some("a"), &Task::new(0));
-        let told = Arc::new(Mutex::new(None));
-        let result = told.clone();
+        let reported = Arc::new(Mutex::new(None));
+        let result = reported.clone();
         let topology = doing(move |_, state| {
             let result = result.clone();
             async move {
@@ -98,7 +98,7 @@ async fn a_change_that_is_too_large_is_dropped_and_its_job_told() {
         let topology = if exactly_once { topology } else { topology.with_unfenced_state() };
         topology.run_worker(&worker, broker.caught_up(GROUP, JOBS)).await.unwrap();
         let expected = PersistError::TooLarge { keys: vec![b"large"[..].into()] };
-        assert_eq!(told.lock().unwrap().take(), Some(expected));
+        assert_eq!(reported.lock().unwrap().take(), Some(expected));
         let entries = broker.store(STATE).restore(0).await.unwrap();
         let keys: Vec<_> = entries.iter().map(|entry| entry.key.to_vec()).collect();
         assert_eq!(keys, [b"small"], "exactly once: {exactly_once}");

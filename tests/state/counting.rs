@@ -1,4 +1,4 @@
-//! What the tests of keyed state share: a job sink that counts, and one that does as it is told.
+//! What the tests of keyed state share: a job sink that counts, and one that does what a test sets.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

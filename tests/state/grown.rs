@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::counting::{Counter, counting};
 use crate::support::stateful::{STATE, broker, pair};
-use crate::support::{GROUP, JOBS, RESULTS, Task, Told, values};
+use crate::support::{GROUP, JOBS, Notes, RESULTS, Task, values};
 
 fn produce_to(broker: &Broker, partition: i32, key: &'static str, id: u64) {
     let value = serde_json::to_vec(&Task::new(id)).unwrap();
@@ -25,21 +25,21 @@ fn results(broker: &Broker) -> usize {
 }
 
 /// What is reported about the parts.
-fn told() -> (Arc<Told>, Arc<dyn jobstream::topology::Observer>) {
-    let told = Arc::new(Told::default());
-    let observer = told.clone();
+fn notes() -> (Arc<Notes>, Arc<dyn jobstream::topology::Observer>) {
+    let notes = Arc::new(Notes::default());
+    let observer = notes.clone();
     let observer = Arc::new(move |event: &Event<'_>| match event {
-        Event::PartMissing { partition, .. } => observer.tell(format!("{partition} missing")),
-        Event::Restored { partition, .. } => observer.tell(format!("{partition} restored")),
+        Event::PartMissing { partition, .. } => observer.note(format!("{partition} missing")),
+        Event::Restored { partition, .. } => observer.note(format!("{partition} restored")),
         _ => {}
     });
-    (told, observer)
+    (notes, observer)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_partition_whose_part_is_missing_waits_until_it_is_there_and_the_others_go_on() {
     let broker = broker(2);
-    let (told, observer) = told();
+    let (notes, observer) = notes();
     let topology = counting(Counter::default()).with_observer(observer);
     let (worker, _) = pair(&broker, "first");
     let grown = Notify::new();
@@ -55,7 +55,7 @@ async fn a_partition_whose_part_is_missing_waits_until_it_is_there_and_the_other
         sleep(Duration::from_secs(600)).await;
         assert_eq!(results(&broker), 4, "of the partitions with a part");
         for number in [2, 3] {
-            assert!(told.all().contains(&format!("{number} missing")), "{:?}", told.all());
+            assert!(notes.all().contains(&format!("{number} missing")), "{:?}", notes.all());
         }
         produce_to(&broker, 1, "c", 2);
         sleep(Duration::from_secs(5)).await;
@@ -67,7 +67,7 @@ async fn a_partition_whose_part_is_missing_waits_until_it_is_there_and_the_other
     assert_eq!(drained.unwrap().unfinished, 0);
     assert_eq!(results(&broker), 7);
     for number in 0..4 {
-        assert!(told.all().contains(&format!("{number} restored")), "{:?}", told.all());
+        assert!(notes.all().contains(&format!("{number} restored")), "{:?}", notes.all());
     }
 }
 
@@ -75,7 +75,7 @@ async fn a_partition_whose_part_is_missing_waits_until_it_is_there_and_the_other
 async fn more_missing_parts_than_are_restored_at_once_keep_no_other_one_waiting() {
     let broker = crate::support::broker(20);
     broker.create_topic(STATE, 1);
-    let (told, observer) = told();
+    let (notes, observer) = notes();
     let topology = counting(Counter::default()).with_observer(observer);
     let (worker, _) = pair(&broker, "first");
     (0..20).for_each(|partition| produce_to(&broker, partition, "a", 0));
@@ -84,7 +84,7 @@ async fn more_missing_parts_than_are_restored_at_once_keep_no_other_one_waiting(
         sleep(Duration::from_secs(60)).await;
         assert_eq!(results(&broker), 1);
         for number in 1..20 {
-            assert!(told.all().contains(&format!("{number} missing")), "{number}");
+            assert!(notes.all().contains(&format!("{number} missing")), "{number}");
         }
         broker.grow_topic(STATE, 20);
     };

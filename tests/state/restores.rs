@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::counting::{Counter, KEYS, counting, counts, produce_some};
 use crate::support::stateful::{STATE, broker, pair, run_to_the_end};
-use crate::support::{self, GROUP, JOBS, RESULTS, Task, Told, produce, values};
+use crate::support::{self, GROUP, JOBS, Notes, RESULTS, Task, produce, values};
 
 /// What publishes that so many jobs of the key `a` are counted.
 fn count_of_a(count: u64) -> ProducerRecord {
@@ -31,13 +31,13 @@ async fn a_part_is_restored_before_its_first_job() {
     }
     produce(&broker, Some("a"), &Task::new(0));
     broker.hold(Operation::Restore);
-    let told = Arc::new(Told::default());
-    let observer = told.clone();
+    let notes = Arc::new(Notes::default());
+    let observer = notes.clone();
     let observer = Arc::new(move |event: &Event<'_>| match event {
         Event::Restored { partition, entries, took } => {
-            observer.tell(format!("restored {partition}: {entries} in {took:?}"));
+            observer.note(format!("restored {partition}: {entries} in {took:?}"));
         }
-        Event::Fetched(_) => observer.tell("fetched".to_owned()),
+        Event::Fetched(_) => observer.note("fetched".to_owned()),
         _ => {}
     });
     let topology = counting(Counter::default()).with_observer(observer);
@@ -45,11 +45,11 @@ async fn a_part_is_restored_before_its_first_job() {
     let run = topology.run_worker(&worker, broker.caught_up(GROUP, JOBS));
     let release = async {
         sleep(Duration::from_secs(3)).await;
-        assert!(told.all().is_empty(), "{:?}", told.all());
+        assert!(notes.all().is_empty(), "{:?}", notes.all());
         broker.release(Operation::Restore);
     };
     join(run.map(Result::unwrap), release).await;
-    assert_eq!(told.all(), ["restored 0: 1 in 3s", "fetched"]);
+    assert_eq!(notes.all(), ["restored 0: 1 in 3s", "fetched"]);
     assert_eq!(values(&broker, RESULTS, Isolation::ReadCommitted), ["8"]);
 }
 

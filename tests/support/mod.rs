@@ -232,9 +232,9 @@ pub(crate) fn limits() -> Limits {
 
 /// Collects the events of a run, in words.
 #[derive(Debug, Default)]
-pub(crate) struct Told(Mutex<Vec<String>>);
+pub(crate) struct Notes(Mutex<Vec<String>>);
 
-impl Told {
+impl Notes {
     pub(crate) fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
@@ -243,7 +243,7 @@ impl Told {
         self.all().into_iter().filter(|event| event.contains(word)).collect()
     }
 
-    pub(crate) fn tell(&self, event: String) {
+    pub(crate) fn note(&self, event: String) {
         self.0.lock().unwrap().push(event);
     }
 }

@@ -119,9 +119,17 @@ pub(crate) async fn run(args: &Cli) -> Result<(), DemoError> {
     if let Some(folder) = &args.mails {
         output::write_mails(folder, &stage.server.inbox().mails()).map_err(DemoError::Write)?;
     }
-    stage.show(&input, took).map_err(DemoError::Output)?;
+    shown(stage.show(&input, took))?;
     stage.server.shutdown().await;
     outcome
+}
+
+/// What was written to standard output: a reader that goes away, as `head` does, has seen enough.
+pub(crate) fn shown(written: io::Result<()>) -> Result<(), DemoError> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(DemoError::Output),
+    }
 }
 
 fn create(path: Option<&Path>) -> Result<Option<JsonLines<'_>>, DemoError> {

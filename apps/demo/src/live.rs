@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::cli::Cli;
-use crate::demo::DemoError;
+use crate::demo::{DemoError, shown};
 use crate::inbox;
 use crate::input::Input;
 use crate::playground::{Account, Playground, Verdict};
@@ -101,7 +101,7 @@ fn say_where(address: SocketAddr, token: Option<&Token>) -> Result<(), DemoError
 
 fn say(line: fmt::Arguments<'_>) -> Result<(), DemoError> {
     let mut out = anstream::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(DemoError::Output)
+    shown(writeln!(out, "{line}").and_then(|()| out.flush()))
 }
 
 /// Opens the broker to clients in other processes.
@@ -119,7 +119,6 @@ fn conclude(account: &Account) -> Result<(), DemoError> {
     match account.verdict() {
         Verdict::Broken => Err(DemoError::Broken(format!("{account:?}"))),
         _ if unfinished > 0 => Err(DemoError::Interrupted { finished: all - unfinished, all }),
-        _ => writeln!(anstream::stdout(), "{all} records have met their fate, and it adds up.")
-            .map_err(DemoError::Output),
+        _ => say(format_args!("{all} records have met their fate, and it adds up.")),
     }
 }

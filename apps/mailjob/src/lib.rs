@@ -2,13 +2,21 @@
 //!
 //! Without the feature `kafka` there is the topology and what a page shows of it, and no service.
 
-pub mod job_id;
+#[cfg(feature = "kafka")]
+mod check;
+#[cfg(feature = "kafka")]
+mod executor;
+#[cfg(feature = "kafka")]
+mod log;
 #[cfg(feature = "kafka")]
 pub mod metrics;
 pub mod page;
-pub mod resolution;
-#[cfg(all(feature = "kafka", feature = "otlp"))]
+#[cfg(feature = "kafka")]
+mod server;
+#[cfg(feature = "kafka")]
+pub mod service;
+#[cfg(feature = "kafka")]
 pub mod settings;
 pub mod topology;
-#[cfg(feature = "otlp")]
+#[cfg(feature = "kafka")]
 pub mod traces;

@@ -1,9 +1,8 @@
 //! What the mail sink reports, as spans below the execution of a job.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use jobstream::sinks::smtp::{Observer, Phase};
+use jobstream::sinks::smtp::{Event, Observer};
 use jobstream_service::traces::{KeyValue, SpanKind, Traces};
 
 /// Makes a span of each phase of a mail. A phase that belongs to no job, of a probe, has none.
@@ -26,8 +25,10 @@ impl MailTraces {
 }
 
 impl Observer for MailTraces {
-    fn phase(&self, phase: Phase, elapsed: Duration, succeeded: bool) {
-        let name = format!("smtp {phase}");
-        self.traces.passed(name, SpanKind::Client, &self.server, elapsed, succeeded);
+    fn on(&self, event: &Event<'_>) {
+        if let Event::PhaseEnded { phase, took, succeeded } = event {
+            let name = format!("smtp {phase}");
+            self.traces.passed(name, SpanKind::Client, &self.server, *took, *succeeded);
+        }
     }
 }

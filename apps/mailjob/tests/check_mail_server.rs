@@ -66,3 +66,47 @@ async fn check_says_that_the_senders_address_needs_what_the_server_lacks() {
     let said = check(folder.path(), &server, &[("MAIL_FROM", "jos\u{e9}@b.example")]).await;
     assert!(said.contains("the server does not offer SMTPUTF8, and MAIL_FROM"), "{said}");
 }
+
+#[tokio::test]
+async fn check_prints_the_record_that_the_dns_must_have_for_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = SmtpServer::builder().listen().await.unwrap();
+    let key = folder.path().join("key.pem");
+    std::fs::write(&key, include_str!("../../../tests/keys/rsa.pem")).unwrap();
+    let settings =
+        [("MAIL_DKIM_KEY_FILE", key.to_str().unwrap()), ("MAIL_DKIM_SELECTOR", "mail-1")];
+    let said = check(folder.path(), &server, &settings).await;
+    let begin = "ok      DKIM: signs with rsa-sha256, and the DNS must have: \
+                 mail-1._domainkey.b.example. IN TXT \"v=DKIM1; k=rsa; p=MII";
+    let line = said.lines().find(|line| line.starts_with(begin)).expect(&said);
+    let strings: Vec<_> = line.split('"').skip(1).step_by(2).collect();
+    assert_eq!((strings.len(), strings[0].len()), (2, 255), "{line}");
+
+    std::fs::write(&key, "secret").unwrap();
+    let said = check(folder.path(), &server, &settings).await;
+    assert!(said.contains("MAIL_DKIM_KEY_FILE: found no private key in PEM, expected"), "{said}");
+}
+
+#[tokio::test]
+async fn check_asks_each_relay_and_says_which_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let [good, encrypted] = [SmtpServer::builder(), SmtpServer::builder().tls(Tls::StartTls)];
+    let (good, encrypted) = (good.listen().await.unwrap(), encrypted.listen().await.unwrap());
+    let names = [&good, &encrypted].map(|server| format!("localhost:{}", server.address().port()));
+    let hosts = names.join(",");
+    let relays = folder.path().join("relays.toml");
+    std::fs::write(&relays, format!("['{}']\ntls = 'starttls'\n", names[1])).unwrap();
+    // Of the helper's settings, the empty one is none.
+    let settings = [
+        ("MAIL_SERVER_HOST", &*hosts),
+        ("MAIL_SERVER_PORT", ""),
+        ("MAIL_RELAYS_FILE", relays.to_str().unwrap()),
+    ];
+    let said = check(folder.path(), &good, &settings).await;
+    let line = |name: &str| {
+        let of_relay = |line: &&str| line.contains(&format!("mail server {name}: "));
+        said.lines().find(of_relay).unwrap_or_else(|| panic!("{said}"))
+    };
+    assert!(line(&names[0]).starts_with("ok ") && line(&names[0]).contains("not encrypted"));
+    assert!(line(&names[1]).starts_with("failed ") && line(&names[1]).contains("certificate"));
+}

@@ -12,8 +12,8 @@ use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::Accepted;
 use jobstream::sinks::{Ambiguous, JobError, JobSink};
 use jobstream::topology::{Retry, Worker};
+use jobstream_service::jobs::JOB_RESOLUTION;
 use jobstream_testkit::broker::{Broker, Isolation};
-use mailjob::resolution::JOB_RESOLUTION;
 use mailjob::topology::{Topics, ledger, topology_with_ledger};
 
 const GROUP: &str = "mailers";
@@ -28,7 +28,11 @@ impl JobSink<Job, Accepted> for Forgetful {
     async fn execute(&self, _: &Job, _: &ConsumerRecord) -> Result<Accepted, JobError> {
         match self.0.fetch_add(1, Ordering::Relaxed) {
             0 => Err(JobError::ambiguous("no answer to the final dot")),
-            _ => Ok(Accepted { message_id: "<1@example.com>".into(), reply: "250 ok".into() }),
+            _ => Ok(Accepted {
+                message_id: "<1@example.com>".into(),
+                reply: "250 ok".into(),
+                relay: None,
+            }),
         }
     }
 }

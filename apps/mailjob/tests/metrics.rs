@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::poll;
-use jobstream::kafka::{ErrorKind, KafkaEvent, KafkaObserver as _};
+use jobstream::kafka::{self, ErrorKind, Observer as _};
 use jobstream::record::{ProducerRecord, TopicPartition};
 use jobstream::sinks::smtp::{
-    CircuitChange, MailConfig, MailSink, Observer as _, TcpConnect, TlsMode,
+    self, CircuitChange, MailConfig, MailSink, Observer as _, TcpConnect, TlsMode,
 };
 use jobstream::topology::Retry;
 use jobstream_testkit::broker::{Broker, TopicOptions};
@@ -52,7 +52,8 @@ async fn smtp_server() -> SmtpServer {
 fn mail_sink(server: &SmtpServer, metrics: &Metrics) -> MailSink {
     let (host, port) = (server.address().ip().to_string(), server.address().port());
     let config = MailConfig::new(&host, "m@example.com").port(port).tls(TlsMode::None);
-    MailSink::with(&config, Arc::new(TcpConnect::new(host, port)), metrics.mail.clone()).unwrap()
+    MailSink::with(&config, Arc::new(TcpConnect::new(host, port)), metrics.mail.relay("mail:25"))
+        .unwrap()
 }
 
 /// What is scraped once the partitions are reported to stand at their ends.
@@ -148,6 +149,7 @@ async fn a_run_is_counted_and_measured() {
         ("target_info", &[("service_name", "mailjob")], 1.0),
         ("mailjob_smtp_circuit_open", &[], 0.0),
         ("mailjob_smtp_waiting_mails", &[], 0.0),
+        ("mailjob_smtp_connections_left_out", &[], 0.0),
         (
             "mailjob_smtp_phase_duration_seconds_count",
             &[("phase", "final reply"), ("outcome", "succeeded")],
@@ -178,23 +180,24 @@ async fn before_the_run_the_process_is_well_and_not_ready_until_it_is_a_spare_me
         assert_eq!(reasons["mail_server"], "not asked yet");
 
         let reason = "RCPT: 421 busy <a@b.example>".to_owned();
-        metrics.mail.circuit(&CircuitChange::Opened { reason });
+        let relay = metrics.mail.relay("mail:25");
+        relay.on(&smtp::Event::CircuitChanged(&CircuitChange::Opened { reason }));
         // A connection is up, and nobody has answered on it.
-        metrics.kafka.on(&KafkaEvent::Brokers { up: 1, answered: None });
+        metrics.kafka.on(&kafka::Event::Brokers { up: 1, answered: None });
         let (_, reasons) = probe(address, "/readyz").await;
         assert_eq!(reasons["broker"], "never a broker answered");
         assert_eq!(reasons["mail_server"], "RCPT: 421 busy [address]");
         assert_eq!(Scrape::of(address).await.sum("mailjob_smtp_circuit_open", &[]), Some(1.0));
 
         let answered = Duration::from_secs(2);
-        metrics.kafka.on(&KafkaEvent::Brokers { up: 1, answered: Some(answered) });
-        metrics.mail.circuit(&CircuitChange::Closed);
+        metrics.kafka.on(&kafka::Event::Brokers { up: 1, answered: Some(answered) });
+        relay.on(&smtp::Event::CircuitChanged(&CircuitChange::Closed));
         let (ok, reasons) = probe(address, "/readyz").await;
         assert!(!ok, "{reasons:?}");
         assert!(reasons["broker"].starts_with("a broker answered "), "{reasons:?}");
         assert_eq!(reasons["mail_server"], "it could be used when it was last asked");
 
-        metrics.kafka.on(&KafkaEvent::Member { partitions: 0, answered });
+        metrics.kafka.on(&kafka::Event::Member { partitions: 0, answered });
         let (ok, reasons) = probe(address, "/readyz").await;
         assert!(ok && reasons["partitions"].starts_with("spare: "), "{reasons:?}");
     };
@@ -206,11 +209,12 @@ async fn before_the_run_the_process_is_well_and_not_ready_until_it_is_a_spare_me
 }
 
 /// What a probe of readiness is answered after these events, and where it is not ready, why.
-async fn readiness(events: &[KafkaEvent<'_>]) -> Vec<String> {
+async fn readiness(events: &[kafka::Event<'_>]) -> Vec<String> {
     let (metrics, monitor) = Metrics::new(GROUP, None);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    metrics.mail.circuit(&CircuitChange::Closed);
+    let relay = metrics.mail.relay("mail:25");
+    relay.on(&smtp::Event::CircuitChanged(&CircuitChange::Closed));
     events.iter().for_each(|event| metrics.kafka.on(event));
     tokio::select! {
         biased;
@@ -228,8 +232,8 @@ async fn readiness(events: &[KafkaEvent<'_>]) -> Vec<String> {
 #[tokio::test]
 async fn who_is_answered_no_more_is_not_ready_although_its_connections_are_up() {
     let answered = |seconds| Some(Duration::from_secs(seconds));
-    let spare = KafkaEvent::Member { partitions: 0, answered: Duration::ZERO };
-    let up = |answered| KafkaEvent::Brokers { up: 3, answered };
+    let spare = kafka::Event::Member { partitions: 0, answered: Duration::ZERO };
+    let up = |answered| kafka::Event::Brokers { up: 3, answered };
     assert_eq!(readiness(&[spare, up(answered(29))]).await, [""; 0]);
     // Another client has been answered.
     assert_eq!(readiness(&[spare, up(answered(2)), up(answered(90))]).await, [""; 0]);
@@ -241,14 +245,14 @@ async fn who_is_answered_no_more_is_not_ready_although_its_connections_are_up() 
 
 #[tokio::test]
 async fn who_is_no_member_any_more_is_no_spare() {
-    let up = KafkaEvent::Brokers { up: 1, answered: Some(Duration::ZERO) };
+    let up = kafka::Event::Brokers { up: 1, answered: Some(Duration::ZERO) };
     let member = |partitions, seconds| {
         let answered = Duration::from_secs(seconds);
-        KafkaEvent::Member { partitions, answered }
+        kafka::Event::Member { partitions, answered }
     };
     assert_eq!(readiness(&[up, member(0, 1)]).await, [""; 0]);
     for events in [
-        &[up, member(0, 1), KafkaEvent::NoMember][..],
+        &[up, member(0, 1), kafka::Event::NoMember][..],
         // Its coordinator is silent; another broker answers.
         &[up, member(0, 31)],
         // It has been a spare, then an owner, and now it is neither.
@@ -326,13 +330,13 @@ async fn what_clients_of_kafka_tell_is_counted_and_a_foreign_partition_is_not_sh
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let partition = &TopicPartition::new("jobs", 0);
-    metrics.kafka.on(&KafkaEvent::Watermarks { partition, low: 0, high: 9 });
+    metrics.kafka.on(&kafka::Event::Watermarks { partition, low: 0, high: 9 });
     let (kind, reason) = (ErrorKind::Unreachable, "away");
-    metrics.kafka.on(&KafkaEvent::Error { kind, reason });
+    metrics.kafka.on(&kafka::Event::Error { kind, reason });
     let topic = "results";
-    metrics.kafka.on(&KafkaEvent::PublishRetried { records: 3, topic, kind, reason });
-    metrics.kafka.on(&KafkaEvent::Transaction { committed: true });
-    metrics.kafka.on(&KafkaEvent::Transaction { committed: false });
+    metrics.kafka.on(&kafka::Event::PublishRetried { records: 3, topic, kind, reason });
+    metrics.kafka.on(&kafka::Event::Transaction { committed: true });
+    metrics.kafka.on(&kafka::Event::Transaction { committed: false });
     let scraped = async {
         let scrape = Scrape::of(address).await;
         let errors = scrape.sum("jobstream_kafka_errors_total", &[("kind", "unreachable")]);

@@ -9,17 +9,17 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use jobstream::job::Job;
-use jobstream::kafka::{KafkaEvent, KafkaObserver as _};
+use jobstream::kafka::{self, Observer as _};
 use jobstream::record::{ConsumerRecord, ProducerRecord, TopicPartition};
 use jobstream::sinks::ledger::LedgerLimits;
-use jobstream::sinks::smtp::{Accepted, Observer as _, Phase};
+use jobstream::sinks::smtp::{self, Accepted, Observer as _, Phase};
 use jobstream::sinks::{Ambiguous, JobError, JobSink};
-use jobstream::topology::{Retry, Worker};
+use jobstream::topology::{Event, Retry, Worker};
 use jobstream_testkit::broker::Broker;
 use mailjob::metrics::Metrics;
 use mailjob::topology::{Topics, ledger, topology_with_ledger};
 use prometheus_client::encoding::text::encode;
-use tokio::time::sleep;
+use tokio::sync::watch;
 
 const DOCUMENT: &str = include_str!("../../../docs/operations.md");
 const GROUP: &str = "mailers";
@@ -34,7 +34,11 @@ struct Hesitant(AtomicBool);
 impl JobSink<Job, Accepted> for Hesitant {
     async fn execute(&self, _: &Job, _: &ConsumerRecord) -> Result<Accepted, JobError> {
         if self.0.swap(true, Ordering::Relaxed) {
-            return Ok(Accepted { message_id: "<1@example.com>".into(), reply: "250 ok".into() });
+            return Ok(Accepted {
+                message_id: "<1@example.com>".into(),
+                reply: "250 ok".into(),
+                relay: None,
+            });
         }
         Err(JobError::ambiguous("no answer to the final dot"))
     }
@@ -54,9 +58,14 @@ async fn scrape() -> String {
     let (clock, limits) = (Arc::new(|| UNIX_EPOCH), LedgerLimits::default());
     let ledger = ledger(Arc::new(Hesitant::default()), clock, Ambiguous::Resend, limits);
     let ledger = Arc::new(ledger.with_observer(metrics.ledger.clone()));
+    let (turns, mut turned) = watch::channel(0);
+    let turns = Arc::new(move |event: &Event<'_>| {
+        turns.send_modify(|turns| *turns += u64::from(matches!(event, Event::Turned(_))));
+    });
     let topology = topology_with_ledger(&topics, ledger, Retry::default())
         .with_observer(metrics.run.clone())
-        .with_observer(metrics.ledger.clone());
+        .with_observer(metrics.ledger.clone())
+        .with_observer(turns);
     let (source, sink) = broker.exactly_once(GROUP, [topics.jobs.clone()], "one");
     let store = Some(Box::new(broker.store(LEDGER)) as _);
     let worker = Worker { source: Box::new(source), sink: Box::new(sink), store };
@@ -64,10 +73,13 @@ async fn scrape() -> String {
     let shutdown = async {
         broker.caught_up(GROUP, &topics.jobs).await;
         let partition = &TopicPartition::new(&*topics.jobs, 0);
-        metrics.kafka.on(&KafkaEvent::Watermarks { partition, low: 0, high: 5 });
-        metrics.mail.phase(Phase::FinalReply, Duration::ZERO, true);
-        // Where partitions stand is told once an interval, by the clock that the test winds.
-        sleep(Duration::from_secs(60)).await;
+        metrics.kafka.on(&kafka::Event::Watermarks { partition, low: 0, high: 5 });
+        let (phase, took, succeeded) = (Phase::FinalReply, Duration::ZERO, true);
+        let ended = smtp::Event::PhaseEnded { phase, took, succeeded };
+        metrics.mail.relay("mail:25").on(&ended);
+        // The last event of a commit interval, at which everything is reported that goes by intervals.
+        let before = *turned.borrow();
+        turned.wait_for(|turns| *turns > before + 1).await.unwrap();
         encode(&mut text, &monitor.registry).unwrap();
     };
     topology.run_worker(&worker, shutdown).await.unwrap();
@@ -75,11 +87,11 @@ async fn scrape() -> String {
 }
 
 /// Of each metric, as Prometheus names it, its type and its labels.
-type Told = BTreeMap<String, (String, BTreeSet<String>)>;
+type Described = BTreeMap<String, (String, BTreeSet<String>)>;
 
 /// What is scraped, without the parts of histograms.
-fn told(text: &str) -> Told {
-    let mut all = Told::new();
+fn scraped(text: &str) -> Described {
+    let mut all = Described::new();
     let (mut name, mut kind) = ("", "");
     for line in text.lines() {
         if let Some(family) = line.strip_prefix("# TYPE ") {
@@ -99,8 +111,8 @@ fn told(text: &str) -> Told {
 }
 
 /// The lines of each table whose first column is `metric`.
-fn documented() -> Told {
-    let mut all = Told::new();
+fn documented() -> Described {
+    let mut all = Described::new();
     let mut is_table = false;
     for line in DOCUMENT.lines() {
         let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
@@ -123,16 +135,16 @@ fn documented() -> Told {
 
 #[tokio::test(start_paused = true)]
 async fn every_metric_is_documented_with_its_type_and_labels_and_nothing_else_is() {
-    let (told, documented) = (told(&scrape().await), documented());
-    for (name, found) in &told {
-        assert_eq!(documented.get(name), Some(found), "{name}: documented, and told");
+    let (scraped, documented) = (scraped(&scrape().await), documented());
+    for (name, found) in &scraped {
+        assert_eq!(documented.get(name), Some(found), "{name}: documented, and found");
     }
-    let unknown: Vec<_> = documented.keys().filter(|name| !told.contains_key(*name)).collect();
-    assert!(unknown.is_empty(), "{unknown:?} are documented, and never told");
+    let unknown: Vec<_> = documented.keys().filter(|name| !scraped.contains_key(*name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?} are documented, and never found");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_ledger_tells_what_it_has_decided_and_how_many_entries_it_has() {
+async fn the_decisions_of_the_ledger_and_its_entries_are_counted() {
     let text = scrape().await;
     for line in [
         r#"jobstream_ledger_decisions_total{decision="attempted"} 2"#,

@@ -1,4 +1,4 @@
-//! `docs/operations.md` and the code say the same of every setting.
+//! `docs/service.md`, `docs/operations.md` and the code say the same of every setting.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -9,12 +9,15 @@ use std::path::Path;
 use jobstream::kafka::NewTopic;
 use mailjob::settings::{Settings, SettingsError};
 
-const DOCUMENT: &str = include_str!("../../../docs/operations.md");
+const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+const OF_EVERY_SERVICE: &str = include_str!("../../../docs/service.md");
 const KAFKA_CONFIG: &str = include_str!("../../../src/kafka/config.rs");
 
 /// The least with which the service starts.
 const LEAST: [(&str, &str); 3] =
     [("KAFKA_BROKERS", "kafka:9092"), ("MAIL_SERVER_HOST", "mail"), ("MAIL_FROM", "a@b.example")];
+
+const DKIM_KEY: &str = include_str!("../../../tests/keys/ed25519.pem");
 
 /// No value of anything but a text: it has a space.
 const NONSENSE: &str = "? ?";
@@ -23,12 +26,12 @@ const NONSENSE: &str = "? ?";
 type Holds = fn(&Settings) -> bool;
 
 /// What the document describes in words, and how it is seen.
-const TOLD: [(&str, &str, Holds); 21] = [
+const TOLD: [(&str, &str, Holds); 26] = [
     ("EMAIL_DOMAIN", "none", |s| s.mail.allowed_from_domains.is_empty()),
-    ("EMAIL_SERVICE_PORT", "none", |s| s.metrics_address.is_none()),
-    ("METRICS_ADDRESS", "none", |s| s.metrics_address.is_none()),
-    ("ENVIRONMENT", "none", |s| s.log.environment.is_none()),
-    ("INSTANCE_ID", "none", |s| s.job.instance_id.is_none()),
+    ("EMAIL_SERVICE_PORT", "none", |s| s.process.metrics_address.is_none()),
+    ("METRICS_ADDRESS", "none", |s| s.process.metrics_address.is_none()),
+    ("ENVIRONMENT", "none", |s| s.process.log.environment.is_none()),
+    ("INSTANCE_ID", "none", |s| s.process.instance_id.is_none()),
     ("JOB_IN_FLIGHT", "8192, of which 1024 execute", |s| {
         let limits = s.job.limits;
         (limits.in_flight_records, limits.executing_records) == (8192, 1024)
@@ -39,23 +42,36 @@ const TOLD: [(&str, &str, Holds); 21] = [
     ("TOPIC_JOB_RUN_LEDGER_CREATE_MIN_INSYNC_REPLICAS", "that of the brokers", |s| {
         s.topics.ledger.settings == NewTopic::compacted("any", 1, 1).settings
     }),
+    ("JOB_ATTEMPT_TIMEOUT", "none", |s| s.job.retry.attempt_timeout.is_none()),
     ("JOB_RETRY_ATTEMPTS", "none", |s| s.job.retry.attempts.is_none()),
-    ("MAIL_RATE", "none", |s| s.mail.mails_per_second_max.is_none()),
-    ("MAIL_TLS_CA_FILE", "none", |s| s.mail.tls_ca_pem.is_none()),
+    ("MAIL_DKIM_KEY", "none", |s| s.mail.dkim.is_none()),
+    ("MAIL_DKIM_SELECTOR", "none", |s| s.mail.dkim.is_none()),
+    ("MAIL_DKIM_DOMAIN", "the domain of `MAIL_FROM`", |_| {
+        let signed = [("MAIL_DKIM_KEY", DKIM_KEY), ("MAIL_DKIM_SELECTOR", "s")];
+        let dkim = read(&signed).unwrap().mail.dkim.unwrap();
+        dkim.record_name() == "s._domainkey.b.example"
+    }),
+    ("MAIL_RATE", "none", |s| s.mail.relays[0].mails_per_second_max.is_none()),
+    ("MAIL_RELAYS_FILE", "none", |s| s.mail.relays.len() == 1),
+    ("MAIL_TLS_CA_FILE", "none", |s| s.mail.relays[0].tls_ca_pem.is_none()),
     ("PAGE_TOKEN", "none", |s| s.page.token.is_none()),
-    ("SMTP_LOGIN", "none", |s| s.mail.login.is_none()),
-    ("SMTP_PASSWORD", "none", |s| s.mail.login.is_none()),
-    ("SMTP_USER", "none", |s| s.mail.login.is_none()),
+    ("SMTP_LOGIN", "none", |s| s.mail.relays[0].login.is_none()),
+    ("SMTP_PASSWORD", "none", |s| s.mail.relays[0].login.is_none()),
+    ("SMTP_USER", "none", |s| s.mail.relays[0].login.is_none()),
     ("MAIL_FROM", "formed of `SMTP_USER` and `EMAIL_DOMAIN`", |_| {
         let formed = [("MAIL_FROM", ""), ("SMTP_USER", "u"), ("EMAIL_DOMAIN", "d.example")];
         read(&formed).unwrap().mail.mail_from == "u@d.example"
     }),
-    ("OTEL_EXPORTER_OTLP_ENDPOINT", "none", |s| s.traces.is_none()),
-    ("OTEL_EXPORTER_OTLP_HEADERS", "none", |s| format!("{:?}", s.traces).contains("headers: []")),
-    ("OTEL_RESOURCE_ATTRIBUTES", "none", |s| format!("{:?}", s.traces).contains("resource: []")),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "none", |s| s.process.traces.is_none()),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "none", |s| {
+        format!("{:?}", s.process.traces).contains("headers: []")
+    }),
+    ("OTEL_RESOURCE_ATTRIBUTES", "none", |s| {
+        format!("{:?}", s.process.traces).contains("resource: []")
+    }),
     ("OTEL_TRACES_EXPORTER", "`otlp` where an endpoint is set, else none", |s| {
         let set = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")];
-        s.traces.is_none() && read(&set).unwrap().traces.is_some()
+        s.process.traces.is_none() && read(&set).unwrap().process.traces.is_some()
     }),
     ("KAFKA_MAX_POLL_INTERVAL_MS", "`300000`", |_| {
         read(&[("DRAIN_TIMEOUT", "299.9")]).is_ok() && read(&[("DRAIN_TIMEOUT", "300")]).is_err()
@@ -94,11 +110,23 @@ fn read_without_files(more: &[(&str, &str)]) -> Result<Settings, SettingsError> 
     Settings::read(&environment(more), &|_| Err(io::ErrorKind::NotFound.into()))
 }
 
-/// The lines of each table whose first column is `setting`; a line that names two is two rows.
+/// What `mailjob settings --markdown` prints.
+fn printed() -> String {
+    mailjob::service::settings().settings_in_markdown()
+}
+
+/// What is printed, and the properties of Kafka.
 fn rows() -> Vec<Row> {
+    let mut all = rows_of(&printed());
+    all.extend(rows_of(OF_EVERY_SERVICE).into_iter().filter(|row| row.takes.is_none()));
+    all
+}
+
+/// The lines of each table whose first column is `setting`; a line that names two is two rows.
+fn rows_of(document: &str) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut columns: Option<Vec<&str>> = None;
-    for line in DOCUMENT.lines() {
+    for line in document.lines() {
         let Some(line) = line.strip_prefix("| ") else {
             columns = columns.filter(|_| line.starts_with("|-"));
             continue;
@@ -127,7 +155,8 @@ fn rows() -> Vec<Row> {
 /// Those of the service's own settings, without the files of secrets.
 fn own_rows() -> Vec<Row> {
     let is_file = |name: &str| {
-        let holds_a_secret = ["OTEL_", "PAGE_", "SMTP_"].iter().any(|it| name.starts_with(it));
+        let holds_a_secret =
+            ["MAIL_DKIM_", "OTEL_", "PAGE_", "SMTP_"].iter().any(|it| name.starts_with(it));
         holds_a_secret && name.ends_with("_FILE")
     };
     rows().into_iter().filter(|row| row.takes.is_some() && !is_file(&row.name)).collect()
@@ -137,6 +166,33 @@ fn own_rows() -> Vec<Row> {
 fn literal(cell: &str) -> Option<&str> {
     let text = cell.strip_prefix('`')?.strip_suffix('`')?;
     (!text.contains('`')).then_some(text)
+}
+
+/// The lines of a document's tables of settings.
+fn lines(document: &str) -> BTreeSet<&str> {
+    let names = rows_of(document).into_iter().map(|row| format!("`{}`", row.name));
+    let names: BTreeSet<_> = names.collect();
+    let of_setting = |line: &&str| {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        cells.len() == 7 && cells[1].split(", ").all(|name| names.contains(name))
+    };
+    document.lines().filter(of_setting).collect()
+}
+
+#[test]
+fn the_documents_have_the_lines_that_the_program_prints() {
+    let (printed, own, common) = (printed(), lines(OPERATIONS), lines(OF_EVERY_SERVICE));
+    let printed = lines(&printed);
+    let undocumented: Vec<_> =
+        printed.iter().filter(|line| !own.contains(*line) && !common.contains(*line)).collect();
+    assert!(undocumented.is_empty(), "{undocumented:#?}");
+    let unprinted: Vec<_> = own.difference(&printed).collect();
+    assert!(unprinted.is_empty(), "{unprinted:#?}");
+    let twice: Vec<_> = own.intersection(&common).collect();
+    assert!(twice.is_empty(), "{twice:#?}");
+    // Those of which the defaults are named after the service.
+    let others = common.difference(&printed).count();
+    assert!(others < 6, "{others} lines of docs/service.md are not printed");
 }
 
 #[test]
@@ -229,13 +285,20 @@ fn assert_follows(name: &str, other: &str) {
 fn what_a_setting_takes_is_what_a_refusal_expects() {
     for Row { name, takes, .. } in own_rows() {
         let takes = takes.unwrap();
-        let login = [("SMTP_USER", "u"), ("SMTP_PASSWORD", "p"), (name.as_str(), NONSENSE)];
-        match read(&login) {
+        let beside: &[_] = match name.as_str() {
+            "MAIL_DKIM_KEY" => &[("MAIL_DKIM_SELECTOR", "s")],
+            name if name.starts_with("MAIL_DKIM_") => {
+                &[("MAIL_DKIM_KEY", DKIM_KEY), ("MAIL_DKIM_SELECTOR", "s")]
+            }
+            _ => &[("SMTP_USER", "u"), ("SMTP_PASSWORD", "p")],
+        };
+        match read(&[beside, &[(name.as_str(), NONSENSE)]].concat()) {
             Ok(_) => assert_eq!(takes, "text", "{name}"),
             Err(error) => {
                 let text = error.to_string();
                 // A secret is not shown.
                 let found = match name.as_str() {
+                    "MAIL_DKIM_KEY" => "no private key in PEM".to_owned(),
                     "PAGE_TOKEN" => format!("{} characters", NONSENSE.len()),
                     name if name.ends_with("_HEADERS") => "something else".to_owned(),
                     _ => format!("{NONSENSE:?}"),

@@ -11,7 +11,7 @@ use jobstream::kafka::NewTopic;
 use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::TlsMode;
 use jobstream::topology::{Ambiguous, Limits, Retry};
-use mailjob::settings::{Delivery, LogFormat, ProducerSettings, Settings, SettingsError};
+use mailjob::settings::{Delivery, LogFormat, Settings, SettingsError};
 use mailjob::topology::Topics;
 use tracing::Level;
 
@@ -59,18 +59,21 @@ fn the_defaults_are_those_of_the_service_that_this_replaces() {
     assert_eq!(settings.job.retry, Retry::default());
     assert_eq!(settings.job.limits, Limits::default());
     assert_eq!(settings.job.limits.shutdown_timeout, Duration::from_secs(25));
-    assert_eq!(settings.mail.port, 25);
-    assert_eq!(settings.mail.tls, TlsMode::Opportunistic);
-    assert_eq!(settings.mail.login, None);
-    assert_eq!(settings.metrics_address, None);
-    assert_eq!((settings.log.level, settings.log.format), (Level::INFO, LogFormat::Text));
-    assert_eq!(settings.warnings, [""; 0]);
+    assert_eq!(settings.mail.relays[0].port, 25);
+    assert_eq!(settings.mail.relays[0].tls, TlsMode::Opportunistic);
+    assert_eq!(settings.mail.relays[0].login, None);
+    assert_eq!(settings.process.metrics_address, None);
+    assert_eq!(
+        (settings.process.log.level, settings.process.log.format),
+        (Level::INFO, LogFormat::Text)
+    );
+    assert_eq!(settings.process.warnings, [""; 0]);
 }
 
 #[test]
 fn metrics_have_an_address_or_the_port_of_the_service_that_this_replaces() {
     let address = |more: &[(&str, &str)]| {
-        with(more).unwrap().metrics_address.map(|address| address.to_string())
+        with(more).unwrap().process.metrics_address.map(|address| address.to_string())
     };
     let port = ("EMAIL_SERVICE_PORT", "8082");
     for (more, expected) in [
@@ -92,7 +95,7 @@ fn the_shipped_topics_file_says_what_the_defaults_are() {
     assert_eq!(with_file.topics.topics, without.topics.topics);
     assert_eq!(with_file.topics.group, without.topics.group);
     assert_eq!(with_file.topics.outputs, without.topics.outputs);
-    assert_eq!(with_file.warnings, without.warnings);
+    assert_eq!(with_file.process.warnings, without.process.warnings);
 }
 
 #[test]
@@ -105,7 +108,7 @@ fn the_environment_goes_before_dotenv_and_dotenv_before_the_topics_file() {
     let settings = read(&environment, &files).unwrap();
     let Topics { jobs, results, dead_letters } = settings.topics.topics;
     assert_eq!([&*jobs, &*results, &*dead_letters], ["one", "two-r", "d"]);
-    assert_eq!(settings.log.level, Level::WARN, "an empty value is no value");
+    assert_eq!(settings.process.log.level, Level::WARN, "an empty value is no value");
 }
 
 #[test]
@@ -122,8 +125,8 @@ fn quotes_around_a_value_of_the_environment_are_taken_off_except_around_a_secret
         ("SMTP_PASSWORD", "'secret'"),
     ]);
     let mail = settings.unwrap().mail;
-    assert_eq!(mail.tls, TlsMode::StartTls);
-    assert_eq!(mail.login.unwrap().password.expose(), "'secret'");
+    assert_eq!(mail.relays[0].tls, TlsMode::StartTls);
+    assert_eq!(mail.relays[0].login.clone().unwrap().password.expose(), "'secret'");
 }
 
 #[test]
@@ -247,8 +250,11 @@ fn the_words_of_choices_are_taken_in_any_case() {
     let settings = settings.unwrap();
     assert_eq!(settings.job.delivery, Delivery::ExactlyOnce);
     assert_eq!(settings.job.retry.ambiguous, Ambiguous::Park);
-    assert_eq!((settings.log.level, settings.log.format), (Level::DEBUG, LogFormat::Json));
-    assert_eq!(settings.mail.tls, TlsMode::Implicit);
+    assert_eq!(
+        (settings.process.log.level, settings.process.log.format),
+        (Level::DEBUG, LogFormat::Json)
+    );
+    assert_eq!(settings.mail.relays[0].tls, TlsMode::Implicit);
 }
 
 #[test]
@@ -307,7 +313,7 @@ fn original(more: &[(&str, &str)]) -> Result<Settings, SettingsError> {
 #[test]
 fn login_sender_and_domains_are_formed_from_the_originals_settings() {
     let mail = original(&[]).unwrap().mail;
-    assert_eq!(mail.login.as_ref().unwrap().user, "user@example.com");
+    assert_eq!(mail.relays[0].login.as_ref().unwrap().user, "user@example.com");
     assert_eq!(mail.mail_from, "user@example.com");
     assert_eq!(mail.allowed_from_domains, ["example.com"]);
 
@@ -317,7 +323,7 @@ fn login_sender_and_domains_are_formed_from_the_originals_settings() {
         ("MAIL_ALLOWED_FROM_DOMAINS", "a.example, b.example"),
     ]);
     let mail = own.unwrap().mail;
-    assert_eq!(mail.login.as_ref().unwrap().user, "AKIA");
+    assert_eq!(mail.relays[0].login.as_ref().unwrap().user, "AKIA");
     assert_eq!(mail.mail_from, "noreply@b.example");
     assert_eq!(mail.allowed_from_domains, ["a.example", "b.example"]);
 }
@@ -328,7 +334,7 @@ fn a_password_and_no_tls_need_leave() {
     assert!(text.starts_with("MAIL_TLS: found \"none\""), "{text}");
     assert!(text.contains("MAIL_ALLOW_PLAINTEXT_AUTH=true"), "{text}");
     let allowed = original(&[("MAIL_TLS", "none"), ("MAIL_ALLOW_PLAINTEXT_AUTH", "true")]);
-    assert!(allowed.unwrap().mail.allow_plaintext_auth);
+    assert!(allowed.unwrap().mail.relays[0].allow_plaintext_auth);
 }
 
 #[test]
@@ -338,8 +344,8 @@ fn half_a_login_is_named() {
     let text = refusal(&[("SMTP_LOGIN", "user")]);
     assert!(text.starts_with("SMTP_PASSWORD: "), "{text}");
     let settings = with(&[("SMTP_USER", "a@b.example")]).unwrap();
-    assert_eq!(settings.mail.login, None);
-    assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
+    assert_eq!(settings.mail.relays[0].login, None);
+    assert_eq!(settings.process.warnings.len(), 1, "{:?}", settings.process.warnings);
 }
 
 #[test]
@@ -351,9 +357,9 @@ fn a_secret_comes_from_a_file_too_but_not_from_both() {
         ("KAFKA_SASL_PASSWORD_FILE", "k"),
     ];
     let settings = read(&[&LEAST[..], &more].concat(), &files).unwrap();
-    assert_eq!(settings.mail.login.unwrap().password.expose(), "s3cret");
-    assert_eq!(settings.kafka.properties().collect::<Vec<_>>(), ["sasl.password"]);
-    assert_eq!(settings.warnings, [""; 0]);
+    assert_eq!(settings.mail.relays[0].login.clone().unwrap().password.expose(), "s3cret");
+    assert_eq!(settings.process.kafka.properties().collect::<Vec<_>>(), ["sasl.password"]);
+    assert_eq!(settings.process.warnings, [""; 0]);
 
     for name in ["SMTP_PASSWORD", "KAFKA_SASL_PASSWORD"] {
         let file = format!("{name}_FILE");
@@ -369,7 +375,7 @@ fn a_secret_comes_from_a_file_too_but_not_from_both() {
 fn any_name_of_kafka_sets_the_property_that_it_spells() {
     let more = [("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"), ("KAFKA_COMPRESSION_TYPE", "zstd")];
     let settings = with(&more).unwrap();
-    let properties: Vec<_> = settings.kafka.properties().collect();
+    let properties: Vec<_> = settings.process.kafka.properties().collect();
     assert_eq!(properties, ["compression.type", "security.protocol"]);
 }
 
@@ -396,7 +402,7 @@ fn properties_that_the_promises_rest_on_end_the_start() {
 fn unknown_names_only_warn() {
     let settings = with(&[("MAIL_SERVER", "x"), ("JOB_RETRIES", "3"), ("PATH", "/bin")]).unwrap();
     let warned = ["JOB_RETRIES: unknown setting", "MAIL_SERVER: unknown setting"];
-    assert_eq!(settings.warnings, warned);
+    assert_eq!(settings.process.warnings, warned);
 }
 
 #[test]
@@ -434,14 +440,7 @@ fn traces_are_off_unless_an_exporter_or_an_endpoint_is_set() {
         (&[("OTEL_TRACES_EXPORTER", "none"), ("OTEL_UNHEARD_OF", "x")], false),
     ] {
         let settings = with(more).unwrap();
-        assert_eq!(settings.traces.is_some(), is_on, "{more:?}");
-        assert_eq!(settings.warnings, [""; 0]);
+        assert_eq!(settings.process.traces.is_some(), is_on, "{more:?}");
+        assert_eq!(settings.process.warnings, [""; 0]);
     }
-}
-
-#[test]
-fn jobs_are_submitted_without_a_mail_server() {
-    let environment = map(&[("KAFKA_BROKERS", "a:1, b:2")]);
-    let settings = ProducerSettings::read(&environment, &|_| Err(io::ErrorKind::NotFound.into()));
-    assert_eq!(settings.unwrap().topics.topics, Topics::default());
 }

@@ -27,7 +27,7 @@ impl JobSink<Job, Accepted> for Post {
     async fn execute(&self, job: &Job, _: &ConsumerRecord) -> Result<Accepted, JobError> {
         job.data().map_err(|error| JobError::permanent(error.to_string()))?;
         *self.0.lock().unwrap() += 1;
-        Ok(Accepted { message_id: "<1@example.com>".into(), reply: "250 ok".into() })
+        Ok(Accepted { message_id: "<1@example.com>".into(), reply: "250 ok".into(), relay: None })
     }
 }
 
@@ -50,7 +50,7 @@ async fn run(records: Vec<ProducerRecord>) -> Outcome {
     let fates = Arc::new(Mutex::new(Vec::new()));
     let seen = fates.clone();
     let observer = Arc::new(move |event: &Event<'_>| {
-        if let Event::Finished { record, fate } = event {
+        if let Event::Finished { record, fate, .. } = event {
             seen.lock().unwrap().push((record.partition.partition, record.offset, *fate));
         }
     });

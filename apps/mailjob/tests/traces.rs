@@ -45,7 +45,11 @@ impl JobSink<Job, Accepted> for Sink {
         let one_less = |left: u32| left.checked_sub(1);
         match self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
             Ok(_) => Err(JobError::transient("not now, a@b.example")),
-            Err(_) => Ok(Accepted { message_id: "<1@example.com>".into(), reply: String::new() }),
+            Err(_) => Ok(Accepted {
+                message_id: "<1@example.com>".into(),
+                reply: String::new(),
+                relay: None,
+            }),
         }
     }
 }

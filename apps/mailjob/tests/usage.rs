@@ -114,6 +114,18 @@ fn dead_letters_and_parked_read_the_settings_of_the_service() {
 }
 
 #[test]
+fn who_has_seen_enough_of_what_is_shown_ends_it_without_an_error() {
+    for arguments in [&["settings"][..], &["settings", "--markdown"], &["completions", "bash"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailjob"));
+        let (output, unread) = std::io::pipe().unwrap();
+        drop(output);
+        let ended = command.args(arguments).stdout(unread).output().unwrap();
+        let errors = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!((ended.status.code(), &*errors), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[test]
 fn the_demo_says_in_one_line_that_it_is_another_program() {
     for arguments in [&["demo"][..], &["demo", "--help"], &["demo", "--generate", "9", "-x", "y"]] {
         let ended = mailjob(arguments, &[]);

@@ -11,10 +11,10 @@ const SETTINGS: &str = "\
 Settings come from the environment, then from .env: KAFKA_BROKERS (required, unless --config names
 the brokers), any property of librdkafka as KAFKA_SECURITY_PROTOCOL for security.protocol,
 INSTANCE_ID, which is unique among live processes and stays the same when one is started again,
-LOGLEVEL (ERROR, WARN, INFO, DEBUG or TRACE; INFO unless it is set), METRICS_ADDRESS (ip:port, where
-/metrics, /healthz and /readyz are told; nowhere unless it is set), ENVIRONMENT (their label), and
-OpenTelemetry's variables for traces, which are off unless OTEL_EXPORTER_OTLP_ENDPOINT or
-OTEL_TRACES_EXPORTER is set.";
+LOGLEVEL (ERROR, WARN, INFO, DEBUG or TRACE; INFO unless it is set), LOG_FORMAT (text or json),
+METRICS_ADDRESS (ip:port, where /metrics, /healthz and /readyz are served; nowhere unless it is
+set), ENVIRONMENT (the label of metrics and of lines in JSON), and OpenTelemetry's variables for
+traces, which are off unless OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_TRACES_EXPORTER is set.";
 
 /// A pizza shop: a web app and four services, chained by Kafka topics.
 #[derive(Debug, Parser)]
@@ -46,6 +46,8 @@ pub(crate) enum Command {
     /// Run the service that keeps what the web app shows
     #[command(after_help = SETTINGS)]
     Status(KafkaArgs),
+    /// Ask the process with these settings whether it is well, at METRICS_ADDRESS
+    Healthcheck(HealthcheckArgs),
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -63,6 +65,13 @@ impl DemoArgs {
     pub(crate) const fn speed(&self) -> Speed {
         Speed::times(self.speed)
     }
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HealthcheckArgs {
+    /// The file that the process reads librdkafka's properties from
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
+use jobstream_service::Failure;
 use jobstream_testkit::broker::Broker;
 use pizza::orders::{InMemoryOrders, Orders};
 use pizza::services::{assemble, bake, deliver, status};
-use pizza::shop::{BoxedSink, Shop, WebApp};
 use pizza::web::{Random, SessionKey};
 use pizza::{clock, in_memory};
 
 use crate::cli::DemoArgs;
 use crate::open::{listen, surroundings};
-use crate::run::CommandError;
+use crate::shop::{Shop, WebApp};
 
 /// The shop, and everything that it stands on.
 ///
 /// # Errors
 /// If it can't listen.
-pub(crate) async fn open(args: &DemoArgs) -> Result<Shop, CommandError> {
+pub(crate) async fn open(args: &DemoArgs) -> Result<Shop, Failure> {
     let listener = listen(args.listen).await?;
     let now = clock::system();
     let broker = Broker::builder().wall_clock({
@@ -39,7 +39,7 @@ pub(crate) async fn open(args: &DemoArgs) -> Result<Shop, CommandError> {
         (service, worker)
     });
     let surroundings = surroundings(SessionKey::generate(&Random::of_system()), false, now, None);
-    let sink = BoxedSink(Box::new(broker.producer()));
+    let sink = Arc::new(broker.producer());
     let web_app = Some(WebApp { listener, orders, sink, surroundings });
     Ok(Shop { services: services.into(), web_app })
 }

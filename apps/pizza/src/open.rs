@@ -7,27 +7,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
-use jobstream::kafka::KafkaConfig;
+use jobstream::kafka::{NewTopic, TopicState};
 use jobstream::sinks::kafka::KafkaSink;
-use jobstream_service::metrics::{KafkaObservers, Told, tell_statistics};
-use jobstream_service::traces::{Traces, TracesError, TracesExport, TracesSettings};
+use jobstream_service::metrics::Told;
+use jobstream_service::settings::ProcessSettings;
+use jobstream_service::traces::Traces;
 use jobstream_service::{
-    Accepted, KafkaLog, KafkaSettings, SettingsError, Variables, accept, environment, log_level,
-    random_id,
+    Failure, KafkaSettings, Part, Process, Program, SettingsError, Variables, ensure_topic,
+    environment,
 };
 use pizza::clock::{self, WallClock};
-use pizza::metrics::Metrics;
-use pizza::on_kafka::KafkaError;
 use pizza::orders::{Orders, SqliteOrders};
 use pizza::services::{Service, assemble, bake, deliver, status};
-use pizza::shop::{BoxedSink, Shop, WEB_APP, WebApp};
-use pizza::web::{Random, SessionKey, Surroundings};
-use pizza::{ini, on_kafka};
+use pizza::web::{self, Random, SessionKey, Surroundings};
+use pizza::{ini, topics};
 use tokio::net::TcpListener;
-use tracing::{Level, warn};
 
 use crate::cli::KafkaArgs;
-use crate::run::CommandError;
+use crate::shop::{Shop, WebApp};
 
 /// The longest that a browser waits for the broker's acknowledgement.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -45,31 +42,18 @@ pub(crate) enum Component {
 }
 
 impl Component {
-    /// What it is called in the log, and in traces.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::WebApp => WEB_APP,
-            Self::Assemble => assemble::NAME,
-            Self::Bake => bake::NAME,
-            Self::Deliver => deliver::NAME,
-            Self::Status => status::NAME,
-        }
-    }
-
-    /// The consumer group of a service.
-    const fn group(self) -> Option<&'static str> {
-        match self {
-            Self::WebApp => None,
-            Self::Assemble => Some(assemble::GROUP),
-            Self::Bake => Some(bake::GROUP),
-            Self::Deliver => Some(deliver::GROUP),
-            Self::Status => Some(status::GROUP),
-        }
+    /// What of the process it is.
+    const fn part(&self) -> Part<'static> {
+        let (name, group) = match self {
+            Self::WebApp => (web::SERVICE, None),
+            Self::Assemble => (assemble::NAME, Some(assemble::GROUP)),
+            Self::Bake => (bake::NAME, Some(bake::GROUP)),
+            Self::Deliver => (deliver::NAME, Some(deliver::GROUP)),
+            Self::Status => (status::NAME, Some(status::GROUP)),
+        };
+        Part { name, group }
     }
 }
-
-/// What makes the traces of each component, where they are made.
-pub(crate) type PartTraces = BTreeMap<&'static str, Traces>;
 
 /// Every component.
 pub(crate) const ALL: [Component; 5] = [
@@ -80,6 +64,19 @@ pub(crate) const ALL: [Component; 5] = [
     Component::Status,
 ];
 
+/// The process that these components share, and what serves its metrics and health.
+///
+/// # Errors
+/// If it can't be.
+pub(crate) fn process(
+    components: &[Component],
+    settings: ProcessSettings,
+) -> Result<(Process, Option<Told>), Failure> {
+    let parts: Vec<_> = components.iter().map(Component::part).collect();
+    let program = Program { name: "pizza", version: env!("CARGO_PKG_VERSION"), parts: &parts };
+    Process::new(program, settings, [])
+}
+
 /// Parts of the shop, between their ends on Kafka; completes when the topics are there.
 ///
 /// # Errors
@@ -87,20 +84,8 @@ pub(crate) const ALL: [Component; 5] = [
 pub(crate) async fn open(
     components: &[Component],
     args: &KafkaArgs,
-    settings: Settings,
-    metrics: Option<Metrics>,
-    traces: PartTraces,
-) -> Result<Shop, CommandError> {
-    let Settings { kafka, warnings, instance, .. } = settings;
-    for warning in warnings {
-        warn!("{warning}");
-    }
-    let kafka_log = Arc::new(KafkaLog::default());
-    let mut observers = KafkaObservers(vec![kafka_log.clone()]);
-    if let Some(metrics) = &metrics {
-        observers.0.extend(metrics.kafka.0.iter().cloned());
-    }
-    let kafka = kafka.with_observer(Arc::new(observers));
+    process: &Process,
+) -> Result<Shop, Failure> {
     // Before anything else: a port that is taken is said at once.
     let listener = match components.contains(&Component::WebApp) {
         true => Some(listen(args.shop.listen).await?),
@@ -110,30 +95,51 @@ pub(crate) async fn open(
         .iter()
         .any(|component| matches!(component, Component::WebApp | Component::Status));
     let orders: Option<Arc<dyn Orders>> = match has_orders {
-        true => Some(Arc::new(SqliteOrders::open(&args.orders)?)),
+        true => Some(Arc::new(SqliteOrders::open(&args.orders).map_err(Failure::new)?)),
         false => None,
     };
-    on_kafka::create_topics(&kafka, args.replicas, args.min_insync_replicas, &kafka_log).await?;
+    create_topics(process, args).await?;
     let mut shop = Shop::default();
     for service in
         components.iter().filter_map(|component| service(*component, args, orders.as_ref()))
     {
-        let service = match traces.get(service.name) {
-            Some(traces) => service.traced(traces.clone()),
-            None => service,
-        };
-        let worker = on_kafka::worker(&kafka, &service, &instance).await?;
-        let service = match &metrics {
-            Some(metrics) => service.observed_by(metrics.run.clone()),
-            None => service,
-        };
-        shop.services.push((service, worker));
+        shop.services.push(service.on_kafka(process).await?);
     }
     if let (Some(listener), Some(orders)) = (listener, orders) {
-        let traces = traces.get(WEB_APP).cloned();
-        shop.web_app = Some(web_app(listener, orders, &kafka, args, traces)?);
+        shop.web_app = Some(web_app(listener, orders, process, args)?);
     }
     Ok(shop)
+}
+
+/// Creates the topics that are missing; waits for brokers that can't be reached.
+///
+/// # Errors
+/// If the brokers refuse, or a topic has another number of partitions than an order has on all.
+async fn create_topics(process: &Process, args: &KafkaArgs) -> Result<(), Failure> {
+    let (client, replicas) = (process.topics()?, args.replicas);
+    for name in topics::ALL {
+        let topic = match topics::is_memory(name) {
+            true => NewTopic::compacted(name, topics::PARTITIONS, replicas),
+            false => {
+                let (name, partitions) = (name.into(), topics::PARTITIONS);
+                NewTopic { name, partitions, replicas, settings: Vec::new() }
+            }
+        };
+        let topic = match args.min_insync_replicas {
+            Some(replicas) => topic.min_insync_replicas(replicas),
+            None => topic,
+        };
+        let state = ensure_topic(&client, &topic, true, process.log()).await?;
+        if let TopicState::Existed { partitions: found } = state
+            && found != topics::PARTITIONS as usize
+        {
+            return Err(Failure::new(format!(
+                "Kafka: topic '{name}': found {found} partitions, expected {}",
+                topics::PARTITIONS
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn service(
@@ -154,23 +160,25 @@ fn service(
 fn web_app(
     listener: TcpListener,
     orders: Arc<dyn Orders>,
-    kafka: &KafkaConfig,
+    process: &Process,
     args: &KafkaArgs,
-    traces: Option<Traces>,
-) -> Result<WebApp, CommandError> {
+) -> Result<WebApp, Failure> {
     let random = Random::of_system();
     let session_key = match &args.session_key {
-        Some(path) => SessionKey::from_file(path, &random)?,
+        Some(path) => SessionKey::from_file(path, &random).map_err(Failure::usage)?,
         None => SessionKey::generate(&random),
     };
-    let sink = KafkaSink::new(kafka).map_err(KafkaError::from)?;
+    // The log names the place of what is produced.
+    let sink = KafkaSink::new(&process.kafka().clone().keep_places());
+    let sink = sink.map_err(|error| Failure::new(format!("Kafka: {error}")))?;
+    let traces = process.traces(web::SERVICE).cloned();
     let surroundings = surroundings(session_key, args.https, clock::system(), traces);
-    Ok(WebApp { listener, orders, sink: BoxedSink(Box::new(sink)), surroundings })
+    Ok(WebApp { listener, orders, sink: Arc::new(sink), surroundings })
 }
 
-pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     let listener = TcpListener::bind(address).await;
-    listener.map_err(|error| CommandError::Listen(address, error))
+    listener.map_err(|error| Failure::new(format!("can't listen on {address}: {error}")))
 }
 
 pub(crate) fn surroundings(
@@ -190,96 +198,32 @@ pub(crate) fn surroundings(
     }
 }
 
-/// The settings of the components on Kafka.
-pub(crate) struct Settings {
-    kafka: KafkaConfig,
-    /// Variables that set no property.
-    warnings: Vec<String>,
-    /// Names this process among live ones.
-    instance: String,
-    /// Where the traces of each component go, if they do.
-    traces: Vec<(&'static str, TracesSettings)>,
-    /// The least severe lines that are logged.
-    pub(crate) level: Level,
-    /// Where metrics and health are served, if they are.
-    metrics_address: Option<SocketAddr>,
-    /// The label of the metrics.
-    environment: Option<String>,
-}
-
-/// What is counted of these components, and what serves it, if the settings say where.
-pub(crate) fn metrics(components: &[Component], settings: &Settings) -> Option<(Metrics, Told)> {
-    let (address, environment) = (settings.metrics_address?, settings.environment.as_deref());
-    let groups: Vec<_> = components.iter().filter_map(|component| component.group()).collect();
-    let (metrics, monitor) = match &groups[..] {
-        [] => Metrics::of_web_app(environment),
-        groups => Metrics::of_services(groups, environment),
-    };
-    Some((metrics, Told { address, monitor }))
-}
-
-impl Settings {
-    /// Exports the traces of each component, under its name, until what this returns besides is
-    /// dropped.
-    ///
-    /// # Errors
-    /// If that can't be done.
-    pub(crate) fn start_traces(&self) -> Result<(PartTraces, Vec<TracesExport>), TracesError> {
-        let start = |(name, settings): &(&'static str, TracesSettings)| {
-            let (traces, export) = Traces::start(settings)?;
-            Ok(((*name, traces), export))
-        };
-        self.traces.iter().map(start).collect()
-    }
-}
-
-/// Reads the settings of these components.
+/// Reads the settings.
 ///
 /// # Errors
 /// If one is wrong or missing, or a file can't be read.
-pub(crate) fn settings(
-    components: &[Component],
-    args: &KafkaArgs,
-) -> Result<Settings, CommandError> {
-    check_in_sync(args)?;
-    let variables = with_properties_of(args.config.as_deref())?;
+pub(crate) fn settings(config: Option<&Path>) -> Result<ProcessSettings, Failure> {
+    let variables = with_properties_of(config)?;
     let variables = Variables::read(&variables, &environment::read_file)?;
-    let kafka = KafkaSettings::read(&variables, "nothing: each service has its own")?;
+    let group = "nothing: each service has its own";
+    let settings = ProcessSettings::read(&variables, "pizza", group, None)?;
     for (property, why) in [
         ("partitioner", "nothing: the watchdog finds an order by its default"),
         ("group.protocol", "nothing: deliver needs the assignor 'range'"),
     ] {
-        if kafka.properties().any(|name| name == property) {
+        if settings.kafka.properties().any(|name| name == property) {
             let name = KafkaSettings::name(property);
             return Err(SettingsError::wrong(&name, format!("the property {property}"), why).into());
         }
     }
-    let metrics_address = metrics_address(&variables)?;
-    let Accepted { config, warnings } = accept(&kafka)?;
-    // The log names the place of what is produced.
-    let config = config.keep_places();
-    let config = match metrics_address {
-        Some(_) => tell_statistics(config, &kafka),
-        None => config,
-    };
-    let random = || format!("{:016x}", random_id());
-    let id = variables.text("INSTANCE_ID");
-    let kafka = match &id {
-        Some(id) => config.instance_id(id),
-        None => config,
-    };
-    let instance = id.unwrap_or_else(random);
-    let traces = |component: &Component| {
-        let settings = TracesSettings::read(&variables, component.name()).transpose()?;
-        Some(settings.map(|settings| (component.name(), settings)))
-    };
-    let traces = components.iter().filter_map(traces).collect::<Result<_, _>>()?;
-    let (level, environment) = (log_level(&variables)?, variables.text("ENVIRONMENT"));
-    Ok(Settings { kafka, warnings, instance, traces, level, metrics_address, environment })
+    Ok(settings)
 }
 
 /// Topics whose records need more replicas than there are would refuse every record.
-fn check_in_sync(args: &KafkaArgs) -> Result<(), SettingsError> {
+///
+/// # Errors
+/// If they would.
+pub(crate) fn check_in_sync(args: &KafkaArgs) -> Result<(), SettingsError> {
     match (args.min_insync_replicas, args.replicas) {
         (Some(found), replicas) if found > replicas => {
             let expected = format!("at most --replicas, which is {replicas}");
@@ -289,20 +233,12 @@ fn check_in_sync(args: &KafkaArgs) -> Result<(), SettingsError> {
     }
 }
 
-fn metrics_address(variables: &Variables<'_>) -> Result<Option<SocketAddr>, SettingsError> {
-    const NAME: &str = "METRICS_ADDRESS";
-    let Some(text) = variables.text(NAME) else { return Ok(None) };
-    let wrong = |_| SettingsError::invalid(NAME, &text, "an address as ip:port");
-    text.parse().map(Some).map_err(wrong)
-}
-
 /// The environment, where the properties of a file have replaced the variables of their names.
-fn with_properties_of(config: Option<&Path>) -> Result<BTreeMap<String, String>, CommandError> {
+fn with_properties_of(config: Option<&Path>) -> Result<BTreeMap<String, String>, Failure> {
     let mut variables = environment::variables();
     let Some(path) = config else { return Ok(variables) };
     let file = fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
-    let properties = ini::properties(&file)
-        .map_err(|line| CommandError::ConfigLine(path.display().to_string(), line))?;
+    let properties = ini::properties(&file).map_err(|line| wrong_line(path, line))?;
     for (property, value) in properties {
         let name = match &*property {
             "bootstrap.servers" => "KAFKA_BROKERS".to_owned(),
@@ -311,6 +247,11 @@ fn with_properties_of(config: Option<&Path>) -> Result<BTreeMap<String, String>,
         variables.insert(name, value);
     }
     Ok(variables)
+}
+
+fn wrong_line(path: &Path, line: usize) -> Failure {
+    let path = path.display();
+    Failure::usage(format!("{path}, line {line}: expected a property as 'name = value'"))
 }
 
 fn unreadable(path: &Path, error: io::Error) -> SettingsError {

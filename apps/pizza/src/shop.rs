@@ -6,58 +6,53 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use jobstream::sinks::Sink;
-use jobstream::topology::{RunError, Worker};
+use jobstream::topology::Worker;
+use jobstream_service::{Failure, Signals};
+use pizza::orders::Orders;
+use pizza::services::Service;
+use pizza::web::{self, SERVICE, Surroundings};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::orders::Orders;
-use crate::services::Service;
-use crate::web::{self, Surroundings, WebError};
-
-/// The web app's name in its log.
-pub const WEB_APP: &str = "webapp";
-
 /// What the shop consists of.
 #[derive(Default)]
-pub struct Shop {
+pub(crate) struct Shop {
     /// Services, and the ends that each works between.
-    pub services: Vec<(Service, Worker)>,
+    pub(crate) services: Vec<(Service, Worker)>,
     /// The web app, if it is here.
-    pub web_app: Option<WebApp>,
+    pub(crate) web_app: Option<WebApp>,
 }
 
 /// The web app, and what it needs.
-#[derive(Debug)]
-pub struct WebApp {
+pub(crate) struct WebApp {
     /// Where browsers come.
-    pub listener: TcpListener,
+    pub(crate) listener: TcpListener,
     /// What it shows.
-    pub orders: Arc<dyn Orders>,
+    pub(crate) orders: Arc<dyn Orders>,
     /// Where orders go.
-    pub sink: BoxedSink,
+    pub(crate) sink: Arc<dyn Sink>,
     /// What else comes in from outside.
-    pub surroundings: Surroundings,
+    pub(crate) surroundings: Surroundings,
 }
 
-/// A sink that was chosen at run time.
-pub struct BoxedSink(pub Box<dyn Sink>);
-
-impl std::fmt::Debug for BoxedSink {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("BoxedSink")
-    }
-}
-
-/// What closes the shop before its shutdown.
-#[derive(Debug, thiserror::Error)]
-pub enum ShopError {
-    /// A service has ended.
-    #[error("{0}: {1}")]
-    Service(&'static str, RunError),
-    /// The web app has ended.
-    #[error(transparent)]
-    Web(#[from] WebError),
+/// Opens a shop, and runs it until a signal: then it drains. A second one ends it at once; before
+/// it is open, the first one does.
+///
+/// # Errors
+/// If it can't open, or has ended otherwise than by one signal.
+pub(crate) async fn until_signal(
+    open: impl Future<Output = Result<Shop, Failure>>,
+) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let shop = tokio::select! {
+        biased;
+        shop = open => shop?,
+        () = signals.next() => return Ok(()),
+    };
+    let closing = watch::Sender::new(false);
+    let close = || _ = closing.send_replace(true);
+    signals.stop_at_next(shop.run(closing.clone()), close).await
 }
 
 impl Shop {
@@ -67,14 +62,14 @@ impl Shop {
     ///
     /// # Errors
     /// The first part's that broke, after the others have ended.
-    pub async fn run(self, closing: watch::Sender<bool>) -> Result<(), ShopError> {
-        let mut parts: FuturesUnordered<BoxFuture<'static, Result<(), ShopError>>> =
+    async fn run(self, closing: watch::Sender<bool>) -> Result<(), Failure> {
+        let mut parts: FuturesUnordered<BoxFuture<'static, Result<(), Failure>>> =
             FuturesUnordered::new();
         for (service, worker) in self.services {
             let closed = closed(closing.subscribe());
             parts.push(Box::pin(async move {
                 let ran = service.run(worker, closed).await;
-                ran.map(drop).map_err(|error| ShopError::Service(service.name, error))
+                ran.map(drop).map_err(|error| Failure::new(format!("{}: {error}", service.name)))
             }));
         }
         if let Some(web_app) = self.web_app {
@@ -91,26 +86,19 @@ impl Shop {
     }
 }
 
-impl std::fmt::Debug for Shop {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names: Vec<_> = self.services.iter().map(|(service, _)| service.name).collect();
-        f.debug_struct("Shop").field("services", &names).finish_non_exhaustive()
-    }
-}
-
 impl WebApp {
-    async fn run(self, closed: impl Future<Output = ()> + Send + 'static) -> Result<(), ShopError> {
-        let Self { listener, orders, sink: BoxedSink(sink), surroundings } = self;
-        let service = WEB_APP;
+    async fn run(self, closed: impl Future<Output = ()> + Send + 'static) -> Result<(), Failure> {
+        let Self { listener, orders, sink, surroundings } = self;
+        let service = SERVICE;
         if let Ok(address) = listener.local_addr() {
             info!(service, "The shop is open: http://{address}");
         }
-        let sink: Arc<dyn Sink> = Arc::from(sink);
         let closed = async move {
             closed.await;
             info!(service, "Starting graceful shutdown...");
         };
-        web::serve(listener, orders, sink, surroundings, closed).await?;
+        let served = web::serve(listener, orders, sink, surroundings, closed).await;
+        served.map_err(Failure::new)?;
         info!(service, "Graceful shutdown completed");
         Ok(())
     }

@@ -132,6 +132,20 @@ fn the_level_of_the_log_is_a_setting() {
     assert!(error.starts_with("pizza: LOGLEVEL: found \"loud\", expected ERROR or "), "{error}");
 }
 
+#[test]
+fn lines_of_the_log_are_objects_where_a_setting_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = pizza(&["webapp", "--listen", "127.0.0.1:0"]);
+    command.envs([("KAFKA_BROKERS", "127.0.0.1:1"), ("LOGLEVEL", "debug"), ("LOG_FORMAT", "json")]);
+    let mut webapp = command.env("ENVIRONMENT", "test").current_dir(&folder).spawn().unwrap();
+    let line = BufReader::new(webapp.stdout.take().unwrap()).lines().next();
+    webapp.kill().unwrap();
+    webapp.wait().unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
+    assert_eq!(line["environment"], "test", "{line}");
+    assert!(line["message"].is_string(), "{line}");
+}
+
 /// Brokers are away, so that a service is well, and not ready.
 #[tokio::test]
 async fn metrics_and_health_are_told_while_brokers_are_away() {

@@ -7,6 +7,7 @@
 pub(crate) mod client;
 mod golang;
 pub(crate) mod ledger;
+pub(crate) mod restore;
 mod server;
 mod service;
 

@@ -82,7 +82,7 @@ struct AtOnce {
 impl JobSink<Job, Accepted> for AtOnce {
     async fn execute(&self, _: &Job, _: &ConsumerRecord) -> Result<Accepted, JobError> {
         self.timing.begin();
-        Ok(Accepted { message_id: MESSAGE_ID.into(), reply: String::new() })
+        Ok(Accepted { message_id: MESSAGE_ID.into(), reply: String::new(), relay: None })
     }
 }
 

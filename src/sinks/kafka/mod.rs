@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 pub(crate) use self::producer::{Producer, Refusal, Sent};
 use super::{Batch, Commits, Published, Sink, SinkError};
-use crate::kafka::{Blocking, ConfigError, KafkaConfig, KafkaEvent, ObserverContext};
+use crate::kafka::{Blocking, ConfigError, Event, KafkaConfig, ObserverContext};
 use crate::reason::Reason;
 
 mod deliveries;
@@ -86,7 +86,7 @@ impl Sink for KafkaSink {
             }
             let (records, reason) = (refusals.len(), &first.to_string());
             let (topic, kind) = (&*first.topic, first.kind());
-            self.observer.event(&KafkaEvent::PublishRetried { records, topic, kind, reason });
+            self.observer.event(&Event::PublishRetried { records, topic, kind, reason });
             todo = refusals.iter().map(|refusal| refusal.index).collect();
             sleep(backoff).await;
             backoff = (backoff * 2).min(RETRY_BACKOFF_MAX);

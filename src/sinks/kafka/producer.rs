@@ -70,6 +70,14 @@ impl fmt::Display for Refusal {
             ErrorKind::UnknownTopic => {
                 write!(f, "topic {topic} does not exist: its outputs wait until it is created")
             }
+            ErrorKind::Authorization => {
+                write!(f, "the right Write on topic {topic} is missing: {code}")
+            }
+            _ if *code == RDKafkaErrorCode::InvalidRecord => write!(
+                f,
+                "topic {topic} refuses a record, as it does one without key if its cleanup.policy has \
+                 compact: {code}"
+            ),
             _ => write!(f, "topic {topic}: {code}"),
         }
     }

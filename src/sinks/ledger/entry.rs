@@ -58,7 +58,8 @@ impl LedgerEntry {
         Self::read(value).unwrap_or(unreadable)
     }
 
-    fn read(value: &[u8]) -> Option<Self> {
+    /// An entry, if it can be read.
+    pub(super) fn read(value: &[u8]) -> Option<Self> {
         let (tag, rest) = value.split_first()?;
         let (offset, rest) = rest.split_first_chunk()?;
         let (written_ms, rest) = rest.split_first_chunk()?;

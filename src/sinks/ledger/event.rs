@@ -1,10 +1,11 @@
 //! What a ledger reports about itself, for metrics, traces and logs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::ConsumerRecord;
 
-/// Hears what a ledger does, on the task of the job: it must return soon and must not block.
+/// Is notified of what a ledger does, on the task of the job: it must return soon and must not block.
 /// Closures implement it.
 pub trait Observer: Send + Sync {
     /// Something happened.
@@ -17,9 +18,22 @@ impl<F: Fn(&Event<'_>) + Send + Sync> Observer for F {
     }
 }
 
-/// Hears nothing.
+/// Ignores every event.
 impl Observer for () {
     fn on(&self, _: &Event<'_>) {}
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn on(&self, event: &Event<'_>) {
+        (**self).on(event);
+    }
+}
+
+/// Notifies all of them, in order.
+impl<O: Observer> Observer for Vec<O> {
+    fn on(&self, event: &Event<'_>) {
+        self.iter().for_each(|observer| observer.on(event));
+    }
 }
 
 /// What happened.
@@ -64,12 +78,24 @@ pub enum Event<'a> {
     /// An attempt was dropped between its intent and its outcome: where the intent is durable, nobody
     /// knows whether the job was executed.
     LeftInDoubt(&'a ConsumerRecord),
+    /// An attempt of a job whose record has no key: the same job can come in another partition, where
+    /// the ledger does not know it. It is [executed or refused](super::Ledger::executing_unkeyed).
+    Unkeyed(&'a ConsumerRecord),
     /// A job that was executed has come again: it is not executed, and its result is given again.
     Duplicate(&'a ConsumerRecord),
     /// A job was executed or not, and is parked.
     Parked(&'a ConsumerRecord),
     /// A job that is parked has come again, and stays parked.
     StaysParked(&'a ConsumerRecord),
+    /// The part of a partition number has an entry that is none of a ledger: whatever job has its key
+    /// is taken for one that was executed or not, and the entry is never removed. Emitted for the first
+    /// one that is found.
+    Unreadable {
+        /// The partition number.
+        partition: i32,
+        /// What was found, and what was expected.
+        found: &'a str,
+    },
     /// Old entries are removed.
     Pruned {
         /// The partition number.

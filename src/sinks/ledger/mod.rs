@@ -44,8 +44,20 @@
 //! For mails: a zombie sends at most as many as it had in doubt. The new owner counts each as any
 //! intent without outcome.
 //!
-//! Entries are known in one partition: the same job in another one is another job. Without an
-//! exactly-once pair nobody is fenced, and nothing of this holds.
+//! Entries are known in one partition: the same job in another one is another job. Producers place
+//! records by their keys, so the jobs of one ledger key must have one record key. A job whose record
+//! has no key is refused, unless the ledger was built to [execute it](Ledger::executing_unkeyed).
+//! Adding partitions to the input topic moves keys, and with them jobs that come again after it.
+//!
+//! Without an exactly-once pair nobody is fenced, and nothing of this holds.
+//!
+//! # Two policies
+//!
+//! The ledger and the topology's [retry](crate::topology::Retry::ambiguous) each say what is done with
+//! an ambiguous end. The ledger's comes first: what it parks is settled, and is not tried again
+//! whatever the retry says. Where the ledger resends and the retry parks, the job is finished as
+//! ambiguous at its first such end, and its entry stays an intent: when the job comes again, it is
+//! executed again, and that is counted. They should be the same.
 //!
 //! # Bounds
 //!
@@ -68,6 +80,12 @@
 //! An attempt waits until its intent is durable. A send can't be taken back, and a crash may follow
 //! it at once: only what was durable before shows the next owner that there is something to decide.
 //! The intents of many jobs share a transaction, so the wait is one commit for all of them.
+//!
+//! An intent goes in a transaction with the position of its partition, although it moves none: only a
+//! position lets the group refuse it. An idempotent producer without transactions would be quicker, but a
+//! broker takes its records from a member that has lost the partition, too. Such a member would execute
+//! each job that it has in flight, beside the new owner, who has restored before and knows of no intent;
+//! and neither would count a resend.
 //!
 //! An attempt that certainly failed is recorded before the wait for the next one. Otherwise a crash
 //! during that wait, which may take a minute, would leave an intent without an outcome, and a job

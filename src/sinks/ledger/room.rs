@@ -35,8 +35,8 @@ impl Age {
     }
 }
 
-/// Of each partition number, the keys in use, where the search for old entries goes on, and whether
-/// it is full.
+/// Of each partition number, the keys in use, where the search for old entries goes on, whether it is
+/// full, and an entry that can't be read.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     partitions: Mutex<BTreeMap<i32, Partition>>,
@@ -47,6 +47,29 @@ struct Partition {
     in_use: BTreeSet<LedgerKey>,
     searched_to: Option<Key>,
     full_until: Option<Instant>,
+    unreadable: Unreadable,
+}
+
+/// Whether an entry was found that can't be read.
+#[derive(Debug, Default)]
+enum Unreadable {
+    #[default]
+    None,
+    Found(String),
+    Reported,
+}
+
+impl Unreadable {
+    /// Reads an entry, and notes the first one that can't be read.
+    fn read(&mut self, key: &[u8], value: &[u8]) -> LedgerEntry {
+        if matches!(self, Self::None) && LedgerEntry::read(value).is_none() {
+            let (key, value) = (key.len(), value.len());
+            let found =
+                format!("found {value} bytes under a key of {key} bytes, expected 21 of ours");
+            *self = Self::Found(found);
+        }
+        LedgerEntry::decode(value)
+    }
 }
 
 /// A key in use: its entry is not removed until this is dropped.
@@ -66,6 +89,27 @@ impl Drop for InUse<'_> {
 }
 
 impl Room {
+    /// The entry of a key.
+    pub(super) fn entry(&self, state: &State, key: &LedgerKey) -> Option<LedgerEntry> {
+        let value = state.get(key)?;
+        let mut partitions = self.partitions();
+        let partition = partitions.entry(state.partition()).or_default();
+        Some(partition.unreadable.read(key, &value))
+    }
+
+    /// What was found of an entry that can't be read, once a partition.
+    pub(super) fn unreadable(&self, partition: i32) -> Option<String> {
+        let mut partitions = self.partitions();
+        let unreadable = &mut partitions.get_mut(&partition)?.unreadable;
+        match std::mem::replace(unreadable, Unreadable::Reported) {
+            Unreadable::Found(found) => Some(found),
+            kept => {
+                *unreadable = kept;
+                None
+            }
+        }
+    }
+
     /// Keeps the entry of a key from being removed.
     pub(super) fn hold(&self, partition: i32, key: LedgerKey) -> InUse<'_> {
         self.partitions().entry(partition).or_default().in_use.insert(key);
@@ -92,7 +136,8 @@ impl Room {
         let entries = state.range((from, Bound::Unbounded), looks);
         let mut removed = 0;
         for entry in &entries {
-            let LedgerEntry { offset, written_ms, .. } = LedgerEntry::decode(&entry.value);
+            let LedgerEntry { offset, written_ms, .. } =
+                partition.unreadable.read(&entry.key, &entry.value);
             let is_in_use = || partition.in_use.iter().any(|key| key[..] == entry.key[..]);
             // The job that writes is within the window above the frontier that it was given, and
             // others are within the window above a frontier that has not passed this job since.

@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use tokio::select;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -17,8 +18,14 @@ use super::event::{Event, Observer};
 use super::room::{Age, Room};
 use super::{LedgerKey, LedgerLimits, Recorded, WallClock};
 use crate::record::ConsumerRecord;
-use crate::sinks::{Ambiguous, Effect, JobError, JobErrorKind, JobSink, StatefulJobSink};
+use crate::sinks::{
+    Ambiguous, Effect, JobError, JobErrorKind, JobSink, StatefulJobSink, execute_within,
+};
 use crate::state::{PersistError, State};
+
+/// Why a job without a key is refused.
+const UNKEYED: &str = "found no record key, expected one: without it the same job can come in another \
+                       partition, where the ledger does not know it";
 
 /// The function that gives a job's key.
 type KeyOf<In> = Box<dyn Fn(&ConsumerRecord, &In) -> LedgerKey + Send + Sync>;
@@ -34,6 +41,7 @@ pub struct Ledger<In, Out> {
     ambiguous: Ambiguous,
     limits: LedgerLimits,
     overrules: Overrules,
+    executes_unkeyed: bool,
     observer: Arc<dyn Observer>,
     in_doubt: Semaphore,
     room: Room,
@@ -43,6 +51,10 @@ impl<In: Sync, Out> Ledger<In, Out> {
     /// A ledger around `sink`. Jobs with the same `key` are one job; they must also have the same
     /// key of the topology's order, or they may be executed at once. `clock` serves for the
     /// age of entries, and for nothing else.
+    ///
+    /// Entries are known in one partition, so whatever `key` is made of must decide the partition: the
+    /// records of one job have one record key, which producers place them by. A job whose record has
+    /// no key can come in any partition, and is [refused](Self::executing_unkeyed).
     pub fn new(
         sink: Arc<dyn JobSink<In, Out>>,
         key: impl Fn(&ConsumerRecord, &In) -> LedgerKey + Send + Sync + 'static,
@@ -57,6 +69,7 @@ impl<In: Sync, Out> Ledger<In, Out> {
             ambiguous,
             limits,
             overrules: Box::new(|_| false),
+            executes_unkeyed: false,
             observer: Arc::new(()),
             in_doubt: Semaphore::new(places(limits)),
             room: Room::default(),
@@ -72,6 +85,15 @@ impl<In: Sync, Out> Ledger<In, Out> {
         self
     }
 
+    /// Executes jobs whose records have no key, too. The same job in another partition is another
+    /// job then, and is executed once more. Without this such a job is finished as failed, as
+    /// permanent; either way it is [reported](Event::Unkeyed).
+    #[must_use]
+    pub const fn executing_unkeyed(mut self) -> Self {
+        self.executes_unkeyed = true;
+        self
+    }
+
     /// Executes a parked job again if its record says so: an operator has decided that.
     #[must_use]
     pub fn overruled_by(
@@ -84,9 +106,8 @@ impl<In: Sync, Out> Ledger<In, Out> {
 
     /// What is to be done with a job, by its entry: the resends so far if it is to be executed.
     fn decide(&self, job: &Job<'_>) -> Result<u32, Decided<Out>> {
-        let Some(entry) = job.state.get(&job.key).map(|value| LedgerEntry::decode(&value)) else {
-            return Ok(0);
-        };
+        let Some(entry) = self.room.entry(job.state, &job.key) else { return Ok(0) };
+        self.report_unreadable(job.state.partition());
         match (entry.outcome, self.ambiguous) {
             (Outcome::NotExecuted, _) => Ok(entry.resends),
             (Outcome::Done, _) => {
@@ -109,7 +130,7 @@ impl<In: Sync, Out> Ledger<In, Out> {
     /// Completes when the attempt's intent is durable.
     async fn intend(&self, job: &Job<'_>, resends: u32) -> Result<(), JobError> {
         let state = job.state;
-        let known = state.get(&job.key).map(|value| LedgerEntry::decode(&value));
+        let known = self.room.entry(state, &job.key);
         let partition = state.partition();
         let mut pruned = self.room.prune(state, self.age());
         if known.is_none() && state.len().saturating_sub(pruned) >= self.limits.entries_max {
@@ -118,6 +139,7 @@ impl<In: Sync, Out> Ledger<In, Out> {
                 return Err(self.full(state));
             }
         }
+        self.report_unreadable(partition);
         self.put(job, Outcome::Intent, resends);
         // From the search to the persist nothing is awaited: see `Room::search`.
         state.persist().await.map_err(|error| not_recorded(&error))?;
@@ -132,6 +154,12 @@ impl<In: Sync, Out> Ledger<In, Out> {
             self.observer.on(&Event::Resent { record: job.record, resends });
         }
         Ok(())
+    }
+
+    fn report_unreadable(&self, partition: i32) {
+        if let Some(found) = self.room.unreadable(partition) {
+            self.observer.on(&Event::Unreadable { partition, found: &found });
+        }
     }
 
     fn full(&self, state: &State) -> JobError {
@@ -212,22 +240,36 @@ impl<In: Sync, Out> Ledger<In, Out> {
             intended = self.intend(job, resends) => intended?,
         }
         let effect = Effect::new();
-        let mut execution = self.sink.execute_with_effect(input, job.record, &effect);
-        let mut has_ended = false;
-        let ended = poll_fn(|cx| {
-            has_ended = has_ended || drain_ends.as_mut().poll(cx).is_ready();
-            if has_ended && !effect.has_begun() {
-                return Poll::Ready(None);
-            }
-            execution.as_mut().poll(cx).map(Some)
-        });
-        let ended = ended.await;
-        // What it holds is free before anything else is awaited: a connection, say.
-        drop(execution);
+        let ended = {
+            // What it holds is free before anything else is awaited: a connection, say.
+            let mut execution = pin!(self.execute_once(job, input, &effect));
+            let mut has_ended = false;
+            poll_fn(|cx| {
+                has_ended = has_ended || drain_ends.as_mut().poll(cx).is_ready();
+                if has_ended && !effect.has_begun() {
+                    return Poll::Ready(None);
+                }
+                execution.as_mut().poll(cx).map(Some)
+            })
+            .await
+        };
         match ended {
             Some(outcome) => self.record(job, outcome, resends).await,
             None => Err(self.withdraw(job, resends).await),
         }
+    }
+
+    /// Executes the job once within its time limit. The gate may have shut while the intent was
+    /// written.
+    async fn execute_once(
+        &self,
+        job: &Job<'_>,
+        input: &In,
+        effect: &Effect,
+    ) -> Result<Out, JobError> {
+        self.sink.ready().await;
+        let limit = job.state.attempt_timeout();
+        execute_within(&*self.sink, input, job.record, effect, limit).await
     }
 
     fn park(&self, job: &Job<'_>, error: JobError, resends: u32) -> JobError {
@@ -242,11 +284,18 @@ impl<In: Sync, Out> Ledger<In, Out> {
         job.state.put(&job.key, &entry.encode());
     }
 
-    /// A place among those in doubt: the attempt has it until its outcome is durable.
+    /// A place among those in doubt, while the gate is open: the attempt has it until its outcome is
+    /// durable.
     async fn place(&self) -> Place<'_, In, Out> {
-        let permit = self.in_doubt.acquire().await.expect("it is never closed");
-        self.report_places();
-        Place { ledger: self, permit: Some(permit) }
+        loop {
+            self.sink.ready().await;
+            let permit = self.in_doubt.acquire().await.expect("it is never closed");
+            // Nobody is in doubt for a gate that has shut meanwhile.
+            if self.sink.ready().now_or_never().is_some() {
+                self.report_places();
+                return Place { ledger: self, permit: Some(permit) };
+            }
+        }
     }
 
     fn age(&self) -> Age {
@@ -305,6 +354,12 @@ impl<In: Sync, Out: Send> StatefulJobSink<In, Recorded<Out>> for Ledger<In, Out>
     /// Executes a job unless the ledger knows better. Dropped after its intent is durable, it
     /// leaves open whether the job was executed; where the time of a drain is over, it withdraws.
     async fn execute(&self, input: &In, record: &ConsumerRecord, state: &State) -> Decided<Out> {
+        if record.key.is_none() {
+            self.observer.on(&Event::Unkeyed(record));
+            if !self.executes_unkeyed {
+                return Err(JobError::permanent(UNKEYED));
+            }
+        }
         let job = Job { key: (self.key)(record, input), record, state };
         let _in_use = self.room.hold(state.partition(), job.key);
         let resends = match self.decide(&job) {
@@ -326,6 +381,12 @@ impl<In: Sync, Out: Send> StatefulJobSink<In, Recorded<Out>> for Ledger<In, Out>
     /// At the end of a drain no intent is written any more, and an intent whose effect has not begun is
     /// withdrawn.
     fn withdraws(&self) -> bool {
+        true
+    }
+
+    /// The time limit of an attempt is one of its execution: neither the wait for a place nor what
+    /// the ledger writes counts, and how the attempt has ended is recorded.
+    fn keeps_time(&self) -> bool {
         true
     }
 

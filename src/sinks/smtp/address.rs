@@ -125,7 +125,11 @@ impl Mailbox {
     }
 }
 
-fn check_character(c: char) -> Result<(), AddressError> {
+/// No control character, and none that is not seen or turns the direction of the text.
+///
+/// # Errors
+/// See [`AddressError`].
+pub(super) fn check_character(c: char) -> Result<(), AddressError> {
     match c {
         '\u{200b}' | '\u{2060}' | '\u{feff}' => Err(AddressError::InvisibleCharacter(c)),
         '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {

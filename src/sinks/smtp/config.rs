@@ -4,13 +4,52 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use super::address::{AddressError, Mailbox, a_labels};
+use super::dkim::Dkim;
 use super::message::Sender;
 use super::secret::Secret;
+use super::tls::Tls;
 
 /// The settings of a [`MailSink`](super::MailSink). Its `Debug` shows no password.
+///
+/// What belongs to a server stands in [`relays`](Self::relays). The methods set it for every relay
+/// that is there by then; the fields of one relay set it for that one.
+///
+/// ```
+/// use jobstream::sinks::smtp::{Login, MailConfig};
+///
+/// let mut config = MailConfig::new("mx1.example.com", "noreply@example.com")
+///     .login(Login::new("mailjob", "a password"))
+///     .fallback("mx2.example.com");
+/// config.relays[1].port = 587;
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MailConfig {
+    /// The servers, in order of preference: at least one, and none twice.
+    pub relays: Vec<RelayConfig>,
+    /// The envelope's sender, an RFC 5321 Mailbox. Bounces go there.
+    pub mail_from: String,
+    /// The domains whose addresses may stand in `From`; mails of others have `mail_from` there, and
+    /// their sender in `Reply-To`.
+    pub allowed_from_domains: Vec<String>,
+    /// What signs every mail (DKIM), if it is set.
+    pub dkim: Option<Dkim>,
+    /// The name given with EHLO; `None` is the domain of `mail_from`.
+    pub ehlo_name: Option<String>,
+    /// How long a connection may be idle before it is closed.
+    pub idle_limit: Duration,
+    /// How long each phase may take.
+    pub limits: TimeLimits,
+    /// The wait before the first probe of a server that is away; doubled with each further one.
+    pub probe_backoff_min: Duration,
+    /// The longest wait between two probes.
+    pub probe_backoff_max: Duration,
+}
+
+/// One of the servers of a [`MailConfig`]. Its `Debug` shows no password.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RelayConfig {
     /// The server's name or IP address; also the name that its certificate must have.
     pub host: String,
     /// The server's TCP port.
@@ -27,33 +66,18 @@ pub struct MailConfig {
     pub login: Option<Login>,
     /// Whether the login may travel over an unencrypted connection.
     pub allow_plaintext_auth: bool,
-    /// The envelope's sender, an RFC 5321 Mailbox. Bounces go there.
-    pub mail_from: String,
-    /// The domains whose addresses may stand in `From`; mails of others have `mail_from` there, and
-    /// their sender in `Reply-To`.
-    pub allowed_from_domains: Vec<String>,
-    /// The name given with EHLO; `None` is the domain of `mail_from`.
-    pub ehlo_name: Option<String>,
     /// The most connections open at once, idle ones included.
     pub connections_max: NonZeroUsize,
     /// The most mails a second, failed ones included; `None` is no limit.
     pub mails_per_second_max: Option<NonZeroU32>,
     /// How many mails may go at once after a pause, within the rate limit.
     pub mails_burst_max: NonZeroU32,
-    /// How long a connection may be idle before it is closed.
-    pub idle_limit: Duration,
-    /// How long each phase may take.
-    pub limits: TimeLimits,
-    /// The wait before the first probe of a server that is away; doubled with each further one.
-    pub probe_backoff_min: Duration,
-    /// The longest wait between two probes.
-    pub probe_backoff_max: Duration,
 }
 
-impl MailConfig {
+impl RelayConfig {
     /// A server on port 25, opportunistic TLS with checked certificates, no login, and 8
-    /// connections; no domain is allowed in `From` yet.
-    pub fn new(host: impl Into<String>, mail_from: impl Into<String>) -> Self {
+    /// connections.
+    pub fn new(host: impl Into<String>) -> Self {
         Self {
             host: host.into(),
             port: 25,
@@ -62,12 +86,51 @@ impl MailConfig {
             tls_verify: true,
             login: None,
             allow_plaintext_auth: false,
-            mail_from: mail_from.into(),
-            allowed_from_domains: Vec::new(),
-            ehlo_name: None,
             connections_max: const { NonZeroUsize::new(8).unwrap() },
             mails_per_second_max: None,
             mails_burst_max: NonZeroU32::MIN,
+        }
+    }
+
+    /// `host:port`, an IPv6 address in brackets: what logs, metrics and results call it.
+    pub fn name(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+
+    /// The login must not travel in clear, and nothing else can be hoped for.
+    fn check_login(&self) -> Result<(), ConfigError> {
+        let Some(login) = &self.login else { return Ok(()) };
+        if self.tls == TlsMode::None && !self.allow_plaintext_auth {
+            return Err(ConfigError::PlaintextAuth);
+        }
+        login.check()
+    }
+
+    /// What encrypts its connections, unless that is never done.
+    pub(super) fn tls(&self) -> Result<Option<Tls>, ConfigError> {
+        if self.host.is_empty() {
+            return Err(ConfigError::Host { found: String::new() });
+        }
+        self.check_login()?;
+        match self.tls {
+            TlsMode::None => Ok(None),
+            _ => Tls::new(self).map(Some),
+        }
+    }
+}
+
+impl MailConfig {
+    /// One [server](RelayConfig::new); no domain is allowed in `From` yet.
+    pub fn new(host: impl Into<String>, mail_from: impl Into<String>) -> Self {
+        Self {
+            relays: vec![RelayConfig::new(host)],
+            mail_from: mail_from.into(),
+            allowed_from_domains: Vec::new(),
+            dkim: None,
+            ehlo_name: None,
             idle_limit: Duration::from_secs(30),
             limits: TimeLimits::default(),
             probe_backoff_min: Duration::from_millis(500),
@@ -75,53 +138,61 @@ impl MailConfig {
         }
     }
 
-    /// Sets [`host`](Self#structfield.host).
+    /// Adds a relay behind the others, with the settings of the first and another host.
     #[must_use]
-    pub fn host(mut self, host: impl Into<String>) -> Self {
-        self.host = host.into();
+    pub fn fallback(mut self, host: impl Into<String>) -> Self {
+        let host = host.into();
+        let relay = match self.relays.first() {
+            Some(first) => RelayConfig { host, ..first.clone() },
+            None => RelayConfig::new(host),
+        };
+        self.relays.push(relay);
         self
     }
 
-    /// Sets [`port`](Self#structfield.port).
+    /// Every relay is to have this.
     #[must_use]
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = port;
+    fn each(mut self, set: impl Fn(&mut RelayConfig)) -> Self {
+        self.relays.iter_mut().for_each(set);
         self
     }
 
-    /// Sets [`tls`](Self#structfield.tls).
+    /// Sets [`port`](RelayConfig#structfield.port) of every relay.
     #[must_use]
-    pub fn tls(mut self, tls: TlsMode) -> Self {
-        self.tls = tls;
-        self
+    pub fn port(self, port: u16) -> Self {
+        self.each(|relay| relay.port = port)
     }
 
-    /// Sets [`tls_ca_pem`](Self#structfield.tls_ca_pem).
+    /// Sets [`tls`](RelayConfig#structfield.tls) of every relay.
     #[must_use]
-    pub fn tls_ca_pem(mut self, tls_ca_pem: impl Into<Option<Vec<u8>>>) -> Self {
-        self.tls_ca_pem = tls_ca_pem.into();
-        self
+    pub fn tls(self, tls: TlsMode) -> Self {
+        self.each(|relay| relay.tls = tls)
     }
 
-    /// Sets [`tls_verify`](Self#structfield.tls_verify).
+    /// Sets [`tls_ca_pem`](RelayConfig#structfield.tls_ca_pem) of every relay.
     #[must_use]
-    pub fn tls_verify(mut self, tls_verify: bool) -> Self {
-        self.tls_verify = tls_verify;
-        self
+    pub fn tls_ca_pem(self, tls_ca_pem: impl Into<Option<Vec<u8>>>) -> Self {
+        let tls_ca_pem = tls_ca_pem.into();
+        self.each(|relay| relay.tls_ca_pem.clone_from(&tls_ca_pem))
     }
 
-    /// Sets [`login`](Self#structfield.login).
+    /// Sets [`tls_verify`](RelayConfig#structfield.tls_verify) of every relay.
     #[must_use]
-    pub fn login(mut self, login: impl Into<Option<Login>>) -> Self {
-        self.login = login.into();
-        self
+    pub fn tls_verify(self, tls_verify: bool) -> Self {
+        self.each(|relay| relay.tls_verify = tls_verify)
     }
 
-    /// Sets [`allow_plaintext_auth`](Self#structfield.allow_plaintext_auth).
+    /// Sets [`login`](RelayConfig#structfield.login) of every relay.
     #[must_use]
-    pub fn allow_plaintext_auth(mut self, allow_plaintext_auth: bool) -> Self {
-        self.allow_plaintext_auth = allow_plaintext_auth;
-        self
+    pub fn login(self, login: impl Into<Option<Login>>) -> Self {
+        let login = login.into();
+        self.each(|relay| relay.login.clone_from(&login))
+    }
+
+    /// Sets [`allow_plaintext_auth`](RelayConfig#structfield.allow_plaintext_auth) of every relay.
+    #[must_use]
+    pub fn allow_plaintext_auth(self, allow_plaintext_auth: bool) -> Self {
+        self.each(|relay| relay.allow_plaintext_auth = allow_plaintext_auth)
     }
 
     /// Sets [`mail_from`](Self#structfield.mail_from).
@@ -138,6 +209,13 @@ impl MailConfig {
         self
     }
 
+    /// Sets [`dkim`](Self#structfield.dkim).
+    #[must_use]
+    pub fn dkim(mut self, dkim: impl Into<Option<Dkim>>) -> Self {
+        self.dkim = dkim.into();
+        self
+    }
+
     /// Sets [`ehlo_name`](Self#structfield.ehlo_name).
     #[must_use]
     pub fn ehlo_name(mut self, ehlo_name: impl Into<Option<String>>) -> Self {
@@ -145,28 +223,23 @@ impl MailConfig {
         self
     }
 
-    /// Sets [`connections_max`](Self#structfield.connections_max).
+    /// Sets [`connections_max`](RelayConfig#structfield.connections_max) of every relay.
     #[must_use]
-    pub fn connections_max(mut self, connections_max: NonZeroUsize) -> Self {
-        self.connections_max = connections_max;
-        self
+    pub fn connections_max(self, connections_max: NonZeroUsize) -> Self {
+        self.each(|relay| relay.connections_max = connections_max)
     }
 
-    /// Sets [`mails_per_second_max`](Self#structfield.mails_per_second_max).
+    /// Sets [`mails_per_second_max`](RelayConfig#structfield.mails_per_second_max) of every relay.
     #[must_use]
-    pub fn mails_per_second_max(
-        mut self,
-        mails_per_second_max: impl Into<Option<NonZeroU32>>,
-    ) -> Self {
-        self.mails_per_second_max = mails_per_second_max.into();
-        self
+    pub fn mails_per_second_max(self, mails_per_second_max: impl Into<Option<NonZeroU32>>) -> Self {
+        let mails_per_second_max = mails_per_second_max.into();
+        self.each(|relay| relay.mails_per_second_max = mails_per_second_max)
     }
 
-    /// Sets [`mails_burst_max`](Self#structfield.mails_burst_max).
+    /// Sets [`mails_burst_max`](RelayConfig#structfield.mails_burst_max) of every relay.
     #[must_use]
-    pub fn mails_burst_max(mut self, mails_burst_max: NonZeroU32) -> Self {
-        self.mails_burst_max = mails_burst_max;
-        self
+    pub fn mails_burst_max(self, mails_burst_max: NonZeroU32) -> Self {
+        self.each(|relay| relay.mails_burst_max = mails_burst_max)
     }
 
     /// Sets [`idle_limit`](Self#structfield.idle_limit).
@@ -197,15 +270,6 @@ impl MailConfig {
         self
     }
 
-    /// The login must not travel in clear, and nothing else can be hoped for.
-    pub(super) fn check_login(&self) -> Result<(), ConfigError> {
-        let Some(login) = &self.login else { return Ok(()) };
-        if self.tls == TlsMode::None && !self.allow_plaintext_auth {
-            return Err(ConfigError::PlaintextAuth);
-        }
-        login.check()
-    }
-
     pub(super) fn sender(&self) -> Result<Sender, ConfigError> {
         let mail_from = Mailbox::parse_for_header(&self.mail_from)
             .map_err(|error| ConfigError::MailFrom { found: self.mail_from.clone(), error })?;
@@ -216,7 +280,7 @@ impl MailConfig {
         };
         let allowed_from_domains =
             self.allowed_from_domains.iter().map(allowed).collect::<Result<_, _>>()?;
-        Ok(Sender { mail_from, allowed_from_domains })
+        Ok(Sender { mail_from, allowed_from_domains, dkim: self.dkim.clone() })
     }
 
     pub(super) fn greets_as(&self, mail_from: &Mailbox) -> Result<String, ConfigError> {
@@ -310,7 +374,8 @@ impl Default for TimeLimits {
     }
 }
 
-/// A setting that no sink can be made from. Names are those of the fields of [`MailConfig`].
+/// A setting that no sink can be made from. Names are those of the fields of [`MailConfig`] and
+/// [`RelayConfig`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// `host` is empty, or no name for a certificate where one is to be checked.
@@ -353,6 +418,17 @@ pub enum ConfigError {
     /// `tls_ca_pem` holds no certificate, or one that is broken: what was found.
     #[error("tls_ca_pem: found {0}, expected certificates in PEM")]
     CaPem(String),
+    /// One of several relays can't be used; `name` is its host and port.
+    #[error("relay {name}: {error}")]
+    Relay {
+        /// Which one.
+        name: String,
+        /// Why.
+        error: Box<Self>,
+    },
+    /// Two relays have the same host and port.
+    #[error("relays: found {0} twice, expected each server once")]
+    Twice(String),
     /// The system has no certificates of authorities that can be read, and none were given.
     #[error("found no certificates of authorities on this system, and none in tls_ca_pem: {0}")]
     NoAuthorities(String),

@@ -7,13 +7,13 @@
 //! mail.
 
 use std::fmt::Display;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, Write as _};
-use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::Stream;
@@ -135,24 +135,95 @@ impl Conversation {
 
     /// Writes what was queued, in one write.
     pub(super) async fn flush(&mut self, limit: Duration) -> Result<(), NoAnswer> {
-        let commands = std::mem::take(&mut self.outgoing);
-        let written = self.write(&commands, limit).await;
-        self.outgoing = commands;
+        self.nothing_unread()?;
+        self.flush_message(0, limit).await
+    }
+
+    /// Writes what was queued, of which the first `unanswered` bytes are a message: see
+    /// [`Self::write_message`].
+    pub(super) async fn flush_message(
+        &mut self,
+        unanswered: usize,
+        limit: Duration,
+    ) -> Result<(), NoAnswer> {
+        let queued = std::mem::take(&mut self.outgoing);
+        let written = self.write_message(&queued, unanswered, limit).await;
+        self.outgoing = queued;
         self.outgoing.clear();
         written
     }
 
-    /// Writes all of `bytes`.
+    /// Writes all of `bytes`. No reply is due when a write begins, so what is unread then answers
+    /// nothing that was asked, and nothing is written.
     pub(super) async fn write(&mut self, bytes: &[u8], limit: Duration) -> Result<(), NoAnswer> {
+        self.nothing_unread()?;
+        self.write_message(bytes, 0, limit).await
+    }
+
+    /// Writes all of `bytes`, of which the first `unanswered` are a message or a part of it: what
+    /// the server says before it could have read them ends the write, as
+    /// [`NoAnswer::Unexpected`] if it is a reply.
+    pub(super) async fn write_message(
+        &mut self,
+        bytes: &[u8],
+        unanswered: usize,
+        limit: Duration,
+    ) -> Result<(), NoAnswer> {
         self.is_written = false;
-        let deadline = self.deadline;
-        within(limit, deadline, async {
-            self.stream.write_all(bytes).await?;
-            self.stream.flush().await
-        })
-        .await?;
+        let limit = remaining(limit, self.deadline);
+        let mut written = 0;
+        let writing = async {
+            poll_fn(|cx| {
+                while written < bytes.len() {
+                    let write = Pin::new(&mut self.stream).poll_write(cx, &bytes[written..]);
+                    match write {
+                        Poll::Ready(Ok(0)) => {
+                            let nothing = io::ErrorKind::WriteZero.into();
+                            return Poll::Ready(Err(NoAnswer::Lost(nothing)));
+                        }
+                        Poll::Ready(Ok(length)) => written += length,
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(NoAnswer::Lost(error))),
+                        Poll::Pending => {}
+                    }
+                    // After the write: once that is whole, what comes in is its answer.
+                    if written < unanswered {
+                        self.poll_unread(cx)?;
+                    }
+                    if write.is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+                Poll::Ready(Ok(()))
+            })
+            .await?;
+            self.stream.flush().await.map_err(NoAnswer::Lost)
+        };
+        timeout_at(after(limit), writing).await.unwrap_or(Err(NoAnswer::TimedOut(limit)))?;
         self.is_written = true;
         Ok(())
+    }
+
+    /// Fails if anything can be read though no reply is due: its end, or a reply to nothing.
+    pub(super) fn nothing_unread(&mut self) -> Result<(), NoAnswer> {
+        self.poll_unread(&mut Context::from_waker(Waker::noop()))?;
+        if self.received.is_empty() { Ok(()) } else { Err(NoAnswer::Garbage) }
+    }
+
+    /// Reads what is there, and fails if that is the end, or a whole reply.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Result<(), NoAnswer> {
+        loop {
+            if let Some(reply) = self.reply_at_hand()? {
+                return Err(NoAnswer::Unexpected(reply));
+            }
+            self.received.reserve(READ_BYTES / 4);
+            let read = pin!(self.stream.read_buf(&mut self.received)).poll(cx);
+            match read {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) => return Err(NoAnswer::Closed),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Err(NoAnswer::Lost(error)),
+            }
+        }
     }
 
     /// Reads the next reply.
@@ -188,12 +259,6 @@ impl Conversation {
         self.reply(limit).await
     }
 
-    /// Whether nothing has come in since the last use: no end, no parting words, no stray reply.
-    pub(super) fn is_quiet(&mut self) -> bool {
-        let (mut byte, cx) = ([0], &mut Context::from_waker(Waker::noop()));
-        Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending()
-    }
-
     /// Takes leave without waiting: QUIT if it can be written at once, and closes.
     pub(super) fn leave(mut self) {
         let cx = &mut Context::from_waker(Waker::noop());
@@ -201,11 +266,6 @@ impl Conversation {
             let _ = Pin::new(&mut self.stream).poll_flush(cx);
             let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
         }
-    }
-
-    /// Whether the server has said more than it was asked.
-    pub(super) fn has_unread(&self) -> bool {
-        !self.received.is_empty()
     }
 
     /// The same connection over another stream, made from its own. Nothing that was offered before

@@ -66,6 +66,8 @@ impl End {
             {
                 Some(Again::Spent(mails_before))
             }
+            // A reply that nothing had asked for.
+            Self::Unsent(Exchange::Message, NoAnswer::Unexpected(_)) => Some(Again::Lost),
             Self::Refused(..) | Self::Unsent(_, NoAnswer::TimedOut(_)) => None,
             Self::Unsent(..) => (mails_before > 0).then_some(Again::Lost),
             Self::Stale => Some(Again::Lost),
@@ -122,8 +124,8 @@ impl Exchange {
     }
 }
 
-/// Whether a reply is the server's own fault, not the job's: it is going away (421), or wants a
-/// login (530) or another one (535).
+/// Whether a reply may be the server's own fault, not the job's: it is going away (421), or wants a
+/// login (530) or another one (535). See [`HangUps`](super::hang_ups::HangUps).
 pub(super) const fn is_servers_fault(reply: &Reply) -> bool {
     matches!(reply.code, 421 | 530 | 535)
 }

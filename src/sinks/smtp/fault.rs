@@ -4,11 +4,12 @@ use super::observer::Phase;
 
 /// Why no connection could be opened, up to the point where mails can be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{phase}: {reason}")]
+#[error("{}{reason}", named(*.phase))]
 pub struct ServerFault {
     phase: Phase,
     kind: ServerFaultKind,
     reason: String,
+    is_given_up: bool,
 }
 
 /// What kind of fault it is.
@@ -30,11 +31,27 @@ pub enum ServerFaultKind {
     Mechanism,
     /// It does not offer SMTPUTF8, which the envelope's sender needs.
     Smtputf8,
+    /// It takes no mails of the envelope's sender: 4yz or 5yz to MAIL, other than 421, 530 and 535.
+    Sender,
+}
+
+/// The phase before the reason, which names the command itself once a mail is begun.
+fn named(phase: Phase) -> String {
+    if phase == Phase::Envelope { String::new() } else { format!("{phase}: ") }
 }
 
 impl ServerFault {
     pub(super) fn new(phase: Phase, kind: ServerFaultKind, reason: impl Into<String>) -> Self {
-        Self { phase, kind, reason: reason.into() }
+        Self { phase, kind, reason: reason.into(), is_given_up: false }
+    }
+
+    /// It was no answer of the server: the connection was given up for another one.
+    pub(super) fn given_up(self) -> Self {
+        Self { is_given_up: true, ..self }
+    }
+
+    pub(super) const fn is_given_up(&self) -> bool {
+        self.is_given_up
     }
 
     /// Whether a server that serves other connections may do so to a further one, since it has a

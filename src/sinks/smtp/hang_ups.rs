@@ -1,7 +1,8 @@
 //! Whose fault it is that the server hangs up in the midst of a mail.
 //!
-//! A server that goes away answers 421, or closes the connection in the midst of a mail; a server
-//! that dislikes a recipient may do the same. Only other mails distinguish the two: if the server
+//! A server that goes away answers 421, or closes the connection in the midst of a mail; one that has
+//! forgotten the login, or wants another, answers 530 or 535; one that is broken says nothing, or no
+//! SMTP. A server that dislikes a recipient may do all of these. Only other mails distinguish the two: if the server
 //! has taken one since the job's last attempt, it is not away.
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ const JOBS_MAX: usize = 16_384;
 const LATELY: Duration = Duration::from_secs(5);
 
 /// Distinguishes a server that goes away from one that hangs up on a certain job. Both answer 421,
-/// or close the connection, after MAIL or a later command.
+/// 530 or 535, or nothing that makes sense, or close the connection, after MAIL or a later command.
 ///
 /// The job is the cause if the server has taken another mail since that job's last attempt. The
 /// first hang-up on a job has no known cause while the server takes mails, however many jobs it

@@ -7,17 +7,22 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use lettre::Address;
-use lettre::message::Body;
-use lettre::message::header::{ContentTransferEncoding, Date as DateHeader, Headers};
-use memchr::{memchr, memchr2};
+use lettre::message::header::{Date as DateHeader, Headers};
+use memchr::memchr;
 
-use crate::job::Job;
+use crate::job::{Job, JobData};
 use crate::record::ConsumerRecord;
 use crate::sinks::JobError;
 
 use super::address::{AddressError, Mailbox};
+use super::content::Content;
 use super::date::Date;
-use super::subject::{self, SUBJECT_LIMIT_BYTES};
+use super::dkim::Dkim;
+use super::free_text::{self, SUBJECT_LIMIT_BYTES};
+use super::header;
+
+/// The hexadecimal digits of a mail's name, at the begin of its `Message-ID`.
+const NAME_DIGITS: usize = 32;
 
 /// Room for the headers of a mail whose subject is short, in bytes.
 const HEAD_BYTES: usize = 512;
@@ -29,6 +34,15 @@ pub(super) struct Sender {
     pub(super) mail_from: Mailbox,
     /// The domains whose addresses may stand in `From`: A-labels in lower case.
     pub(super) allowed_from_domains: Vec<String>,
+    /// What signs every mail, if it is set.
+    pub(super) dkim: Option<Dkim>,
+}
+
+/// The addresses of a mail.
+struct Addresses {
+    from: Mailbox,
+    reply_to: Option<Mailbox>,
+    recipient: Mailbox,
 }
 
 /// A mail as it goes to the server.
@@ -49,39 +63,57 @@ impl Sender {
     /// The mail of a job.
     ///
     /// # Errors
-    /// Permanent, if the job's data is none: a field missing, a bad address, a control character in
-    /// the subject, a subject that is too long. The reason shows nothing of the job.
+    /// Permanent, if the job's data is none: a required field missing, a field of another type, a
+    /// bad address, a control character in what stands in a header, what is too long or can't be
+    /// sent. The reason names the field and shows nothing of the job.
     pub(super) fn mail(&self, job: &Job, record: &ConsumerRecord) -> Result<Mail, JobError> {
         let data = job.data().map_err(|error| JobError::permanent(error.to_string()))?;
-        let source = mailbox("SourceAddress", &data.source_address)?;
-        let recipient = mailbox("DestinationAddress", &data.destination_address)?;
+        let addresses = self.addresses(&data)?;
         check_subject(&data.subject)?;
         let message_id = self.message_id(job);
         let date = Date::first(&[job.schedule_time(), job.created_at()], record.timestamp);
-        let body = body(&data.message);
+        let content = Content::of(&data, &message_id[1..=NAME_DIGITS])?;
 
-        let (from, reply_to) =
-            if self.allows(&source) { (&source, None) } else { (&self.mail_from, Some(&source)) };
+        let body = content.body();
         let mut head = String::with_capacity(HEAD_BYTES + body.len() + body.len() / 64);
         let mut dated = Headers::new();
         dated.set(DateHeader::new(SystemTime::from(date)));
         let _ = write!(head, "{dated}");
-        header(&mut head, "From", from.as_str());
-        if let Some(address) = reply_to {
-            header(&mut head, "Reply-To", address.as_str());
+        write_field(&mut head, "From", addresses.from.as_str());
+        if let Some(address) = &addresses.reply_to {
+            write_field(&mut head, "Reply-To", address.as_str());
         }
-        header(&mut head, "To", recipient.as_str());
-        header(&mut head, "Subject", &subject::encode(&data.subject));
-        header(&mut head, "Message-ID", &message_id);
-        header(&mut head, "MIME-Version", "1.0");
-        header(&mut head, "Content-Type", "text/plain; charset=utf-8");
-        let _ = write!(head, "Content-Transfer-Encoding: {}\r\n\r\n", body.encoding());
+        write_field(&mut head, "To", addresses.recipient.as_str());
+        write_field(&mut head, "Subject", &free_text::encode("Subject", &data.subject));
+        write_field(&mut head, "Message-ID", &message_id);
+        // No automatic reply (RFC 3834 section 5).
+        write_field(&mut head, "Auto-Submitted", "auto-generated");
+        header::write(&mut head, &data.headers)?;
+        write_field(&mut head, "MIME-Version", "1.0");
+        content.write_headers(&mut head);
+        if let Some(dkim) = &self.dkim {
+            let signature = dkim.sign(&head, body);
+            head.insert_str(0, &signature);
+        }
+        head.push_str("\r\n");
 
-        let needs_smtputf8 =
-            [&source, &recipient, &self.mail_from].into_iter().any(Mailbox::needs_smtputf8);
-        let (data, size_octets) = data_of(head, body.as_ref());
-        let recipient = recipient.to_lettre();
+        let needs_smtputf8 = addresses.need_smtputf8() || self.mail_from.needs_smtputf8();
+        let (data, size_octets) = data_of(head, body);
+        let recipient = addresses.recipient.to_lettre();
         Ok(Mail { recipient, message_id, needs_smtputf8, size_octets, data })
+    }
+
+    /// `ReplyTo` stands where the service would have set another one.
+    fn addresses(&self, data: &JobData) -> Result<Addresses, JobError> {
+        let source = mailbox("SourceAddress", &data.source_address)?;
+        let recipient = mailbox("DestinationAddress", &data.destination_address)?;
+        let given = data.reply_to.as_deref().map(|it| mailbox("ReplyTo", it)).transpose()?;
+        let (from, own) = if self.allows(&source) {
+            (source, None)
+        } else {
+            (self.mail_from.clone(), Some(source))
+        };
+        Ok(Addresses { from, reply_to: given.or(own), recipient })
     }
 
     fn allows(&self, source: &Mailbox) -> bool {
@@ -100,6 +132,13 @@ impl Sender {
         }
         id.extend(["@", domain, ">"]);
         id
+    }
+}
+
+impl Addresses {
+    fn need_smtputf8(&self) -> bool {
+        let in_headers = [Some(&self.from), self.reply_to.as_ref(), Some(&self.recipient)];
+        in_headers.into_iter().flatten().any(Mailbox::needs_smtputf8)
     }
 }
 
@@ -122,37 +161,8 @@ fn check_subject(subject: &str) -> Result<(), JobError> {
 }
 
 /// Writes a header whose value is ASCII (or an address that needs SMTPUTF8) and is folded already.
-fn header(head: &mut String, name: &str, value: &str) {
+fn write_field(head: &mut String, name: &str, value: &str) {
     head.extend([name, ": ", value, "\r\n"]);
-}
-
-/// The text with every CR, LF and CRLF as CRLF, in an encoding that brings it over unchanged
-/// whatever the server offers: 7bit, quoted-printable or base64.
-fn body(text: &str) -> Body {
-    let lines = with_crlf(text);
-    if memchr(0, lines.as_bytes()).is_some() {
-        // lettre would pass it on as 7bit.
-        Body::new_with_encoding(lines, ContentTransferEncoding::Base64)
-            .unwrap_or_else(|_| unreachable!("anything can be encoded as base64"))
-    } else if lines.is_ascii() {
-        // As bytes: of a string, lettre looks for line ends again.
-        Body::new(lines.into_bytes())
-    } else {
-        Body::new(lines)
-    }
-}
-
-fn with_crlf(text: &str) -> String {
-    let mut lines = String::with_capacity(text.len() + 64);
-    let mut rest = text;
-    while let Some(end) = memchr2(b'\r', b'\n', rest.as_bytes()) {
-        lines.push_str(&rest[..end]);
-        lines.push_str("\r\n");
-        let length = if rest[end..].starts_with("\r\n") { 2 } else { 1 };
-        rest = &rest[end + length..];
-    }
-    lines.push_str(rest);
-    lines
 }
 
 /// The message with its dots stuffed and the final dot (RFC 5321 section 4.5.2), and its octets
@@ -192,6 +202,7 @@ mod tests {
         Sender {
             mail_from: Mailbox::parse("service@example.com").unwrap(),
             allowed_from_domains: vec!["example.com".into(), "xn--bcher-kva.example".into()],
+            dkim: None,
         }
     }
 
@@ -228,6 +239,7 @@ mod tests {
              To: to@example.net\r\n\
              Subject: Hello\r\n\
              Message-ID: <cf1bd10d9de13d14210328af943f2aa8@example.com>\r\n\
+             Auto-Submitted: auto-generated\r\n\
              MIME-Version: 1.0\r\n\
              Content-Type: text/plain; charset=utf-8\r\n\
              Content-Transfer-Encoding: 7bit\r\n\
@@ -256,14 +268,6 @@ mod tests {
         assert!(text.ends_with("\r\n\r\n..\r\n...\r\n..x\r\n.\r\n"), "{text}");
         assert_eq!(mail.size_octets, text.len() - 3 - ".\r\n".len());
         assert!(data("a@example.com", "", "").ends_with("7bit\r\n\r\n.\r\n"));
-    }
-
-    #[test]
-    fn every_kind_of_line_end_becomes_crlf() {
-        assert_eq!(
-            super::with_crlf("a\rb\nc\r\nd\n\re\r\r\n"),
-            "a\r\nb\r\nc\r\nd\r\n\r\ne\r\n\r\n"
-        );
     }
 
     #[test]

@@ -1,30 +1,69 @@
 //! What a sink reports about itself, for metrics, traces and logs.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Hears what a sink does. Every method does nothing unless it is written.
-///
-/// They are called in the middle of a send, on its task: they must be quick, and must not block.
+/// Is notified of what a sink does at one of its servers, in the middle of a send, on its task: it
+/// must return soon and must not block. Closures implement it.
 pub trait Observer: Send + Sync {
-    /// A phase has ended, well or not; a phase that is cancelled is not reported.
-    fn phase(&self, phase: Phase, elapsed: Duration, succeeded: bool) {
-        let _ = (phase, elapsed, succeeded);
-    }
+    /// Something happened.
+    fn on(&self, event: &Event<'_>);
+}
 
-    /// The circuit has opened or closed: one call a change.
-    fn circuit(&self, change: &CircuitChange) {
-        let _ = change;
-    }
-
-    /// The number of open connections, or of sends that wait for one, has changed.
-    fn connections(&self, open: usize, waiting: usize) {
-        let _ = (open, waiting);
+impl<F: Fn(&Event<'_>) + Send + Sync> Observer for F {
+    fn on(&self, event: &Event<'_>) {
+        self(event);
     }
 }
 
-/// Hears nothing.
-impl Observer for () {}
+/// Ignores every event.
+impl Observer for () {
+    fn on(&self, _: &Event<'_>) {}
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn on(&self, event: &Event<'_>) {
+        (**self).on(event);
+    }
+}
+
+/// Notifies all of them, in order.
+impl<O: Observer> Observer for Vec<O> {
+    fn on(&self, event: &Event<'_>) {
+        self.iter().for_each(|observer| observer.on(event));
+    }
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A phase has ended, well or not; a phase that is cancelled is not reported.
+    PhaseEnded {
+        /// The phase.
+        phase: Phase,
+        /// How long it took.
+        took: Duration,
+        /// Whether it has ended well.
+        succeeded: bool,
+    },
+    /// The circuit has opened or closed: one event a change.
+    CircuitChanged(&'a CircuitChange),
+    /// The number of open connections, or of sends that wait for one, has changed.
+    Connections {
+        /// How many are open.
+        open: usize,
+        /// How many sends wait.
+        waiting: usize,
+    },
+    /// The number of connections has changed that are not opened for a while, though they are
+    /// allowed: the server let others like them wait, or refused them, while it served some.
+    LeftOut {
+        /// How many.
+        connections: usize,
+    },
+}
 
 /// A part of what a mail needs, in order; the first six only with a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

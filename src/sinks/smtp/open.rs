@@ -5,8 +5,10 @@
 //! ```
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lettre::transport::smtp::commands::{Ehlo, Starttls};
@@ -20,7 +22,7 @@ use super::conversation::{Conversation, NoAnswer, after, within};
 use super::extensions::Extensions;
 use super::fault::{ServerFault, ServerFaultKind};
 use super::gauge::Gauge;
-use super::observer::{Observer, Phase};
+use super::observer::{Event, Observer, Phase};
 use super::reply::Reply;
 use super::tls::{Tls, certificate_fault};
 
@@ -34,6 +36,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the last one took counts up to this: it may have waited itself.
 const LATE: Duration = Duration::from_secs(30);
+
+/// How often in a row silent openings are given up for others. A server that is silent to all of
+/// them may only be late.
+const GIVEN_UP_MAX: u32 = 3;
 
 /// What it takes to open a connection.
 pub(super) struct Opener {
@@ -52,6 +58,8 @@ pub(super) struct Opener {
     pub(super) gauge: Arc<Gauge>,
     /// How long it took to open the last connection.
     pub(super) took: Mutex<Duration>,
+    /// How many rounds of openings in a row were given up.
+    pub(super) given_up: AtomicU32,
 }
 
 /// A new connection, and whether it is encrypted.
@@ -63,50 +71,103 @@ pub(super) struct Opened {
 impl Opener {
     /// Opens a connection, unless the server lets it wait while others are open: the server has a
     /// limit then, and a connection beyond it would take the place of another client's.
-    pub(super) async fn open_beside_others(&self) -> Result<Opened, ServerFault> {
-        let mut opening = pin!(self.open());
+    ///
+    /// Where none is open and `mails_wait`, an opening that comes to nothing is given up, too: another
+    /// one may reach another address, or another server behind the same. Each time in a row it
+    /// may take twice as long, and after [`GIVEN_UP_MAX`] the limits of the phases count.
+    pub(super) async fn open_beside_others(
+        &self,
+        mails_wait: impl Fn(&Gauge) -> bool + Send,
+    ) -> Result<Opened, ServerFault> {
+        let reached = OnceLock::new();
+        let mut opening = pin!(self.open_reaching(&self.limits, &reached));
+        let given_up = self.given_up.load(Relaxed);
+        let patience = PATIENCE + 2 * self.took().min(LATE);
+        let (mut waited, mut stuck) = (Duration::ZERO, None);
         loop {
-            let patience = PATIENCE + 2 * self.took().min(LATE);
-            match timeout(patience, &mut opening).await {
-                Ok(opened) => return opened,
-                Err(_) if self.gauge.has_established() => {
-                    let seconds = patience.as_secs();
-                    let reason = format!("not served within {seconds} s, while others are");
-                    let kind = ServerFaultKind::Unreachable;
-                    return Err(ServerFault::new(Phase::Connect, kind, reason));
-                }
-                // Nothing else is to be had: the limits of the phases count.
-                Err(_) => {}
+            if let Ok(opened) = timeout(patience, &mut opening).await {
+                return opened;
+            }
+            waited += patience;
+            stuck.get_or_insert_with(|| self.gauge.is_stuck());
+            let seconds = waited.as_secs();
+            let unserved = |reason| {
+                self.came_to_nothing(&reached);
+                ServerFault::new(Phase::Connect, ServerFaultKind::Unreachable, reason)
+            };
+            if self.gauge.has_established() {
+                return Err(unserved(format!("not served within {seconds} s, while others are")));
+            }
+            if given_up < GIVEN_UP_MAX
+                && waited >= patience * (1 << given_up)
+                && mails_wait(&self.gauge)
+            {
+                // If another one has ended meanwhile, it has begun anew.
+                let _ = self.given_up.compare_exchange(given_up, given_up + 1, Relaxed, Relaxed);
+                return Err(unserved(format!("not served within {seconds} s")).given_up());
             }
         }
     }
 
-    /// Opens a connection; dropping the future closes it.
-    pub(super) async fn open(&self) -> Result<Opened, ServerFault> {
+    /// Opens a connection within these limits; dropping the future closes it.
+    pub(super) async fn open_within(&self, limits: &TimeLimits) -> Result<Opened, ServerFault> {
+        self.open_reaching(limits, &OnceLock::new()).await
+    }
+
+    async fn open_reaching(
+        &self,
+        limits: &TimeLimits,
+        reached: &OnceLock<IpAddr>,
+    ) -> Result<Opened, ServerFault> {
+        let opened = self.attempt(limits, reached).await;
+        self.given_up.store(0, Relaxed);
+        if opened.is_err() {
+            self.came_to_nothing(reached);
+        }
+        opened
+    }
+
+    fn came_to_nothing(&self, reached: &OnceLock<IpAddr>) {
+        if let Some(address) = reached.get() {
+            self.connect.came_to_nothing(*address);
+        }
+    }
+
+    async fn attempt(
+        &self,
+        limits: &TimeLimits,
+        reached: &OnceLock<IpAddr>,
+    ) -> Result<Opened, ServerFault> {
         let start = Instant::now();
-        let deadline = after(self.limits.whole);
-        let mut conversation = self.timed(Phase::Connect, self.connected(deadline)).await?;
+        let connected = self.connected(limits.connect, after(limits.whole), reached);
+        let mut conversation = self.timed(Phase::Connect, connected).await?;
         let mut encrypted = false;
         if self.mode == TlsMode::Implicit {
-            conversation = self.timed(Phase::Tls, self.encrypted(conversation)).await?;
+            conversation = self.timed(Phase::Tls, self.encrypted(conversation, limits.tls)).await?;
             encrypted = true;
         }
-        self.timed(Phase::Greeting, self.greeted(&mut conversation)).await?;
-        self.timed(Phase::Ehlo, self.introduced(&mut conversation)).await?;
+        let greeted = self.greeted(&mut conversation, limits.greeting);
+        self.timed(Phase::Greeting, greeted).await?;
+        self.timed(Phase::Ehlo, self.introduced(&mut conversation, limits.ehlo)).await?;
         if !encrypted && self.wants_starttls(conversation.extensions)? {
-            conversation = self.timed(Phase::Tls, self.upgraded(conversation)).await?;
+            conversation = self.timed(Phase::Tls, self.upgraded(conversation, limits)).await?;
             encrypted = true;
-            self.timed(Phase::Ehlo, self.introduced(&mut conversation)).await?;
+            self.timed(Phase::Ehlo, self.introduced(&mut conversation, limits.ehlo)).await?;
         }
         self.check_smtputf8(conversation.extensions)?;
         if let Some(login) = self.login() {
             self.check_login_may_travel(encrypted)?;
-            let logged_in = auth::log_in(&mut conversation, &login, self.limits.auth);
+            let logged_in = auth::log_in(&mut conversation, &login, limits.auth);
             self.timed(Phase::Auth, logged_in).await?;
         }
-        if conversation.has_unread() {
-            let reason = "the server said more than it was asked";
-            return Err(ServerFault::new(Phase::Ehlo, ServerFaultKind::Unreachable, reason));
+        match conversation.nothing_unread() {
+            Ok(()) => {}
+            Err(lost) if lost.is_lost() => return Err(silent(Phase::Ehlo, "", &lost)),
+            // Its text may hold the login.
+            Err(_) => {
+                let reason = "the server said more than it was asked";
+                return Err(ServerFault::new(Phase::Ehlo, ServerFaultKind::Unreachable, reason));
+            }
         }
         conversation.establish();
         *self.took.lock().unwrap_or_else(PoisonError::into_inner) = start.elapsed();
@@ -125,15 +186,27 @@ impl Opener {
         *self.login.lock().unwrap_or_else(PoisonError::into_inner) = Some(login);
     }
 
-    async fn connected(&self, deadline: Instant) -> Result<Conversation, ServerFault> {
-        let stream = within(self.limits.connect, deadline, self.connect.connect())
+    async fn connected(
+        &self,
+        limit: Duration,
+        deadline: Instant,
+        reached: &OnceLock<IpAddr>,
+    ) -> Result<Conversation, ServerFault> {
+        let (stream, address) = within(limit, deadline, self.connect.reach())
             .await
             .map_err(|no_answer| silent(Phase::Connect, "", &no_answer))?;
+        if let Some(address) = address {
+            reached.get_or_init(|| address);
+        }
         Ok(Conversation::new(stream, self.gauge.open(), deadline))
     }
 
-    async fn greeted(&self, conversation: &mut Conversation) -> Result<(), ServerFault> {
-        let reply = conversation.reply(self.limits.greeting).await;
+    async fn greeted(
+        &self,
+        conversation: &mut Conversation,
+        limit: Duration,
+    ) -> Result<(), ServerFault> {
+        let reply = conversation.reply(limit).await;
         if let Err(no_answer @ (NoAnswer::TimedOut(_) | NoAnswer::Closed)) = &reply
             && self.mode != TlsMode::Implicit
         {
@@ -143,13 +216,17 @@ impl Opener {
         positive(Phase::Greeting, "", reply).map(|_| ())
     }
 
-    async fn introduced(&self, conversation: &mut Conversation) -> Result<(), ServerFault> {
+    async fn introduced(
+        &self,
+        conversation: &mut Conversation,
+        limit: Duration,
+    ) -> Result<(), ServerFault> {
         let ehlo = Ehlo::new(ClientId::Domain(self.ehlo_name.clone()));
-        let reply = conversation.command(ehlo, self.limits.ehlo).await;
+        let reply = conversation.command(ehlo, limit).await;
         if matches!(&reply, Ok(Reply { code: 500 | 502, .. })) {
             // RFC 5321 section 3.2: it knows no extensions.
             let helo = format!("HELO {}\r\n", self.ehlo_name);
-            let reply = conversation.command(helo, self.limits.ehlo).await;
+            let reply = conversation.command(helo, limit).await;
             conversation.extensions = Extensions::default();
             return positive(Phase::Ehlo, "HELO: ", reply).map(|_| ());
         }
@@ -180,21 +257,29 @@ impl Opener {
         }
     }
 
-    async fn upgraded(&self, mut conversation: Conversation) -> Result<Conversation, ServerFault> {
-        let reply = conversation.command(Starttls, self.limits.ehlo).await;
+    async fn upgraded(
+        &self,
+        mut conversation: Conversation,
+        limits: &TimeLimits,
+    ) -> Result<Conversation, ServerFault> {
+        let reply = conversation.command(Starttls, limits.ehlo).await;
         positive(Phase::Tls, "STARTTLS: ", reply)?;
         // What came in clear must not be taken for something said under TLS (CVE-2011-0411).
-        if conversation.has_unread() {
+        if conversation.nothing_unread().is_err_and(|error| !error.is_lost()) {
             let reason = "found bytes in clear behind the reply to STARTTLS, expected a handshake";
             return Err(ServerFault::new(Phase::Tls, ServerFaultKind::Tls, reason));
         }
-        self.encrypted(conversation).await
+        self.encrypted(conversation, limits.tls).await
     }
 
-    async fn encrypted(&self, conversation: Conversation) -> Result<Conversation, ServerFault> {
+    async fn encrypted(
+        &self,
+        conversation: Conversation,
+        limit: Duration,
+    ) -> Result<Conversation, ServerFault> {
         let tls = self.tls.as_ref().unwrap_or_else(|| unreachable!("made for every TLS mode"));
         let handshake = |stream| tls.handshake(stream);
-        conversation.over(self.limits.tls, handshake).await.map_err(|no_answer| match no_answer {
+        conversation.over(limit, handshake).await.map_err(|no_answer| match no_answer {
             NoAnswer::Lost(error) => match certificate_fault(&error) {
                 Some(reason) => ServerFault::new(Phase::Tls, ServerFaultKind::Certificate, reason),
                 None if error.kind() == std::io::ErrorKind::InvalidData => {
@@ -232,7 +317,8 @@ impl Opener {
     ) -> Result<T, ServerFault> {
         let start = Instant::now();
         let result = action.await;
-        self.observer.phase(phase, start.elapsed(), result.is_ok());
+        let (took, succeeded) = (start.elapsed(), result.is_ok());
+        self.observer.on(&Event::PhaseEnded { phase, took, succeeded });
         result
     }
 }

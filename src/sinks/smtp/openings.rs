@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::conversation::Conversation;
 use super::fault::ServerFault;
+use super::gauge::Gauge;
 use super::open::Opener;
 
 /// Connections that are being opened.
@@ -52,7 +53,7 @@ impl Openings {
         let opener = Arc::clone(&self.opener);
         self.under_way().push(Box::pin(async move {
             let start = Instant::now();
-            let opened = opener.open_beside_others().await;
+            let opened = opener.open_beside_others(Gauge::has_waiting).await;
             Ended { opened: opened.map(|opened| opened.conversation), took: start.elapsed() }
         }));
         self.count.fetch_add(1, Relaxed);

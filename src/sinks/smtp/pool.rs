@@ -13,7 +13,10 @@
 //!
 //! A server may have fewer connections for us than we are allowed, and say so by 421, by closing
 //! them, or not at all. While others of ours are open, a connection that can't be opened is left out
-//! for a while ([`Slot::withhold`]); while none is, the server is away, and the circuit opens.
+//! for a while ([`Slot::withhold`]); while none is, the server is away, and the circuit opens. One
+//! that is silent while none is open says nothing of other addresses of the host, or of other servers
+//! behind the same one: it is given up for another opening, a few times; where there is another
+//! relay, that one has its turn.
 //!
 //! A send that follows another mail may leave that connection again. The server may take minutes
 //! for the mail before it, while other connections come free: after 2 s without an answer the
@@ -30,7 +33,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::circuit::Circuit;
+use super::circuit::{Circuit, Met};
 use super::conversation::Conversation;
 use super::fault::ServerFault;
 use super::gauge::Gauge;
@@ -38,9 +41,7 @@ use super::message::Mail;
 use super::open::{Opener, PATIENCE};
 use super::openings::{Ended, Openings};
 use super::session_limit::SessionLimit;
-
-/// How long a slot that the server did not want is left out, in seconds.
-const WITHHELD_SECONDS: u64 = 60;
+use super::withheld::Withheld;
 
 /// How long mails go one at a time after one had to give up following another, in seconds.
 const ALONE_SECONDS: u64 = 60;
@@ -57,6 +58,8 @@ pub(super) struct Pool {
     idle_limit: Duration,
     session_limit: SessionLimit,
     gauge: Arc<Gauge>,
+    /// Whether another relay takes the mails that this one leaves waiting.
+    has_next: bool,
 }
 
 /// The sends that wait, and what they wait for.
@@ -68,9 +71,7 @@ struct Queue {
     free: usize,
     /// Slots of the openings.
     opening: usize,
-    /// Slots that are left out, since the server has fewer for us than we are allowed.
-    withheld: usize,
-    one_back_at: Option<Instant>,
+    withheld: Withheld,
     /// Until when no mail follows another.
     alone_until: Option<Instant>,
 }
@@ -107,20 +108,20 @@ impl Pool {
         idle_limit: Duration,
         opener: Arc<Opener>,
         circuit: Arc<Circuit>,
+        has_next: bool,
     ) -> Arc<Self> {
         let queue = Queue {
             waiting: VecDeque::new(),
             idle: Vec::new(),
             free: connections_max.get(),
             opening: 0,
-            withheld: 0,
-            one_back_at: None,
+            withheld: Withheld::new(Arc::clone(&opener.gauge)),
             alone_until: None,
         };
         let gauge = Arc::clone(&opener.gauge);
         let (openings, session_limit) = (Openings::new(opener), SessionLimit::default());
         let queue = Mutex::new(queue);
-        Arc::new(Self { queue, openings, circuit, idle_limit, session_limit, gauge })
+        Arc::new(Self { queue, openings, circuit, idle_limit, session_limit, gauge, has_next })
     }
 
     /// Completes when there is a connection for a mail: the first that is there, whichever it is.
@@ -191,9 +192,8 @@ impl Pool {
             Ok(mut conversation) => {
                 queue.free += 1;
                 // An opening that stood alone has shown whether the server has room again.
-                if queue.opening == 0 && queue.withheld > 0 {
-                    queue.withheld -= 1;
-                    queue.free += 1;
+                if queue.opening == 0 {
+                    queue.free += queue.withheld.take_one();
                 }
                 conversation.end();
                 conversation.reused = false;
@@ -206,24 +206,30 @@ impl Pool {
                 }
             }
             Err(fault) => {
-                // The others began at the same time, and may still be served.
-                let may_follow = took < PATIENCE && queue.opening > 0;
+                // Others that began at about the same time may still be served.
+                let has_company = queue.opening > self.gauge.stuck();
+                let may_follow = took < PATIENCE && has_company;
                 if fault.may_be_a_limit() && (may_follow || self.gauge.has_established()) {
-                    queue.withhold();
+                    queue.withheld.add();
+                    drop(queue);
+                    self.settle();
+                } else if fault.is_given_up() && !self.has_next {
+                    // No connection is served, so that none shows a limit of them.
+                    queue.free += 1 + queue.withheld.take_all();
                     drop(queue);
                     self.settle();
                 } else {
                     queue.free += 1;
                     drop(queue);
-                    self.let_none_wait(&fault.to_string());
+                    self.let_none_wait(&fault.to_string(), Met::Connecting);
                 }
             }
         }
     }
 
     /// Opens the circuit: who waits for a connection is sent away, and none is opened any more.
-    pub(super) fn let_none_wait(self: &Arc<Self>, reason: &str) {
-        self.circuit.open(reason);
+    pub(super) fn let_none_wait(self: &Arc<Self>, reason: &str, met: Met) {
+        self.circuit.open(reason, met);
         self.abandon_openings();
         let mut queue = self.queue();
         let (sent_away, waiting) =
@@ -275,7 +281,7 @@ impl Pool {
     /// Gives back every slot that was withheld: the server has shown that it takes connections.
     pub(super) fn restore(self: &Arc<Self>) {
         let mut queue = self.queue();
-        queue.free += std::mem::take(&mut queue.withheld);
+        queue.free += queue.withheld.take_all();
         drop(queue);
         self.settle();
     }
@@ -340,7 +346,7 @@ impl Pool {
             conversation.leave();
             return None;
         }
-        conversation.is_quiet().then_some(conversation)
+        conversation.nothing_unread().is_ok().then_some(conversation)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -384,22 +390,9 @@ impl Queue {
         begun
     }
 
-    fn withhold(&mut self) {
-        self.withheld += 1;
-        self.one_back_at = Some(Instant::now() + Duration::from_secs(WITHHELD_SECONDS));
-    }
-
     /// Gives back one of the slots that were withheld, if it is time.
     fn restore_one(&mut self) {
-        if self.withheld == 0 {
-            return;
-        }
-        let now = Instant::now();
-        if self.one_back_at.is_some_and(|at| at <= now) {
-            self.withheld -= 1;
-            self.free += 1;
-            self.one_back_at = Some(now + Duration::from_secs(WITHHELD_SECONDS));
-        }
+        self.free += self.withheld.take_due();
     }
 }
 
@@ -434,7 +427,7 @@ impl Slot {
     /// The server has no further connection for us. The slot is left out for a while, so that the
     /// pool settles at what the server allows; then one at a time is tried again.
     pub(super) fn withhold(mut self) {
-        self.pool.queue().withhold();
+        self.pool.queue().withheld.add();
         self.withheld = true;
     }
 

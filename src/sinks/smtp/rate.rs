@@ -31,6 +31,13 @@ impl Rate {
         sleep_until(turn).await;
     }
 
+    /// Whoever waits for a turn has left: turns that were not due yet are free again.
+    pub(super) fn void_turns(&self) {
+        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let emptied = Instant::now() + self.tolerance + self.interval;
+        *full_at = full_at.map(|full| full.min(emptied));
+    }
+
     fn turn(&self, now: Instant) -> Instant {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         let full = full_at.map_or(now, |full| full.max(now));
@@ -44,6 +51,7 @@ mod tests {
     use std::num::NonZeroU32;
     use std::time::Duration;
 
+    use futures::FutureExt;
     use tokio::time::Instant;
 
     use super::Rate;
@@ -65,5 +73,16 @@ mod tests {
         assert!((seconds_for(25, &rate).await - 2.0).abs() < 0.02);
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!((seconds_for(25, &rate).await - 2.0).abs() < 0.02);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_of_those_who_have_left_hold_up_nobody() {
+        let number = |n| NonZeroU32::new(n).unwrap();
+        let rate = Rate::new(number(10), number(5));
+        let mut waiting: Vec<_> = (0..1_000).map(|_| Box::pin(rate.take())).collect();
+        assert_eq!(waiting.iter_mut().filter_map(FutureExt::now_or_never).count(), 5);
+        drop(waiting);
+        rate.void_turns();
+        assert!((seconds_for(11, &rate).await - 1.1).abs() < 0.02);
     }
 }

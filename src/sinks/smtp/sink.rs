@@ -1,72 +1,46 @@
 //! The mail sink.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use lettre::Address;
-use lettre::transport::smtp::commands::{Noop, Quit};
-use tokio::time::{Instant, sleep_until};
+use futures::future::{join_all, select_all};
 
 use crate::job::Job;
 use crate::record::ConsumerRecord;
 use crate::sinks::{Effect, JobError, JobErrorKind, JobSink};
 
-use super::circuit::Circuit;
-use super::config::{ConfigError, Login, MailConfig, TimeLimits, TlsMode};
+use super::config::{ConfigError, MailConfig, RelayConfig, TimeLimits};
 use super::connect::{Connect, TcpConnect};
-use super::conversation::{Conversation, NoAnswer, after};
-use super::end::{Again, End, is_servers_fault};
-use super::fault::{ServerFault, ServerFaultKind};
-use super::gauge::Gauge;
-use super::hang_ups::{Fault, HangUps};
+use super::fault::ServerFault;
 use super::message::{Mail, Sender};
-use super::observer::{Observer, Phase};
-use super::open::{Opened, Opener};
-use super::pool::{Pool, Slot};
-use super::rate::Rate;
-use super::tls::Tls;
-use super::transaction::{MailTransaction, Sent};
+use super::observer::Observer;
+use super::relay::{Relay, ServerReport};
+use super::reply::Reply;
+use super::server::Server;
 
-/// How long a connection that is given up is waited for, once QUIT was said.
-const QUIT_LIMIT: Duration = Duration::from_secs(1);
+/// Why not every server can take a mail.
+const NEEDS_SMTPUTF8: &str = "an address has a local part beyond ASCII, which needs SMTPUTF8";
 
-/// Sends the mails of jobs to one SMTP server. See the [module](super) for what is promised.
+/// Sends the mails of jobs to the first of its servers that is well. See the [module](super) for
+/// what is promised.
 pub struct MailSink {
     sender: Sender,
-    /// The envelope's sender, as lettre's commands take it.
-    mail_from: Address,
-    opener: Arc<Opener>,
-    pool: Arc<Pool>,
-    rate: Option<Rate>,
-    circuit: Arc<Circuit>,
-    hang_ups: HangUps,
     limits: TimeLimits,
-    gauge: Arc<Gauge>,
-    observer: Arc<dyn Observer>,
+    /// In order of preference; at least one.
+    relays: Vec<Relay>,
 }
 
-/// A mail that the server has accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A mail that a server has accepted. The default is none: without `Message-ID` and reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// Its `Message-ID`, with angle brackets: the same for every attempt of one job.
     pub message_id: String,
     /// The server's reply to the final dot, on one line.
     pub reply: String,
-}
-
-/// What [`MailSink::check`] has found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerReport {
-    /// Whether the connection was encrypted.
-    pub encrypted: bool,
-    /// Whether the login was used, and accepted.
-    pub logged_in: bool,
-    /// Whether PIPELINING is offered.
-    pub pipelining: bool,
-    /// Whether SMTPUTF8 is offered: without it addresses with a local part beyond ASCII fail.
-    pub smtputf8: bool,
+    /// The [name](Relay::name) of the server, if the sink has several.
+    pub relay: Option<Arc<str>>,
 }
 
 impl MailSink {
@@ -75,11 +49,10 @@ impl MailSink {
     /// # Errors
     /// See [`ConfigError`].
     pub fn new(config: &MailConfig) -> Result<Self, ConfigError> {
-        let connect = TcpConnect::new(config.host.clone(), config.port);
-        Self::with(config, Arc::new(connect), Arc::new(()))
+        Self::over(config, |relay| (tcp(relay), Arc::new(())))
     }
 
-    /// A sink whose streams come from `connect`, and whose doings `observer` hears.
+    /// A sink whose streams, to whichever relay, come from `connect`, and which notifies `observer`.
     ///
     /// # Errors
     /// See [`ConfigError`].
@@ -88,253 +61,136 @@ impl MailSink {
         connect: Arc<dyn Connect>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, ConfigError> {
-        if config.host.is_empty() {
-            return Err(ConfigError::Host { found: String::new() });
-        }
-        config.check_login()?;
+        Self::over(config, move |_| (Arc::clone(&connect), Arc::clone(&observer)))
+    }
+
+    /// A sink that connects over TCP, and notifies of what it does at a relay the observer that
+    /// `observer` gives for that relay.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn with_observer(
+        config: &MailConfig,
+        observer: impl Fn(&RelayConfig) -> Arc<dyn Observer>,
+    ) -> Result<Self, ConfigError> {
+        Self::over(config, |relay| (tcp(relay), observer(relay)))
+    }
+
+    /// A sink with the ends that `ends` gives for each relay: what connects to it, and what is
+    /// notified of what the sink does there.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn over(
+        config: &MailConfig,
+        ends: impl Fn(&RelayConfig) -> (Arc<dyn Connect>, Arc<dyn Observer>),
+    ) -> Result<Self, ConfigError> {
         let sender = config.sender()?;
-        let gauge = Gauge::new(Arc::clone(&observer));
-        let tls = match config.tls {
-            TlsMode::None => None,
-            _ => Some(Tls::new(config)?),
-        };
-        let opener = Arc::new(Opener {
-            connect,
-            mode: config.tls,
-            tls,
-            login: Mutex::new(config.login.clone()),
-            allow_plaintext_auth: config.allow_plaintext_auth,
-            ehlo_name: config.greets_as(&sender.mail_from)?,
-            needs_smtputf8: sender.mail_from.needs_smtputf8(),
-            limits: config.limits,
-            observer: Arc::clone(&observer),
-            gauge: Arc::clone(&gauge),
-            took: Mutex::default(),
-        });
-        let circuit = Arc::new(Circuit::new(
-            config.probe_backoff_min,
-            config.probe_backoff_max,
-            Arc::clone(&observer),
-        ));
-        let (idle_limit, for_pool) = (config.idle_limit, (opener.clone(), circuit.clone()));
-        Ok(Self {
-            mail_from: sender.mail_from.to_lettre(),
-            sender,
-            opener,
-            pool: Pool::new(config.connections_max, idle_limit, for_pool.0, for_pool.1),
-            rate: config.mails_per_second_max.map(|rate| Rate::new(rate, config.mails_burst_max)),
-            circuit,
-            hang_ups: HangUps::default(),
-            limits: config.limits,
-            gauge,
-            observer,
-        })
-    }
-
-    /// Opens a connection of its own up to the point where mails can be sent, and ends it with
-    /// QUIT. It waits for a slot like a mail does, and leaves the circuit as it is.
-    ///
-    /// # Errors
-    /// See [`ServerFault`].
-    pub async fn check(&self) -> Result<ServerReport, ServerFault> {
-        let _slot = self.pool.slot().await;
-        self.pool.clear();
-        let Opened { mut conversation, encrypted } = self.opener.open().await?;
-        let extensions = conversation.extensions;
-        // The server has shown what was asked; how it says goodbye is no fault.
-        let _ = conversation.command(Quit, self.limits.command).await;
-        Ok(ServerReport {
-            encrypted,
-            logged_in: self.opener.login().is_some(),
-            pipelining: extensions.pipelining,
-            smtputf8: extensions.smtputf8,
-        })
-    }
-
-    /// Logs in with another login from the next connection on, where a password was rotated. Those
-    /// that are open stay; while the circuit is open the next probe tries it.
-    ///
-    /// # Errors
-    /// If it holds a NUL, which no login can carry; the old one stays then.
-    pub fn set_login(&self, login: Login) -> Result<(), ConfigError> {
-        login.check()?;
-        self.opener.set_login(login);
-        Ok(())
-    }
-
-    /// Closes idle connections when their time is up, and goes on with those that are being opened
-    /// while no mail waits for them; never completes. It is to be polled beside the topology.
-    /// Without it both are done when the next mail is sent. Dropping the future changes nothing.
-    pub async fn retire_idle(&self) {
-        let retire = async {
-            loop {
-                match self.pool.retire() {
-                    Some(at) => sleep_until(at).await,
-                    // None is idle: the next one is not due before the limit is over once.
-                    None => sleep_until(after(self.pool.idle_limit())).await,
+        let is_alone = config.relays.len() == 1;
+        let mut names = BTreeSet::new();
+        let relay = |relay: &RelayConfig| {
+            let name: Arc<str> = relay.name().into();
+            // The names of hosts know no case.
+            if !names.insert(name.to_ascii_lowercase()) {
+                return Err(ConfigError::Twice(name.to_string()));
+            }
+            let (connect, observer) = ends(relay);
+            match Server::new(config, relay, &sender, connect, observer) {
+                Ok(server) => Ok(Relay::new(name, server)),
+                Err(error) if is_alone => Err(error),
+                Err(error) => {
+                    Err(ConfigError::Relay { name: name.to_string(), error: Box::new(error) })
                 }
             }
         };
-        tokio::select! {
-            biased;
-            () = retire => {}
-            never = self.pool.open() => match never {},
+        let relays = config.relays.iter().map(relay).collect::<Result<Vec<_>, _>>()?;
+        if relays.is_empty() {
+            return Err(ConfigError::Host { found: String::new() });
         }
+        Ok(Self { sender, limits: config.limits, relays })
+    }
+
+    /// The servers, in order of preference.
+    pub fn relays(&self) -> impl ExactSizeIterator<Item = &Relay> {
+        self.relays.iter()
+    }
+
+    /// [Checks](Relay::check_within) every relay, within the limits of mails; gives what the first
+    /// one is.
+    ///
+    /// # Errors
+    /// The fault of the first relay that has one.
+    pub async fn check(&self) -> Result<ServerReport, ServerFault> {
+        let checks = self.relays.iter().map(|relay| relay.check_within(&self.limits));
+        let mut checked = join_all(checks).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(checked.swap_remove(0))
+    }
+
+    /// Closes idle connections when their time is up, goes on with those that are being opened
+    /// while no mail waits for them, and asks relays that are away whether they are back; never
+    /// completes. It is to be polled beside the topology. Without it all of this is done when the
+    /// next mail is sent. Dropping the future changes nothing.
+    pub async fn retire_idle(&self) {
+        join_all(self.relays.iter().map(Relay::attend)).await;
     }
 
     /// Closes the idle connections, with QUIT, without waiting for its answer, and those that are
     /// being opened while no mail waits. Sends under way go on.
     pub fn close_idle(&self) {
-        self.pool.clear();
+        self.relays.iter().for_each(Relay::close_idle);
     }
 
     /// Connections that are open, idle ones included.
     pub fn open_connections(&self) -> usize {
-        self.gauge.open_connections()
+        self.relays.iter().map(Relay::open_connections).sum()
     }
 
-    /// Why nothing is sent at present, if the circuit is open.
+    /// Why nothing is sent at present, if no relay is well.
     pub fn unavailable_reason(&self) -> Option<String> {
-        self.circuit.reason()
+        let reasons = self
+            .relays
+            .iter()
+            .map(|relay| relay.unavailable_reason().map(|reason| self.named(relay, &reason)));
+        reasons.collect::<Option<Vec<_>>>().map(|reasons| reasons.join("; "))
     }
 
-    async fn deliver(
+    /// Sends to one relay. Meanwhile those that are preferred to it are asked whether they are back.
+    async fn send(
         &self,
-        conversation: Conversation,
-        slot: Slot,
-        mail: &Mail,
+        place: usize,
+        mail: &Arc<Mail>,
         effect: &Effect,
-    ) -> Result<Accepted, JobError> {
-        let transaction = MailTransaction {
-            mail_from: &self.mail_from,
-            limits: &self.limits,
-            observer: &*self.observer,
-            pool: &self.pool,
-            circuit: &self.circuit,
-            effect,
-        };
-        let sent = transaction.send(conversation, mail).await;
-        let Some(again) = sent.again else { return self.finish(slot, mail, sent) };
-        effect.take_back();
-        let first = self.give_up(sent).await;
-        // Only a fresh connection shows the cause, so this send takes no other.
-        let opened = match self.opener.open_beside_others().await {
-            Ok(opened) => opened,
-            Err(fault) if self.pool.is_limit(&fault) => {
-                slot.withhold();
-                return Err(JobError::unavailable(fault.to_string()));
-            }
-            Err(fault) => return Err(self.unavailable(&fault)),
-        };
-        let sent = transaction.send(opened.conversation, mail).await;
-        match again {
-            Again::Followed if !first.is_same_refusal(&sent.end) => self.pool.let_none_follow(),
-            Again::Spent(mails) if matches!(sent.end, End::Accepted(_)) => {
-                self.pool.session_limit().refused_after(mails);
-            }
-            _ => {}
+    ) -> Result<Option<Reply>, JobError> {
+        let (preferred, relay) = (&self.relays[..place], &self.relays[place]);
+        if preferred.is_empty() {
+            return relay.send(mail, effect).await;
         }
-        self.finish(slot, mail, sent)
-    }
-
-    /// Ends a connection that may be to blame for the end of a mail on it. Where the server is
-    /// known to listen, it has heard of that before the next connection is opened: it may have a
-    /// limit of them. A mail that followed takes its turn elsewhere.
-    async fn give_up(&self, sent: Sent) -> End {
-        let Sent { end, conversation, follower, .. } = sent;
-        if let Some(mut conversation) = conversation.filter(|_| follower.is_none()) {
-            let _ = conversation.command(Quit, self.limits.command.min(QUIT_LIMIT)).await;
-        }
-        end
-    }
-
-    fn finish(&self, slot: Slot, mail: &Mail, sent: Sent) -> Result<Accepted, JobError> {
-        let Sent { end, conversation, follower, .. } = sent;
-        match (conversation, follower) {
-            (Some(conversation), Some(follower)) => follower.follow(slot, conversation),
-            (Some(conversation), None) => slot.put_back(conversation),
-            (None, follower) => {
-                drop(follower);
-                drop(slot);
-            }
-        }
-        match end {
-            End::Accepted(reply) => {
-                Ok(Accepted { message_id: mail.message_id.clone(), reply: reply.to_string() })
-            }
-            End::Refused(exchange, reply) if reply.code == 421 => {
-                Err(self.hung_up(mail, format!("{}: {reply}", exchange.name())))
-            }
-            End::Refused(exchange, reply) if is_servers_fault(&reply) => {
-                Err(self.unavailable(&format!("{}: {reply}", exchange.name())))
-            }
-            End::Refused(exchange, reply) => {
-                let reason = format!("{}: {reply}", exchange.name());
-                let for_good = reply.code / 100 == 5;
-                Err(if for_good { JobError::permanent } else { JobError::transient }(reason))
-            }
-            End::NoSmtputf8 => Err(JobError::permanent(
-                "an address has a local part beyond ASCII, which needs SMTPUTF8, and the server \
-                 does not offer it",
-            )),
-            End::Unsent(exchange, no_answer) if no_answer.is_lost() => {
-                Err(self.hung_up(mail, format!("{}: {no_answer}", exchange.name())))
-            }
-            End::Unsent(exchange, no_answer) => {
-                Err(JobError::transient(format!("{}: {no_answer}", exchange.name())))
-            }
-            End::Stale => Err(JobError::transient("the connection was closed before any answer")),
-            End::Ambiguous(no_answer) => {
-                Err(JobError::ambiguous(format!("after the final dot: {no_answer}")))
-            }
+        tokio::select! {
+            biased;
+            ended = relay.send(mail, effect) => ended,
+            _ = join_all(preferred.iter().map(Relay::recover)) => unreachable!("it never completes"),
         }
     }
 
-    /// The server has hung up in the midst of a mail.
-    fn hung_up(&self, mail: &Mail, reason: String) -> JobError {
-        match self.hang_ups.judge(&mail.message_id) {
-            Fault::Job => JobError::transient(reason),
-            Fault::Unknown => JobError::unavailable(reason),
-            Fault::Server => self.unavailable(&reason),
+    fn accepted(&self, relay: &Relay, mail: &Mail, reply: &Reply) -> Accepted {
+        Accepted {
+            message_id: mail.message_id.clone(),
+            reply: reply.to_string(),
+            relay: (self.relays.len() > 1).then(|| Arc::clone(relay.name())),
         }
     }
 
-    fn unavailable(&self, reason: &impl ToString) -> JobError {
-        let reason = reason.to_string();
-        self.pool.let_none_wait(&reason);
-        JobError::unavailable(reason)
+    /// A reason, with the relay that it is about where there are several.
+    fn named(&self, relay: &Relay, reason: &str) -> String {
+        match self.relays.len() {
+            1 => reason.to_owned(),
+            _ => format!("{}: {reason}", relay.name()),
+        }
     }
+}
 
-    /// Asks whether the server is there: an idle connection if there is one, else a new one, which
-    /// then waits for the next mail.
-    async fn probe(&self) -> Result<(), ServerFault> {
-        let slot = self.pool.slot().await;
-        if let Some(mut conversation) = slot.idle() {
-            let start = Instant::now();
-            conversation.begin(after(self.limits.whole));
-            let answer = conversation.command(Noop, self.limits.command).await;
-            let succeeded = matches!(&answer, Ok(reply) if reply.is_positive());
-            self.observer.phase(Phase::Noop, start.elapsed(), succeeded);
-            if succeeded {
-                conversation.end();
-                if let Some(conversation) = conversation.if_clean() {
-                    slot.put_back(conversation);
-                }
-                return Ok(());
-            }
-            if let Err(no_answer @ NoAnswer::TimedOut(_)) = answer {
-                let kind = ServerFaultKind::Unreachable;
-                return Err(ServerFault::new(Phase::Noop, kind, no_answer.to_string()));
-            }
-        }
-        let mut conversation = self.opener.open().await?.conversation;
-        self.pool.restore();
-        conversation.end();
-        if let Some(conversation) = conversation.if_clean() {
-            slot.put_back(conversation);
-        }
-        Ok(())
-    }
+fn tcp(relay: &RelayConfig) -> Arc<dyn Connect> {
+    Arc::new(TcpConnect::new(relay.host.clone(), relay.port))
 }
 
 #[async_trait]
@@ -353,31 +209,39 @@ impl JobSink<Job, Accepted> for MailSink {
         effect: &Effect,
     ) -> Result<Accepted, JobError> {
         let mail = Arc::new(self.sender.mail(job, record)?);
-        if let Some(rate) = &self.rate {
-            rate.take().await;
+        let (mut unavailable, mut lacks_smtputf8) = (Vec::new(), false);
+        for (place, relay) in self.relays.iter().enumerate() {
+            match self.send(place, &mail, effect).await {
+                Err(error) if error.kind() == JobErrorKind::Unavailable => {
+                    // It was certainly not sent, and the next relay has its turn.
+                    effect.take_back();
+                    unavailable.push(self.named(relay, error.reason()));
+                }
+                Err(error) => {
+                    return Err(JobError::new(error.kind(), self.named(relay, error.reason())));
+                }
+                // The next relay may offer it.
+                Ok(None) => lacks_smtputf8 = true,
+                Ok(Some(reply)) => {
+                    self.relays[..place].iter().for_each(|relay| relay.forget(&mail));
+                    return Ok(self.accepted(relay, &mail, &reply));
+                }
+            }
         }
-        let (conversation, slot) =
-            self.pool.connection(&mail).await.map_err(JobError::unavailable)?;
-        let outcome = self.deliver(conversation, slot, &mail, effect).await;
-        let job = &mail.message_id;
-        match outcome.as_ref().map_err(JobError::kind) {
-            Ok(_) => self.hang_ups.taken(job),
-            Err(JobErrorKind::Permanent) => self.hang_ups.forget(job),
-            Err(_) => self.hang_ups.tried(job),
-        }
-        outcome
+        let unavailable = unavailable.join("; ");
+        Err(match (lacks_smtputf8, &*unavailable) {
+            (false, _) => JobError::unavailable(unavailable),
+            (true, "") => JobError::permanent(format!("{NEEDS_SMTPUTF8}, and no server offers it")),
+            // What can take it may be back later; the others go on meanwhile.
+            (true, away) => JobError::transient(format!("{NEEDS_SMTPUTF8}; {away}")),
+        })
     }
 
-    /// Pending while the circuit is open. The calls that wait here probe the server, one at a time.
+    /// Pending while no relay is well. The calls that wait here ask the servers, each one at a time,
+    /// whether they are back.
     async fn ready(&self) {
-        while self.circuit.probe_at().is_some() {
-            let _probe = self.circuit.probe.lock().await;
-            let Some(probe_at) = self.circuit.probe_at() else { return };
-            sleep_until(probe_at).await;
-            match self.probe().await {
-                Ok(()) => self.circuit.close(),
-                Err(fault) => self.circuit.stay_open(&fault.to_string()),
-            }
+        while self.relays.iter().all(Relay::is_away) {
+            select_all(self.relays.iter().map(Relay::recovered)).await;
         }
     }
 }
@@ -386,7 +250,7 @@ impl fmt::Debug for MailSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MailSink")
             .field("mail_from", &self.sender.mail_from.as_str())
-            .field("open_connections", &self.open_connections())
+            .field("relays", &self.relays)
             .finish_non_exhaustive()
     }
 }

@@ -16,13 +16,13 @@ use tokio_rustls::rustls::client::danger::{
 use tokio_rustls::rustls::client::{WebPkiServerVerifier, verify_server_name};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-use super::config::{ConfigError, MailConfig};
+use super::config::{ConfigError, RelayConfig};
 use super::connect::Stream;
 
 /// Encrypts streams to one server.
@@ -34,7 +34,7 @@ pub(super) struct Tls {
 
 impl Tls {
     /// Reads the certificates of the system's authorities, and those of the settings.
-    pub(super) fn new(config: &MailConfig) -> Result<Self, ConfigError> {
+    pub(super) fn new(config: &RelayConfig) -> Result<Self, ConfigError> {
         let name = ServerName::try_from(config.host.clone())
             .map_err(|_| ConfigError::Host { found: config.host.clone() })?;
         let provider = Arc::new(ring::default_provider());
@@ -113,6 +113,9 @@ impl Verified {
             }
             if named.is_empty() {
                 return Err(broken(&"no certificate in PEM"));
+            }
+            if PrivateKeyDer::pem_slice_iter(pem).next().is_some() {
+                return Err(broken(&"a private key in PEM"));
             }
         }
         let errors: Vec<_> = native.errors.iter().map(ToString::to_string).collect();

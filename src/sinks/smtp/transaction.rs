@@ -12,10 +12,10 @@
 //! The next mail is not to blame for what happened to earlier mails on its connection: some ends do
 //! not count until the mail was asked again on a fresh one (see [`End::again`]).
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use lettre::Address;
 use lettre::transport::smtp::commands::{Data, Mail as MailCommand, Rcpt, Rset};
 use lettre::transport::smtp::extension::{MailBodyParameter, MailParameter};
@@ -25,8 +25,10 @@ use super::circuit::Circuit;
 use super::config::TimeLimits;
 use super::conversation::{Conversation, NoAnswer, after};
 use super::end::{Again, End, Exchange, is_servers_fault};
+use super::extensions::Extensions;
+use super::fault::{ServerFault, ServerFaultKind};
 use super::message::Mail;
-use super::observer::{Observer, Phase};
+use super::observer::{Event, Observer, Phase};
 use super::pool::{Follower, Pool};
 use super::reply::Reply;
 use crate::sinks::Effect;
@@ -44,6 +46,10 @@ const SOON: Duration = Duration::from_millis(500);
 
 /// How long a mail that follows another waits for its server before it goes elsewhere.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the last words of a server are waited for, once a write to it has failed: they may have
+/// arrived without having been noticed yet.
+const PARTING_LIMIT: Duration = Duration::from_secs(1);
 
 /// The three commands, with the one that is due after a refused mail.
 const EXCHANGES: [Exchange; 4] = [Exchange::Rset, Exchange::Mail, Exchange::Rcpt, Exchange::Data];
@@ -85,7 +91,7 @@ impl MailTransaction<'_> {
         conversation.mails += 1;
         let start = Instant::now();
         let envelope = self.envelope(&mut conversation, mail, follows).await;
-        self.observer.phase(Phase::Envelope, start.elapsed(), envelope.is_ok());
+        self.phase_ended(Phase::Envelope, start.elapsed(), envelope.is_ok());
         let (end, follower) = match envelope {
             Ok(()) => self.message(&mut conversation, &mail.data).await,
             Err(end) => (end, None),
@@ -121,6 +127,10 @@ impl MailTransaction<'_> {
             let limit = if follows { limit.min(PATIENCE) } else { limit };
             let reply = match (c.reply(limit).await, refusal) {
                 (Ok(reply), None) => reply,
+                // The reply to another command: then the refusal may be, too.
+                (Ok(reply), Some(_)) if exchange == Exchange::Data && reply.is_positive() => {
+                    return Err(End::Unsent(exchange, NoAnswer::Unexpected(reply)));
+                }
                 (Ok(reply), Some(refused)) => {
                     // RFC 2920 section 3.1: the server may wait for a message all the same.
                     if reply.code == 421 || reply.code == 354 && !self.lone_dot(c).await {
@@ -151,6 +161,12 @@ impl MailTransaction<'_> {
             }
         }
         let Some(refused) = refusal else { return Ok(()) };
+        // Where more is there than was asked for, a refusal may be that of another command.
+        if let Err(unasked @ (NoAnswer::Unexpected(_) | NoAnswer::Garbage)) = c.nothing_unread()
+            && !matches!(&unasked, NoAnswer::Unexpected(reply) if reply.code == 421)
+        {
+            return Err(End::Unsent(Exchange::Data, unasked));
+        }
         c.needs_reset = true;
         c.end();
         Err(refused)
@@ -160,7 +176,8 @@ impl MailTransaction<'_> {
         match exchange {
             Exchange::Rset => c.queue(Rset),
             Exchange::Mail => {
-                let parameters = parameters(c, mail);
+                let parameters =
+                    parameters(c.extensions, Some(mail.size_octets), mail.needs_smtputf8);
                 c.queue(MailCommand::new(Some(self.mail_from.clone()), parameters));
             }
             Exchange::Rcpt => c.queue(Rcpt::new(mail.recipient.clone(), Vec::new())),
@@ -176,37 +193,59 @@ impl MailTransaction<'_> {
             && c.reply(self.limits.command).await.is_ok_and(|reply| reply.code != 421)
     }
 
+    fn phase_ended(&self, phase: Phase, took: Duration, succeeded: bool) {
+        self.observer.on(&Event::PhaseEnded { phase, took, succeeded });
+    }
+
     async fn message(&self, c: &mut Conversation, data: &[u8]) -> (End, Option<Follower>) {
         let (first, last) = data.split_at(data.len().saturating_sub(LAST_WRITE_BYTES));
         let start = Instant::now();
-        let told = |succeeded| self.observer.phase(Phase::Body, start.elapsed(), succeeded);
-        if !first.is_empty()
-            && let Err(no_answer) = c.write(first, self.limits.body).await
-        {
-            told(false);
-            let end = match parting_words(c) {
-                Some(reply) if reply.is_negative() => End::Refused(Exchange::Message, reply),
-                _ => End::Unsent(Exchange::Message, no_answer),
-            };
+        let ended = |succeeded| self.phase_ended(Phase::Body, start.elapsed(), succeeded);
+        if let Err(end) = self.write_first(c, first).await {
+            ended(false);
             return (end, None);
         }
         let mut follower = self.follower(c, data);
         self.effect.begin();
         let written = self.write_last(c, last, follower.as_ref()).await;
-        told(written.is_ok());
+        ended(written.is_ok());
         let start = Instant::now();
         let answer = match written {
             Ok(()) => self.final_reply(c, &mut follower).await,
+            // It came too early to be an acceptance.
+            Err(NoAnswer::Unexpected(reply)) if !reply.is_negative() => {
+                Err(NoAnswer::Unexpected(reply))
+            }
+            Err(NoAnswer::Unexpected(refusal)) => Ok(refusal),
             Err(no_answer) => {
                 // Without its final dot no mail is taken; that of one with a follower may be there.
                 let can_be = |reply: &Reply| reply.is_negative() || follower.is_some();
-                parting_words(c).filter(can_be).ok_or(no_answer)
+                parting_words(c).await.filter(can_be).ok_or(no_answer)
             }
         };
         let elapsed = start.elapsed();
         c.answers_soon = elapsed <= SOON;
-        self.observer.phase(Phase::FinalReply, elapsed, answer.is_ok());
+        self.phase_ended(Phase::FinalReply, elapsed, answer.is_ok());
         (final_answer(c, answer), follower)
+    }
+
+    /// Writes what stands before the last write, which may be nothing, while nothing is unread: no
+    /// reply that is there before the message has an end is an answer to it.
+    async fn write_first(&self, c: &mut Conversation, first: &[u8]) -> Result<(), End> {
+        c.nothing_unread().map_err(|error| unsent(c, Exchange::Message, error, false))?;
+        if first.is_empty() {
+            return Ok(());
+        }
+        let written = c.write_message(first, first.len(), self.limits.body).await;
+        let (said, no_answer) = match written.and_then(|()| c.nothing_unread()) {
+            Ok(()) => return Ok(()),
+            Err(NoAnswer::Unexpected(reply)) => (Some(reply.clone()), NoAnswer::Unexpected(reply)),
+            Err(no_answer) => (parting_words(c).await, no_answer),
+        };
+        Err(match said.filter(Reply::is_negative) {
+            Some(refusal) => End::Refused(Exchange::Message, refusal),
+            None => End::Unsent(Exchange::Message, no_answer),
+        })
     }
 
     /// The send that may follow a mail on its connection.
@@ -227,11 +266,14 @@ impl MailTransaction<'_> {
         last: &[u8],
         follower: Option<&Follower>,
     ) -> Result<(), NoAnswer> {
-        let Some(follower) = follower else { return c.write(last, self.limits.body).await };
+        let limit = self.limits.body;
+        let Some(follower) = follower else {
+            return c.write_message(last, last.len(), limit).await;
+        };
         c.queue_bytes(last);
         EXCHANGES[1..].iter().for_each(|exchange| self.queue(c, *exchange, follower.mail()));
         c.is_ahead = true;
-        c.flush(self.limits.body).await
+        c.flush_message(last.len(), limit).await
     }
 
     /// The answer to the final dot. If it does not come soon, the follower goes back to the queue.
@@ -292,24 +334,57 @@ fn refused(c: &Conversation, exchange: Exchange, reply: Reply, is_first: bool) -
 }
 
 fn unsent(c: &Conversation, exchange: Exchange, no_answer: NoAnswer, is_first: bool) -> End {
-    if is_first && c.reused && no_answer.is_lost() {
-        End::Stale
-    } else {
-        End::Unsent(exchange, no_answer)
+    match no_answer {
+        NoAnswer::Closed | NoAnswer::Lost(_) | NoAnswer::Unexpected(_) if is_first && c.reused => {
+            End::Stale
+        }
+        // A server that goes away may say so at any time.
+        NoAnswer::Unexpected(reply) if reply.code == 421 => End::Refused(exchange, reply),
+        no_answer => End::Unsent(exchange, no_answer),
     }
 }
 
-/// What the server said before it closed the connection, if that is here already.
-fn parting_words(c: &mut Conversation) -> Option<Reply> {
-    c.reply(Duration::MAX).now_or_never()?.ok()
+/// Whether the server takes mails of this sender: MAIL, and RSET after it.
+pub(super) async fn takes_mails(
+    c: &mut Conversation,
+    mail_from: &Address,
+    needs_smtputf8: bool,
+    limit: Duration,
+) -> Result<(), ServerFault> {
+    let parameters = parameters(c.extensions, None, needs_smtputf8);
+    let fault = |kind, reason: &dyn Display| {
+        ServerFault::new(Phase::Envelope, kind, format!("{}: {reason}", Exchange::Mail.name()))
+    };
+    match c.command(MailCommand::new(Some(mail_from.clone()), parameters), limit).await {
+        Ok(reply) if reply.is_positive() => {}
+        Ok(reply) if reply.is_negative() && !is_servers_fault(&reply) => {
+            return Err(fault(ServerFaultKind::Sender, &reply));
+        }
+        Ok(reply) => return Err(fault(ServerFaultKind::Refused, &reply)),
+        Err(no_answer) => return Err(fault(ServerFaultKind::Unreachable, &no_answer)),
+    }
+    // A connection on which it can't be taken back is not used again.
+    if c.command(Rset, limit).await.is_ok_and(|reply| reply.is_positive()) {
+        c.end();
+    }
+    Ok(())
 }
 
-fn parameters(c: &Conversation, mail: &Mail) -> Vec<MailParameter> {
+/// What the server said before it closed the connection.
+async fn parting_words(c: &mut Conversation) -> Option<Reply> {
+    c.reply(PARTING_LIMIT).await.ok()
+}
+
+fn parameters(
+    extensions: Extensions,
+    size_octets: Option<usize>,
+    needs_smtputf8: bool,
+) -> Vec<MailParameter> {
     let mut parameters = Vec::new();
-    if c.extensions.size {
-        parameters.push(MailParameter::Size(mail.size_octets));
+    if let Some(size_octets) = size_octets.filter(|_| extensions.size) {
+        parameters.push(MailParameter::Size(size_octets));
     }
-    if mail.needs_smtputf8 {
+    if needs_smtputf8 {
         parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
         parameters.push(MailParameter::SmtpUtfEight);
     }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::QUERY_LIMIT;
 use super::client::Client;
 use crate::kafka::{
-    Blocking, ConfigError, ErrorKind, KafkaEvent, ObserverContext, code_of, metadata_max_bytes,
+    Blocking, ConfigError, ErrorKind, Event, ObserverContext, code_of, metadata_max_bytes,
 };
 use crate::record::{Topic, TopicId};
 use crate::sources::Reset;
@@ -46,7 +46,7 @@ pub(super) struct BrokerFacts {
     recreated: BTreeMap<Topic, Reset>,
     asked: Option<Receiver<KafkaResult<Ids>>>,
     ask_at: Instant,
-    /// Whether [`KafkaEvent::NoTopicIds`] was emitted.
+    /// Whether [`Event::NoTopicIds`] was emitted.
     reported_no_ids: bool,
     /// How many questions in a row were not answered.
     unanswered: u32,
@@ -186,7 +186,7 @@ impl BrokerFacts {
             Err(error) => {
                 if !std::mem::replace(&mut self.reported_no_ids, true) {
                     let reason = error.to_string();
-                    self.observer.event(&KafkaEvent::NoTopicIds { reason: &reason });
+                    self.observer.event(&Event::NoTopicIds { reason: &reason });
                 }
             }
         }

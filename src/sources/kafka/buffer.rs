@@ -35,8 +35,6 @@ pub(super) enum Command {
     Join,
     /// Give revoked partitions up.
     Release(Vec<TopicPartition>, oneshot::Sender<()>),
-    /// Lose every partition, and join the group again.
-    Rejoin,
     /// Leave the group, and end.
     Close,
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
@@ -32,7 +32,9 @@ impl Connector {
     /// If librdkafka refuses a property.
     pub(super) fn connect(&self) -> Result<Arc<Client>, ConfigError> {
         let log_level = self.properties.log_level;
-        let context = SourceContext::new(self.observer.clone(), self.signal.clone(), log_level);
+        let group = self.properties.get("group.id").unwrap_or_default().to_owned();
+        let (observer, signal) = (self.observer.clone(), self.signal.clone());
+        let context = SourceContext::new(observer, signal, log_level, group);
         let mut properties = self.properties.clone();
         // librdkafka reports a changed topic id only in a debug line about metadata.
         let debug = match properties.get("debug") {
@@ -62,6 +64,7 @@ pub(crate) struct SourceContext {
     pub(super) signal: Arc<Signal>,
     /// The highest level of librdkafka's lines that are reported.
     log_level: RDKafkaLogLevel,
+    group: String,
     /// The source is closing: partitions that the group asks for are given back at once.
     pub(super) closing: AtomicBool,
     /// How many offsets were reset because they were out of range.
@@ -79,11 +82,13 @@ impl SourceContext {
         observer: ObserverContext,
         signal: Arc<Signal>,
         log_level: RDKafkaLogLevel,
+        group: String,
     ) -> Self {
         Self {
             observer,
             signal,
             log_level,
+            group,
             closing: AtomicBool::new(false),
             resets: AtomicU64::new(0),
             lost: AtomicBool::new(false),
@@ -143,7 +148,14 @@ impl ClientContext for SourceContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.called.store(true, Ordering::Release);
-        self.observer.error(&error, reason);
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
+                let reason =
+                    format!("the right Read on group '{}' is missing: {reason}", self.group);
+                self.observer.error(&error, &reason);
+            }
+            _ => self.observer.error(&error, reason),
+        }
     }
 }
 

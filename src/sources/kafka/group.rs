@@ -67,7 +67,9 @@ impl Rebalancing {
     }
 
     /// Unsubscribes, and gives up every partition that is assigned or asked back. The context
-    /// answers rebalances that come meanwhile.
+    /// answers rebalances that come meanwhile. A static member does not unsubscribe, since librdkafka
+    /// would leave the group for it: it answers what is open, and its partitions wait in the group for
+    /// its next process (KIP-345).
     ///
     /// This must happen before the close. librdkafka does not end a membership while it waits for
     /// the answer to an assignment; and while a membership ends, it drops requests without a reply,
@@ -77,6 +79,7 @@ impl Rebalancing {
         client: &Client,
         signal: &Signal,
         until: Instant,
+        is_static: bool,
     ) -> KafkaResult<()> {
         let reported = client.context().take_rebalances().pop();
         let open = self.open.take();
@@ -89,9 +92,14 @@ impl Rebalancing {
             }
             (None, None) => Vec::new(),
         };
-        client.unsubscribe();
+        if !is_static {
+            client.unsubscribe();
+        }
         if !asked_back.is_empty() {
             unassign(client, &list(&asked_back))?;
+        }
+        if is_static {
+            return Ok(());
         }
         while Instant::now() < until {
             let is_idle = client.poll(Duration::ZERO).is_none() && !client.context().was_called();

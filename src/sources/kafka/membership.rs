@@ -11,13 +11,16 @@ use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::buffer::{Buffer, Command, Shared};
+use super::buffer::Shared;
 use super::client::Client;
-use crate::kafka::{Group, KafkaEvent, ObserverContext, code_of, commit_error};
+use crate::kafka::{Event, Group, ObserverContext, code_of, commit_error};
 use crate::position::{PartitionPosition, Position};
 use crate::reason::Reason;
 use crate::record::TopicPartition;
 use crate::sources::CommitError;
+
+/// How long one question for the group's positions waits for the coordinator.
+const POSITIONS_LIMIT: Duration = Duration::from_secs(5);
 
 /// A consumer, and the state that it shares with its stream.
 pub(crate) struct Membership {
@@ -59,7 +62,7 @@ impl Membership {
         let before = self.metadata_limit.fetch_min(bytes, Ordering::Relaxed);
         let (was, window) = (Position::window_offsets(before), Position::window_offsets(bytes));
         if was == Position::WINDOW_OFFSETS && window < was {
-            self.observer.event(&KafkaEvent::SmallMetadata { bytes, window });
+            self.observer.event(&Event::SmallMetadata { bytes, window });
         }
     }
 
@@ -118,17 +121,19 @@ impl Group for Arc<Membership> {
     }
 
     fn ended(&self, committed: bool) {
-        self.observer.event(&KafkaEvent::Transaction { committed });
+        self.observer.event(&Event::Transaction { committed });
     }
 
-    /// Gives the assignment up, as if it were lost, and joins again. No position of the former
-    /// assignment can be committed any more; the group's committed positions show whether a commit
-    /// under way was made.
+    /// The assignment is kept: whoever else may commit the group's positions is of a newer generation,
+    /// which fences this member's commits.
     fn fenced(&self, reason: &str) -> bool {
-        self.observer.event(&KafkaEvent::Fenced { reason });
-        self.shared.change(Buffer::lose_all);
-        self.shared.ask(Command::Rejoin);
+        self.observer.event(&Event::Fenced { reason });
         true
+    }
+
+    fn committed(&self, of: &TopicPartitionList) -> Option<KafkaResult<TopicPartitionList>> {
+        let client = self.client()?;
+        Some(client.committed_offsets(of.clone(), POSITIONS_LIMIT))
     }
 }
 

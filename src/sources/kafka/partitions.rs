@@ -2,6 +2,7 @@
 //! go back: when a log has lost its end, or a topic was created anew.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,8 +16,8 @@ use super::broker_facts::BrokerFacts;
 use super::buffer::Chunk;
 use super::client::{Client, Connector, list};
 use super::membership::{Membership, metadata_of};
-use super::reading::{Assigned, Polled, Step, Stretch};
-use crate::kafka::{ConfigError, KafkaEvent};
+use super::reading::{Assigned, Continuity, Polled, Stretch};
+use crate::kafka::{ConfigError, Event};
 use crate::position::{Commit, Position};
 use crate::record::{Generation, Topic, TopicId, TopicPartition};
 use crate::sources::{Assignment, Reset, SourceEvent};
@@ -28,6 +29,14 @@ pub(super) struct Partitions {
     facts: BrokerFacts,
     /// Where a partition that begins anew is read from.
     reset_offset: Offset,
+    /// Where a partition without a commit is read from. librdkafka is not left to ask for the commit
+    /// itself: if its coordinator moves meanwhile, it does not ask the new one (seen in 2.12 and 2.16).
+    first_offset: Offset,
+    /// How many offsets had been reset when the brokers were last asked whether topics were created
+    /// anew. Resets come in bursts, one of each partition: one answer serves for all of a burst.
+    asked_for_ids: Option<u64>,
+    /// The same for the low watermarks, with the answer.
+    low_watermarks: Option<(u64, BTreeMap<TopicPartition, i64>)>,
 }
 
 impl Partitions {
@@ -43,8 +52,23 @@ impl Partitions {
             Some("latest" | "largest" | "end") => Offset::End,
             _ => Offset::Beginning,
         };
+        let first_offset = match connector.properties.get("auto.offset.reset") {
+            // It reports that there is none.
+            Some("error") => Offset::Invalid,
+            _ => reset_offset,
+        };
         let facts = BrokerFacts::new(connector.admin.clone(), connector.observer.clone())?;
-        Ok(Self { membership, assigned: Assigned::default(), facts, reset_offset })
+        let assigned = Assigned::default();
+        let (asked_for_ids, low_watermarks) = (None, None);
+        Ok(Self {
+            membership,
+            assigned,
+            facts,
+            reset_offset,
+            first_offset,
+            asked_for_ids,
+            low_watermarks,
+        })
     }
 
     /// Removes partitions that were given up.
@@ -107,7 +131,7 @@ impl Partitions {
                 (Some(frontier), _) => Offset::Offset(frontier),
                 // The group's commit is for another topic.
                 (None, Some(_)) => self.reset_offset,
-                (None, None) => Offset::Invalid,
+                (None, None) => self.first_offset,
             };
             let number = partition.partition;
             offsets.add_partition(&partition.topic, number).set_offset(offset)?;
@@ -160,17 +184,18 @@ impl Partitions {
         let Some(reading) = self.assigned.get(topic, *number) else { return Ok(None) };
         let generation = reading.generation;
         match reading.step(offset, resets) {
-            Step::Next => Ok(Some(generation)),
-            Step::Gap(from) => {
-                self.report_truncation(client, partition, from, offset);
+            Continuity::Next => Ok(Some(generation)),
+            Continuity::Gap(from) => {
+                self.report_truncation(client, partition, from..offset, resets);
                 Ok(Some(generation))
             }
-            Step::Back(from) => {
+            Continuity::Back(from) => {
                 // The topic may have been created anew; the next commit needs its new id.
-                let recreated = self.facts.learn(client, vec![topic.clone()]);
-                let recreated = recreated.unwrap_or_default();
-                if !recreated.is_empty() {
-                    return self.read_anew(client, recreated).map(|()| None);
+                let recreated = self.recreated_before(client, resets);
+                let is_recreated = recreated.contains_key(topic);
+                self.read_anew(client, recreated)?;
+                if is_recreated {
+                    return Ok(None);
                 }
                 let reset = Reset::OffsetsWentBack { from, to: offset };
                 self.begin_anew(client, partition, Some(Position::at(offset)), reset);
@@ -183,18 +208,49 @@ impl Partitions {
         }
     }
 
-    /// Reports missing offsets as truncated if the low watermark is above them.
-    fn report_truncation(&self, client: &Client, partition: &TopicPartition, from: i64, to: i64) {
-        let TopicPartition { topic, partition: number } = partition;
-        match client.fetch_watermarks(topic, *number, QUERY_LIMIT) {
-            Ok((low, _)) if from < low => {
-                let event =
-                    SourceEvent::Truncated { partition: partition.clone(), from, to: low.min(to) };
-                self.membership.shared().change(|buffer| buffer.notify(event));
-            }
-            Ok(_) => {}
-            Err(error) => client.context().observer.error(&error, "watermarks not found"),
+    /// The topics that were created anew before so many offsets were reset, and are not known yet.
+    fn recreated_before(&mut self, client: &Arc<Client>, resets: u64) -> BTreeMap<Topic, Reset> {
+        if self.asked_for_ids.replace(resets) == Some(resets) {
+            return BTreeMap::new();
         }
+        let topics = self.assigned.topics().collect();
+        self.facts.learn(client, topics).unwrap_or_default()
+    }
+
+    /// Reports missing offsets as truncated if the low watermark is above them.
+    fn report_truncation(
+        &mut self,
+        client: &Client,
+        partition: &TopicPartition,
+        missing: Range<i64>,
+        resets: u64,
+    ) {
+        let Range { start: from, end: to } = missing;
+        let low = self.low_watermark(client, partition, resets);
+        if let Some(low) = low.filter(|low| from < *low) {
+            let event =
+                SourceEvent::Truncated { partition: partition.clone(), from, to: low.min(to) };
+            self.membership.shared().change(|buffer| buffer.notify(event));
+        }
+    }
+
+    /// The low watermark of a partition when so many offsets had been reset, if the brokers answer.
+    fn low_watermark(
+        &mut self,
+        client: &Client,
+        partition: &TopicPartition,
+        resets: u64,
+    ) -> Option<i64> {
+        let known = self.low_watermarks.take_if(|(at, _)| *at == resets);
+        let (_, lows) = self.low_watermarks.insert(known.unwrap_or_else(|| {
+            let asked = low_watermarks(client, &self.assigned.all());
+            let lows = asked.unwrap_or_else(|error| {
+                client.context().observer.error(&error, "watermarks not found");
+                BTreeMap::new()
+            });
+            (resets, lows)
+        }));
+        lows.get(partition).copied()
     }
 
     /// Assigns a partition again under a new generation, unless it is revoked or gone. Returns
@@ -241,11 +297,14 @@ impl Partitions {
                 self.facts.seen(new_ids.into_iter().filter(|(topic, _)| topics.contains(topic)))
             }
         };
-        if recreated.is_empty() { Ok(()) } else { self.read_anew(client, recreated) }
+        self.read_anew(client, recreated)
     }
 
     /// Reads topics from their start.
     fn read_anew(&mut self, client: &Client, recreated: BTreeMap<Topic, Reset>) -> KafkaResult<()> {
+        if recreated.is_empty() {
+            return Ok(());
+        }
         let mut seek = TopicPartitionList::new();
         for (topic, reset) in recreated {
             let partitions = partitions_of(client, &topic);
@@ -288,6 +347,25 @@ impl Partitions {
     }
 }
 
+/// The low watermarks of partitions, by one question to each of their leaders.
+fn low_watermarks(
+    client: &Client,
+    partitions: &[TopicPartition],
+) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
+    let mut asked = TopicPartitionList::new();
+    for TopicPartition { topic, partition } in partitions {
+        asked.add_partition_offset(topic, *partition, Offset::Beginning)?;
+    }
+    let answered = client.offsets_for_times(asked, QUERY_LIMIT)?;
+    let low = |element: &TopicPartitionListElem<'_>| match (element.error(), element.offset()) {
+        (Ok(()), Offset::Offset(low)) => {
+            Some((TopicPartition::new(element.topic(), element.partition()), low))
+        }
+        _ => None,
+    };
+    Ok(answered.elements().iter().filter_map(low).collect())
+}
+
 /// What the group has committed. librdkafka's list must be dropped here: it holds references to
 /// partitions, with which the consumer could not end.
 fn committed(
@@ -308,14 +386,29 @@ fn committed(
     Ok(elements.iter().map(commit).collect())
 }
 
-/// What the group has committed for a partition. Metadata of another client is reported, and
-/// ignored.
+/// What the group has committed for a partition. What another client has committed is reported: its
+/// metadata is ignored, and an offset that no record has counts as none.
 fn commit_in(
     client: &Client,
     partition: &TopicPartition,
     element: &TopicPartitionListElem<'_>,
 ) -> Option<Commit> {
-    let Offset::Offset(offset) = element.offset() else { return None };
+    let foreign = |reason: &str| {
+        let event = Event::ForeignCommit { partition, reason };
+        client.context().observer.event(&event);
+    };
+    let offset = match element.offset() {
+        Offset::Invalid => return None,
+        Offset::Offset(offset) if offset >= 0 => offset,
+        // librdkafka has names for some negative numbers.
+        found => {
+            let found =
+                if let Offset::Offset(found) = found { Some(found) } else { found.to_raw() };
+            let found = found.map_or_else(|| "a negative offset".to_owned(), |it| it.to_string());
+            foreign(&format!("found the offset {found}, expected 0 or more: it counts as none"));
+            return None;
+        }
+    };
     let reason = match metadata_of(element) {
         Some(metadata) => match Position::from_commit(offset, &metadata) {
             Ok(commit) => return Some(commit),
@@ -323,8 +416,7 @@ fn commit_in(
         },
         None => "the commit's metadata is no UTF-8: expected a set of finished offsets".into(),
     };
-    let event = KafkaEvent::ForeignMetadata { partition, reason: &reason };
-    client.context().observer.event(&event);
+    foreign(&reason);
     Some(Commit { position: Position::at(offset), topic_id: None })
 }
 

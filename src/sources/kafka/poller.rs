@@ -22,7 +22,7 @@ use super::group::Rebalancing;
 use super::membership::Membership;
 use super::partitions::Partitions;
 use super::reading::{Polled, Stretch, has_unreadable_header, own};
-use crate::kafka::{ConfigError, KafkaEvent};
+use crate::kafka::{ConfigError, Event};
 use crate::reason::Reason;
 use crate::record::{Block, HEADERS_MAX, Topic};
 use crate::sources::SourceError;
@@ -111,7 +111,6 @@ impl Poller {
                         // The caller may have been cancelled.
                         let _ = done.send(());
                     }
-                    Command::Rejoin => self.rejoin()?,
                     Command::Close => return Ok(()),
                 }
             }
@@ -169,8 +168,7 @@ impl Poller {
                     );
                     bytes += record.size_bytes();
                     if has_unreadable_header(&record) {
-                        let event =
-                            KafkaEvent::UnreadableHeader { partition, offset: record.offset };
+                        let event = Event::UnreadableHeader { partition, offset: record.offset };
                         self.client.context().observer.event(&event);
                     }
                     records.push_back(record);
@@ -185,7 +183,8 @@ impl Poller {
             self.shared.push(chunks);
         }
         if let Some(reason) = fenced {
-            self.start_anew(&reason)?;
+            self.connector.observer.event(&Event::FencedByItself { reason: &reason });
+            self.rejoin()?;
         }
         Ok(if bytes < POLL_BYTES { events } else { POLL_RECORDS })
     }
@@ -208,10 +207,11 @@ impl Poller {
         }
     }
 
-    /// Goes on with a new client. The former assignment is gone; the group's commits show how far
-    /// it came.
-    fn start_anew(&mut self, reason: &str) -> Result<(), SourceError> {
-        self.connector.observer.event(&KafkaEvent::FencedByItself { reason });
+    /// Gives every partition up as lost, and joins the group again with a new client; the group's
+    /// commits show how far it came. A client that unsubscribes and subscribes while a rebalance is
+    /// under way may never be assigned anything again.
+    fn rejoin(&mut self) -> Result<(), SourceError> {
+        self.shared.change(Buffer::lose_all);
         self.leave();
         let client =
             self.connector.connect().map_err(|error| SourceError::new(Reason::of(error)))?;
@@ -220,7 +220,6 @@ impl Poller {
         self.partitions.clear();
         self.rebalancing = Rebalancing::default();
         self.flow = Flow::default();
-        self.shared.change(Buffer::lose_all);
         self.subscribe()
     }
 
@@ -235,26 +234,19 @@ impl Poller {
         self.rejoin()
     }
 
-    /// Gives every partition up as lost, and joins the group again.
-    fn rejoin(&mut self) -> Result<(), SourceError> {
-        self.shared.change(Buffer::lose_all);
-        self.rebalancing.release(|_| true);
-        self.answer();
-        self.client.unsubscribe();
-        self.subscribe()
-    }
-
     fn subscribe(&self) -> Result<(), SourceError> {
         let topics: Vec<&str> = self.topics.iter().map(|topic| &**topic).collect();
         self.client.subscribe(&topics).map_err(|error| SourceError::new(Reason::of(error)))
     }
 
-    /// Leaves the group, waiting up to the limit. Returns whether the client has closed.
+    /// Leaves the group, unless it is a static member, and waits up to the limit. Returns whether the
+    /// client has closed.
     fn leave(&mut self) -> bool {
         let until = Instant::now() + self.close_limit;
         self.client.context().closing.store(true, Ordering::Release);
         let signal = &self.shared.signal;
-        if let Err(error) = self.rebalancing.give_up(&self.client, signal, until) {
+        let is_static = self.connector.properties.get("group.instance.id").is_some();
+        if let Err(error) = self.rebalancing.give_up(&self.client, signal, until, is_static) {
             self.client.context().observer.error(&error, "the assignment could not be given up");
         }
         match self.client.close_queue() {

@@ -31,23 +31,23 @@ pub(super) struct Reading {
 
 impl Reading {
     /// Notes a record, and compares its offset with the expected one.
-    pub(super) fn step(&mut self, offset: i64, resets: u64) -> Step {
+    pub(super) fn step(&mut self, offset: i64, resets: u64) -> Continuity {
         let expected = self.next.replace(offset.saturating_add(1));
         let was_first = std::mem::replace(&mut self.is_first, false);
         let had_resets = std::mem::replace(&mut self.resets, resets);
         match expected {
-            Some(expected) if offset < expected => Step::Back(expected),
+            Some(expected) if offset < expected => Continuity::Back(expected),
             Some(expected) if offset > expected && (was_first || had_resets != resets) => {
-                Step::Gap(expected)
+                Continuity::Gap(expected)
             }
-            _ => Step::Next,
+            _ => Continuity::Next,
         }
     }
 }
 
 /// How a record's offset relates to the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Continuity {
     /// The expected one, or one after offsets that have no record.
     Next,
     /// Above the expected one, maybe because of retention: it is the first record, or offsets were
@@ -85,6 +85,12 @@ impl Assigned {
     /// The topics of all of them.
     pub(super) fn topics(&self) -> impl Iterator<Item = Topic> + '_ {
         self.0.iter().filter(|(_, readings)| !readings.is_empty()).map(|(topic, _)| topic.clone())
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<TopicPartition> {
+        let readings = self.0.values().flat_map(BTreeMap::values);
+        readings.map(|reading| reading.partition.clone()).collect()
     }
 
     /// The partitions of a topic.
@@ -189,18 +195,18 @@ mod tests {
         let mut assigned = Assigned::default();
         assigned.insert(TopicPartition::new("jobs", 0), 1, Some(3), 0);
         let reading = assigned.get("jobs", 0).unwrap();
-        assert_eq!(reading.step(5, 0), Step::Gap(3));
-        assert_eq!(reading.step(8, 0), Step::Next, "a transaction's marker, or compaction");
-        assert_eq!(reading.step(12, 1), Step::Gap(9));
-        assert_eq!(reading.step(13, 2), Step::Next, "no gap");
-        assert_eq!(reading.step(13, 2), Step::Back(14));
-        assert_eq!(reading.step(2, 3), Step::Back(14));
+        assert_eq!(reading.step(5, 0), Continuity::Gap(3));
+        assert_eq!(reading.step(8, 0), Continuity::Next, "a transaction's marker, or compaction");
+        assert_eq!(reading.step(12, 1), Continuity::Gap(9));
+        assert_eq!(reading.step(13, 2), Continuity::Next, "no gap");
+        assert_eq!(reading.step(13, 2), Continuity::Back(14));
+        assert_eq!(reading.step(2, 3), Continuity::Back(14));
     }
 
     #[test]
     fn without_a_commit_the_first_offset_is_not_a_gap() {
         let mut assigned = Assigned::default();
         assigned.insert(TopicPartition::new("jobs", 0), 1, None, 0);
-        assert_eq!(assigned.get("jobs", 0).unwrap().step(7, 0), Step::Next);
+        assert_eq!(assigned.get("jobs", 0).unwrap().step(7, 0), Continuity::Next);
     }
 }

@@ -6,9 +6,13 @@
 //! new generation, and everything that keeps stale work out (positions, leftovers, state) keeps out
 //! the old life, too.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::super::limits::Limits;
+use super::super::observe::{Event, Observers};
+use super::super::stages::KeyHash;
 use super::leftovers::{Leftovers, Unpublished};
 use super::partition::Partition;
 use crate::position::{PartitionPosition, Position};
@@ -55,6 +59,24 @@ impl Assignments {
             partition.restored(self.awaited.contains(name));
         }
         self.assigned.insert(index, (name.clone(), partition));
+    }
+
+    /// Reports where the partitions stand.
+    pub(super) fn report(&mut self, observers: &Observers, stuck_after: Duration, now: Instant) {
+        for (partition, state) in self.iter_mut() {
+            let (offset, in_flight, age) = (state.frontier(), state.in_flight(), state.age(now));
+            observers.emit(&Event::Frontier { partition, offset, in_flight, age });
+            if state.is_newly_stuck(now, stuck_after) {
+                observers.emit(&Event::Stuck { partition, offset, age });
+            }
+        }
+    }
+
+    /// The first partition of this number.
+    pub(super) fn with_number(&self, number: i32) -> Option<Assigned> {
+        let mut partitions = self.iter();
+        let found = partitions.find(|(name, _)| name.partition == number);
+        found.map(|(name, partition)| (name.clone(), partition.generation()))
     }
 
     /// The part that the partitions of this number share is there.
@@ -104,6 +126,12 @@ impl Assignments {
     /// Takes out a record that was held and fits by now; it is delivered again.
     pub(super) fn take_held(&mut self, window: i64) -> Option<ConsumerRecord> {
         self.partitions().find_map(|partition| partition.take_held(window))
+    }
+
+    /// Lets the partitions take records in again that a key's jobs have kept from it, where the key
+    /// has room.
+    pub(super) fn uncrowd(&mut self, has_room: impl Fn(KeyHash) -> bool) {
+        self.partitions().for_each(|partition| partition.uncrowd(&has_room));
     }
 
     /// Notes the drains whose first deadline is over.
@@ -158,14 +186,13 @@ impl Assignments {
     /// The partition, if it is still assigned as it was.
     pub(super) fn current(
         &mut self,
-        name: &TopicPartition,
-        generation: Generation,
+        (name, generation): (&TopicPartition, Generation),
     ) -> Option<&mut Partition> {
         self.get_mut(name).filter(|partition| partition.generation() == generation)
     }
 
     /// Whether the partition is still assigned as it was.
-    pub(super) fn holds(&self, name: &TopicPartition, generation: Generation) -> bool {
+    pub(super) fn holds(&self, (name, generation): (&TopicPartition, Generation)) -> bool {
         self.get(name).is_some_and(|partition| partition.generation() == generation)
     }
 
@@ -213,7 +240,7 @@ impl Assignments {
     /// These positions are committed.
     pub(super) fn saved(&mut self, positions: &[PartitionPosition]) {
         for PartitionPosition { partition, generation, .. } in positions {
-            self.current(partition, *generation).into_iter().for_each(Partition::saved);
+            self.current((partition, *generation)).into_iter().for_each(Partition::saved);
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::super::punctuator::Punctuation;
-use super::super::stages::Finished;
+use super::super::stages::{Finished, Wait};
 use super::assignments::Assigned;
 use super::jobs::{Execution, JobId};
 use super::outbox::Outbox;
 use super::punctuations::Punctuated;
 use crate::position::PartitionPosition;
-use crate::record::{Generation, TopicPartition};
+use crate::record::{Generation, TopicId, TopicPartition};
 use crate::sinks::{Published, SinkError};
 use crate::sources::{CommitError, SourceError, SourceEvent};
 use crate::state::{Entry, Persist, StoreError};
@@ -21,13 +21,15 @@ pub(super) enum Input<'a> {
     /// A job was executed.
     Done(JobId, Finished),
     /// A job waits so long for another attempt, and goes on then.
-    Waits(JobId, Duration, Execution<'a>),
+    Waits(JobId, Wait, Execution<'a>),
     /// The job sink is ready, or is not.
     Ready(bool),
     /// A job waits for changes to be durable.
     Persist(Persist),
     /// The part of this number was read.
     Restored(i32, Result<Vec<Entry>, StoreError>),
+    /// The id of the store's topic, if the store knows it.
+    Identified(Option<TopicId>),
     /// A punctuator's call has ended.
     Punctuated(Punctuated),
     /// A batch was published or not, after this time.
@@ -40,8 +42,8 @@ pub(super) enum Input<'a> {
     Shutdown,
 }
 
-/// What the driver is to do. It answers publishes, commits, releases, restores, executions and
-/// calls by an input, unless they are cancelled.
+/// What the driver is to do. It answers publishes, commits, releases, restores, questions, executions
+/// and calls by an input, unless they are cancelled.
 pub(super) enum Command<'a> {
     /// Execute a job.
     Execute(JobId, Execution<'a>),
@@ -61,6 +63,8 @@ pub(super) enum Command<'a> {
     Restore(i32),
     /// Drop the restore of this part, if there is one.
     EndRestore(i32),
+    /// Ask the store for the id of its topic.
+    Identify,
     /// Call the punctuator.
     Punctuate(Generation, Punctuation),
     /// Drop the call on this partition.

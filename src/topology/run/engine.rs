@@ -32,7 +32,6 @@ use super::super::Topology;
 use super::super::error::RunError;
 use super::super::limits::Limits;
 use super::super::observe::{Event, Observers, Turning};
-use super::Drained;
 use super::assignments::Assigned;
 use super::command::{Command, Input};
 use super::outbox::Outbox;
@@ -43,6 +42,14 @@ use crate::record::{Topic, TopicPartition};
 use crate::sinks::{Published, SinkError};
 use crate::sources::{Assignment, CommitError, SourceError, SourceEvent};
 use crate::state::Persist;
+
+/// How a run ended, when nothing broke.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Records that were taken in and left unfinished, because a deadline cut them off. They are
+    /// delivered again.
+    pub unfinished: usize,
+}
 
 /// The state of a run.
 pub(super) struct Engine<'a> {
@@ -79,12 +86,13 @@ impl<'a> Engine<'a> {
         let Topology { pipeline, context, limits, .. } = topology;
         // Without a lane, nothing keeps the records of one key out of two batches at once.
         let publishes_at_once = if pipeline.has_lanes() { batches_at_once } else { 1 };
+        let gathers = store.is_some();
         Self {
             observers: &context.observers,
             turning: Turning::new(&context.observers),
             limits: *limits,
             records: Records::new(topology, store, persists),
-            publisher: Publisher::new(publishes_at_once, limits.commit_interval, now),
+            publisher: Publisher::new(publishes_at_once, gathers, limits.commit_interval, now),
             commands: VecDeque::new(),
             now,
             tick_at: now + limits.commit_interval,
@@ -104,10 +112,16 @@ impl<'a> Engine<'a> {
         match input {
             Input::Source(event) => self.on_event(event)?,
             Input::Done(job, finished) => self.records.done(job, finished, now),
-            Input::Waits(job, delay, execution) => self.records.wait(job, now + delay, execution),
-            Input::Ready(is_ready) => self.is_ready = is_ready,
+            Input::Waits(job, wait, execution) => self.records.wait(job, wait, execution, now),
+            Input::Ready(is_ready) => {
+                self.is_ready = is_ready;
+                if is_ready {
+                    self.records.sink_is_back(now);
+                }
+            }
             Input::Persist(persist) => self.records.persist(persist),
             Input::Restored(number, result) => self.records.restored(number, result, now)?,
+            Input::Identified(id) => self.records.parts_mut().identified(id, now),
             Input::Punctuated(punctuated) => self.records.punctuated(punctuated, now),
             Input::Published(outbox, result, took) => self.published(outbox, result, took)?,
             Input::Committed(positions, result, took) => {
@@ -133,6 +147,9 @@ impl<'a> Engine<'a> {
             self.records.take_in_held(self.publisher.window(), now)?;
         }
         self.pause_and_resume();
+        if self.publisher.is_idle() {
+            self.records.carry();
+        }
         self.begin_effects();
         self.publisher.note_outbox(self.records.outbox(), now);
         Ok(())
@@ -140,7 +157,7 @@ impl<'a> Engine<'a> {
 
     /// The next command.
     pub(super) fn next(&mut self) -> Option<Command<'a>> {
-        self.records.next().or_else(|| self.commands.pop_front())
+        self.records.next(self.now).or_else(|| self.commands.pop_front())
     }
 
     /// When to `advance` even if nothing happens.
@@ -153,6 +170,16 @@ impl<'a> Engine<'a> {
         let end = self.stop.map(|(_, end)| end).filter(|end| *end > self.now);
         let due = effects.into_iter().chain([end]).flatten();
         due.chain(self.records.wakes_at(self.now)).fold(self.tick_at, Instant::min)
+    }
+
+    /// Whether a batch begins as soon as there is [nothing](Self::gathered) that could come to it.
+    pub(super) fn is_gathering(&self) -> bool {
+        !self.waits_for_the_end() && self.publisher.is_gathering(self.records.outbox())
+    }
+
+    /// There is nothing to be taken in at once.
+    pub(super) const fn gathered(&mut self) {
+        self.publisher.gathered();
     }
 
     /// How far above a frontier the source's commits can name a record as finished, in offsets.
@@ -195,7 +222,11 @@ impl<'a> Engine<'a> {
                 partitions.iter().for_each(|p| self.records.lose(p, has_batches));
             }
             SourceEvent::Truncated { partition, from, to } => {
-                self.observers.emit(&Event::Truncated { partition: &partition, from, to });
+                let assigned = self.records.assignments().get(&partition);
+                let lost = u64::try_from(to - from).unwrap_or_default();
+                let unfinished = assigned.map_or(lost, |it| it.unfinished_in(&(from..to)));
+                let partition = &partition;
+                self.observers.emit(&Event::Truncated { partition, from, to, unfinished });
             }
         }
         Ok(())
@@ -284,6 +315,7 @@ impl<'a> Engine<'a> {
         result: Result<Published, SinkError>,
         took: Duration,
     ) -> Result<(), RunError> {
+        self.records.parts_mut().batch_ended(result.is_ok());
         match result {
             Ok(published) => {
                 let Published { places, has_positions } = published;
@@ -298,10 +330,13 @@ impl<'a> Engine<'a> {
                     self.records.assignments_mut().saved(positions);
                     self.observers.emit(&Event::Committed { positions, took });
                 }
-                self.publisher.published(batch);
+                self.publisher.published(batch, self.now);
             }
             Err(error) => {
-                self.observers.emit(&Event::PublishFailed(&error));
+                // Of what is withheld it was said when that began.
+                if !batch.is_withheld() {
+                    self.observers.emit(&Event::PublishFailed(&error));
+                }
                 let is_aborted = matches!(error, SinkError::Aborted(_));
                 self.publisher.not_published(is_aborted, self.now);
                 self.records.not_published(batch, error, self.now)?;
@@ -354,7 +389,8 @@ impl<'a> Engine<'a> {
     /// Reports where the partitions stand, once an interval.
     fn tick(&mut self) {
         self.tick_at = self.now + self.limits.commit_interval;
-        self.records.report(self.limits.stuck_after, self.now);
+        let stuck_after = self.limits.stuck_after;
+        self.records.assignments_mut().report(self.observers, stuck_after, self.now);
         self.turning.turned();
     }
 }

@@ -13,6 +13,7 @@
 //! wait for records that never come.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::position::Position;
 
@@ -95,6 +96,14 @@ impl Frontier {
     /// Whether a former owner had finished the record at this offset.
     pub(super) fn is_inherited(&self, offset: i64) -> bool {
         self.inherited.is_finished(offset)
+    }
+
+    /// How many offsets of a range no former owner had finished.
+    pub(super) fn not_inherited(&self, offsets: &Range<i64>) -> u64 {
+        let start = offsets.start.max(self.inherited.frontier());
+        let above = self.inherited.finished_above();
+        let finished = above.filter(|offset| (start..offsets.end).contains(offset)).count() as u64;
+        u64::try_from(offsets.end - start).unwrap_or_default().saturating_sub(finished)
     }
 
     /// Counts a record that was delivered.

@@ -1,10 +1,9 @@
 //! The jobs in flight: the order of their keys, the limits, the waits for another attempt.
 //!
 //! ```text
-//!  add ──▶ in line ──▶ executing ──▶ done ──▶ finish
-//!                       ▲     │
-//!                       │     ▼
-//!                       waiting
+//!  add ──▶ in line ──▶ (limited) ──▶ executing ──▶ done ──▶ finish
+//!                          ▲             │
+//!                          └── waiting ◀─┘
 //! ```
 //!
 //! A job holds its key, and counts as in flight, until it is finished. It has a *place* among those
@@ -18,9 +17,23 @@
 //! (greylisting) would soon hold every place. A drain gives up at once each job that would be due
 //! after the drain's end, with those in line behind it.
 //!
+//! Jobs that have limits by a key of theirs are *limited* until it is the key's turn, and have a
+//! place only while they execute: neither one that is limited nor one in line takes a place that
+//! another key's job could use. All such jobs without a place share a room: what may be in flight
+//! less the places, and half of it at least. The jobs of a key *crowd* the others when there are as
+//! many of them as there is room left. So one key can have half of the room, two a third each, and
+//! there is always room for one more. The partition of a record that goes beyond that waits, since
+//! records are taken in in the order of their offsets; the other partitions go on.
+//!
 //! The execution of a job ends with the time of its wait and the future that goes on after it. So
 //! the waiting jobs lie here, with one timer for all of them, and one that is due goes on before
 //! anything new is taken in.
+//!
+//! A job to which the job sink was unavailable does not wait for all of its time if the sink is there
+//! again: two of them go on when the gate opens, and two more with each job that succeeds, those first
+//! that have waited longest. So the others follow soon, and a sink that is not quite there yet meets
+//! few of them. That holds for waits that have begun before the gate opened; where jobs have keys with
+//! limits, which may be receivers of their own, a job that succeeds is followed by those of its key.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -28,13 +41,18 @@ use futures::future::BoxFuture;
 use slab::Slab;
 use tokio::time::Instant;
 
-use super::super::limits::Limits;
-use super::super::stages::{KeyHash, Step};
+use super::super::limits::{KeyLimits, Limits};
+use super::super::stages::{ExecutionEnd, JobKeys, KeyHash, Wait};
+use super::capacity::Capacity;
 use super::lanes::Lanes;
+use super::quotas::Quotas;
 use crate::record::{Generation, TopicPartition};
 
+/// How many jobs that wait for the job sink follow one that has succeeded.
+const FOLLOWING: usize = 2;
+
 /// What takes a job to its end, or to its next wait.
-pub(super) type Execution<'a> = BoxFuture<'a, Step<'a>>;
+pub(super) type Execution<'a> = BoxFuture<'a, ExecutionEnd<'a>>;
 
 /// Names a job in flight. The number is used again when the job is finished or cancelled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,32 +60,33 @@ pub(super) struct JobId(usize);
 
 /// All jobs in flight.
 pub(super) struct Jobs<'a> {
-    limits: Limits,
+    capacity: Capacity,
     jobs: Slab<Job<'a>>,
     lanes: Lanes<JobId>,
+    quotas: Quotas<JobId>,
     /// The jobs that wait, by when they are due; those due at once in the order in which their
     /// waits began.
     waiting: BTreeMap<(Instant, u64), JobId>,
     /// Waits so far.
     waits: u64,
+    /// The waits for a job sink that was unavailable, by the key that limits the job and in the order in
+    /// which they began, and when they end at the latest.
+    for_sink: BTreeMap<(Option<KeyHash>, u64), Instant>,
+    /// How many waits had begun when the job sink was last there again.
+    waits_at_return: u64,
     /// The jobs that begin to execute, and are not handed out yet.
     begun: VecDeque<JobId>,
     /// The jobs that were cancelled after they had been handed out.
     dropped: Vec<JobId>,
-    /// Jobs that have a place.
-    places: usize,
-    /// Bytes of the records.
-    bytes: usize,
-    /// Set when a limit is reached, until there is room again: the source is not paused and resumed
-    /// for every record.
-    is_full: bool,
 }
 
 struct Job<'a> {
     partition: TopicPartition,
     generation: Generation,
     size_bytes: usize,
-    lane: Option<KeyHash>,
+    /// When its record was taken in.
+    since: Instant,
+    keys: JobKeys,
     /// There until it is handed out, and while the job waits.
     execution: Option<Execution<'a>>,
     stage: Stage,
@@ -77,6 +96,7 @@ struct Job<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     InLine,
+    Limited,
     Executing,
     Waiting,
     Done,
@@ -89,18 +109,18 @@ impl Job<'_> {
 }
 
 impl<'a> Jobs<'a> {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, key_limits: KeyLimits) -> Self {
         Self {
-            limits,
+            capacity: Capacity::new(limits),
             jobs: Slab::new(),
             lanes: Lanes::new(),
+            quotas: Quotas::new(key_limits),
             waiting: BTreeMap::new(),
             waits: 0,
+            for_sink: BTreeMap::new(),
+            waits_at_return: 0,
             begun: VecDeque::new(),
             dropped: Vec::new(),
-            places: 0,
-            bytes: 0,
-            is_full: false,
         }
     }
 
@@ -111,7 +131,7 @@ impl<'a> Jobs<'a> {
 
     /// Whether a limit is reached.
     pub(super) const fn is_full(&self) -> bool {
-        self.is_full
+        self.capacity.is_full()
     }
 
     /// The partition of a job, under its assignment.
@@ -119,8 +139,26 @@ impl<'a> Jobs<'a> {
         &self.jobs[id.0].partition
     }
 
+    /// When the record of a job was taken in.
+    pub(super) fn since(&self, id: JobId) -> Instant {
+        self.jobs[id.0].since
+    }
+
+    /// Whether the jobs with this key that have no place crowd the others.
+    pub(super) fn are_crowding(&self, key: KeyHash) -> bool {
+        self.capacity.do_crowd(self.quotas.waiting_of(key), self.quotas.waiting(), 0)
+    }
+
+    /// Whether they crowd them no more: there is some room.
+    pub(super) fn have_room(&self, key: KeyHash) -> bool {
+        !self.capacity.do_crowd(self.quotas.waiting_of(key), self.quotas.waiting(), 8)
+    }
+
     /// The next job that begins to execute.
-    pub(super) fn next_begun(&mut self) -> Option<(JobId, Execution<'a>)> {
+    pub(super) fn next_begun(&mut self, now: Instant) -> Option<(JobId, Execution<'a>)> {
+        if self.begun.is_empty() {
+            self.take_turn(now);
+        }
         let id = self.begun.pop_front()?;
         Some((id, self.jobs[id.0].execution.take()?))
     }
@@ -136,17 +174,24 @@ impl<'a> Jobs<'a> {
         &mut self,
         (partition, generation): (TopicPartition, Generation),
         size_bytes: usize,
-        lane: Option<KeyHash>,
+        keys: JobKeys,
         execution: Execution<'a>,
-    ) {
-        let (execution, stage, has_place) = (Some(execution), Stage::InLine, true);
-        let job = Job { partition, generation, size_bytes, lane, execution, stage, has_place };
+        since: Instant,
+    ) -> JobId {
+        let (execution, stage, has_place) = (Some(execution), Stage::InLine, keys.quota.is_none());
+        keys.quota.into_iter().for_each(|quota| self.quotas.enter(quota, size_bytes));
+        let job =
+            Job { partition, generation, size_bytes, since, keys, execution, stage, has_place };
         let id = self.insert(job);
-        match lane.and_then(|lane| self.lanes.enter(lane, id)) {
+        match keys.lane.and_then(|lane| self.lanes.enter(lane, id)) {
             None => self.begin(id),
             Some(head) if self.jobs[head.0].stage == Stage::Waiting => self.set_place(id, false),
             Some(_) => {}
         }
+        if keys.quota.is_some() {
+            self.take_turn(since);
+        }
+        id
     }
 
     /// Adds a record that needs no execution: it is done.
@@ -154,54 +199,96 @@ impl<'a> Jobs<'a> {
         &mut self,
         (partition, generation): (TopicPartition, Generation),
         size_bytes: usize,
+        since: Instant,
     ) -> JobId {
-        let (lane, execution, stage) = (None, None, Stage::Done);
+        let (keys, execution, stage, has_place) = (JobKeys::default(), None, Stage::Done, false);
         let job =
-            Job { partition, generation, size_bytes, lane, execution, stage, has_place: false };
+            Job { partition, generation, size_bytes, since, keys, execution, stage, has_place };
         self.insert(job)
     }
 
     /// A job is executed: it waits for its outputs to be published.
     pub(super) fn done(&mut self, id: JobId) {
-        self.jobs[id.0].stage = Stage::Done;
         self.set_place(id, false);
+        self.leave_quota(id);
+        self.jobs[id.0].stage = Stage::Done;
     }
 
-    /// A job waits for another attempt until then.
-    pub(super) fn wait(&mut self, id: JobId, until: Instant, execution: Execution<'a>) {
+    /// A job waits for another attempt.
+    pub(super) fn wait(&mut self, id: JobId, wait: Wait, execution: Execution<'a>, now: Instant) {
+        let until = now + wait.delay;
         self.waiting.insert((until, self.waits), id);
-        self.waits += 1;
         let job = &mut self.jobs[id.0];
+        if wait.for_sink {
+            self.for_sink.insert((job.keys.quota, self.waits), until);
+        }
+        self.waits += 1;
         (job.execution, job.stage) = (Some(execution), Stage::Waiting);
         self.set_places_of_lane(id, false);
     }
 
+    /// The job sink is ready, and was not: the first that wait for it find out more.
+    pub(super) fn sink_is_back(&mut self, now: Instant) {
+        self.waits_at_return = self.waits;
+        let longest = self.for_sink.keys().copied().min_by_key(|(_, number)| *number);
+        if let Some((quota, _)) = longest {
+            self.end_waits(quota, now);
+        }
+    }
+
+    /// A job has succeeded: others that wait for the job sink go on.
+    pub(super) fn has_succeeded(&mut self, id: JobId, now: Instant) {
+        if !self.for_sink.is_empty() {
+            self.end_waits(self.jobs[id.0].keys.quota, now);
+        }
+    }
+
+    /// Ends the longest waits for the job sink, of jobs with this limit by key.
+    fn end_waits(&mut self, quota: Option<KeyHash>, now: Instant) {
+        for _ in 0..FOLLOWING {
+            let mut waits = self.for_sink.range((quota, 0)..(quota, self.waits_at_return));
+            let Some((&(_, number), &until)) = waits.next() else { break };
+            self.for_sink.remove(&(quota, number));
+            if let Some(id) = self.waiting.remove(&(until, number)) {
+                self.waiting.insert((until.min(now), number), id);
+            }
+        }
+    }
+
     /// Begins the jobs whose wait is over, while there are places.
     pub(super) fn go_on(&mut self, now: Instant) {
-        while self.wakes_at().is_some_and(|at| at <= now)
-            && let Some((_, id)) = self.waiting.pop_first()
+        while self.capacity.has_place()
+            && let Some(first) = self.waiting.first_entry()
+            && first.key().0 <= now
         {
-            self.set_places_of_lane(id, true);
-            self.is_full |= !self.has_place();
-            self.begin(id);
+            let (_, number) = *first.key();
+            let id = first.remove();
+            self.for_sink.remove(&(self.jobs[id.0].keys.quota, number));
+            match self.jobs[id.0].keys.quota {
+                Some(quota) => self.await_turn(id, quota, true),
+                None => {
+                    self.set_places_of_lane(id, true);
+                    self.capacity.note_places();
+                    self.execute(id);
+                }
+            }
         }
     }
 
     /// When the next wait is over. Where there is no place for that job, the end of another one is
     /// waited for instead.
     pub(super) fn wakes_at(&self) -> Option<Instant> {
-        let ((until, _), _) = self.waiting.first_key_value().filter(|_| self.has_place())?;
-        Some(*until)
+        if !self.capacity.has_place() {
+            return None;
+        }
+        let due = self.waiting.first_key_value().map(|((until, _), _)| *until);
+        due.into_iter().chain(self.quotas.wakes_at()).min()
     }
 
     /// A job is in flight no more, and the next of its lane begins; returns the lane.
     pub(super) fn finish(&mut self, id: JobId) -> Option<KeyHash> {
         let lane = self.remove(id);
         if let Some(next) = lane.and_then(|lane| self.lanes.leave(lane)) {
-            // Those behind a job that waited have their places again.
-            if !self.jobs[next.0].has_place {
-                self.set_places_of_lane(next, true);
-            }
             self.begin(next);
         }
         lane
@@ -230,11 +317,14 @@ impl<'a> Jobs<'a> {
         let jobs = &self.jobs;
         let is_of_it = |id: &JobId| jobs[id.0].is_of(partition, generation);
         self.waiting.retain(|_, id| !is_of_it(id));
+        let waiting = &self.waiting;
+        self.for_sink.retain(|(_, number), until| waiting.contains_key(&(*until, *number)));
         self.begun.retain(|id| !is_of_it(id));
         let in_line = self.lanes.take_out(|id| is_of_it(&id));
+        self.quotas.take_out(|id| is_of_it(&id));
         let heads = jobs.iter().filter(|(_, job)| {
             job.is_of(partition, generation)
-                && matches!(job.stage, Stage::Executing | Stage::Waiting)
+                && matches!(job.stage, Stage::Limited | Stage::Executing | Stage::Waiting)
                 && condition(job)
         });
         let heads: Vec<_> = heads.map(|(index, _)| JobId(index)).collect();
@@ -254,8 +344,13 @@ impl<'a> Jobs<'a> {
         let jobs = &self.jobs;
         let is_of_it = |id: &JobId| jobs[id.0].is_of(partition, generation);
         let late = self.waiting.extract_if((until, 0).., |_, id| is_of_it(id));
-        let late: Vec<_> = late.map(|(_, id)| id).collect();
-        let lanes = late.iter().filter_map(|id| jobs[id.0].lane);
+        let late: Vec<_> = late
+            .map(|((_, number), id)| {
+                self.for_sink.remove(&(jobs[id.0].keys.quota, number));
+                id
+            })
+            .collect();
+        let lanes = late.iter().filter_map(|id| jobs[id.0].keys.lane);
         let in_line: Vec<_> =
             lanes.flat_map(|lane| self.lanes.take_out_behind(lane, |id| is_of_it(&id))).collect();
         self.take_out(&in_line, &late)
@@ -272,65 +367,84 @@ impl<'a> Jobs<'a> {
         in_line.len() + heads.len()
     }
 
+    /// Lets the head of a lane execute, or await its key's turn.
     fn begin(&mut self, id: JobId) {
+        let Job { keys, has_place, .. } = &self.jobs[id.0];
+        let (quota, has_place) = (keys.quota, *has_place);
+        if let Some(quota) = quota {
+            self.await_turn(id, quota, false);
+            return;
+        }
+        // Those behind a job that waited have their places again.
+        if !has_place {
+            self.set_places_of_lane(id, true);
+        }
+        self.execute(id);
+    }
+
+    /// Lets the job execute whose key's turn it is, if there is a place.
+    fn take_turn(&mut self, now: Instant) {
+        if !self.quotas.is_empty()
+            && self.capacity.has_place()
+            && let Some(id) = self.quotas.next(now, |id| self.jobs[id.0].size_bytes)
+        {
+            self.set_place(id, true);
+            self.capacity.note_places();
+            self.execute(id);
+        }
+    }
+
+    fn await_turn(&mut self, id: JobId, quota: KeyHash, is_due: bool) {
+        self.jobs[id.0].stage = Stage::Limited;
+        self.quotas.wait(quota, id, is_due);
+    }
+
+    fn execute(&mut self, id: JobId) {
         self.jobs[id.0].stage = Stage::Executing;
         self.begun.push_back(id);
     }
 
+    fn leave_quota(&mut self, id: JobId) {
+        let Job { keys, size_bytes, stage, .. } = &self.jobs[id.0];
+        if let Some(quota) = keys.quota.filter(|_| *stage != Stage::Done) {
+            self.quotas.leave(quota, *size_bytes);
+        }
+    }
+
     fn insert(&mut self, job: Job<'a>) -> JobId {
-        self.bytes += job.size_bytes;
-        self.places += usize::from(job.has_place);
-        let id = JobId(self.jobs.insert(job));
-        let Limits { in_flight_records, in_flight_bytes, .. } = self.limits;
-        self.is_full = self.jobs.len() >= in_flight_records.max(1)
-            || self.bytes >= in_flight_bytes
-            || !self.has_place();
-        id
+        self.capacity.enter(job.size_bytes, job.has_place);
+        JobId(self.jobs.insert(job))
     }
 
     fn remove(&mut self, id: JobId) -> Option<KeyHash> {
         self.set_place(id, false);
+        self.leave_quota(id);
         let job = self.jobs.remove(id.0);
-        self.bytes -= job.size_bytes;
-        self.make_room();
-        job.lane
-    }
-
-    fn has_place(&self) -> bool {
-        self.places < self.limits.executing_records.max(1)
+        self.capacity.leave(job.size_bytes, self.quotas.held());
+        job.keys.lane
     }
 
     /// Gives a job its place, or takes it.
     fn set_place(&mut self, id: JobId, has_place: bool) {
         let had_place = std::mem::replace(&mut self.jobs[id.0].has_place, has_place);
         match (had_place, has_place) {
-            (false, true) => self.places += 1,
+            (false, true) => self.capacity.take_place(),
             (true, false) => {
-                self.places -= 1;
-                self.make_room();
+                let Job { keys, size_bytes, .. } = &self.jobs[id.0];
+                keys.quota.into_iter().for_each(|quota| self.quotas.ended(quota, *size_bytes));
+                self.capacity.give_place(self.quotas.held());
             }
             _ => {}
         }
     }
 
-    /// Gives the head of a lane and those in line behind it their places, or takes them.
+    /// Gives the head of a lane and those in line behind it their places, or takes them. A job with a
+    /// limit by its key has none in line.
     fn set_places_of_lane(&mut self, head: JobId, has_place: bool) {
         self.set_place(head, has_place);
-        let in_line: Vec<_> =
-            self.jobs[head.0].lane.map_or_else(Vec::new, |lane| self.lanes.in_line(lane).collect());
+        let Some(lane) = self.jobs[head.0].keys.lane else { return };
+        let has_none = |id: &JobId| self.jobs[id.0].keys.quota.is_some();
+        let in_line: Vec<_> = self.lanes.in_line(lane).filter(|id| !has_none(id)).collect();
         in_line.into_iter().for_each(|id| self.set_place(id, has_place));
     }
-
-    fn make_room(&mut self) {
-        let Limits { in_flight_records, in_flight_bytes, executing_records, .. } = self.limits;
-        let is_full = self.places >= low(executing_records).max(1)
-            || self.jobs.len() >= low(in_flight_records).max(1)
-            || self.bytes >= low(in_flight_bytes);
-        self.is_full &= is_full && !self.jobs.is_empty();
-    }
-}
-
-/// The lower of the two watermarks: there is room below it.
-const fn low(limit: usize) -> usize {
-    limit - limit / 8
 }

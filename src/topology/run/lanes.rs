@@ -25,7 +25,7 @@ type Line<J> = Option<Box<VecDeque<J>>>;
 
 /// The hasher of keys that are hashes already: it passes them on.
 #[derive(Default)]
-struct Hashed(KeyHash);
+pub(super) struct Hashed(KeyHash);
 
 impl Hasher for Hashed {
     fn write(&mut self, _: &[u8]) {

@@ -110,8 +110,13 @@ mod tests {
     fn unpublished(offset: i64, bytes: usize) -> Unpublished {
         let record =
             ConsumerRecord::new(TopicPartition::new("jobs", 0), offset, 1).value(vec![0; bytes]);
-        let finished =
-            Finished { record, outputs: Vec::new(), fate: Fate::Succeeded, changes: None };
+        let finished = Finished {
+            record,
+            outputs: Vec::new(),
+            fate: Fate::Succeeded,
+            attempts: 1,
+            changes: None,
+        };
         Unpublished { finished, lane: None }
     }
 

@@ -9,6 +9,7 @@
 //! The [engine](engine) decides what is done, and when; [`Driver::run`] is the whole loop.
 
 mod assignments;
+mod capacity;
 mod command;
 mod engine;
 mod frontier;
@@ -20,7 +21,11 @@ mod partition;
 mod parts;
 mod publisher;
 mod punctuations;
+mod quotas;
 mod records;
+mod store_topic;
+
+pub use engine::Drained;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,13 +38,14 @@ use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use futures::future::{BoxFuture, FutureExt, pending};
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use tokio::select;
+use tokio::task::consume_budget;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Topology;
 use super::error::RunError;
 use super::observe::Event;
 use super::punctuator::{Punctuation, Schedule};
-use super::stages::Step;
+use super::stages::ExecutionEnd;
 use crate::record::{Generation, TopicPartition};
 use crate::sinks::Sink;
 use crate::sources::{Source, SourceError, SourceEvent};
@@ -51,14 +57,6 @@ use punctuations::Punctuated;
 
 /// Events taken from the source, or jobs collected, before the loop looks at everything else.
 const TURN_EVENTS: usize = 512;
-
-/// How a run ended, when nothing broke.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drained {
-    /// Records that were taken in and left unfinished, because a deadline cut them off. They are
-    /// delivered again.
-    pub unfinished: usize,
-}
 
 /// A run under way.
 pub(super) struct Driver<'a> {
@@ -140,10 +138,14 @@ impl<'a> Driver<'a> {
                         Input::Shutdown
                     }
                 },
+                () = consume_budget(), if self.engine.is_gathering() => {
+                    self.engine.gathered();
+                    continue;
+                }
                 () = sleep_until(wakes_at) => continue,
             };
             self.take_in(input, &mut events)?;
-            tokio::task::consume_budget().await;
+            consume_budget().await;
         }
     }
 
@@ -222,6 +224,7 @@ impl<'a> Driver<'a> {
                 }
                 Command::Restore(number) => self.restore(number),
                 Command::EndRestore(number) => drop(self.restores.remove(&number)),
+                Command::Identify => self.identify(),
                 Command::Punctuate(generation, punctuation) => self.call(generation, punctuation),
                 Command::EndPunctuation(partition) => drop(self.calls.remove(&partition)),
             }
@@ -236,8 +239,15 @@ impl<'a> Driver<'a> {
 
     fn restore(&mut self, number: i32) {
         if let Some(store) = self.store {
-            let restore = store.restore(number).map(move |result| Input::Restored(number, result));
-            self.restores.insert(number, restore.boxed());
+            let restore = store.restore(number);
+            let restored = restore.map(move |result| Input::Restored(number, result));
+            self.restores.insert(number, restored.boxed());
+        }
+    }
+
+    fn identify(&self) {
+        if let Some(store) = self.store {
+            self.effects.push(Box::pin(store.topic_id().map(Input::Identified)));
         }
     }
 
@@ -307,17 +317,17 @@ struct Executing<'a> {
 }
 
 impl<'a> Future for Executing<'a> {
-    type Output = (JobId, Step<'a>);
+    type Output = (JobId, ExecutionEnd<'a>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         self.execution.poll_unpin(cx).map(|step| (self.job, step))
     }
 }
 
-fn job_input<'a>((job, step): (JobId, Step<'a>)) -> Input<'a> {
+fn job_input<'a>((job, step): (JobId, ExecutionEnd<'a>)) -> Input<'a> {
     match step {
-        Step::Finished(finished) => Input::Done(job, finished),
-        Step::Waits(delay, execution) => Input::Waits(job, delay, execution),
+        ExecutionEnd::Finished(finished) => Input::Done(job, finished),
+        ExecutionEnd::Waits(wait, execution) => Input::Waits(job, wait, execution),
     }
 }
 

@@ -1,18 +1,14 @@
 //! The outbox: records that are done but for the publishing of their outputs, changes of the state
 //! that jobs wait for, and what punctuations give.
 
-use super::super::error::RunError;
 use super::super::observe::Fate;
-use super::super::stages::{Finished, TOO_LARGE};
+use super::super::stages::{Finished, MOST_REFUSALS, TOO_LARGE};
 use super::jobs::JobId;
 use super::punctuations::Punctuated;
 use crate::position::PartitionPosition;
 use crate::record::{ConsumerRecord, Generation, ProducerRecord, TopicPartition};
 use crate::sinks::Batch;
-use crate::state::{Changes, Persist};
-
-/// An output, its dead letter without value, and that without key and headers.
-const MOST_REFUSALS: u8 = 2;
+use crate::state::Persist;
 
 /// What is finished once its outputs, next in the batch, are published.
 #[derive(Debug)]
@@ -26,22 +22,12 @@ pub(super) struct Item {
 
 #[derive(Debug)]
 pub(super) enum Subject {
-    /// A record that meets its fate.
-    Record(Done),
+    /// A record that meets its fate, without its outputs, which are in the batch.
+    Record(JobId, Finished),
     /// Changes that a job waits for.
     Persist(Persist),
     /// What a punctuation of a partition has given.
     Punctuated(TopicPartition, Generation),
-}
-
-/// A record that is done.
-#[derive(Debug)]
-pub(super) struct Done {
-    pub(super) record: ConsumerRecord,
-    pub(super) fate: Fate,
-    pub(super) job: JobId,
-    /// What becomes part of the state then.
-    pub(super) changes: Option<Box<Changes>>,
 }
 
 /// Items and their outputs, in the same order.
@@ -49,13 +35,17 @@ pub(super) struct Done {
 pub(super) struct Outbox {
     items: Vec<Item>,
     batch: Batch,
+    /// How many of the items can't be made smaller.
+    withheld: usize,
 }
 
 impl Item {
     /// The partition and the assignment that it belongs to.
     pub(super) fn assignment(&self) -> (&TopicPartition, Generation) {
         match &self.subject {
-            Subject::Record(Done { record, .. }) => (&record.partition, record.generation),
+            Subject::Record(_, finished) => {
+                (&finished.record.partition, finished.record.generation)
+            }
             Subject::Persist(persist) => persist.assignment(),
             Subject::Punctuated(partition, generation) => (partition, *generation),
         }
@@ -64,9 +54,15 @@ impl Item {
     /// The offset of the record that it finishes, if it does.
     pub(super) const fn offset(&self) -> Option<i64> {
         match &self.subject {
-            Subject::Record(done) => Some(done.record.offset),
+            Subject::Record(_, finished) => Some(finished.record.offset),
             Subject::Persist(_) | Subject::Punctuated(..) => None,
         }
+    }
+
+    /// Whether even its smallest dead letter was refused: it is published alone, since it may be
+    /// refused again.
+    const fn is_withheld(&self) -> bool {
+        self.refusals > MOST_REFUSALS
     }
 
     /// Notes that an output was refused as too large; `substitute` makes the one that is published
@@ -75,25 +71,21 @@ impl Item {
         &mut self,
         refused: &[(usize, ProducerRecord)],
         substitute: impl Fn(&ConsumerRecord, u8) -> ProducerRecord,
-    ) -> Result<Option<ProducerRecord>, RunError> {
+    ) -> Option<ProducerRecord> {
         match &mut self.subject {
-            Subject::Record(done) => {
-                self.refusals += 1;
-                if self.refusals > MOST_REFUSALS {
-                    let ConsumerRecord { partition, offset, .. } = &done.record;
-                    return Err(RunError::DeadLetterTooLarge(format!("{partition} @ {offset}")));
-                }
-                done.fate = Fate::DeadLettered(TOO_LARGE);
+            Subject::Record(_, finished) => {
+                self.refusals = self.refusals.saturating_add(1);
+                finished.fate = Fate::DeadLettered(TOO_LARGE);
                 for (_, output) in refused {
-                    done.changes.iter_mut().for_each(|changes| drop(changes.refuse(output)));
+                    finished.changes.iter_mut().for_each(|changes| drop(changes.refuse(output)));
                 }
-                Ok(Some(substitute(&done.record, self.refusals)))
+                Some(substitute(&finished.record, self.refusals))
             }
             Subject::Persist(persist) => {
                 refused.iter().for_each(|(_, output)| persist.refuse(output));
-                Ok(None)
+                None
             }
-            Subject::Punctuated(..) => Ok(None),
+            Subject::Punctuated(..) => None,
         }
     }
 }
@@ -101,6 +93,16 @@ impl Item {
 impl Outbox {
     pub(super) const fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Whether it holds nothing but items whose smallest dead letter was refused.
+    pub(super) const fn is_withheld(&self) -> bool {
+        self.items.len() == self.withheld
+    }
+
+    /// Takes out the items whose smallest dead letter was refused, or the others.
+    pub(super) fn split_withheld(&mut self, withheld: bool) -> Option<Self> {
+        (self.withheld > 0).then(|| self.split(|item| item.is_withheld() == withheld))
     }
 
     /// What is published.
@@ -123,11 +125,10 @@ impl Outbox {
         self.batch.positions = positions;
     }
 
-    pub(super) fn push(&mut self, job: JobId, finished: Finished) {
-        let Finished { record, outputs, fate, changes } = finished;
-        let subject = Subject::Record(Done { record, fate, job, changes });
-        self.items.push(Item { subject, outputs: outputs.len(), refusals: 0 });
-        self.batch.outputs.extend(outputs);
+    pub(super) fn push(&mut self, job: JobId, mut finished: Finished) {
+        let outputs = finished.outputs.len();
+        self.batch.outputs.append(&mut finished.outputs);
+        self.items.push(Item { subject: Subject::Record(job, finished), outputs, refusals: 0 });
     }
 
     pub(super) fn push_persist(&mut self, persist: Persist) {
@@ -135,6 +136,15 @@ impl Outbox {
         self.batch.outputs.extend(persist.records());
         let outputs = self.batch.outputs.len() - before;
         self.items.push(Item { subject: Subject::Persist(persist), outputs, refusals: 0 });
+    }
+
+    /// Pushes what is published before all else.
+    pub(super) fn push_first(&mut self, persists: Vec<Persist>) {
+        if !persists.is_empty() {
+            let mut first = Self::default();
+            persists.into_iter().for_each(|persist| first.push_persist(persist));
+            self.put_back(first);
+        }
     }
 
     pub(super) fn push_punctuated(&mut self, punctuated: Punctuated) {
@@ -148,7 +158,7 @@ impl Outbox {
     pub(super) fn drop_abandoned(&mut self) {
         let is_abandoned = |item: &Item| match &item.subject {
             Subject::Persist(persist) => persist.is_abandoned(),
-            Subject::Record(_) | Subject::Punctuated(..) => false,
+            Subject::Record(..) | Subject::Punctuated(..) => false,
         };
         if self.items.iter().any(is_abandoned) {
             self.take_out(is_abandoned);
@@ -158,6 +168,7 @@ impl Outbox {
     /// An empty one in the memory of this one, which was published.
     pub(super) fn emptied(mut self) -> Self {
         self.items.clear();
+        self.withheld = 0;
         self.batch.outputs.clear();
         self.batch.positions.clear();
         self
@@ -168,20 +179,20 @@ impl Outbox {
         earlier.items.append(&mut self.items);
         earlier.batch.outputs.append(&mut self.batch.outputs);
         earlier.batch.positions.clear();
+        earlier.withheld += self.withheld;
         *self = earlier;
     }
 
     /// Takes out the items for which `condition` holds. Returns those of records, with their
     /// outputs; the others are dropped.
     pub(super) fn take_out(&mut self, condition: impl Fn(&Item) -> bool) -> Vec<(JobId, Finished)> {
-        let Self { items, batch } = self.split(condition);
+        let Self { items, batch, .. } = self.split(condition);
         let mut outputs = batch.outputs.into_iter();
         let taken = items.into_iter().filter_map(|item| {
-            let outputs: Vec<_> = outputs.by_ref().take(item.outputs).collect();
-            let Subject::Record(Done { record, fate, job, changes }) = item.subject else {
-                return None;
-            };
-            Some((job, Finished { record, outputs, fate, changes }))
+            let own: Vec<_> = outputs.by_ref().take(item.outputs).collect();
+            let Subject::Record(job, mut finished) = item.subject else { return None };
+            finished.outputs = own;
+            Some((job, finished))
         });
         taken.collect()
     }
@@ -196,22 +207,24 @@ impl Outbox {
             to.batch.outputs.extend(own);
             to.items.push(item);
         }
+        [&mut *self, &mut taken].into_iter().for_each(Self::count_withheld);
         taken
+    }
+
+    fn count_withheld(&mut self) {
+        self.withheld = self.items.iter().filter(|item| item.is_withheld()).count();
     }
 
     /// Replaces each record's refused outputs by one that `substitute` makes of it and the number
     /// of its refusals so far; what else is refused is dropped. If the other outputs were
     /// published, they are taken out, and the items of which nothing is left to be published are
     /// given back: they are finished.
-    ///
-    /// # Errors
-    /// If even a substitute without key and headers was refused.
     pub(super) fn replace_refused(
         &mut self,
         refused: &[usize],
         others_published: bool,
         substitute: impl Fn(&ConsumerRecord, u8) -> ProducerRecord,
-    ) -> Result<Vec<Subject>, RunError> {
+    ) -> Vec<Subject> {
         let mut outputs = std::mem::take(&mut self.batch.outputs).into_iter().enumerate();
         let mut finished = Vec::new();
         for mut item in std::mem::take(&mut self.items) {
@@ -223,7 +236,7 @@ impl Outbox {
             let before = self.batch.outputs.len();
             self.batch.outputs.extend(kept.into_iter().map(|(_, output)| output));
             if !own_refused.is_empty() {
-                self.batch.outputs.extend(item.refused(&own_refused, &substitute)?);
+                self.batch.outputs.extend(item.refused(&own_refused, &substitute));
             }
             item.outputs = self.batch.outputs.len() - before;
             if others_published && item.outputs == 0 {
@@ -232,6 +245,7 @@ impl Outbox {
                 self.items.push(item);
             }
         }
-        Ok(finished)
+        self.count_withheld();
+        finished
     }
 }

@@ -6,11 +6,13 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::stages::KeyHash;
 use super::frontier::{Delivered, Frontier};
 use super::leftovers::Unpublished;
 use crate::position::Position;
@@ -32,6 +34,8 @@ pub(super) struct Partition {
     drain_end: Arc<DrainEnd>,
     /// A record that does not fit into the window yet; no other is taken in before it.
     held: Option<ConsumerRecord>,
+    /// The key whose jobs crowd the others, since one of them was taken in here.
+    crowded_by: Option<KeyHash>,
     /// Whether the source was asked to pause it.
     is_paused: bool,
     /// Records taken in that a deadline has cut off.
@@ -74,17 +78,17 @@ struct Drain {
 
 /// What becomes of a record that the source has yielded.
 pub(super) enum Delivery {
-    /// It is of a former assignment, or comes after the end of this one.
+    /// It comes after the end of the assignment.
     Dropped,
-    /// It does not fit into the window yet.
+    /// It does not fit into the window yet, and is to be [held](Partition::hold).
     Held,
     /// A former owner had finished it.
-    AlreadyFinished(ConsumerRecord),
+    AlreadyFinished,
     /// A former assignment had executed it, and not published the outputs.
-    AlreadyExecuted(ConsumerRecord, Box<Unpublished>),
-    New(ConsumerRecord),
+    AlreadyExecuted(Box<Unpublished>),
+    New,
     /// It is below this offset, which was to be the next one at least.
-    Below(i64, ConsumerRecord),
+    Below(i64),
 }
 
 impl Partition {
@@ -102,6 +106,7 @@ impl Partition {
             phase: Phase::Restoring,
             drain_end: Arc::default(),
             held: None,
+            crowded_by: None,
             is_paused: false,
             cut_off: 0,
             // A commit of the former life must not count once the log has grown to its offset
@@ -122,6 +127,11 @@ impl Partition {
         self.frontier.offset()
     }
 
+    /// How many offsets that were not delivered no former owner had finished.
+    pub(super) fn unfinished_in(&self, offsets: &Range<i64>) -> u64 {
+        self.frontier.not_inherited(offsets)
+    }
+
     /// How many records were taken in, and are neither finished nor cut off.
     pub(super) const fn in_flight(&self) -> usize {
         self.frontier.unfinished() - self.cut_off
@@ -139,7 +149,7 @@ impl Partition {
     }
 
     const fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open) && self.held.is_none()
+        matches!(self.phase, Phase::Open) && self.held.is_none() && self.crowded_by.is_none()
     }
 
     const fn drain_state(&self) -> Option<&Drain> {
@@ -232,6 +242,16 @@ impl Partition {
         Some(is_paused)
     }
 
+    /// Takes in no more, since the jobs of a key crowd the others.
+    pub(super) const fn crowded_by(&mut self, key: KeyHash) {
+        self.crowded_by = Some(key);
+    }
+
+    /// Takes records in again if that key has room.
+    pub(super) fn uncrowd(&mut self, has_room: impl Fn(KeyHash) -> bool) {
+        self.crowded_by = self.crowded_by.filter(|key| !has_room(*key));
+    }
+
     /// Takes out a record that was held and fits by now; it is delivered again.
     pub(super) fn take_held(&mut self, window: i64) -> Option<ConsumerRecord> {
         let fits = |held: &mut ConsumerRecord| self.frontier.fits(held.offset, window);
@@ -251,10 +271,15 @@ impl Partition {
         }
     }
 
-    /// Takes in the next record, or holds it.
+    /// Takes in no other record before this one, which does not fit into the window yet.
+    pub(super) fn hold(&mut self, record: ConsumerRecord) {
+        self.held = Some(record);
+    }
+
+    /// Takes in the next record, if it fits.
     pub(super) fn deliver(
         &mut self,
-        record: ConsumerRecord,
+        record: &ConsumerRecord,
         window: i64,
         now: Instant,
     ) -> Delivery {
@@ -263,10 +288,9 @@ impl Partition {
             return Delivery::Dropped;
         }
         if offset < expected {
-            return Delivery::Below(expected, record);
+            return Delivery::Below(expected);
         }
         if !self.frontier.fits(offset, window) {
-            self.held = Some(record);
             return Delivery::Held;
         }
         if !self.frontier.is_waiting() {
@@ -274,14 +298,14 @@ impl Partition {
         }
         match self.frontier.deliver(offset) {
             Delivered::New => match self.unpublished.get(&offset) {
-                Some(executed) if executed.is_of(&record) => {
-                    Delivery::AlreadyExecuted(record, Box::new(executed.clone()))
+                Some(executed) if executed.is_of(record) => {
+                    Delivery::AlreadyExecuted(Box::new(executed.clone()))
                 }
-                _ => Delivery::New(record),
+                _ => Delivery::New,
             },
             Delivered::AlreadyFinished => {
                 self.unsaved += 1;
-                Delivery::AlreadyFinished(record)
+                Delivery::AlreadyFinished
             }
         }
     }

@@ -17,10 +17,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedSender;
+use futures::channel::oneshot;
 use tokio::time::Instant;
 
-use crate::record::{ConsumerRecord, Topic};
-use crate::state::{Changes, DrainEnd, Entry, Part, Persist, State};
+use super::super::error::RunError;
+use super::super::observe::{Event, Observers};
+use super::super::stages::States;
+use super::assignments::Assignments;
+use super::store_topic::StoreTopic;
+use crate::record::{ConsumerRecord, Topic, TopicId};
+use crate::state::{Changes, DrainEnd, Entry, Part, Persist, PersistError, State, StoreError};
 
 /// Parts that are read from the store at once.
 const RESTORES_AT_ONCE: usize = 8;
@@ -34,9 +40,25 @@ pub(super) struct Parts {
     /// The topic of the store; without one, parts are in memory only.
     topic: Option<Topic>,
     parts: BTreeMap<i32, Held>,
+    store_topic: StoreTopic,
     /// Restores that were asked for: they begin in this order.
     restores: u64,
+    /// What is published again, until it is durable.
+    carried: BTreeMap<i32, oneshot::Receiver<Result<(), PersistError>>>,
     persists: UnboundedSender<Persist>,
+}
+
+/// The state of jobs whose partition has its frontier at an offset.
+struct StatesOf<'a> {
+    parts: &'a Parts,
+    frontier: i64,
+    drain_end: &'a Arc<DrainEnd>,
+}
+
+impl States for StatesOf<'_> {
+    fn state_for(&self, record: &ConsumerRecord) -> Box<State> {
+        self.parts.state_for(record, self.frontier, self.drain_end.clone())
+    }
 }
 
 enum Held {
@@ -52,7 +74,15 @@ impl Parts {
         topic: Option<Topic>,
         persists: UnboundedSender<Persist>,
     ) -> Self {
-        Self { has_state, topic, parts: BTreeMap::new(), restores: 0, persists }
+        Self {
+            has_state,
+            topic,
+            parts: BTreeMap::new(),
+            store_topic: StoreTopic::new(),
+            restores: 0,
+            carried: BTreeMap::new(),
+            persists,
+        }
     }
 
     /// Takes the part on, if it is not there, and says whether it is ready. A restore under way
@@ -114,28 +144,94 @@ impl Parts {
 
     /// Drops a part, or its restore; says whether it was there.
     pub(super) fn drop_part(&mut self, number: i32) -> bool {
+        self.carried.remove(&number);
         self.parts.remove(&number).is_some()
     }
 
-    /// A restore has ended; returns how long it took since the assignment.
-    pub(super) fn restored(&mut self, number: i32, entries: Vec<Entry>, now: Instant) -> Duration {
-        let part = Held::Ready(Arc::new(Part::new(number, self.topic.clone(), entries)));
-        match self.parts.insert(number, part) {
-            Some(Held::Restoring { since }) => now - since,
-            _ => Duration::ZERO,
-        }
+    /// A batch was published, or was not.
+    pub(super) const fn batch_ended(&mut self, is_published: bool) {
+        self.store_topic.batch_ended(is_published);
     }
 
-    /// The store has no place for a part: it is looked for again after a while.
-    pub(super) fn is_missing(&mut self, number: i32, now: Instant) {
-        if let Some(Held::Restoring { since }) = self.parts.get(&number) {
-            let missing = Held::Missing { since: *since, until: now + LOOK_AGAIN_AFTER };
-            self.parts.insert(number, missing);
+    /// Whether the store is asked for the id of its topic now.
+    pub(super) fn begin_question(&mut self, now: Instant) -> bool {
+        let is_ready = |held: &Held| matches!(held, Held::Ready(_));
+        let are_stored = self.topic.is_some() && self.parts.values().any(is_ready);
+        are_stored && self.store_topic.begin_question(now)
+    }
+
+    /// The store has said what id its topic has.
+    pub(super) fn identified(&mut self, id: Option<TopicId>, now: Instant) {
+        self.store_topic.answered(id, now);
+    }
+
+    /// What makes all that the parts hold durable once more, if the topic was created anew.
+    pub(super) fn carry(
+        &mut self,
+        assignments: &Assignments,
+        observers: &Observers,
+    ) -> Vec<Persist> {
+        if !self.store_topic.take_recreated() {
+            return Vec::new();
         }
+        let mut persists = Vec::new();
+        for (number, held) in &self.parts {
+            let (Held::Ready(part), Some(of)) = (held, assignments.with_number(*number)) else {
+                continue;
+            };
+            let changes = Changes::all(part);
+            observers.emit(&Event::Carried { partition: *number, entries: changes.len() });
+            let (persist, durable) = Persist::new(of, changes);
+            self.carried.insert(*number, durable);
+            persists.push(persist);
+        }
+        persists
+    }
+
+    /// A part was read, or the store has no place for it: then it is looked for again after a while. Says
+    /// whether it is ready.
+    ///
+    /// # Errors
+    /// If the store is broken.
+    pub(super) fn restored(
+        &mut self,
+        partition: i32,
+        result: Result<Vec<Entry>, StoreError>,
+        observers: &Observers,
+        now: Instant,
+    ) -> Result<bool, RunError> {
+        let since = match self.parts.get(&partition) {
+            Some(Held::Restoring { since }) => *since,
+            _ => now,
+        };
+        let entries = match result {
+            Ok(entries) => entries,
+            Err(StoreError::Missing(reason)) => {
+                let until = now + LOOK_AGAIN_AFTER;
+                self.parts.insert(partition, Held::Missing { since, until });
+                observers.emit(&Event::PartMissing { partition, reason: reason.text() });
+                return Ok(false);
+            }
+            Err(error @ StoreError::Broken(_)) => return Err(RunError::Store(error)),
+        };
+        let (count, took) = (entries.len(), now - since);
+        let part = Arc::new(Part::new(partition, self.topic.clone(), entries));
+        self.parts.insert(partition, Held::Ready(part));
+        observers.emit(&Event::Restored { partition, entries: count, took });
+        Ok(true)
+    }
+
+    /// Where the jobs of a partition get their state: its frontier, and the end of its drain.
+    pub(super) fn states_at<'a>(
+        &'a self,
+        frontier: i64,
+        drain_end: &'a Arc<DrainEnd>,
+    ) -> impl States + 'a {
+        StatesOf { parts: self, frontier, drain_end }
     }
 
     /// The state for a record that is taken in, whose partition has its frontier at an offset.
-    pub(super) fn state_for(
+    fn state_for(
         &self,
         record: &ConsumerRecord,
         frontier: i64,

@@ -29,8 +29,13 @@ const SMALL_BATCHES: usize = 2;
 const LARGE_BATCH_OUTPUTS: usize = 2_048;
 /// The longest that outputs wait to be so many, while a place is free.
 const SMALL_BATCH_WAIT: Duration = Duration::from_millis(50);
+/// The longest that a batch for which jobs wait lets others come to it, while there is anything to be
+/// taken in.
+const GATHER_WAIT: Duration = Duration::from_millis(5);
 /// The wait before a commit that failed is made again, and before an aborted batch is, at first.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// The wait before the dead letter that can't be made smaller is published again.
+const WITHHELD_DELAY: Duration = Duration::from_secs(5);
 /// The longest wait before an aborted batch is published again.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
@@ -39,6 +44,12 @@ pub(super) struct Publisher {
     outbox_since: Instant,
     /// Empty: the memory of outboxes that were published, for the next ones.
     spares: Vec<Outbox>,
+    /// Whether jobs wait for batches.
+    gathers: bool,
+    /// Whether all that can come to the next batch by now has come.
+    is_gathered: bool,
+    /// When the last batch ended.
+    ended_at: Instant,
     /// Batches under way.
     publishes: usize,
     publishes_at_once: usize,
@@ -49,15 +60,26 @@ pub(super) struct Publisher {
     /// Batches that were aborted since one was published.
     aborts: u32,
     no_publish_before: Instant,
+    /// When the records are published again whose smallest dead letter was refused.
+    withheld_until: Instant,
     commit_at: Instant,
     commit_interval: Duration,
     no_commit_before: Instant,
 }
 
 impl Publisher {
-    pub(super) fn new(publishes_at_once: usize, commit_interval: Duration, now: Instant) -> Self {
+    /// `gathers` if jobs wait for batches.
+    pub(super) fn new(
+        publishes_at_once: usize,
+        gathers: bool,
+        commit_interval: Duration,
+        now: Instant,
+    ) -> Self {
         Self {
             outbox_since: now,
+            gathers,
+            is_gathered: false,
+            ended_at: now,
             spares: Vec::new(),
             publishes: 0,
             publishes_at_once,
@@ -65,6 +87,7 @@ impl Publisher {
             window: 0,
             aborts: 0,
             no_publish_before: now,
+            withheld_until: now,
             commit_at: now + commit_interval,
             commit_interval,
             no_commit_before: now,
@@ -97,10 +120,28 @@ impl Publisher {
         if outbox.is_empty() || !may_begin {
             return None;
         }
+        if outbox.is_withheld() {
+            return Some(self.withheld_until.max(self.no_publish_before));
+        }
+        if self.gathers && !self.is_gathered {
+            let since = self.outbox_since.max(self.ended_at);
+            return Some((since + GATHER_WAIT).max(self.no_publish_before));
+        }
         let outputs = outbox.batch().outputs.len();
         let is_worth_it = self.publishes < SMALL_BATCHES || outputs >= LARGE_BATCH_OUTPUTS;
         let wait = if is_worth_it { Duration::ZERO } else { SMALL_BATCH_WAIT };
         Some((self.outbox_since + wait).max(self.no_publish_before))
+    }
+
+    /// Whether a batch is due as soon as all has [come to it](Self::gathered).
+    pub(super) fn is_gathering(&self, outbox: &Outbox) -> bool {
+        let may_gather = self.gathers && !self.is_gathered && !outbox.is_withheld();
+        may_gather && self.publish_due(outbox).is_some()
+    }
+
+    /// There is nothing that could come to the next batch at once.
+    pub(super) const fn gathered(&mut self) {
+        self.is_gathered = true;
     }
 
     /// Begins a batch, with its positions where they go with it; none if everything is held back.
@@ -109,12 +150,21 @@ impl Publisher {
         (assignments, outbox): (&mut Assignments, &mut Outbox),
         now: Instant,
     ) -> Option<Outbox> {
+        self.is_gathered = false;
         outbox.drop_abandoned();
         let next = self.spares.pop().unwrap_or_default();
         let mut batch = std::mem::replace(outbox, next);
+        // What may be refused again would take the others with it.
+        let its_turn = now >= self.withheld_until;
+        if let Some(others) = batch.split_withheld(!its_turn) {
+            outbox.put_back(others);
+            if its_turn {
+                self.withheld_until = now + WITHHELD_DELAY;
+            }
+        }
         if !self.overlaps() {
             if let Some(held) = hold_back(&mut batch, assignments, self.window) {
-                *outbox = held;
+                outbox.put_back(held);
             }
             if batch.is_empty() {
                 self.spares.push(batch);
@@ -128,8 +178,9 @@ impl Publisher {
     }
 
     /// A batch was published.
-    pub(super) fn published(&mut self, batch: Outbox) {
+    pub(super) fn published(&mut self, batch: Outbox, now: Instant) {
         self.publishes -= 1;
+        self.ended_at = now;
         self.aborts = 0;
         self.spares.push(batch.emptied());
     }
@@ -144,9 +195,9 @@ impl Publisher {
         }
     }
 
-    /// Notes whether the outbox is empty now.
+    /// Notes whether the outbox has anything to be published at once.
     pub(super) fn note_outbox(&mut self, outbox: &Outbox, now: Instant) {
-        if outbox.is_empty() {
+        if outbox.is_withheld() {
             self.outbox_since = now;
         }
     }
@@ -195,19 +246,17 @@ fn hold_back(outbox: &mut Outbox, assignments: &mut Assignments, window: i64) ->
         return None;
     }
     for (item, offset) in finishing(outbox) {
-        let (name, generation) = item.assignment();
-        assignments.current(name, generation).into_iter().for_each(|p| p.publishing(offset));
+        assignments.current(item.assignment()).into_iter().for_each(|p| p.publishing(offset));
     }
     let is_beyond = |item: &Item| {
         let (name, generation) = item.assignment();
-        let assigned = assignments.get(name).filter(|_| assignments.holds(name, generation));
+        let assigned = assignments.get(name).filter(|_| assignments.holds((name, generation)));
         let record = item.offset().zip(assigned);
         record.is_some_and(|(offset, partition)| partition.is_beyond_window(offset, window))
     };
     let held = outbox.split(is_beyond);
     for (item, offset) in finishing(&held) {
-        let (name, generation) = item.assignment();
-        assignments.current(name, generation).into_iter().for_each(|p| p.not_published(offset));
+        assignments.current(item.assignment()).into_iter().for_each(|p| p.not_published(offset));
     }
     Some(held)
 }
@@ -224,8 +273,7 @@ fn positions_with(
     window: i64,
 ) -> Vec<PartitionPosition> {
     for item in outbox.items() {
-        let (name, generation) = item.assignment();
-        let Some(partition) = assignments.current(name, generation) else { continue };
+        let Some(partition) = assignments.current(item.assignment()) else { continue };
         match item.offset() {
             Some(offset) => partition.publishing(offset),
             None => partition.fence_batch(),
@@ -246,15 +294,38 @@ mod tests {
     fn push(outbox: &mut Outbox, outputs: usize) {
         let record = ConsumerRecord::new(TopicPartition::new("jobs", 0), 0, 1);
         let outputs = vec![ProducerRecord::to("results"); outputs];
-        let finished = Finished { record, outputs, fate: Fate::Succeeded, changes: None };
+        let finished =
+            Finished { record, outputs, fate: Fate::Succeeded, attempts: 1, changes: None };
         outbox.push(JobId::default(), finished);
+    }
+
+    #[test]
+    fn a_batch_that_jobs_wait_for_begins_once_all_has_come_to_it_and_is_not_put_off_for_ever() {
+        let since = Instant::now();
+        let limits = crate::topology::Limits::default();
+        let mut publisher = Publisher::new(1, true, limits.commit_interval, since);
+        let (mut assignments, mut outbox) = (Assignments::new(limits, true), Outbox::default());
+        assert!(!publisher.is_gathering(&outbox));
+        push(&mut outbox, 1);
+        assert!(publisher.is_gathering(&outbox));
+        assert_eq!(publisher.publish_due(&outbox), Some(since + GATHER_WAIT));
+        publisher.gathered();
+        assert!(!publisher.is_gathering(&outbox));
+        assert_eq!(publisher.publish_due(&outbox), Some(since));
+        let batch = publisher.begin_publish((&mut assignments, &mut outbox), since).unwrap();
+        push(&mut outbox, 1);
+        assert_eq!(publisher.publish_due(&outbox), None);
+        let ended = since + limits.commit_interval;
+        publisher.published(batch, ended);
+        assert!(publisher.is_gathering(&outbox));
+        assert_eq!(publisher.publish_due(&outbox), Some(ended + GATHER_WAIT));
     }
 
     #[test]
     fn beside_two_others_a_batch_waits_until_it_is_large_but_not_for_ever() {
         let since = Instant::now();
         let limits = crate::topology::Limits::default();
-        let mut publisher = Publisher::new(4, limits.commit_interval, since);
+        let mut publisher = Publisher::new(4, false, limits.commit_interval, since);
         let (mut assignments, mut outbox) = (Assignments::new(limits, false), Outbox::default());
         for _ in 0..SMALL_BATCHES {
             push(&mut outbox, 1);

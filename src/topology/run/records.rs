@@ -9,8 +9,6 @@
 
 use std::collections::VecDeque;
 use std::iter::from_fn;
-use std::sync::Arc;
-use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedSender;
 use tokio::time::Instant;
@@ -18,19 +16,21 @@ use tokio::time::Instant;
 use super::super::Topology;
 use super::super::error::RunError;
 use super::super::observe::{Event, Fate};
-use super::super::stages::{Admitted, Context, Finished, Pipeline, States, Step, too_large};
+use super::super::stages::{
+    Admitted, Context, ExecutionEnd, Finished, JobKeys, Pipeline, Wait, too_large,
+};
 use super::assignments::{Assigned, Assignments};
 use super::command::Command;
 use super::jobs::{Execution, JobId, Jobs};
 use super::leftovers::Unpublished;
-use super::outbox::{Done, Item, Outbox, Subject};
+use super::outbox::{Item, Outbox, Subject};
 use super::partition::Delivery;
 use super::parts::Parts;
 use super::punctuations::{Punctuated, Punctuations};
 use crate::record::{ConsumerRecord, Topic, TopicPartition};
 use crate::sinks::SinkError;
 use crate::sources::{Assignment, SourceError};
-use crate::state::{self, DrainEnd, Persist, State, StoreError};
+use crate::state::{self, Persist, StoreError};
 
 /// The assigned partitions, and all of theirs that is in flight.
 pub(super) struct Records<'a> {
@@ -47,19 +47,6 @@ pub(super) struct Records<'a> {
     unfinished: usize,
 }
 
-/// The state of jobs whose partition has its frontier at an offset.
-struct StatesOf<'a> {
-    parts: &'a Parts,
-    frontier: i64,
-    drain_end: &'a Arc<DrainEnd>,
-}
-
-impl States for StatesOf<'_> {
-    fn state_for(&self, record: &ConsumerRecord) -> Box<State> {
-        self.parts.state_for(record, self.frontier, self.drain_end.clone())
-    }
-}
-
 impl<'a> Records<'a> {
     pub(super) fn new(
         topology: &'a Topology,
@@ -72,7 +59,7 @@ impl<'a> Records<'a> {
             pipeline: &**pipeline,
             context,
             assignments: Assignments::new(*limits, has_state),
-            jobs: Jobs::new(*limits),
+            jobs: Jobs::new(*limits, pipeline.key_limits()),
             outbox: Outbox::default(),
             parts: Parts::new(has_state, store, persists),
             punctuations: Punctuations::new(schedule.as_ref().map(|schedule| schedule.every)),
@@ -83,6 +70,10 @@ impl<'a> Records<'a> {
 
     pub(super) const fn assignments_mut(&mut self) -> &mut Assignments {
         &mut self.assignments
+    }
+
+    pub(super) const fn parts_mut(&mut self) -> &mut Parts {
+        &mut self.parts
     }
 
     /// The partitions, and what is to be published of them.
@@ -114,12 +105,12 @@ impl<'a> Records<'a> {
     }
 
     /// The next command. What is cancelled comes before what begins, which may have its number.
-    pub(super) fn next(&mut self) -> Option<Command<'a>> {
+    pub(super) fn next(&mut self, now: Instant) -> Option<Command<'a>> {
         let dropped = self.jobs.take_dropped();
         if !dropped.is_empty() {
             return Some(Command::Cancel(dropped));
         }
-        match self.jobs.next_begun() {
+        match self.jobs.next_begun(now) {
             Some((job, execution)) => Some(Command::Execute(job, execution)),
             None => self.commands.pop_front(),
         }
@@ -143,9 +134,13 @@ impl<'a> Records<'a> {
             self.cut_off(&partition, unfinished);
         }
         self.jobs.go_on(now);
+        self.assignments.uncrowd(|key| self.jobs.have_room(key));
         let calls = from_fn(|| self.punctuations.begin_call(now));
         self.commands.extend(calls.map(|(generation, call)| Command::Punctuate(generation, call)));
         self.commands.extend(from_fn(|| self.parts.begin_restore(now)).map(Command::Restore));
+        if self.parts.begin_question(now) {
+            self.commands.push_back(Command::Identify);
+        }
     }
 
     /// Begins an assignment; one of the same partition that is not over ends.
@@ -196,7 +191,7 @@ impl<'a> Records<'a> {
 
     /// A partition was given up; what of it is in flight stays unfinished.
     pub(super) fn release(&mut self, (name, generation): &Assigned) {
-        if let Some(released) = self.assignments.current(name, *generation) {
+        if let Some(released) = self.assignments.current((name, *generation)) {
             self.unfinished += released.in_flight();
             self.emit(&Event::Released(name));
             self.abandon(name);
@@ -215,21 +210,16 @@ impl<'a> Records<'a> {
         if !is_shared && self.parts.drop_part(number) {
             self.commands.push_back(Command::EndRestore(number));
         }
-        let mut executed = self.take_out(|item| item.assignment() == (name, generation));
+        let is_of_it = |item: &Item| item.assignment() == (name, generation);
+        let mut executed = take_out(&mut self.outbox, &mut self.jobs, is_of_it);
         let mut earlier = partition.into_unpublished();
         executed.iter().for_each(|of_outbox| drop(earlier.remove(&of_outbox.place().1)));
         executed.extend(earlier.into_values());
         executed
     }
 
-    /// Takes records out of the outbox that are not going to be published now.
-    fn take_out(&mut self, condition: impl Fn(&Item) -> bool) -> Vec<Unpublished> {
-        let taken = self.outbox.take_out(condition).into_iter();
-        let let_go = |(job, finished)| Unpublished { lane: self.jobs.finish(job), finished };
-        taken.map(let_go).collect()
-    }
-
-    /// Takes a record in, or holds it if its partition's window is full; says whether it is held.
+    /// Takes a record in, or holds it if its partition's window is full; says whether the partition
+    /// takes in no more.
     ///
     /// # Errors
     /// If the source yields a record from below the last one, which breaks its contract: the
@@ -240,18 +230,26 @@ impl<'a> Records<'a> {
         window: i64,
         now: Instant,
     ) -> Result<bool, RunError> {
-        let partition = self.assignments.current(&record.partition, record.generation);
+        let partition = self.assignments.current((&record.partition, record.generation));
         let Some(partition) = partition else { return Ok(false) };
-        match partition.deliver(record, window, now) {
-            Delivery::New(record) => {
-                let (frontier, drain_end) = (partition.frontier(), partition.drain_end().clone());
-                self.admit(record, frontier, &drain_end, now);
+        match partition.deliver(&record, window, now) {
+            Delivery::New => {
+                self.context.observers.emit(&Event::Fetched(&record));
+                let job = (assigned(&record), record.size_bytes());
+                let states = self.parts.states_at(partition.frontier(), partition.drain_end());
+                let admitted = self.pipeline.admit(self.context, record, &states);
+                drop(states);
+                return Ok(self.take_in(admitted, job, now));
             }
-            Delivery::AlreadyExecuted(record, executed) => self.admit_executed(record, *executed),
-            Delivery::AlreadyFinished(record) => self.emit(&Event::AlreadyFinished(&record)),
-            Delivery::Held => return Ok(true),
+            Delivery::AlreadyExecuted(executed) => self.admit_executed(record, *executed, now),
+            Delivery::AlreadyFinished => self.emit(&Event::AlreadyFinished(&record)),
+            Delivery::Held => {
+                partition.hold(record);
+                return Ok(true);
+            }
             Delivery::Dropped => {}
-            Delivery::Below(expected, ConsumerRecord { partition, offset, .. }) => {
+            Delivery::Below(expected) => {
+                let ConsumerRecord { partition, offset, .. } = record;
                 let reason =
                     format!("{partition}: found offset {offset}, expected {expected} or above");
                 return Err(RunError::Source(SourceError::new(reason)));
@@ -260,41 +258,45 @@ impl<'a> Records<'a> {
         Ok(false)
     }
 
-    fn admit(
+    /// Takes in what has come of a new record in the stages; says whether its key's jobs crowd the
+    /// others, so that its partition takes in no more.
+    fn take_in(
         &mut self,
-        record: ConsumerRecord,
-        frontier: i64,
-        drain_end: &Arc<DrainEnd>,
+        admitted: Admitted<'a>,
+        (assigned, size_bytes): (Assigned, usize),
         now: Instant,
-    ) {
-        self.emit(&Event::Fetched(&record));
-        let (assigned, size_bytes) = (assigned(&record), record.size_bytes());
-        let states = StatesOf { parts: &self.parts, frontier, drain_end };
-        match self.pipeline.admit(self.context, record, &states) {
+    ) -> bool {
+        match admitted {
             Admitted::Finished(Finished { record, outputs, fate, .. }) if outputs.is_empty() => {
-                self.meet_fate(&record, fate, now);
+                self.meet_fate(&record, (fate, 0), now, now);
             }
             Admitted::Finished(finished) => {
-                let job = self.jobs.add_done(assigned, size_bytes);
+                let job = self.jobs.add_done(assigned, size_bytes, now);
                 self.outbox.push(job, finished);
             }
-            Admitted::Execute(lane, execution) => {
-                self.jobs.add(assigned, size_bytes, lane, execution);
+            Admitted::Execute(keys, execution) => {
+                let job = self.jobs.add(assigned, size_bytes, keys, execution, now);
+                if let Some(quota) = keys.quota.filter(|quota| self.jobs.are_crowding(*quota)) {
+                    let partition = self.assignments.get_mut(self.jobs.partition(job));
+                    partition.into_iter().for_each(|partition| partition.crowded_by(quota));
+                    return true;
+                }
             }
         }
+        false
     }
 
     /// Takes in a record that was executed before its partition was lost: in its lane's order, its
     /// outputs go to the outbox.
-    fn admit_executed(&mut self, record: ConsumerRecord, executed: Unpublished) {
+    fn admit_executed(&mut self, record: ConsumerRecord, executed: Unpublished, now: Instant) {
         self.emit(&Event::Fetched(&record));
         self.emit(&Event::AlreadyExecuted(&record));
         let (assigned, size_bytes) = (assigned(&record), record.size_bytes());
-        let Unpublished { finished, lane } = executed;
-        let changes = self.parts.moved(finished.changes, &record);
-        let finished = Finished { record, changes, ..finished };
-        let execution = Box::pin(std::future::ready(Step::Finished(finished)));
-        self.jobs.add(assigned, size_bytes, lane, execution);
+        let Unpublished { mut finished, lane } = executed;
+        finished.changes = self.parts.moved(finished.changes.take(), &record);
+        finished.record = record;
+        let execution = Box::pin(std::future::ready(ExecutionEnd::Finished(finished)));
+        self.jobs.add(assigned, size_bytes, JobKeys { lane, quota: None }, execution, now);
     }
 
     /// Takes in the records that were held and fit by now, as long as there is room.
@@ -312,38 +314,56 @@ impl<'a> Records<'a> {
 
     /// A job was executed: its outputs are to be published.
     pub(super) fn done(&mut self, job: JobId, finished: Finished, now: Instant) {
+        if finished.fate == Fate::Succeeded {
+            self.jobs.has_succeeded(job, now);
+        }
         if finished.outputs.is_empty() {
-            let Finished { record, fate, changes, .. } = finished;
-            self.finish(Done { record, fate, job, changes }, now);
+            self.finish(job, finished, now);
         } else {
             self.jobs.done(job);
             self.outbox.push(job, finished);
         }
     }
 
-    /// A job waits for another attempt until then.
-    pub(super) fn wait(&mut self, job: JobId, until: Instant, execution: Execution<'a>) {
+    /// A job waits for another attempt.
+    pub(super) fn wait(&mut self, job: JobId, wait: Wait, execution: Execution<'a>, now: Instant) {
         let partition = self.jobs.partition(job).clone();
-        self.jobs.wait(job, until, execution);
+        self.jobs.wait(job, wait, execution, now);
         self.cut_off_late_waits(&partition);
     }
 
+    /// The job sink is ready, and was not.
+    pub(super) fn sink_is_back(&mut self, now: Instant) {
+        self.jobs.sink_is_back(now);
+    }
+
     /// A record has met its fate, and the next of its key begins.
-    fn finish(&mut self, Done { record, fate, job, changes }: Done, now: Instant) {
+    fn finish(&mut self, job: JobId, finished: Finished, now: Instant) {
+        let Finished { record, fate, attempts, changes, .. } = finished;
         if let Some(changes) = changes {
             changes.apply();
         }
-        self.meet_fate(&record, fate, now);
+        self.meet_fate(&record, (fate, attempts), self.jobs.since(job), now);
         self.jobs.finish(job);
     }
 
-    /// A record counts as finished in the next position.
-    fn meet_fate(&mut self, record: &ConsumerRecord, fate: Fate, now: Instant) {
+    /// A record that was taken in at `since` counts as finished in the next position, after so many
+    /// attempts.
+    fn meet_fate(
+        &mut self,
+        record: &ConsumerRecord,
+        (fate, attempts): (Fate, u32),
+        since: Instant,
+        now: Instant,
+    ) {
         let ConsumerRecord { partition, generation, offset, .. } = record;
-        if let Some(partition) = self.assignments.current(partition, *generation) {
+        if let Some(partition) = self.assignments.current((partition, *generation)) {
             partition.finish(*offset, now);
             self.punctuations.finished(record, now);
-            self.emit(&Event::Finished { record, fate });
+            if !self.context.observers.is_empty() {
+                let took = now - since;
+                self.emit(&Event::Finished { record, fate, attempts, took });
+            }
         }
     }
 
@@ -381,7 +401,7 @@ impl<'a> Records<'a> {
     /// The outputs of an item of the outbox are published: its record, persist or call is finished.
     pub(super) fn published(&mut self, subject: Subject, now: Instant) {
         match subject {
-            Subject::Record(done) => self.finish(done, now),
+            Subject::Record(job, finished) => self.finish(job, finished, now),
             Subject::Persist(persist) => persist.complete(),
             Subject::Punctuated(name, generation) => {
                 self.punctuations.published(&name, generation, now);
@@ -394,7 +414,7 @@ impl<'a> Records<'a> {
     /// more than those are finished.
     ///
     /// # Errors
-    /// If the sink is broken, or even a dead letter without key and headers was refused.
+    /// If the sink is broken.
     pub(super) fn not_published(
         &mut self,
         mut batch: Outbox,
@@ -402,8 +422,7 @@ impl<'a> Records<'a> {
         now: Instant,
     ) -> Result<(), RunError> {
         for item in batch.items() {
-            let (name, generation) = item.assignment();
-            let partition = self.assignments.current(name, generation);
+            let partition = self.assignments.current(item.assignment());
             if let (Some(partition), Some(offset)) = (partition, item.offset()) {
                 partition.not_published(offset);
             }
@@ -416,21 +435,24 @@ impl<'a> Records<'a> {
                 let substitute = |record: &ConsumerRecord, refusals: u8| {
                     too_large(dead_letters, context, record, refusals)
                 };
-                let done = batch.replace_refused(&outputs, others_published, substitute)?;
+                let done = batch.replace_refused(&outputs, others_published, substitute);
                 done.into_iter().for_each(|subject| self.published(subject, now));
             }
         }
         self.outbox.put_back(batch);
         // The outputs of partitions that were lost meanwhile.
         let assignments = &self.assignments;
-        let stale = self.outbox.take_out(|item| {
-            let (name, generation) = item.assignment();
-            !assignments.holds(name, generation)
-        });
-        for (job, finished) in stale {
-            self.assignments.keep([Unpublished { lane: self.jobs.finish(job), finished }]);
-        }
+        let is_stale = |item: &Item| !assignments.holds(item.assignment());
+        let stale = take_out(&mut self.outbox, &mut self.jobs, is_stale);
+        self.assignments.keep(stale);
         Ok(())
+    }
+
+    /// Publishes what the parts hold before anything else, if the topic of the store was created anew.
+    /// No batch may be under way: the parts lack its changes.
+    pub(super) fn carry(&mut self) {
+        let carried = self.parts.carry(&self.assignments, &self.context.observers);
+        self.outbox.push_first(carried);
     }
 
     /// The part of a number was read, or is not there.
@@ -443,21 +465,10 @@ impl<'a> Records<'a> {
         result: Result<Vec<state::Entry>, StoreError>,
         now: Instant,
     ) -> Result<(), RunError> {
-        match result {
-            Ok(restored) => {
-                let entries = restored.len();
-                let took = self.parts.restored(number, restored, now);
-                self.assignments.restored(number);
-                self.emit(&Event::Restored { partition: number, entries, took });
-                Ok(())
-            }
-            Err(StoreError::Missing(reason)) => {
-                self.parts.is_missing(number, now);
-                self.emit(&Event::PartMissing { partition: number, reason: reason.text() });
-                Ok(())
-            }
-            Err(error @ StoreError::Broken(_)) => Err(RunError::Store(error)),
+        if self.parts.restored(number, result, &self.context.observers, now)? {
+            self.assignments.restored(number);
         }
+        Ok(())
     }
 
     /// Ends the timer of a partition.
@@ -467,21 +478,19 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Reports where the partitions stand.
-    pub(super) fn report(&mut self, stuck_after: Duration, now: Instant) {
-        let observers = &self.context.observers;
-        for (partition, state) in self.assignments.iter_mut() {
-            let (offset, in_flight, age) = (state.frontier(), state.in_flight(), state.age(now));
-            observers.emit(&Event::Frontier { partition, offset, in_flight, age });
-            if state.is_newly_stuck(now, stuck_after) {
-                observers.emit(&Event::Stuck { partition, offset, age });
-            }
-        }
-    }
-
     fn emit(&self, event: &Event<'_>) {
         self.context.observers.emit(event);
     }
+}
+
+/// Takes records out of the outbox that are not going to be published now.
+fn take_out(
+    outbox: &mut Outbox,
+    jobs: &mut Jobs<'_>,
+    condition: impl Fn(&Item) -> bool,
+) -> Vec<Unpublished> {
+    let taken = outbox.take_out(condition).into_iter();
+    taken.map(|(job, finished)| Unpublished { lane: jobs.finish(job), finished }).collect()
 }
 
 fn assigned(record: &ConsumerRecord) -> Assigned {

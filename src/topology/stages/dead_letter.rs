@@ -68,6 +68,10 @@ pub(in crate::topology) fn beyond_limits<T>(record: &ConsumerRecord) -> Option<F
     is_beyond.then(|| Flow::DeadLetter { reason: TOO_MANY_HEADERS, cause: cause() })
 }
 
+/// How often the outputs of a record are refused as too large until nothing can be left out any
+/// more: itself, its dead letter without value, and then without key and headers.
+pub(in crate::topology) const MOST_REFUSALS: u8 = 2;
+
 /// The dead letter of a record whose output, or whose dead letter, is too large: without its value,
 /// and if even that was refused, without its key and headers.
 pub(in crate::topology) fn too_large(

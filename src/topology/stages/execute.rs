@@ -4,15 +4,18 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, pending};
+use futures::future::{BoxFuture, FutureExt as _, pending};
+use futures::poll;
 use tokio::select;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout};
 
 use super::super::observe::Event;
 use super::Context;
 use super::retry::{Retry, jitter};
 use crate::record::ConsumerRecord;
-use crate::sinks::{Ambiguous, JobError, JobErrorKind, JobSink, StatefulJobSink};
+use crate::sinks::{
+    Ambiguous, Effect, JobError, JobErrorKind, JobSink, StatefulJobSink, execute_within,
+};
 use crate::state::{Changes, State};
 
 /// A job that has been executed, or finally was not.
@@ -44,6 +47,7 @@ pub(in crate::topology) trait Executor<In, Out>: Send + Sync {
         input: &'a In,
         record: &'a ConsumerRecord,
         state: &'a Self::State,
+        limit: Option<Duration>,
     ) -> BoxFuture<'a, Result<Out, JobError>>;
 
     /// See [`StatefulJobSink::withdraws`].
@@ -60,8 +64,15 @@ impl<In: Sync, Out> Executor<In, Out> for Arc<dyn JobSink<In, Out>> {
         input: &'a In,
         record: &'a ConsumerRecord,
         (): &'a (),
+        limit: Option<Duration>,
     ) -> BoxFuture<'a, Result<Out, JobError>> {
-        (**self).execute(input, record)
+        if limit.is_none() {
+            return (**self).execute(input, record);
+        }
+        Box::pin(async move {
+            let effect = Effect::new();
+            execute_within(&**self, input, record, &effect, limit).await
+        })
     }
 
     fn withdraws(&self) -> bool {
@@ -81,8 +92,14 @@ impl<In: Sync, Out> Executor<In, Out> for Arc<dyn StatefulJobSink<In, Out>> {
         input: &'a In,
         record: &'a ConsumerRecord,
         state: &'a Box<State>,
+        limit: Option<Duration>,
     ) -> BoxFuture<'a, Result<Out, JobError>> {
-        (**self).execute(input, record, state)
+        let execution = (**self).execute(input, record, state);
+        let Some(limit) = limit.filter(|_| !self.keeps_time()) else { return execution };
+        let late = move |_| {
+            Err(JobError::ambiguous(format!("the attempt has not ended within {limit:?}")))
+        };
+        timeout(limit, execution).map(move |ended| ended.unwrap_or_else(late)).boxed()
     }
 
     fn withdraws(&self) -> bool {
@@ -105,7 +122,8 @@ pub(in crate::topology) trait JobState: Send + Sync {
     /// Whether it is anything.
     const IS_STATE: bool;
 
-    fn of(states: &dyn States, record: &ConsumerRecord) -> Self;
+    /// The state for the job of a record, whose attempts may take so long.
+    fn of(states: &dyn States, record: &ConsumerRecord, timeout: Option<Duration>) -> Self;
 
     /// Whether the time of a drain is over: no further attempt begins.
     fn has_drain_ended(&self) -> bool;
@@ -123,7 +141,7 @@ pub(in crate::topology) trait JobState: Send + Sync {
 impl JobState for () {
     const IS_STATE: bool = false;
 
-    fn of(_: &dyn States, _: &ConsumerRecord) -> Self {}
+    fn of(_: &dyn States, _: &ConsumerRecord, _: Option<Duration>) -> Self {}
 
     fn has_drain_ended(&self) -> bool {
         false
@@ -143,8 +161,10 @@ impl JobState for () {
 impl JobState for Box<State> {
     const IS_STATE: bool = true;
 
-    fn of(states: &dyn States, record: &ConsumerRecord) -> Self {
-        states.state_for(record)
+    fn of(states: &dyn States, record: &ConsumerRecord, timeout: Option<Duration>) -> Self {
+        let mut state = states.state_for(record);
+        state.limit_attempts(timeout);
+        state
     }
 
     fn has_drain_ended(&self) -> bool {
@@ -185,14 +205,37 @@ struct Spent {
     outages: u32,
     since: Option<Instant>,
     outage: Duration,
+    /// Since when the job sink is unavailable for it.
+    away_since: Option<Instant>,
 }
 
-/// What attempts have come to.
+impl Spent {
+    /// The job sink is there again: the time in which it was not does not count.
+    fn end_outage(&mut self) {
+        if let Some(since) = self.away_since.take() {
+            self.outage += since.elapsed();
+        }
+    }
+}
+
+/// What an attempt has come to.
 pub(in crate::topology) enum Attempted<Out> {
     /// The job is settled: its outcome, and the number of attempts.
     Settled(Result<Out, JobError>, u32),
-    /// Another attempt may follow after this time.
-    Waits(Duration),
+    /// Another attempt may follow.
+    Waits(Wait),
+}
+
+/// A wait for the next attempt of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::topology) struct Wait {
+    pub(in crate::topology) delay: Duration,
+    /// Whether it ends sooner if the job sink, which was unavailable, is there again sooner.
+    pub(in crate::topology) for_sink: bool,
+}
+
+impl Wait {
+    const NONE: Self = Self { delay: Duration::ZERO, for_sink: false };
 }
 
 impl<In: Send + Sync, Out: Send, X: Executor<In, Out>> Execution<In, Out, X> {
@@ -210,27 +253,33 @@ impl<In: Send + Sync, Out: Send, X: Executor<In, Out>> Execution<In, Out, X> {
         self.executor.withdraws()
     }
 
-    /// Executes a job until it is settled, or is to wait for another attempt.
+    /// The time limit of an attempt.
+    pub(in crate::topology) const fn attempt_timeout(&self) -> Option<Duration> {
+        self.retry.attempt_timeout
+    }
+
+    /// Makes the next attempt of a job, once the gate is open.
     pub(in crate::topology) async fn run(
         &self,
         context: &Context,
         job: &mut Job<In, X::State>,
     ) -> Attempted<Out> {
-        loop {
-            let attempt = job.spent.failures + 1;
-            let error = match self.attempt(context, job, attempt).await {
-                Ok(out) => return Attempted::Settled(Ok(out), attempt),
-                Err(error) => error,
-            };
-            // In a box, since few jobs fail and each is as large as what it could wait for.
-            match Box::pin(self.follow(context, job, &error)).await {
-                Next::Now => job.state.forget(),
-                Next::After(delay) => {
-                    job.state.forget();
-                    return Attempted::Waits(delay);
-                }
-                Next::Nothing => return Attempted::Settled(Err(error), attempt),
+        let mut ready = self.executor.ready();
+        if poll!(&mut ready).is_pending() && !wait_at_the_gate(ready, job).await {
+            return Attempted::Waits(Wait::NONE);
+        }
+        job.spent.end_outage();
+        let attempt = job.spent.failures + 1;
+        let error = match self.attempt(context, job, attempt).await {
+            Ok(out) => return Attempted::Settled(Ok(out), attempt),
+            Err(error) => error,
+        };
+        match self.wait_after(context, job, &error) {
+            Some(wait) => {
+                job.state.forget();
+                Attempted::Waits(wait)
             }
+            None => Attempted::Settled(Err(error), attempt),
         }
     }
 
@@ -241,7 +290,8 @@ impl<In: Send + Sync, Out: Send, X: Executor<In, Out>> Execution<In, Out, X> {
         attempt: u32,
     ) -> Result<Out, JobError> {
         let Job { record, input, state, .. } = job;
-        let execution = self.executor.execute(input, record, state);
+        let limit = self.retry.attempt_timeout;
+        let execution = self.executor.execute(input, record, state, limit);
         let execution = context.propagation.within(record, execution);
         if context.observers.is_empty() {
             return execution.await;
@@ -259,49 +309,44 @@ impl<In: Send + Sync, Out: Send, X: Executor<In, Out>> Execution<In, Out, X> {
         outcome
     }
 
-    /// What follows an attempt that has failed. It waits here for a job sink that is unavailable.
-    async fn follow(
+    /// How long a job waits for another attempt after one that has failed, if one may follow.
+    fn wait_after(
         &self,
         context: &Context,
         job: &mut Job<In, X::State>,
         error: &JobError,
-    ) -> Next {
+    ) -> Option<Wait> {
         match error.kind() {
-            _ if error.is_settled() => Next::Nothing,
-            JobErrorKind::Permanent => Next::Nothing,
-            JobErrorKind::Ambiguous if self.retry.ambiguous == Ambiguous::Park => Next::Nothing,
+            _ if error.is_settled() => None,
+            JobErrorKind::Permanent => None,
+            JobErrorKind::Ambiguous if self.retry.ambiguous == Ambiguous::Park => None,
             // It is cut off as one that would wait until after the drain.
-            JobErrorKind::Unavailable if job.state.has_drain_ended() => Next::After(Duration::ZERO),
-            JobErrorKind::Unavailable => self.wait_for_the_sink(context, job, error).await,
-            JobErrorKind::Transient | JobErrorKind::Ambiguous => self.back_off(context, job, error),
+            JobErrorKind::Unavailable if job.state.has_drain_ended() => Some(Wait::NONE),
+            JobErrorKind::Unavailable => Some(self.suspend(context, job, error)),
+            JobErrorKind::Transient | JobErrorKind::Ambiguous => {
+                self.back_off(context, job, error).map(|delay| Wait { delay, for_sink: false })
+            }
         }
     }
 
-    async fn wait_for_the_sink(
-        &self,
-        context: &Context,
-        job: &mut Job<In, X::State>,
-        error: &JobError,
-    ) -> Next {
-        let Job { record, spent, state, .. } = job;
-        let started = Instant::now();
+    fn suspend(&self, context: &Context, job: &mut Job<In, X::State>, error: &JobError) -> Wait {
+        let Job { record, spent, .. } = job;
         spent.outages += 1;
+        spent.away_since = Some(Instant::now());
         context.observers.emit(&Event::Suspended { record, error });
         let delay = self.retry.delay(spent.outages, jitter(context.seed, record, spent.outages));
-        let wait = async {
-            sleep(delay).await;
-            self.executor.ready().await;
-        };
-        select! {
-            biased;
-            () = state.drain_ends() => return Next::After(Duration::ZERO),
-            () = wait => {}
+        match error.earliest() {
+            None => Wait { delay, for_sink: true },
+            Some(at) => Wait { delay: delay.max(at.min(self.retry.deadline)), for_sink: false },
         }
-        spent.outage += started.elapsed();
-        Next::Now
     }
 
-    fn back_off(&self, context: &Context, job: &mut Job<In, X::State>, error: &JobError) -> Next {
+    fn back_off(
+        &self,
+        context: &Context,
+        job: &mut Job<In, X::State>,
+        error: &JobError,
+    ) -> Option<Duration> {
         let Job { record, spent, .. } = job;
         let now = Instant::now();
         let since = *spent.since.get_or_insert_with(|| {
@@ -312,20 +357,27 @@ impl<In: Send + Sync, Out: Send, X: Executor<In, Out>> Execution<In, Out, X> {
         spent.outages = 0;
         let attempt = spent.failures;
         let delay = self.retry.delay(attempt, jitter(context.seed, record, attempt));
+        let delay = delay.max(error.earliest().unwrap_or_default());
         let counted = (now - since).saturating_sub(spent.outage);
-        if self.retry.is_exhausted_by(attempt) || counted + delay > self.retry.deadline {
-            return Next::Nothing;
+        if self.retry.is_exhausted_by(attempt)
+            || counted.saturating_add(delay) > self.retry.deadline
+        {
+            return None;
         }
         context.observers.emit(&Event::Retried { record, attempt, delay, error });
-        Next::After(delay)
+        Some(delay)
     }
 }
 
-/// What follows an attempt that has failed.
-enum Next {
-    /// Another attempt.
-    Now,
-    /// Another attempt, after this time.
-    After(Duration),
-    Nothing,
+/// Completes when the gate is open, or with false at the end of a drain.
+async fn wait_at_the_gate<In, St: JobState>(
+    ready: BoxFuture<'_, ()>,
+    job: &mut Job<In, St>,
+) -> bool {
+    job.spent.away_since.get_or_insert_with(Instant::now);
+    select! {
+        biased;
+        () = job.state.drain_ends() => false,
+        () = ready => true,
+    }
 }

@@ -10,18 +10,19 @@ mod stage;
 
 use std::sync::Arc;
 
-pub(super) use dead_letter::DeadLetters;
+pub(super) use dead_letter::{DeadLetters, MOST_REFUSALS};
 pub use dead_letter::{TOO_LARGE, TOO_MANY_HEADERS, UNDECODABLE, UNENCODABLE};
 pub use encode::Encode;
 pub use execute::Executed;
-pub(super) use execute::{Execution, States};
+pub(super) use execute::{Execution, States, Wait};
 pub(super) use pipeline::{
-    Admitted, Executing, Finished, Front, KeyHash, KeyOf, Pipeline, Step, Straight, too_large,
+    Admitted, Executing, ExecutionEnd, Finished, Front, JobKeys, KeyHash, KeyOf, Limited, Pipeline,
+    Straight, too_large,
 };
 pub(super) use propagator::Propagation;
 pub use propagator::Propagator;
 pub use retry::Retry;
-pub use stage::{Filter, Flow, Identity, Map, Stage, Then};
+pub use stage::{Filter, Flow, Identity, Map, Stage, StageKind, Then};
 
 use super::observe::Observers;
 

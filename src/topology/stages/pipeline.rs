@@ -1,15 +1,16 @@
 //! A topology's stages put together: what a run drives without knowing their types.
 
-use std::time::Duration;
-
 use futures::future::BoxFuture;
 
+use super::super::limits::KeyLimits;
 use super::super::observe::{Event, Fate};
 use super::Context;
-use super::dead_letter::{self, DeadLetters, TOO_LARGE, UNDECODABLE, UNENCODABLE, beyond_limits};
+use super::dead_letter::{
+    self, DeadLetters, MOST_REFUSALS, TOO_LARGE, UNDECODABLE, UNENCODABLE, beyond_limits,
+};
 use super::encode::Encode;
-use super::execute::{Attempted, Executed, Execution, Executor, Job, JobState as _, States};
-use super::stage::{Flow, Stage};
+use super::execute::{Attempted, Executed, Execution, Executor, Job, JobState as _, States, Wait};
+use super::stage::{Flow, Stage, StageKind};
 use crate::codec::Codec;
 use crate::reason::bounded;
 use crate::record::{ConsumerRecord, ProducerRecord, Topic};
@@ -38,27 +39,44 @@ pub(in crate::topology) trait Pipeline: Send + Sync {
     /// one of its key, and there is no other order that outputs must keep.
     fn has_lanes(&self) -> bool;
 
+    /// The limits of the jobs with one key.
+    fn key_limits(&self) -> KeyLimits {
+        KeyLimits::new()
+    }
+
     /// Whether jobs can be executed: see [`JobSink::ready`](crate::sinks::JobSink::ready).
     fn ready(&self) -> Option<BoxFuture<'_, ()>>;
 
     /// Where dead letters go.
     fn dead_letters(&self) -> &Topic;
+
+    /// All stages, in data order.
+    fn stages(&self) -> Vec<StageKind>;
 }
 
 /// A record that was taken in.
 pub(in crate::topology) enum Admitted<'a> {
     /// It needed no execution.
     Finished(Finished),
-    /// It is to be executed, one at a time with those of the same key.
-    Execute(Option<KeyHash>, BoxFuture<'a, Step<'a>>),
+    /// It is to be executed.
+    Execute(JobKeys, BoxFuture<'a, ExecutionEnd<'a>>),
+}
+
+/// The keys of a job.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::topology) struct JobKeys {
+    /// Jobs with the same one are executed one at a time, in order.
+    pub(in crate::topology) lane: Option<KeyHash>,
+    /// Jobs with the same one share [`KeyLimits`].
+    pub(in crate::topology) quota: Option<KeyHash>,
 }
 
 /// How far a record has come that is executed.
-pub(in crate::topology) enum Step<'a> {
+pub(in crate::topology) enum ExecutionEnd<'a> {
     /// To the end.
     Finished(Finished),
     /// It waits so long for another attempt, and goes on then.
-    Waits(Duration, BoxFuture<'a, Self>),
+    Waits(Wait, BoxFuture<'a, Self>),
 }
 
 /// A record that has passed all stages; with its outputs published, it has met its fate.
@@ -67,20 +85,15 @@ pub(in crate::topology) struct Finished {
     pub(in crate::topology) record: ConsumerRecord,
     pub(in crate::topology) outputs: Vec<ProducerRecord>,
     pub(in crate::topology) fate: Fate,
+    /// Attempts of its job.
+    pub(in crate::topology) attempts: u32,
     /// What its job has changed; the records that publish it are among the outputs.
     pub(in crate::topology) changes: Option<Box<Changes>>,
 }
 
 impl Finished {
     const fn new(record: ConsumerRecord, outputs: Vec<ProducerRecord>, fate: Fate) -> Self {
-        Self { record, outputs, fate, changes: None }
-    }
-
-    /// Publishes the changes after the outputs.
-    fn with_changes(mut self, changes: Option<Box<Changes>>) -> Self {
-        self.outputs.extend(changes.iter().flat_map(|changes| changes.records()));
-        self.changes = changes;
-        self
+        Self { record, outputs, fate, attempts: 0, changes: None }
     }
 }
 
@@ -92,6 +105,7 @@ pub(in crate::topology) struct Front<C, S> {
 }
 
 impl<C, S> Front<C, S> {
+    #[inline]
     fn decode<T>(&self, context: &Context, record: &ConsumerRecord) -> Passed<S::Out>
     where
         C: Codec<T>,
@@ -123,6 +137,7 @@ enum Passed<T> {
     Off(Vec<ProducerRecord>, Fate),
 }
 
+#[inline]
 fn pass<T>(
     dead_letters: &DeadLetters,
     context: &Context,
@@ -157,7 +172,7 @@ fn dead_letter(
 }
 
 /// The dead letter for an output that the broker refuses as too large; see
-/// [`too_large`](dead_letter::too_large).
+/// [`too_large`](dead_letter::too_large). Of one that can't be made smaller it is reported once.
 pub(in crate::topology) fn too_large(
     topic: &Topic,
     context: &Context,
@@ -165,13 +180,18 @@ pub(in crate::topology) fn too_large(
     refusals: u8,
 ) -> ProducerRecord {
     let cause = "the broker refuses the output";
-    context.observers.emit(&Event::DeadLettered { record, reason: TOO_LARGE, cause });
+    if refusals <= MOST_REFUSALS {
+        context.observers.emit(&Event::DeadLettered { record, reason: TOO_LARGE, cause });
+    } else if refusals == MOST_REFUSALS + 1 {
+        context.observers.emit(&Event::Withheld { record, topic });
+    }
     let mut letter = dead_letter::too_large(topic, context.group.as_deref(), record, refusals);
     context.propagation.inject(record, std::slice::from_mut(&mut letter));
     letter
 }
 
 /// Encodes what has passed all stages.
+#[inline]
 fn encode<T, E: Encode<T>>(
     dead_letters: &DeadLetters,
     context: &Context,
@@ -241,12 +261,20 @@ where
     fn dead_letters(&self) -> &Topic {
         &self.front.dead_letters.topic
     }
+
+    fn stages(&self) -> Vec<StageKind> {
+        let mut stages = vec![StageKind::Decode];
+        self.front.stages.describe(&mut stages);
+        stages.push(StageKind::Encode);
+        stages
+    }
 }
 
 /// A topology that executes jobs: decode, stages, execute, stages, encode.
 pub(in crate::topology) struct Executing<T, C, S, In, Out, X, B, E> {
     pub(in crate::topology) front: Front<C, S>,
     pub(in crate::topology) key: KeyOf<In>,
+    pub(in crate::topology) limited: Option<Limited<In>>,
     pub(in crate::topology) execution: Execution<In, Out, X>,
     pub(in crate::topology) back: B,
     pub(in crate::topology) encode: E,
@@ -256,6 +284,12 @@ pub(in crate::topology) struct Executing<T, C, S, In, Out, X, B, E> {
 /// The function that gives a job's key, as a hash; `None` is no key, and no order.
 pub(in crate::topology) type KeyOf<In> =
     Box<dyn Fn(&ConsumerRecord, &In) -> Option<KeyHash> + Send + Sync>;
+
+/// The function that gives the key by which a job is limited, as a hash, and the limits of each key.
+pub(in crate::topology) struct Limited<In> {
+    pub(in crate::topology) key: Box<dyn Fn(&In) -> KeyHash + Send + Sync>,
+    pub(in crate::topology) limits: KeyLimits,
+}
 
 impl<T, C, S, In, Out, X, B, E> Pipeline for Executing<T, C, S, In, Out, X, B, E>
 where
@@ -280,9 +314,11 @@ where
                 return Admitted::Finished(Finished::new(record, outputs, fate));
             }
         };
-        let key = (self.key)(&record, &input);
-        let state = X::State::of(states, &record);
-        Admitted::Execute(key, self.execute(context, Job::new(record, input, state)))
+        let lane = (self.key)(&record, &input);
+        let quota = self.limited.as_ref().map(|limited| (limited.key)(&input));
+        let keys = JobKeys { lane, quota };
+        let state = X::State::of(states, &record, self.execution.attempt_timeout());
+        Admitted::Execute(keys, self.execute(context, Job::new(record, input, state)))
     }
 
     fn is_stateful(&self) -> bool {
@@ -291,6 +327,10 @@ where
 
     fn withdraws(&self) -> bool {
         self.execution.withdraws()
+    }
+
+    fn key_limits(&self) -> KeyLimits {
+        self.limited.as_ref().map_or(KeyLimits::new(), |limited| limited.limits)
     }
 
     /// Jobs of several keys can change one entry of the state.
@@ -304,6 +344,15 @@ where
 
     fn dead_letters(&self) -> &Topic {
         &self.front.dead_letters.topic
+    }
+
+    fn stages(&self) -> Vec<StageKind> {
+        let mut stages = vec![StageKind::Decode];
+        self.front.stages.describe(&mut stages);
+        stages.push(StageKind::Execute);
+        self.back.describe(&mut stages);
+        stages.push(StageKind::Encode);
+        stages
     }
 }
 
@@ -323,32 +372,38 @@ where
         &'a self,
         context: &'a Context,
         mut job: Job<In, X::State>,
-    ) -> BoxFuture<'a, Step<'a>> {
+    ) -> BoxFuture<'a, ExecutionEnd<'a>> {
         Box::pin(async move {
             let (outcome, attempts) = match self.execution.run(context, &mut job).await {
                 Attempted::Settled(outcome, attempts) => (outcome, attempts),
-                Attempted::Waits(delay) => return Step::Waits(delay, self.execute(context, job)),
+                Attempted::Waits(wait) => {
+                    return ExecutionEnd::Waits(wait, self.execute(context, job));
+                }
             };
             let Job { record, input, state, .. } = job;
-            let finished = self.finish(context, record, Executed { input, outcome, attempts });
-            Step::Finished(finished.with_changes(state.into_changes()))
+            let executed = Executed { input, outcome, attempts };
+            let (mut outputs, fate) = self.encode(context, &record, executed);
+            let changes = state.into_changes();
+            outputs.extend(changes.iter().flat_map(|changes| changes.records()));
+            ExecutionEnd::Finished(Finished { record, outputs, fate, attempts, changes })
         })
     }
 
-    fn finish(
+    /// Takes what was executed through the stages after it.
+    #[inline]
+    fn encode(
         &self,
         context: &Context,
-        record: ConsumerRecord,
+        record: &ConsumerRecord,
         executed: Executed<In, Out>,
-    ) -> Finished {
+    ) -> (Vec<ProducerRecord>, Fate) {
         let fate = match &executed.outcome {
             Ok(_) => Fate::Succeeded,
             Err(error) => Fate::Failed(error.kind()),
         };
         let dead_letters = &self.front.dead_letters;
-        let flow = self.back.apply(&record, executed);
-        let passed = pass(dead_letters, context, &record, flow);
-        let (outputs, fate) = encode(dead_letters, context, &self.encode, &record, passed, fate);
-        Finished::new(record, outputs, fate)
+        let flow = self.back.apply(record, executed);
+        let passed = pass(dead_letters, context, record, flow);
+        encode(dead_letters, context, &self.encode, record, passed, fate)
     }
 }

@@ -17,8 +17,14 @@ pub struct Retry {
     pub deadline: Duration,
     /// The wait before the second attempt; it doubles with each further one.
     pub first_delay: Duration,
-    /// The longest wait between two attempts.
+    /// The longest back-off between two attempts. A job sink can ask for a longer wait
+    /// ([`JobError::not_before`](crate::sinks::JobError::not_before)), which the deadline alone bounds.
     pub max_delay: Duration,
+    /// How long an attempt may take, from its begin, without the time in which it
+    /// [waits](crate::sinks::Effect::wait_for) for its turn; `None` leaves it to the job sink. When it is over the attempt is dropped, and the job sink says
+    /// [what has come of it](crate::sinks::JobSink::timed_out): ambiguous, if it says nothing. Within
+    /// a [ledger](crate::sinks::ledger) it counts from when the intent is durable.
+    pub attempt_timeout: Option<Duration>,
     /// What is done with a job that was executed or not.
     pub ambiguous: Ambiguous,
 }
@@ -32,13 +38,14 @@ impl Default for Retry {
 
 impl Retry {
     /// As many attempts as fit into an hour, from 500 ms to 5 minutes apart, so that greylisting is
-    /// survived; ambiguous jobs are sent again.
+    /// survived; no time limit of an attempt; ambiguous jobs are sent again.
     pub const fn new() -> Self {
         Self {
             attempts: None,
             deadline: Duration::from_secs(3_600),
             first_delay: Duration::from_millis(500),
             max_delay: Duration::from_secs(300),
+            attempt_timeout: None,
             ambiguous: Ambiguous::Resend,
         }
     }
@@ -68,6 +75,13 @@ impl Retry {
     #[must_use]
     pub const fn max_delay(mut self, max_delay: Duration) -> Self {
         self.max_delay = max_delay;
+        self
+    }
+
+    /// Sets [`attempt_timeout`](Self#structfield.attempt_timeout).
+    #[must_use]
+    pub const fn attempt_timeout(mut self, attempt_timeout: Option<Duration>) -> Self {
+        self.attempt_timeout = attempt_timeout;
         self
     }
 

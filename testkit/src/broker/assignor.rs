@@ -1,10 +1,19 @@
 //! Assignors: which member gets which partition.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jobstream::record::{Topic, TopicPartition};
 
 use super::member::MemberId;
+
+/// What a group knows of a member to which it assigns partitions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Subscriber {
+    pub(super) topics: BTreeSet<Topic>,
+    /// The `group.instance.id` of a static member.
+    pub(super) instance: Option<Arc<str>>,
+}
 
 /// How a group decides which member gets which partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +31,7 @@ impl Assignor {
     /// Assigns each partition to a member that subscribes to its topic.
     pub(super) fn assign(
         self,
-        members: &BTreeMap<MemberId, BTreeSet<Topic>>,
+        members: &BTreeMap<MemberId, Subscriber>,
         partitions: &BTreeSet<TopicPartition>,
         previous: &BTreeMap<TopicPartition, MemberId>,
     ) -> BTreeMap<TopicPartition, MemberId> {
@@ -33,19 +42,21 @@ impl Assignor {
     }
 }
 
-/// The first members, in the order of their numbers, have one partition more if there is a rest.
+/// The first members have one partition more if there is a rest: static members in the order of their
+/// instances, and then the others in that of their numbers (KIP-345).
 fn range(
-    members: &BTreeMap<MemberId, BTreeSet<Topic>>,
+    members: &BTreeMap<MemberId, Subscriber>,
     partitions: &BTreeSet<TopicPartition>,
 ) -> BTreeMap<TopicPartition, MemberId> {
     let topics: BTreeSet<&Topic> = partitions.iter().map(|partition| &partition.topic).collect();
     let mut target = BTreeMap::new();
     for topic in topics {
         let mut own = partitions.iter().filter(|partition| partition.topic == *topic);
-        let subscribed = members.iter().filter(|(_, topics)| topics.contains(topic));
-        let subscribed: Vec<_> = subscribed.map(|(&member, _)| member).collect();
+        let subscribed = members.iter().filter(|(_, of)| of.topics.contains(topic));
+        let mut subscribed: Vec<_> = subscribed.collect();
+        subscribed.sort_by_key(|(_, of)| (of.instance.is_none(), &of.instance));
         let count = own.clone().count();
-        for (index, &member) in subscribed.iter().enumerate() {
+        for (index, &(&member, _)) in subscribed.iter().enumerate() {
             let one_more = usize::from(index < count % subscribed.len());
             let share = own.by_ref().take(count / subscribed.len() + one_more);
             target.extend(share.map(|partition| (partition.clone(), member)));
@@ -57,12 +68,12 @@ fn range(
 /// A partition stays where it was, unless its member is gone or owns at least two more than another
 /// that could take it. Ties go to the lower member and the higher partition.
 fn sticky(
-    members: &BTreeMap<MemberId, BTreeSet<Topic>>,
+    members: &BTreeMap<MemberId, Subscriber>,
     partitions: &BTreeSet<TopicPartition>,
     previous: &BTreeMap<TopicPartition, MemberId>,
 ) -> BTreeMap<TopicPartition, MemberId> {
     let subscribes = |member: MemberId, partition: &TopicPartition| {
-        members.get(&member).is_some_and(|topics| topics.contains(&partition.topic))
+        members.get(&member).is_some_and(|of| of.topics.contains(&partition.topic))
     };
     let mut target = previous.clone();
     target.retain(|partition, member| {
@@ -116,8 +127,12 @@ fn next_move(
 mod tests {
     use super::*;
 
-    fn members(ids: &[usize]) -> BTreeMap<MemberId, BTreeSet<Topic>> {
-        ids.iter().map(|&id| (MemberId(id), BTreeSet::from(["jobs".into()]))).collect()
+    fn of(topics: &[&'static str]) -> Subscriber {
+        Subscriber { topics: topics.iter().map(|&topic| topic.into()).collect(), instance: None }
+    }
+
+    fn members(ids: &[usize]) -> BTreeMap<MemberId, Subscriber> {
+        ids.iter().map(|&id| (MemberId(id), of(&["jobs"]))).collect()
     }
 
     fn partitions(count: i32) -> BTreeSet<TopicPartition> {
@@ -144,14 +159,27 @@ mod tests {
 
     #[test]
     fn a_range_is_of_each_topic_and_the_first_members_have_the_rest() {
-        let of = |topic: &'static str| (0..5).map(move |number| TopicPartition::new(topic, number));
-        let partitions = of("jobs").chain(of("orders")).collect();
-        let both = || BTreeSet::from(["jobs".into(), "orders".into()]);
-        let members = [(0, both()), (1, both()), (2, BTreeSet::from(["orders".into()]))];
-        let members = members.map(|(id, topics)| (MemberId(id), topics)).into();
+        let all =
+            |topic: &'static str| (0..5).map(move |number| TopicPartition::new(topic, number));
+        let partitions = all("jobs").chain(all("orders")).collect();
+        let both = || of(&["jobs", "orders"]);
+        let members = [(0, both()), (1, both()), (2, of(&["orders"]))];
+        let members = members.map(|(id, subscriber)| (MemberId(id), subscriber)).into();
         let target = range(&members, &partitions);
-        let owners = |topic| of(topic).map(|partition| target[&partition].0).collect::<Vec<_>>();
+        let owners = |topic| all(topic).map(|partition| target[&partition].0).collect::<Vec<_>>();
         assert_eq!(owners("jobs"), [0, 0, 0, 1, 1]);
         assert_eq!(owners("orders"), [0, 0, 1, 1, 2]);
+    }
+
+    #[test]
+    fn a_range_goes_to_an_instance_whichever_number_its_process_has() {
+        let named =
+            |name: &'static str| Subscriber { instance: Some(name.into()), ..of(&["jobs"]) };
+        let owners = |members: [(usize, Subscriber); 3]| {
+            let members = members.map(|(id, subscriber)| (MemberId(id), subscriber)).into();
+            range(&members, &partitions(3)).into_values().map(|member| member.0).collect::<Vec<_>>()
+        };
+        assert_eq!(owners([(0, of(&["jobs"])), (1, named("a")), (2, named("b"))]), [1, 2, 0]);
+        assert_eq!(owners([(0, of(&["jobs"])), (2, named("b")), (3, named("a"))]), [3, 2, 0]);
     }
 }

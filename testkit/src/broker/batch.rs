@@ -8,7 +8,7 @@
 //! The checksum begins at the attributes: a broker sets the base offset and the leader epoch of a
 //! batch without a look at its records, and keeps it as it came, compressed or not.
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{Buf, BufMut as _, Bytes, BytesMut};
 use jobstream::record::{Header, Headers, Timestamp};
 
 use super::compression::{Codec, decompress};
@@ -18,6 +18,7 @@ use super::log::{Marker, Stored};
 pub(crate) const HEADER_BYTES: usize = 61;
 /// Bytes before what the length counts.
 const LENGTH_END: usize = 12;
+const MAGIC_AT: usize = 16;
 const CRC_AT: usize = 17;
 const ATTRIBUTES_AT: usize = 21;
 const MAX_TIMESTAMP_AT: usize = 35;
@@ -29,54 +30,88 @@ const CONTROL: i16 = 1 << 5;
 /// Why bytes are no batch that a log can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BatchError {
-    /// Shorter than it says, or than any batch.
-    Truncated,
+    /// Shorter than it says, or more than one.
+    NotOne,
     /// Its magic is not 2.
     OldMagic,
-    /// The checksum is another one.
+    /// The checksum is another one, or it is no batch at all.
     Corrupt,
-    /// More bytes follow, or counts contradict each other.
+    /// What it says of its records contradicts itself, or them.
     Inconsistent,
 }
+
+/// A batch that is at least so large stays in the memory of its frame; a smaller one would keep the
+/// rest of that.
+const SHARED_MIN_BYTES: usize = 16 << 10;
 
 /// One batch; its bytes are shared, not copied, with those who read it.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
+    /// What stands in place of the first bytes, up to the magic, which a broker sets.
+    head: Option<Bytes>,
     bytes: Bytes,
     base: i64,
     last_offset_delta: i32,
 }
 
 impl Batch {
-    /// Takes the bytes of exactly one batch, and verifies its checksum and its counts.
-    pub(crate) fn verified(bytes: Bytes) -> Result<Self, BatchError> {
-        if bytes.len() < HEADER_BYTES {
-            // The magic is at the same place in every format.
-            let old = bytes.get(16).is_some_and(|&magic| magic < 2);
-            return Err(if old { BatchError::OldMagic } else { BatchError::Truncated });
-        }
-        if bytes[16] != 2 {
+    /// Takes the bytes of exactly one batch, which is still to be verified. What follows and is no
+    /// whole batch is cut off, as Kafka does.
+    pub(crate) fn one(mut bytes: Bytes) -> Result<Self, BatchError> {
+        const MAGIC: u8 = 2;
+        let size = whole_bytes(&bytes)?.ok_or(BatchError::NotOne)?;
+        if bytes[MAGIC_AT] != MAGIC {
             return Err(BatchError::OldMagic);
         }
-        let batch = Self {
-            base: (&bytes[..]).get_i64(),
-            last_offset_delta: (&bytes[23..]).get_i32(),
-            bytes,
-        };
-        let length = usize::try_from(batch.i32_at(8)).map_err(|_| BatchError::Truncated)?;
-        match (length + LENGTH_END).cmp(&batch.bytes.len()) {
-            std::cmp::Ordering::Greater => return Err(BatchError::Truncated),
-            std::cmp::Ordering::Less => return Err(BatchError::Inconsistent),
-            std::cmp::Ordering::Equal => {}
+        let rest = bytes.split_off(size);
+        if whole_bytes(&rest)?.is_some() {
+            return Err(BatchError::NotOne);
         }
-        if crc32c::crc32c(&batch.bytes[ATTRIBUTES_AT..]).cast_signed() != batch.i32_at(CRC_AT) {
+        if size < HEADER_BYTES {
             return Err(BatchError::Corrupt);
         }
-        let count = batch.count();
-        if count < 1 || batch.last_offset_delta != count - 1 {
-            return Err(BatchError::Inconsistent);
+        let (base, last_offset_delta) = ((&bytes[..]).get_i64(), (&bytes[23..]).get_i32());
+        Ok(Self { head: None, bytes, base, last_offset_delta })
+    }
+
+    /// Verifies the checksum.
+    pub(crate) fn check_sum(&self) -> Result<(), BatchError> {
+        let crc = crc32c::crc32c(&self.bytes[ATTRIBUTES_AT..]).cast_signed();
+        if crc == self.i32_at(CRC_AT) { Ok(()) } else { Err(BatchError::Corrupt) }
+    }
+
+    /// Verifies what a client may say: counts, numbers, no records of the broker's own. Records that
+    /// are compressed are not looked at.
+    pub(crate) fn check_records(&self) -> Result<(), BatchError> {
+        let count = self.count();
+        let is_consistent = self.base == 0
+            && count >= 1
+            && self.last_offset_delta == count - 1
+            && !self.is_control()
+            && self.attributes() & LOG_APPEND_TIME == 0
+            && (self.producer_id() < 0 || self.base_sequence() >= 0);
+        let are_whole = || match self.codec() {
+            Ok(Codec::None) => are_whole(&self.bytes[HEADER_BYTES..], count),
+            Ok(_) => true,
+            Err(_) => false,
+        };
+        if is_consistent && are_whole() { Ok(()) } else { Err(BatchError::Inconsistent) }
+    }
+
+    /// Which of its records have no key, by their places.
+    ///
+    /// # Errors
+    /// If one can't be read.
+    pub(crate) fn without_key(&self) -> Result<Vec<i32>, BatchError> {
+        let mut without = Vec::new();
+        let mut records = 0;
+        for (place, (_, stored)) in (0..).zip(self.records()) {
+            records = place + 1;
+            if stored.key.is_none() {
+                without.push(place);
+            }
         }
-        Ok(batch)
+        if records == self.count() { Ok(without) } else { Err(BatchError::Inconsistent) }
     }
 
     /// Whether bytes that are not verified yet say that they belong to a transaction.
@@ -85,14 +120,19 @@ impl Batch {
         attributes.is_some_and(|low| i16::from(*low) & TRANSACTIONAL != 0) && bytes[16] == 2
     }
 
-    /// The same with another base offset, of leader epoch 0, in memory of its own.
+    /// The same with another base offset, of leader epoch 0, in memory of its own if it is small.
     pub(super) fn at(self, base: i64) -> Self {
-        let mut bytes = BytesMut::with_capacity(self.bytes.len());
+        let is_shared = self.bytes.len() >= SHARED_MIN_BYTES;
+        let capacity = if is_shared { MAGIC_AT } else { self.bytes.len() };
+        let mut bytes = BytesMut::with_capacity(capacity);
         bytes.put_i64(base);
         bytes.put_slice(&self.bytes[8..LENGTH_END]);
         bytes.put_i32(0);
-        bytes.put_slice(&self.bytes[16..]);
-        Self { bytes: bytes.freeze(), base, ..self }
+        if is_shared {
+            return Self { head: Some(bytes.freeze()), base, ..self };
+        }
+        bytes.put_slice(&self.bytes[MAGIC_AT..]);
+        Self { head: None, bytes: bytes.freeze(), base, ..self }
     }
 
     /// The same with this timestamp for every record: `LogAppendTime`.
@@ -106,8 +146,15 @@ impl Batch {
         Self { bytes: bytes.freeze(), ..self }
     }
 
-    pub(crate) const fn bytes(&self) -> &Bytes {
-        &self.bytes
+    /// How many bytes it has.
+    pub(crate) const fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Its bytes, in one part or two.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Bytes> {
+        let from = if self.head.is_some() { MAGIC_AT } else { 0 };
+        self.head.clone().into_iter().chain([self.bytes.slice(from..)])
     }
 
     pub(crate) const fn base(&self) -> i64 {
@@ -182,6 +229,37 @@ impl Batch {
     }
 }
 
+/// The bytes of the batch at the start, if it is all there.
+///
+/// # Errors
+/// If it can be no batch.
+fn whole_bytes(bytes: &[u8]) -> Result<Option<usize>, BatchError> {
+    /// Of the oldest format, whose messages have 14 bytes and their offset and length before them.
+    const LEAST: i32 = 14;
+    let Some(mut length) = bytes.get(8..LENGTH_END) else { return Ok(None) };
+    let length = length.get_i32();
+    if length < LEAST {
+        return Err(BatchError::Corrupt);
+    }
+    let Some(magic) = bytes.get(MAGIC_AT) else { return Ok(None) };
+    if *magic > 2 {
+        return Err(BatchError::Corrupt);
+    }
+    let size = usize::try_from(length).map_err(|_| BatchError::Corrupt)? + LENGTH_END;
+    Ok((size <= bytes.len()).then_some(size))
+}
+
+/// Whether so many records fill these bytes.
+fn are_whole(mut records: &[u8], count: i32) -> bool {
+    (0..count).all(|_| pass_over(&mut records).is_some()) && records.is_empty()
+}
+
+/// Passes over one record; nothing if it can't be read.
+fn pass_over(records: &mut &[u8]) -> Option<()> {
+    let length = usize::try_from(varint(records)?).ok()?;
+    records.split_off(..length).map(|_| ())
+}
+
 /// Reads one record: its offset delta, its timestamp delta, and the rest.
 fn record(bytes: &mut Bytes) -> Option<(i64, i64, Stored)> {
     let length = usize::try_from(varint(bytes)?).ok()?;
@@ -213,7 +291,7 @@ fn field(bytes: &mut Bytes) -> Option<Option<Bytes>> {
 }
 
 /// A zigzag varint.
-fn varint(bytes: &mut Bytes) -> Option<i64> {
+fn varint(bytes: &mut impl Buf) -> Option<i64> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let byte = bytes.try_get_u8().ok()?;

@@ -107,6 +107,7 @@ impl BrokerBuilder {
             sessions: 0,
             ended_sessions: Vec::new(),
             transactions: Transactions::new(self.transaction_timeout),
+            commits: 0,
             failures: BTreeMap::new(),
             held: BTreeSet::new(),
             stopped: false,

@@ -37,6 +37,7 @@ impl ConsumerBuilder {
         let subscription = Subscription {
             group,
             topics,
+            instance: None,
             isolation: Isolation::default(),
             protocol: Protocol::default(),
             assignor: Assignor::default(),
@@ -64,6 +65,16 @@ impl ConsumerBuilder {
     #[must_use]
     pub const fn assignor(mut self, assignor: Assignor) -> Self {
         self.subscription.assignor = assignor;
+        self
+    }
+
+    /// Makes the member static (`group.instance.id`, KIP-345). It does not leave its group when it is
+    /// closed: until its session ends, its partitions wait for the next member with this instance,
+    /// which gets them without a rebalance. Where the member before still runs, it is fenced: its
+    /// stream yields `Lost`, and ends with an error.
+    #[must_use]
+    pub fn instance_id(mut self, id: impl Into<Arc<str>>) -> Self {
+        self.subscription.instance = Some(id.into());
         self
     }
 
@@ -198,7 +209,7 @@ impl Source for Consumer {
 
     async fn close(&self) -> Result<(), SourceError> {
         let left = self.broker.perform(Operation::Leave, Some(self.member), |state| {
-            state.leave(self.member);
+            state.leave(self.member, Instant::now());
         });
         left.await.map_err(|fault| {
             self.broker.crash(self.member);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jobstream::position::PartitionPosition;
 use jobstream::record::TopicPartition;
 
-use super::group::Offsets;
+use super::group::{CommitRecord, Offsets};
 use super::member::MemberId;
 use super::state::State;
 use super::topic::Retention;
@@ -90,9 +90,26 @@ impl State {
         Ok(offsets)
     }
 
+    /// The record of the next commit.
+    pub(super) const fn next_commit(&mut self) -> CommitRecord {
+        self.commits += 1;
+        self.commits
+    }
+
     /// Commits offsets without a question.
     pub(crate) fn commit(&mut self, name: &Arc<str>, offsets: &Offsets) {
-        self.groups.entry(name.clone()).or_default().commit(offsets);
+        let record = self.next_commit();
+        self.commit_record(name, record, offsets);
+    }
+
+    /// Commits offsets of a record that was there before.
+    pub(super) fn commit_record(
+        &mut self,
+        name: &Arc<str>,
+        record: CommitRecord,
+        offsets: &Offsets,
+    ) {
+        self.groups.entry(name.clone()).or_default().commit(record, offsets);
         for (partition, _) in offsets {
             self.drop_consumed(partition);
         }

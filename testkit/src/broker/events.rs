@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::consumer::Consumer;
 use super::fetch::{Chunk, Next};
 use super::operation::Operation;
-use super::witness::Moment;
+use super::witness::When;
 
 /// Yields what it has fetched, and asks the broker when that is used up or something happened.
 #[derive(Debug)]
@@ -56,13 +56,13 @@ impl<'a> Events<'a> {
                 }
                 Next::Joined => {
                     progress.made_progress();
-                    if consumer.broker.yields_at(Operation::Join, Moment::After) {
+                    if consumer.broker.yields_at(Operation::Join, When::After) {
                         return yield_now(cx);
                     }
                 }
                 Next::Records => {
                     progress.made_progress();
-                    if consumer.broker.yields_at(Operation::Fetch, Moment::After) {
+                    if consumer.broker.yields_at(Operation::Fetch, When::After) {
                         return yield_now(cx);
                     }
                     let record = self.chunk.pop_front();
@@ -80,7 +80,7 @@ impl<'a> Events<'a> {
             return false;
         }
         let next = broker.with(|state| state.next_operation(*member));
-        self.yielded = next.is_some_and(|operation| broker.yields_at(operation, Moment::Before));
+        self.yielded = next.is_some_and(|operation| broker.yields_at(operation, When::Before));
         self.yielded
     }
 

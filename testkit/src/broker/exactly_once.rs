@@ -39,11 +39,10 @@ impl Transaction {
         self.recover(&error);
         let reason = error.to_string();
         Err(match error {
+            TransactionError::GroupFenced(_) => CommitError::fenced(reason),
             TransactionError::Fenced(_)
-            | TransactionError::GroupFenced(_)
-            | TransactionError::Fault(Fault::Fenced) => CommitError::fenced(reason),
-            TransactionError::MetadataTooLarge(_)
-            | TransactionError::Fault(Fault::Aborted | Fault::Transient) => {
+            | TransactionError::MetadataTooLarge(_)
+            | TransactionError::Fault(Fault::Fenced | Fault::Aborted | Fault::Transient) => {
                 CommitError::transient(reason)
             }
             TransactionError::Fault(Fault::Broken)
@@ -96,13 +95,10 @@ impl Transaction {
         Ok(places)
     }
 
-    /// Aborts what is open. A fenced producer is made anew, and the member gives its assignment up
-    /// and joins again.
+    /// Aborts what is open. A fenced producer is made anew.
     fn recover(&self, error: &TransactionError) {
         match error {
             TransactionError::Fenced(_) | TransactionError::Fault(Fault::Fenced) => {
-                self.broker.expire(self.member);
-                self.broker.reveal_loss(self.member);
                 self.producer.init();
             }
             TransactionError::Fault(Fault::Broken) => {}

@@ -59,7 +59,10 @@ impl State {
         match member.membership {
             Membership::Left => Next::Ended,
             Membership::Outside if member.hidden_loss.is_none() => self.try_join(id, now),
-            Membership::Outside | Membership::Joined(_) => self.try_fetch(id, chunk, now),
+            Membership::Fenced if member.hidden_loss.is_none() => Next::Broken(member.fenced()),
+            Membership::Outside | Membership::Fenced | Membership::Joined(_) => {
+                self.try_fetch(id, chunk, now)
+            }
         }
     }
 
@@ -86,7 +89,8 @@ impl State {
         match member.membership {
             Membership::Left => None,
             Membership::Outside if member.hidden_loss.is_none() => Some(Operation::Join),
-            Membership::Outside | Membership::Joined(_) => {
+            Membership::Fenced if member.hidden_loss.is_none() => None,
+            Membership::Outside | Membership::Fenced | Membership::Joined(_) => {
                 self.next_readable(id).map(|_| Operation::Fetch)
             }
         }
@@ -214,6 +218,15 @@ impl Fetch {
 }
 
 impl Member {
+    /// Why a static member that another process has replaced ends.
+    fn fenced(&self) -> SourceError {
+        let instance = self.subscription.instance.as_deref().unwrap_or_default();
+        SourceError::new(format!(
+            "group.instance.id '{instance}': another member has joined with it, expected one \
+             process for each"
+        ))
+    }
+
     /// Goes back to the first record that was not yielded.
     fn rewind(&mut self, chunk: &mut Chunk) {
         self.dirty.store(false, Ordering::Release);

@@ -12,7 +12,8 @@ use jobstream::position::{MetadataError, PartitionPosition, Position};
 use jobstream::record::{Generation, Topic, TopicId, TopicPartition};
 use jobstream::sources::{Assignment, Reset, SourceEvent};
 
-use super::assignor::Assignor;
+use super::assignor::{Assignor, Subscriber};
+use super::instances::Instances;
 use super::member::{MemberId, Subscription};
 
 /// What a rebalance asks back.
@@ -32,6 +33,8 @@ pub struct CommittedOffset {
     pub offset: i64,
     /// The metadata, as it was committed.
     pub metadata: String,
+    /// The leader epoch of the record before, if the client has told it (KIP-320).
+    pub leader_epoch: Option<i32>,
 }
 
 impl CommittedOffset {
@@ -57,12 +60,16 @@ impl CommittedOffset {
 
     /// The commit of a position of this topic, by a member that knows this limit of metadata.
     fn of(position: &Position, topic_id: Option<TopicId>, max_bytes: usize) -> Self {
-        Self { offset: position.frontier(), metadata: position.metadata(topic_id, max_bytes) }
+        let metadata = position.metadata(topic_id, max_bytes);
+        Self { offset: position.frontier(), metadata, leader_epoch: None }
     }
 
     /// What it says of the topic with this id. What another client has committed as metadata is no
-    /// set of ours; its offset is still true.
+    /// set of ours; its offset is still true, unless no record can have it.
     fn read(&self, is: TopicId) -> (Option<Position>, Option<Reset>) {
+        if self.offset < 0 {
+            return (None, None);
+        }
         let Ok(commit) = Position::from_commit(self.offset, &self.metadata) else {
             return (Some(Position::at(self.offset)), None);
         };
@@ -75,6 +82,10 @@ impl CommittedOffset {
 
 /// The ids of the topics that there are.
 pub(super) type TopicIds = BTreeMap<Topic, TopicId>;
+
+/// The place of a commit among all that there were, as Kafka's log of commits has it. That of a
+/// transaction is where its offsets were sent, not where it ended.
+pub(crate) type CommitRecord = u64;
 
 /// Positions as they are committed.
 pub(crate) type Offsets = Vec<(TopicPartition, CommittedOffset)>;
@@ -92,10 +103,13 @@ struct Owner {
 pub(crate) struct Group {
     protocol: Protocol,
     assignor: Assignor,
-    members: BTreeMap<MemberId, BTreeSet<Topic>>,
+    members: BTreeMap<MemberId, Subscriber>,
+    instances: Instances<MemberId>,
     /// Every topic that a member has ever subscribed to.
     pub(crate) topics: BTreeSet<Topic>,
     pub(crate) committed: BTreeMap<TopicPartition, CommittedOffset>,
+    /// Which record of a commit each of them has last come from.
+    records: BTreeMap<TopicPartition, CommitRecord>,
     partitions: BTreeSet<TopicPartition>,
     target: BTreeMap<TopicPartition, MemberId>,
     owners: BTreeMap<TopicPartition, Owner>,
@@ -107,19 +121,46 @@ pub(crate) struct Group {
     waits_for_releases: bool,
 }
 
+/// A static member that another process has replaced.
+#[derive(Debug)]
+pub(super) struct Replaced {
+    pub(super) member: MemberId,
+    /// What it owned.
+    pub(super) lost: Vec<TopicPartition>,
+    /// Whether the group goes on as it is, since the next process subscribes to the same topics.
+    pub(super) is_alike: bool,
+}
+
 impl Group {
-    pub(super) fn join(&mut self, member: MemberId, subscription: &Subscription) {
-        let Subscription { topics, protocol, assignor, .. } = subscription;
+    /// Adds a member. A static one takes the place of the process that has had its instance.
+    pub(super) fn join(
+        &mut self,
+        member: MemberId,
+        subscription: &Subscription,
+    ) -> Option<Replaced> {
+        let Subscription { topics, instance, protocol, assignor, .. } = subscription;
         if self.members.is_empty() {
             (self.protocol, self.assignor) = (*protocol, *assignor);
         }
-        self.members.insert(member, topics.clone());
         self.topics.extend(topics.iter().cloned());
+        let subscriber = Subscriber { topics: topics.clone(), instance: instance.clone() };
+        self.members.insert(member, subscriber);
+        let before = self.instances.give(instance.clone()?, member)?;
+        let subscribed = self.members.remove(&before)?;
+        let targets = self.target.values_mut().filter(|target| **target == before);
+        targets.for_each(|target| *target = member);
+        let lost = self.disown(before);
+        Some(Replaced { member: before, lost, is_alike: subscribed.topics == *topics })
     }
 
-    /// Takes a member out, and gives the partitions that it owned.
-    pub(super) fn remove(&mut self, member: MemberId) -> Vec<TopicPartition> {
-        self.members.remove(&member);
+    /// Takes a member out, and gives the partitions that it owned, if it is one.
+    pub(super) fn remove(&mut self, member: MemberId) -> Option<Vec<TopicPartition>> {
+        let subscriber = self.members.remove(&member)?;
+        subscriber.instance.iter().for_each(|instance| self.instances.take(instance));
+        Some(self.disown(member))
+    }
+
+    fn disown(&mut self, member: MemberId) -> Vec<TopicPartition> {
         let (lost, kept) =
             std::mem::take(&mut self.owners).into_iter().partition(|(_, o)| o.member == member);
         self.owners = kept;
@@ -304,8 +345,16 @@ impl Group {
         Ok(())
     }
 
-    pub(super) fn commit(&mut self, offsets: &Offsets) {
-        self.committed.extend(offsets.iter().cloned());
+    /// Commits what this record has. Of each partition the newest record counts, also where an older
+    /// one takes effect after it with the end of its transaction.
+    pub(super) fn commit(&mut self, record: CommitRecord, offsets: &Offsets) {
+        for (partition, committed) in offsets {
+            let last = self.records.entry(partition.clone()).or_default();
+            if record >= *last || !self.committed.contains_key(partition) {
+                *last = record;
+                self.committed.insert(partition.clone(), committed.clone());
+            }
+        }
     }
 
     /// Forgets what was committed for a topic that is deleted.

@@ -13,7 +13,7 @@ use jobstream::record::{ConsumerRecord, Generation, Headers, Timestamp, TopicPar
 
 use super::segment::{Segment, Slot};
 #[cfg(feature = "wire")]
-use super::sequences::Sequences;
+use super::sequences::{Joining, Sequences};
 
 /// Which records a reader sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +85,9 @@ pub(crate) struct Log {
     aborted: Vec<AbortedTransaction>,
     #[cfg(feature = "wire")]
     producers: BTreeMap<ProducerId, Sequences>,
+    /// The producers whose transaction this partition is about to join.
+    #[cfg(feature = "wire")]
+    joining: BTreeMap<ProducerId, Joining>,
     /// The offset below which keys are unique, if no record has come since.
     #[cfg(feature = "wire")]
     compacted_to: i64,
@@ -103,7 +106,9 @@ impl Log {
 
     /// The first offset of the oldest open transaction, or the end.
     pub(crate) fn last_stable_offset(&self) -> i64 {
-        self.open.values().map(|offsets| offsets[0].start).min().unwrap_or(self.end)
+        let first = self.open.values().map(|offsets| offsets[0].start).min();
+        // Its first records may be deleted.
+        first.map_or(self.end, |first| first.max(self.start))
     }
 
     /// Where a reader stops.
@@ -159,10 +164,15 @@ impl Log {
             }
         }
         #[cfg(feature = "wire")]
-        self.producers
-            .entry(marker.producer)
-            .or_insert_with(|| Sequences::new(marker.epoch))
-            .ended(marker.epoch, marker.timestamp);
+        {
+            let sequences = self.producers.entry(marker.producer);
+            let sequences = sequences.or_insert_with(|| Sequences::new(marker.epoch));
+            sequences.ended(marker.epoch, marker.timestamp);
+            let joining = self.joining.get(&marker.producer);
+            if joining.is_some_and(|joining| !joining.is_after(marker.epoch)) {
+                self.joining.remove(&marker.producer);
+            }
+        }
         self.push(Slot::Marker(marker));
     }
 
@@ -198,6 +208,10 @@ impl Log {
     /// Drops what is below `before`; open transactions stay.
     pub(crate) fn truncate(&mut self, before: i64) {
         let before = before.clamp(self.start, self.last_stable_offset());
+        self.drop_below(before);
+    }
+
+    fn drop_below(&mut self, before: i64) {
         while self.segments.front().is_some_and(|segment| segment.end() <= before) {
             self.segments.pop_front();
         }
@@ -253,7 +267,11 @@ mod on_the_wire {
     use super::super::batch::Batch;
     use super::super::segment::Batches;
     use super::super::sequences::Sequence;
-    use super::{AbortedTransaction, Isolation, Log, ProducerId, Segment, Sequences, Timestamp};
+    #[cfg(feature = "programs")]
+    use super::Stored;
+    use super::{
+        AbortedTransaction, Isolation, Joining, Log, ProducerId, Segment, Sequences, Timestamp,
+    };
 
     impl Log {
         /// Appends a batch as it came, with the log's offsets, and gives its first one. It belongs
@@ -264,6 +282,9 @@ mod on_the_wire {
                 let sequences = self.producers.entry(id);
                 let sequences = sequences.or_insert_with(|| Sequences::new(batch.producer_epoch()));
                 sequences.appended(&batch, self.end);
+            }
+            if let Some(producer) = producer {
+                self.joining.remove(&producer);
             }
             let offsets = batch.base()..batch.end();
             self.end = offsets.end;
@@ -279,19 +300,35 @@ mod on_the_wire {
         pub(crate) fn sequence(&self, batch: &Batch) -> Sequence {
             let id = ProducerId::try_from(batch.producer_id()).ok();
             let known = id.and_then(|id| self.producers.get(&id));
-            known.map_or(Sequence::Next, |known| known.check(batch))
+            let sequence = known.map_or(Sequence::Next, |known| known.check(batch));
+            let joining = id.and_then(|id| self.joining.get(&id));
+            let has_sent = known.is_some_and(|known| known.last_sequence() >= 0);
+            match sequence {
+                Sequence::Next if joining.is_some_and(|it| it.is_early(batch, has_sent)) => {
+                    Sequence::OutOfOrder
+                }
+                sequence => sequence,
+            }
+        }
+
+        /// Notes that this partition is about to join the transaction of the batch's producer, with
+        /// the batch or by a request before it.
+        pub(crate) fn joins(&mut self, batch: &Batch, by_batches: bool) {
+            let Ok(id) = ProducerId::try_from(batch.producer_id()) else { return };
+            let joining = self.joining.entry(id);
+            joining.or_insert_with(|| Joining::new(batch, by_batches)).again(batch);
         }
 
         /// Batches from the one that holds this offset on, of at most so many bytes together, but
         /// at least one if that is asked for; none if a reader of this isolation level is at the
-        /// end.
+        /// end. They come in parts, with the offset after the last of them.
         pub(crate) fn batches(
             &self,
             from: i64,
             isolation: Isolation,
             max_bytes: usize,
             at_least_one: bool,
-        ) -> Vec<Bytes> {
+        ) -> (Vec<Bytes>, i64) {
             let end = self.readable_end(isolation);
             let mut out = Batches::new(max_bytes, at_least_one);
             for segment in self.segments.range(self.segment_of(from)..) {
@@ -303,7 +340,7 @@ mod on_the_wire {
                     break;
                 }
             }
-            out.into_vec()
+            out.finish()
         }
 
         /// The aborted transactions that have records or their marker in this range.
@@ -317,6 +354,26 @@ mod on_the_wire {
             later.filter(move |aborted| aborted.first < before).copied()
         }
 
+        /// Whether a reader sees the record at this offset once all transactions have ended; none
+        /// while its own is open.
+        #[cfg(feature = "programs")]
+        pub(crate) fn outlives(&self, offset: i64) -> Option<bool> {
+            let mut open = self.open.values().flatten();
+            if open.any(|offsets| offsets.contains(&offset)) {
+                return None;
+            }
+            let (mut left, mut seen) = (1, false);
+            if let Some(segment) = self.segments.get(self.segment_of(offset)) {
+                let is_there = segment.base() <= offset;
+                let mut each = |_, _: &Stored| seen = true;
+                if is_there {
+                    let range = offset..offset + 1;
+                    segment.read(range, Isolation::ReadCommitted, &mut left, &mut each);
+                }
+            }
+            Some(seen)
+        }
+
         /// Whether this producer has a transaction open here, under this epoch.
         pub(crate) fn is_open(&self, producer: ProducerId, epoch: i16) -> bool {
             let known = self.producers.get(&producer);
@@ -328,9 +385,10 @@ mod on_the_wire {
             ProducerId::try_from(producer).is_ok_and(|id| self.open.contains_key(&id))
         }
 
-        /// Whether this producer is known here.
-        pub(crate) fn knows(&self, producer: i64) -> bool {
-            ProducerId::try_from(producer).is_ok_and(|id| self.producers.contains_key(&id))
+        /// The epoch of this producer, if it is known here.
+        pub(crate) fn epoch_of(&self, producer: i64) -> Option<i16> {
+            let id = ProducerId::try_from(producer).ok()?;
+            self.producers.get(&id).map(Sequences::epoch)
         }
 
         /// The producers that are known here, each with the first offset of its open transaction.
@@ -405,9 +463,23 @@ mod on_the_wire {
 
         /// The first record with the largest timestamp, as `(offset, timestamp)`.
         pub(crate) fn max_timestamp(&self, isolation: Isolation) -> Option<(i64, Timestamp)> {
-            let places = self.segment_of(self.start)..;
-            let largest = self.segments.range(places).map(Segment::max_timestamp).max()?;
-            self.at_or_after(largest, isolation)
+            let end = self.readable_end(isolation);
+            let largest = self.segments.iter().map(Segment::max_timestamp).max()?;
+            let latest = self.segments.iter().find(|s| s.max_timestamp() == largest)?;
+            // Of a batch that is deleted in part, it may be before the start, as in Kafka.
+            let mut found = None;
+            latest.timestamps(|offset, timestamp| {
+                if timestamp == largest && found.is_none() {
+                    found = Some((offset, timestamp));
+                }
+            });
+            found.filter(|(offset, _)| *offset < end)
+        }
+
+        /// Drops what is below `before`, of open transactions too.
+        pub(crate) fn delete(&mut self, before: i64) {
+            let before = before.clamp(self.start, self.end);
+            self.drop_below(before);
         }
     }
 }

@@ -29,6 +29,8 @@ impl fmt::Display for MemberId {
 pub(super) struct Subscription {
     pub(super) group: Arc<str>,
     pub(super) topics: BTreeSet<Topic>,
+    /// The `group.instance.id` of a static member.
+    pub(super) instance: Option<Arc<str>>,
     pub(super) isolation: Isolation,
     pub(super) protocol: Protocol,
     pub(super) assignor: Assignor,
@@ -50,7 +52,9 @@ pub(super) enum Membership {
     Outside,
     /// In the group, under this session number.
     Joined(u64),
-    /// Closed.
+    /// Another process has joined with its instance.
+    Fenced,
+    /// Closed. A static member keeps its place in the group until its session ends.
     Left,
 }
 
@@ -111,7 +115,7 @@ impl Member {
     pub(super) const fn session(&self) -> Option<u64> {
         match self.membership {
             Membership::Joined(session) => Some(session),
-            Membership::Outside | Membership::Left => None,
+            Membership::Outside | Membership::Fenced | Membership::Left => None,
         }
     }
 

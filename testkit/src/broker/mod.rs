@@ -47,6 +47,8 @@ pub(crate) mod batch;
 mod builder;
 #[cfg(feature = "wire")]
 pub(crate) mod compression;
+#[cfg(feature = "wire")]
+pub(crate) mod config;
 mod consumer;
 mod coordinator;
 mod events;
@@ -54,6 +56,7 @@ mod exactly_once;
 mod faults;
 mod fetch;
 pub(crate) mod group;
+pub(crate) mod instances;
 pub(crate) mod log;
 mod member;
 mod operation;
@@ -88,7 +91,7 @@ pub use producer::{ProduceError, Producer};
 pub use store::BrokerStore;
 pub use topic::{DEFAULT_MAX_MESSAGE_BYTES, Retention, TopicOptions};
 pub use transactional_producer::{GroupMetadata, TransactionError, TransactionalProducer};
-pub use witness::{Moment, Witness};
+pub use witness::{When, Witness};
 
 use state::State;
 #[cfg(feature = "wire")]

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::Broker;
 use super::member::{MemberId, Process};
 use super::state::State;
-use super::witness::Moment;
+use super::witness::When;
 
 /// How long a client waits before it tries again what failed for now.
 pub(super) const RETRY_BACKOFF: Duration = Duration::from_millis(100);
@@ -45,8 +45,8 @@ pub enum Fault {
     /// `Source::commit` gives `CommitError::Transient`, and that a leave fails.
     Transient,
     /// What is published or committed is fenced: a plain commit gives `CommitError::Fenced`, a
-    /// transactional producer is fenced as if by a newer one; the exactly-once pair then gives its
-    /// assignment up and joins again. Elsewhere as `Broken`.
+    /// transactional producer is fenced as if by a newer one; the exactly-once pair then goes on with
+    /// a new one. Elsewhere as `Broken`.
     Fenced,
     /// What is published or committed is refused this once: `SinkError::Aborted`,
     /// `CommitError::Transient`. Elsewhere as `Transient`.
@@ -108,7 +108,7 @@ impl Broker {
         member: Option<MemberId>,
         mut apply: impl FnMut(&mut State) -> T + Send,
     ) -> Result<T, Fault> {
-        self.reach(operation, Moment::Before).await;
+        self.reach(operation, When::Before).await;
         let outcome = loop {
             let changed = self.shared.changed.notified();
             let outcome = self.with(|state| {
@@ -127,13 +127,13 @@ impl Broker {
                 None => changed.await,
             }
         };
-        self.reach(operation, Moment::After).await;
+        self.reach(operation, When::After).await;
         outcome
     }
 
     /// Yields once if the broker yields.
-    async fn reach(&self, operation: Operation, moment: Moment) {
-        let mut yielded = !self.yields_at(operation, moment);
+    async fn reach(&self, operation: Operation, when: When) {
+        let mut yielded = !self.yields_at(operation, when);
         poll_fn(|cx| {
             if std::mem::replace(&mut yielded, true) {
                 return Poll::Ready(());
@@ -145,9 +145,9 @@ impl Broker {
     }
 
     /// Notifies the witness; says whether the client is to yield once at this moment.
-    pub(super) fn yields_at(&self, operation: Operation, moment: Moment) -> bool {
+    pub(super) fn yields_at(&self, operation: Operation, when: When) -> bool {
         if let Some(witness) = &self.shared.witness {
-            witness.on(operation, moment);
+            witness.on(operation, when);
         }
         self.shared.yields
     }

@@ -29,6 +29,9 @@ pub enum ProduceError {
         /// The topic's `max.message.bytes`.
         max_bytes: usize,
     },
+    /// The topic keeps the last record of each key, and this one has none.
+    #[error("the compacted topic {0} accepts no record without a key")]
+    NoKey(Topic),
 }
 
 /// Batches that wait for the broker at once, as a producer on Kafka has them.

@@ -70,6 +70,16 @@ impl Broker {
         state.groups.get(group).map(|group| group.committed.clone()).unwrap_or_default()
     }
 
+    /// What an open transaction commits for a partition of a group.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn unstable(
+        &self,
+        group: &str,
+        partition: &TopicPartition,
+    ) -> Option<CommittedOffset> {
+        self.lock().transactions.unstable_offset(group, partition).cloned()
+    }
+
     /// Sets what a group has committed for a partition, as an administrator or another client
     /// would. Members that own it already read on where they are.
     pub fn alter_committed(
@@ -79,10 +89,11 @@ impl Broker {
         offset: i64,
         metadata: impl Into<String>,
     ) {
-        let committed = CommittedOffset { offset, metadata: metadata.into() };
+        let committed = CommittedOffset { offset, metadata: metadata.into(), leader_epoch: None };
         self.change(|state| {
+            let record = state.next_commit();
             let group = state.groups.entry(group.into()).or_default();
-            group.committed.insert(partition.clone(), committed);
+            group.commit(record, &vec![(partition.clone(), committed)]);
         });
     }
 

@@ -1,4 +1,9 @@
 //! A part of a log: records one by one, or a batch as it came over the wire.
+//!
+//! A segment of the one kind is turned into the other only while it is read: a consumer in memory
+//! decodes a batch, and a client on the wire gets records encoded as one. So neither pays for the
+//! other, and the simulation, in which nobody listens, runs as if there were no wire. A client that
+//! reads slowly holds one answer, whose batches are the log's own bytes.
 
 #[cfg(feature = "wire")]
 use std::collections::vec_deque;
@@ -190,7 +195,7 @@ impl Segment {
     pub(super) fn sizes(&self) -> Box<dyn Iterator<Item = (i64, u64)> + '_> {
         match self {
             Self::Batch { batch, .. } => {
-                Box::new(std::iter::once((batch.end(), batch.bytes().len() as u64)))
+                Box::new(std::iter::once((batch.end(), batch.size() as u64)))
             }
             Self::Slots { base, slots } => {
                 Box::new((*base + 1..).zip(slots.iter().map(Slot::bytes)))
@@ -264,14 +269,14 @@ impl Segment {
         out: &mut Batches,
     ) -> bool {
         let (base, slots) = match self {
-            Self::Batch { batch, .. } => return out.add(batch.bytes().clone()),
+            Self::Batch { batch, .. } => return out.add(batch.end(), batch.size(), batch.parts()),
             Self::Slots { base, slots } => (base, slots),
         };
         let mut from = range.start;
         while from < range.end {
             let places = (from - base) as usize..(range.end - base) as usize;
             let (next, encoded) = encode_run(from, slots.range(places), isolation, out.left);
-            if !out.add(encoded) {
+            if !out.add(next, encoded.len(), [encoded]) {
                 return false;
             }
             from = next;
@@ -283,7 +288,10 @@ impl Segment {
 /// Batches of at most so many bytes together.
 #[cfg(feature = "wire")]
 pub(super) struct Batches {
+    /// In parts.
     batches: Vec<Bytes>,
+    /// The offset after the last of them.
+    end: i64,
     left: usize,
     /// Whether the first one is taken however large it is.
     at_least_one: bool,
@@ -292,20 +300,22 @@ pub(super) struct Batches {
 #[cfg(feature = "wire")]
 impl Batches {
     pub(super) const fn new(max_bytes: usize, at_least_one: bool) -> Self {
-        Self { batches: Vec::new(), left: max_bytes, at_least_one }
+        Self { batches: Vec::new(), end: -1, left: max_bytes, at_least_one }
     }
 
-    pub(super) fn into_vec(self) -> Vec<Bytes> {
-        self.batches
+    /// The batches, in parts, and the offset after the last of them.
+    pub(super) fn finish(self) -> (Vec<Bytes>, i64) {
+        (self.batches, self.end)
     }
 
-    /// Says whether there may be room for more.
-    fn add(&mut self, batch: Bytes) -> bool {
-        if batch.len() > self.left && !(self.at_least_one && self.batches.is_empty()) {
+    /// Adds a batch of so many bytes, up to this offset. Says whether there may be room for more.
+    fn add(&mut self, end: i64, size: usize, parts: impl IntoIterator<Item = Bytes>) -> bool {
+        if size > self.left && !(self.at_least_one && self.batches.is_empty()) {
             return false;
         }
-        self.left = self.left.saturating_sub(batch.len());
-        self.batches.push(batch);
+        self.left = self.left.saturating_sub(size);
+        self.batches.extend(parts);
+        self.end = end;
         self.left > 0
     }
 }

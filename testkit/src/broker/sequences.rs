@@ -9,13 +9,51 @@ use super::batch::Batch;
 /// Batches that are known again when they come twice, as in Kafka.
 const BATCHES_KEPT: usize = 5;
 
+/// A transaction that a partition is about to join: its coordinator is asked first, and the first
+/// batch that is appended ends it, as does a marker (KIP-890).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joining {
+    lowest: i32,
+    epoch: i16,
+    /// Whether the client lets partitions join by its batches; as the first attempt said.
+    by_batches: bool,
+}
+
+impl Joining {
+    pub(super) fn new(batch: &Batch, by_batches: bool) -> Self {
+        Self { lowest: batch.base_sequence(), epoch: batch.producer_epoch(), by_batches }
+    }
+
+    /// A batch with a lower number shows that the client has not come further.
+    pub(super) fn again(&mut self, batch: &Batch) {
+        let (first, epoch) = (batch.base_sequence(), batch.producer_epoch());
+        if epoch == self.epoch {
+            self.lowest = self.lowest.min(first);
+        } else if epoch > self.epoch {
+            (self.epoch, self.lowest) = (epoch, first);
+        }
+    }
+
+    /// Whether a batch comes too early; a producer that is not known begins at 0 if its partitions
+    /// join by batches.
+    pub(super) fn is_early(&self, batch: &Batch, is_known: bool) -> bool {
+        let first = batch.base_sequence();
+        first > self.lowest || self.by_batches && first != 0 && !is_known
+    }
+
+    /// Whether it is of the transaction after the one that a marker of this epoch ends.
+    pub(super) const fn is_after(&self, epoch: i16) -> bool {
+        self.by_batches && self.epoch == epoch
+    }
+}
+
 /// What a batch of an idempotent producer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sequence {
     /// To be appended.
     Next,
-    /// Already there, from this offset on.
-    Duplicate(i64),
+    /// Already there, from this offset on, with this as its last timestamp.
+    Duplicate(i64, Timestamp),
     /// There is a gap before it.
     OutOfOrder,
     /// Of an older instance of the producer.
@@ -27,6 +65,7 @@ struct Appended {
     first: i32,
     last: i32,
     offset: i64,
+    timestamp: Timestamp,
 }
 
 #[derive(Debug)]
@@ -68,14 +107,16 @@ impl Sequences {
         if epoch < self.epoch {
             return Sequence::Fenced;
         }
+        // A client may have claimed that it has no epoch.
+        let has_none = self.epoch < 0;
         if epoch > self.epoch {
-            return if first == 0 { Sequence::Next } else { Sequence::OutOfOrder };
+            return if first == 0 || has_none { Sequence::Next } else { Sequence::OutOfOrder };
         }
         let last = last(batch);
         let known = self.batches.iter().find(|known| (known.first, known.last) == (first, last));
         match known {
-            Some(known) => Sequence::Duplicate(known.offset),
-            None if first == next(self.last_sequence()) => Sequence::Next,
+            Some(known) => Sequence::Duplicate(known.offset, known.timestamp),
+            None if has_none || first == next(self.last_sequence()) => Sequence::Next,
             None => Sequence::OutOfOrder,
         }
     }
@@ -88,7 +129,7 @@ impl Sequences {
         }
         self.last_timestamp = batch.max_timestamp();
         let (first, last) = (batch.base_sequence(), last(batch));
-        self.batches.push_back(Appended { first, last, offset });
+        self.batches.push_back(Appended { first, last, offset, timestamp: self.last_timestamp });
     }
 
     /// Notes the end of a transaction, by a marker of this epoch.

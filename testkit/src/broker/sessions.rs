@@ -3,6 +3,7 @@
 use jobstream::record::TopicPartition;
 use tokio::time::Instant;
 
+use super::group::Replaced;
 use super::member::{Member, MemberId, Membership, Process, Subscription};
 use super::state::State;
 
@@ -18,29 +19,57 @@ impl State {
         member.membership = Membership::Joined(self.sessions);
         let subscription = member.subscription.clone();
         let group = self.groups.entry(subscription.group.clone()).or_default();
-        group.join(id, &subscription);
-        self.rebalance(&subscription.group);
+        match group.join(id, &subscription) {
+            Some(Replaced { member, lost, is_alike }) => {
+                self.fence_replaced(member, lost);
+                match is_alike {
+                    true => self.reconcile(&subscription.group),
+                    false => self.rebalance(&subscription.group),
+                }
+            }
+            None => self.rebalance(&subscription.group),
+        }
+    }
+
+    /// Another process has the place of this one, which learns that it is no member any more.
+    fn fence_replaced(&mut self, id: MemberId, lost: Vec<TopicPartition>) {
+        let member = &mut self.members[id.0];
+        member.session_ends = None;
+        member.touch();
+        if member.membership != Membership::Left {
+            member.membership = Membership::Fenced;
+            member.lose(lost);
+            self.ended_sessions.push(id);
+        }
     }
 
     /// Takes a member out of its group, and gives the partitions that it owned.
     fn remove(&mut self, id: MemberId, membership: Membership) -> Vec<TopicPartition> {
         let member = &mut self.members[id.0];
-        let joined = matches!(member.membership, Membership::Joined(_));
         member.membership = membership;
         member.session_ends = None;
         member.touch();
-        if !joined {
-            return Vec::new();
-        }
         let name = member.subscription.group.clone();
-        let lost = self.groups.get_mut(&name).map(|group| group.remove(id)).unwrap_or_default();
+        let Some(lost) = self.groups.get_mut(&name).and_then(|group| group.remove(id)) else {
+            return Vec::new();
+        };
         self.rebalance(&name);
         lost
     }
 
-    /// The member leaves for good.
-    pub(super) fn leave(&mut self, id: MemberId) {
-        self.remove(id, Membership::Left);
+    /// The member leaves for good. A static one says nothing to its group, which waits for its next
+    /// process until the session ends.
+    pub(super) fn leave(&mut self, id: MemberId, now: Instant) {
+        let session_ends = now + self.session_timeout;
+        let member = &mut self.members[id.0];
+        let is_joined = matches!(member.membership, Membership::Joined(_));
+        if is_joined && member.subscription.instance.is_some() {
+            member.membership = Membership::Left;
+            member.session_ends.get_or_insert(session_ends);
+            member.touch();
+        } else if member.membership != Membership::Left {
+            self.remove(id, Membership::Left);
+        }
         let member = &mut self.members[id.0];
         member.notices.clear();
         member.fetches.clear();
@@ -48,12 +77,19 @@ impl State {
 
     /// The member's session is over: it has lost what it owned, and may join again.
     pub(super) fn expire(&mut self, id: MemberId) {
-        if !matches!(self.members[id.0].membership, Membership::Joined(_)) {
-            return;
+        let member = &self.members[id.0];
+        match member.membership {
+            Membership::Joined(_) => {
+                let lost = self.remove(id, Membership::Outside);
+                self.members[id.0].lose(lost);
+                self.ended_sessions.push(id);
+            }
+            // A static member that has closed.
+            Membership::Left if member.session_ends.is_some() => {
+                self.remove(id, Membership::Left);
+            }
+            Membership::Outside | Membership::Fenced | Membership::Left => {}
         }
-        let lost = self.remove(id, Membership::Outside);
-        self.members[id.0].lose(lost);
-        self.ended_sessions.push(id);
     }
 
     pub(super) fn halt(&mut self, id: MemberId, process: Process, now: Instant) {

@@ -36,6 +36,8 @@ pub(crate) struct State {
     /// The sessions that have ended, of which the witness is still to be notified.
     pub(crate) ended_sessions: Vec<MemberId>,
     pub(crate) transactions: Transactions,
+    /// How many commits of offsets there ever were.
+    pub(super) commits: u64,
     /// Faults by the operation that they hit, of one member or of the first client that comes.
     pub(crate) failures: BTreeMap<(Operation, Option<MemberId>), VecDeque<Fault>>,
     pub(crate) held: BTreeSet<(Operation, Option<MemberId>)>,
@@ -77,6 +79,7 @@ impl State {
     #[cfg(feature = "wire")]
     pub(crate) fn delete_topic(&mut self, name: &Topic) {
         self.groups.values_mut().for_each(|group| group.forget(name));
+        self.transactions.forget(name);
         if self.topics.remove(name).is_some() {
             self.rebalance_subscribers(name);
         } else {
@@ -88,10 +91,19 @@ impl State {
     #[cfg(feature = "wire")]
     pub(crate) fn configure(&mut self, name: &Topic, config: super::topic_config::TopicConfig) {
         if let Some(topic) = self.topic_named_mut(name) {
-            topic.max_message_bytes = config.max_message_bytes();
-            topic.stamps = config.stamps();
-            topic.config = config;
+            topic.configure(config);
         }
+    }
+
+    /// Lets these values hold for all topics of which nothing else is said.
+    #[cfg(feature = "wire")]
+    pub(crate) fn set_topic_defaults(&mut self, defaults: &super::topic_config::Defaults) {
+        for topic in self.topics.values_mut() {
+            let mut config = topic.config.clone();
+            config.set_defaults(defaults.clone());
+            topic.configure(config);
+        }
+        self.wire.topic_defaults = defaults.clone();
     }
 
     /// Groups that subscribe to it are rebalanced if it has another number of partitions than
@@ -99,7 +111,14 @@ impl State {
     fn add_topic(&mut self, name: &Topic, options: &TopicOptions) {
         self.topics_created += 1;
         let id = TopicId::new(self.topics_created);
-        let topic = TopicState::new(name.clone(), id, options);
+        #[cfg_attr(not(feature = "wire"), expect(unused_mut))]
+        let mut topic = TopicState::new(name.clone(), id, options);
+        #[cfg(feature = "wire")]
+        {
+            let mut config = topic.config.clone();
+            config.set_defaults(self.wire.topic_defaults.clone());
+            topic.configure(config);
+        }
         let partitions = topic.partitions();
         let before = self.topics.insert(name.clone(), topic);
         if before.is_some_and(|before| before.partitions() == partitions) {
@@ -144,6 +163,9 @@ impl State {
         let max_bytes = topic.max_message_bytes;
         if bytes > max_bytes {
             return Err(ProduceError::TooLarge { bytes, max_bytes });
+        }
+        if topic.is_compacted && record.key.is_none() {
+            return Err(ProduceError::NoKey(record.topic.clone()));
         }
         Ok(topic)
     }

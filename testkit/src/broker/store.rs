@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use jobstream::record::{Topic, TopicPartition};
+use jobstream::record::{Topic, TopicId, TopicPartition};
 use jobstream::state::{Entry, Key, Store, StoreError, Value};
 use tokio::select;
 use tokio::time::{Instant, sleep_until};
@@ -81,6 +81,10 @@ impl Store for BrokerStore {
         let end = self.perform(&partition, Log::end).await?;
         self.until_stable(&partition, end).await;
         self.perform(&partition, entries).await
+    }
+
+    async fn topic_id(&self) -> Option<TopicId> {
+        self.broker.topic_id(&self.topic)
     }
 }
 

@@ -14,6 +14,7 @@ pub struct TopicOptions {
     partitions: i32,
     max_message_bytes: usize,
     retention: Retention,
+    is_compacted: bool,
 }
 
 /// Which records a topic keeps.
@@ -41,6 +42,7 @@ impl TopicOptions {
             partitions,
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
             retention: Retention::default(),
+            is_compacted: false,
         }
     }
 
@@ -58,6 +60,15 @@ impl TopicOptions {
         self.retention = retention;
         self
     }
+
+    /// Keeps the last record of each key, as Kafka's `cleanup.policy=compact`: a record without a key
+    /// is refused. A listener compacts the topic now and then; without one,
+    /// [`compact`](super::Broker::compact) does.
+    #[must_use]
+    pub const fn compacted(mut self) -> Self {
+        self.is_compacted = true;
+        self
+    }
 }
 
 impl From<i32> for TopicOptions {
@@ -72,6 +83,8 @@ pub(crate) struct TopicState {
     pub(crate) id: TopicId,
     pub(crate) max_message_bytes: usize,
     pub(crate) retention: Retention,
+    /// Whether every record has to have a key.
+    pub(crate) is_compacted: bool,
     /// Whether records get the broker's time instead of the producer's; clients on the wire can ask
     /// for that.
     pub(crate) stamps: bool,
@@ -87,11 +100,23 @@ impl TopicState {
             id,
             max_message_bytes: options.max_message_bytes,
             retention: options.retention,
+            is_compacted: options.is_compacted,
             stamps: false,
             #[cfg(feature = "wire")]
-            config: super::topic_config::TopicConfig::in_memory(options.max_message_bytes),
+            config: super::topic_config::TopicConfig::in_memory(
+                options.max_message_bytes,
+                options.is_compacted,
+            ),
             logs: (0..options.partitions).map(|_| Log::default()).collect(),
         }
+    }
+
+    #[cfg(feature = "wire")]
+    pub(super) fn configure(&mut self, config: super::topic_config::TopicConfig) {
+        self.max_message_bytes = config.max_message_bytes();
+        self.stamps = config.stamps();
+        self.is_compacted = config.compacts();
+        self.config = config;
     }
 
     pub(crate) const fn partitions(&self) -> i32 {

@@ -2,105 +2,16 @@
 //! them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::config::{ConfigEntry, Kind, Said, entry, words};
 use super::topic::DEFAULT_MAX_MESSAGE_BYTES;
-
-/// What values an entry takes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Kind {
-    Boolean,
-    Text(&'static [&'static str]),
-    /// At least and at most.
-    Int(i32, i32),
-    Long(i64),
-    Double(f64, f64),
-    List(&'static [&'static str]),
-}
-
-impl Kind {
-    /// As DescribeConfigs numbers it.
-    pub(crate) const fn number(self) -> i8 {
-        match self {
-            Self::Boolean => 1,
-            Self::Text(_) => 2,
-            Self::Int(..) => 3,
-            Self::Long(_) => 5,
-            Self::Double(..) => 6,
-            Self::List(_) => 7,
-        }
-    }
-
-    /// Says what is wrong with a value.
-    fn check(self, name: &str, value: &str) -> Result<(), String> {
-        let invalid =
-            |why: &str| Err(format!("Invalid value {value} for configuration {name}: {why}"));
-        let number = |kind: &str| format!("Not a number of type {kind}");
-        match self {
-            Self::Boolean => match value.to_ascii_lowercase().as_str() {
-                "true" | "false" => Ok(()),
-                _ => invalid("Expected value to be either true or false"),
-            },
-            Self::Text(known) if known.is_empty() || known.contains(&value) => Ok(()),
-            Self::Text(known) => invalid(&format!("String must be one of: {}", known.join(", "))),
-            Self::Int(least, most) => match value.trim().parse::<i32>() {
-                Err(_) => invalid(&number("INT")),
-                Ok(found) if found < least => invalid(&format!("Value must be at least {least}")),
-                Ok(found) if found > most => invalid(&format!("Value must be no more than {most}")),
-                Ok(_) => Ok(()),
-            },
-            Self::Long(least) => match value.trim().parse::<i64>() {
-                Err(_) => invalid(&number("LONG")),
-                Ok(found) if found < least => invalid(&format!("Value must be at least {least}")),
-                Ok(_) => Ok(()),
-            },
-            Self::Double(least, most) => match value.trim().parse::<f64>() {
-                Err(_) => invalid(&number("DOUBLE")),
-                Ok(found) if found < least => invalid(&format!("Value must be at least {least}")),
-                Ok(found) if found > most => invalid(&format!("Value must be no more than {most}")),
-                Ok(_) => Ok(()),
-            },
-            Self::List(known) => {
-                let mut words = words(value);
-                match words.find(|word| !known.is_empty() && !known.contains(word)) {
-                    Some(_) => {
-                        let known = known.join(", ");
-                        invalid(&format!("String must be one of: {known}"))
-                    }
-                    None => Ok(()),
-                }
-            }
-        }
-    }
-}
-
-fn words(list: &str) -> impl Iterator<Item = &str> {
-    list.split(',').map(str::trim).filter(|word| !word.is_empty())
-}
-
-/// What Kafka knows of one entry.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) default: &'static str,
-    /// The name of the same in a broker's configuration.
-    pub(crate) of_broker: &'static str,
-}
-
-const fn entry(
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    of_broker: &'static str,
-) -> Entry {
-    Entry { name, kind, default, of_broker }
-}
 
 const FOREVER: &str = "9223372036854775807";
 const ANY: Kind = Kind::List(&[]);
 
 /// Every entry of a topic's configuration, by name.
-pub(crate) const ENTRIES: &[Entry] = &[
+pub(crate) const ENTRIES: &[ConfigEntry] = &[
     entry("cleanup.policy", Kind::List(&["compact", "delete"]), "delete", "log.cleanup.policy"),
     entry("compression.gzip.level", Kind::Int(-1, 9), "-1", "compression.gzip.level"),
     entry("compression.lz4.level", Kind::Int(1, 17), "9", "compression.lz4.level"),
@@ -166,79 +77,61 @@ pub(crate) const ENTRIES: &[Entry] = &[
     ),
 ];
 
-/// What is said of a topic.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TopicConfig(BTreeMap<&'static str, String>);
+fn find(name: &str) -> Option<ConfigEntry> {
+    ENTRIES.iter().find(|entry| entry.name == name).copied()
+}
+
+/// Values that hold for topics of which nothing else is said, by the names of a topic's entries.
+pub(crate) type Defaults = Arc<BTreeMap<&'static str, String>>;
+
+/// What is said of a topic, and of its broker.
+#[derive(Clone, Debug)]
+pub(crate) struct TopicConfig {
+    said: Said,
+    defaults: Defaults,
+}
 
 impl TopicConfig {
+    pub(crate) const fn new(defaults: Defaults) -> Self {
+        Self { said: Said::nothing("topic", find), defaults }
+    }
+
     /// Of a topic that is created by the traits: nothing goes by its age.
-    pub(crate) fn in_memory(max_message_bytes: usize) -> Self {
-        let mut config = Self::default();
-        config.0.insert("retention.ms", "-1".to_owned());
+    pub(crate) fn in_memory(max_message_bytes: usize, is_compacted: bool) -> Self {
+        let mut config = Self::new(Defaults::default());
+        // These are entries, and values that they take.
+        let _ = config.said.set("retention.ms", "-1");
+        if is_compacted {
+            let _ = config.said.set("cleanup.policy", "compact");
+        }
         if max_message_bytes != DEFAULT_MAX_MESSAGE_BYTES {
-            config.0.insert("max.message.bytes", max_message_bytes.to_string());
+            // Kafka's number has 31 bits.
+            let bytes = i32::try_from(max_message_bytes).unwrap_or(i32::MAX);
+            let _ = config.said.set("max.message.bytes", &bytes.to_string());
         }
         config
     }
 
-    /// The entry of this name.
-    ///
-    /// # Errors
-    /// Says that there is none.
-    pub(crate) fn entry(name: &str) -> Result<&'static Entry, String> {
-        let entry = ENTRIES.iter().find(|entry| entry.name == name);
-        entry.ok_or_else(|| format!("Unknown topic config name: {name}"))
+    pub(crate) const fn said(&self) -> &Said {
+        &self.said
     }
 
-    /// What was said of it; nothing if the default holds.
-    pub(crate) fn said(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+    pub(crate) const fn said_mut(&mut self) -> &mut Said {
+        &mut self.said
+    }
+
+    /// What the broker's configuration says of an entry.
+    pub(crate) fn of_broker(&self, name: &str) -> Option<&str> {
+        self.defaults.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn set_defaults(&mut self, defaults: Defaults) {
+        self.defaults = defaults;
     }
 
     fn value(&self, name: &str) -> &str {
-        let default = || ENTRIES.iter().find(|entry| entry.name == name).map(|entry| entry.default);
-        self.said(name).or_else(default).unwrap_or_default()
-    }
-
-    /// Sets an entry.
-    ///
-    /// # Errors
-    /// Says what is wrong with the name or the value; nothing has changed then.
-    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let entry = Self::entry(name)?;
-        entry.kind.check(name, value)?;
-        self.0.insert(entry.name, value.to_owned());
-        Ok(())
-    }
-
-    /// Lets the default hold again. As in Kafka it is no error if there is no such entry.
-    pub(crate) fn unset(&mut self, name: &str) {
-        self.0.remove(name);
-    }
-
-    /// Adds words to a list, or takes them out.
-    ///
-    /// # Errors
-    /// If there is no such entry, it is no list, or a word is none of those that it takes.
-    pub(crate) fn change_list(
-        &mut self,
-        name: &str,
-        value: &str,
-        adds: bool,
-    ) -> Result<(), String> {
-        let operation = if adds { "APPEND" } else { "SUBTRACT" };
-        if !matches!(Self::entry(name)?.kind, Kind::List(_)) {
-            return Err(format!("Can't {operation} to key {name} because its type is not LIST."));
-        }
-        let mut list: Vec<_> = words(self.value(name)).map(str::to_owned).collect();
-        for word in words(value) {
-            match list.iter().position(|known| known == word) {
-                Some(place) if !adds => drop(list.remove(place)),
-                None if adds => list.push(word.to_owned()),
-                _ => {}
-            }
-        }
-        self.set(name, &list.join(","))
+        let default = || find(name).map_or("", |entry| entry.default);
+        self.said.get(name).or_else(|| self.of_broker(name)).unwrap_or_else(default)
     }
 
     fn number(&self, name: &str) -> i64 {

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 use id::{Ended, Open, TransactionalId};
 
+#[cfg(feature = "simulation")]
+use super::group::CommittedOffset;
 use super::log::{Marker, ProducerId};
 use super::producer::ProduceError;
 use super::state::State;
@@ -45,8 +47,24 @@ impl Transactions {
     /// The partitions of a group whose offsets wait for a transaction to end (KIP-447).
     pub(crate) fn unstable_offsets(&self, group: &str) -> BTreeSet<TopicPartition> {
         let open = self.ids.values().filter_map(|id| id.open.as_ref());
-        let offsets = open.flat_map(|open| &open.offsets).filter(|(name, _)| **name == *group);
-        offsets.flat_map(|(_, offsets)| offsets).map(|(partition, _)| partition.clone()).collect()
+        let offsets = open.flat_map(|open| &open.offsets).filter(|(name, ..)| **name == *group);
+        offsets.flat_map(|(.., offsets)| offsets).map(|(partition, _)| partition.clone()).collect()
+    }
+
+    /// What the newest open transaction commits for a partition of a group.
+    #[cfg(feature = "simulation")]
+    pub(super) fn unstable_offset(
+        &self,
+        group: &str,
+        partition: &TopicPartition,
+    ) -> Option<&CommittedOffset> {
+        let open = self.ids.values().filter_map(|id| id.open.as_ref());
+        let offsets = open.flat_map(|open| &open.offsets).filter(|(name, ..)| **name == *group);
+        let of_partition = offsets.flat_map(|(_, record, offsets)| {
+            let committed = offsets.iter().find(|(of, _)| of == partition);
+            committed.map(|(_, committed)| (record, committed))
+        });
+        of_partition.max_by_key(|(record, _)| **record).map(|(_, committed)| committed)
     }
 
     pub(super) fn overdue(&self, now: Instant) -> Vec<Arc<str>> {
@@ -176,8 +194,9 @@ impl State {
         let offsets = self
             .encode(&group.group, group.member, positions)
             .map_err(|error| TransactionError::MetadataTooLarge(error.to_string()))?;
+        let record = self.next_commit();
         let (_, open) = self.transactions.open(id, instance)?;
-        open.offsets.push((group.group.clone(), offsets));
+        open.offsets.push((group.group.clone(), record, offsets));
         Ok(())
     }
 
@@ -204,9 +223,10 @@ impl State {
                 log.end_transaction(marker);
             }
         }
-        for (group, offsets) in &open.offsets {
-            if committed {
-                self.commit(group, offsets);
+        for (group, record, offsets) in &open.offsets {
+            // A group that was deleted meanwhile does not come back for nothing.
+            if committed && !offsets.is_empty() {
+                self.commit_record(group, *record, offsets);
             }
             self.reconcile(group);
         }

@@ -34,6 +34,11 @@ pub trait Backend: Sync {
     /// partitions without a commit, and has not joined yet.
     async fn source(&self, group: &str, topic: &Topic) -> Self::Source;
 
+    /// A consumer like [`source`](Self::source) that is a static member with this instance (KIP-345).
+    /// Its session ends within the backend's patience, and lasts for longer than 2 s. Needs
+    /// `static_members`.
+    async fn static_source(&self, group: &str, topic: &Topic, instance: &str) -> Self::Source;
+
     /// A consumer of several topics, like [`source`](Self::source), whose partitions are assigned
     /// as ranges.
     async fn ranges(&self, group: &str, topics: &[Topic]) -> Self::Source;
@@ -81,6 +86,9 @@ pub trait Backend: Sync {
     /// Needs `crashes`.
     async fn crash(&self, source: Self::Source);
 
+    /// Kills a static member. Its session goes on meanwhile. Needs `static_members`.
+    async fn kill(&self, source: Self::Source);
+
     /// Lets the session of a live member run out. Needs `expiry`.
     async fn expire(&self, source: &Self::Source);
 
@@ -106,4 +114,6 @@ pub struct Features {
     pub crashes: bool,
     /// `expire`.
     pub expiry: bool,
+    /// `static_source` and `kill`.
+    pub static_members: bool,
 }

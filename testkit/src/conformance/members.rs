@@ -29,6 +29,9 @@ struct Member<'a> {
     source: &'a dyn Source,
     events: Option<BoxStream<'a, Result<SourceEvent, SourceError>>>,
     seen: Vec<SourceEvent>,
+    /// Whether its stream may end with an error, and the error.
+    may_break: bool,
+    broken: Option<String>,
 }
 
 impl<'a> Members<'a> {
@@ -39,8 +42,20 @@ impl<'a> Members<'a> {
 
     /// Adds a member, and returns its number.
     pub fn join(&mut self, source: &'a dyn Source) -> usize {
-        self.members.push(Member { source, events: Some(source.events()), seen: Vec::new() });
+        let events = Some(source.events());
+        let (seen, may_break, broken) = (Vec::new(), false, None);
+        self.members.push(Member { source, events, seen, may_break, broken });
         self.members.len() - 1
+    }
+
+    /// Takes an error at the end of a member's stream, at which the test would panic otherwise.
+    pub fn may_break(&mut self, member: usize) {
+        self.members[member].may_break = true;
+    }
+
+    /// The error with which a member's stream has ended.
+    pub fn broken(&self, member: usize) -> Option<&str> {
+        self.members[member].broken.as_deref()
     }
 
     /// Stops polling a member's stream for good.
@@ -205,6 +220,10 @@ impl<'a> Members<'a> {
             match events.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(event))) => {
                     member.seen.push(event);
+                    return Poll::Ready(());
+                }
+                Poll::Ready(Some(Err(error))) if member.may_break => {
+                    (member.events, member.broken) = (None, Some(error.to_string()));
                     return Poll::Ready(());
                 }
                 Poll::Ready(Some(Err(error))) => panic!("{error}"),

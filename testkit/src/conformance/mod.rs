@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!                      ┌─▶ in-memory broker
-//!  behaviours ─▶ Backend ─▶ librdkafka's MockCluster
-//!                      └─▶ real Kafka
+//!  behaviours ─▶ Backend ─▶ its listener, through librdkafka
+//!                      └─▶ Apache Kafka, through librdkafka
 //! ```
 //!
 //! Each behaviour is an async function with a sentence for a name; it panics if the backend does
@@ -23,6 +23,7 @@ pub mod rebalances;
 pub mod records;
 pub mod resets;
 pub mod sinks;
+pub mod static_members;
 pub mod stores;
 pub mod transactions;
 
@@ -119,6 +120,15 @@ register! {
         a_kept_partition_goes_on_under_its_old_assignment where cooperative,
         a_crashed_member_is_replaced_and_its_records_come_again where crashes,
         an_expired_member_learns_of_its_loss_and_joins_again where expiry,
+    }
+    static_members {
+        a_static_member_that_starts_again_has_its_partitions_without_a_rebalance
+            where static_members,
+        a_static_member_that_was_killed_and_starts_again_takes_its_partitions_over
+            where static_members,
+        a_static_member_that_stays_away_loses_its_partitions_with_its_session
+            where static_members,
+        a_second_process_with_the_same_instance_fences_the_first where static_members,
     }
     sinks {
         what_is_acknowledged_can_be_read_in_order,

@@ -19,6 +19,9 @@ pub(super) trait Cast {
     /// The number of a member's group.
     fn group_of(&self, member: usize) -> usize;
 
+    /// Whether members are static, each with an instance that all its lives have.
+    fn members_are_static(&self) -> bool;
+
     /// The topic of the jobs.
     fn input(&self) -> Topic;
 

@@ -95,10 +95,12 @@ impl Commits {
             ForeignOffset::Back(offsets) => (was.offset - offsets).max(0),
             ForeignOffset::BeyondTheEnd => end + BEYOND_THE_END,
         };
-        let before = goes_on_at(&was, end);
+        let (is, unstable) = (goes_on_at(&was, end), broker.unstable(name, &partition));
+        // The newer commit counts, also where the transaction ends after it.
+        let before = unstable.map_or_else(|| is.clone(), |unstable| goes_on_at(&unstable, end));
         let after = match offset {
             _ if offset > end => Position::at(0),
-            _ if offset == was.offset && metadata.is_none() => before.clone(),
+            _ if offset == was.offset && metadata.is_none() => is,
             // It does not name its topic: a member that knew the former topic takes it for a commit
             // of that.
             _ if !is_first => Position::at(0),
@@ -106,7 +108,7 @@ impl Commits {
         };
         let metadata = metadata.map_or(was.metadata, str::to_owned);
         broker.alter_committed(name.clone(), &partition, offset, metadata.clone());
-        known.insert(partition.clone(), CommittedOffset { offset, metadata });
+        known.insert(partition.clone(), CommittedOffset { offset, metadata, leader_epoch: None });
         if let Some(owner) = broker.assignment(name).get(&partition) {
             broker.expire(*owner);
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::world::Effect;
-use crate::broker::{self, Moment, Operation};
+use crate::broker::{self, Operation, When};
 
 /// When a fault strikes. Each fault strikes at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Trigger {
         /// From 1, over all its lives.
         nth: u64,
         /// Before the effect or after it.
-        moment: Moment,
+        when: When,
     },
 }
 
@@ -69,6 +69,15 @@ pub enum Fault {
         /// The member.
         member: usize,
         /// For how long it does not learn that.
+        unaware_steps: u64,
+    },
+    /// Another process of a static member is started, as where two have the same
+    /// `group.instance.id`: the group fences the one that runs, which goes on until it learns that.
+    /// Nothing happens in runs whose members are not static.
+    Replace {
+        /// The member.
+        member: usize,
+        /// For how long the process before does not learn that.
         unaware_steps: u64,
     },
     /// Partitions of this number, of all topics that the member's group consumes, are moved to it.
@@ -173,10 +182,10 @@ pub struct Planned {
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Effect { member, effect, nth, moment } => write!(
+            Self::Effect { member, effect, nth, when } => write!(
                 f,
                 "Trigger::Effect {{ member: {member}, effect: {effect:?}, nth: {nth}, \
-                 moment: Moment::{moment:?} }}"
+                 when: When::{when:?} }}"
             ),
             other => write!(f, "Trigger::{other:?}"),
         }

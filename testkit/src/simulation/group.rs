@@ -38,6 +38,8 @@ pub struct Group<O = ()> {
     pub(super) delivery: Delivery,
     pub(super) limits: Limits,
     pub(super) attempts_max: Option<u32>,
+    pub(super) attempt_timeout: Option<Duration>,
+    pub(super) limited_by: Option<(Identity, usize)>,
 }
 
 impl<O> Group<O> {
@@ -64,6 +66,8 @@ impl<O> Group<O> {
             delivery: Delivery::default(),
             limits,
             attempts_max: None,
+            attempt_timeout: None,
+            limited_by: None,
         }
     }
 
@@ -110,6 +114,25 @@ impl<O> Group<O> {
     #[must_use]
     pub const fn attempts_max(mut self, attempts: u32) -> Self {
         self.attempts_max = Some(attempts);
+        self
+    }
+
+    /// How long an attempt may take; not checked by default.
+    #[must_use]
+    pub const fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = Some(timeout);
+        self
+    }
+
+    /// The key by which jobs are limited, of an input, and how many jobs with one key a member may
+    /// execute at once; not checked by default.
+    #[must_use]
+    pub fn limited_by(
+        mut self,
+        key: fn(&ConsumerRecord) -> Option<Bytes>,
+        executing_max: usize,
+    ) -> Self {
+        self.limited_by = Some((key, executing_max));
         self
     }
 

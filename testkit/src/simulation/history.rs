@@ -19,7 +19,7 @@ use super::lives::{NewLife, life};
 use super::lost::Lost;
 use super::reopened::{ForeignCommit, Reopened};
 use super::world::Effect;
-use crate::broker::Moment;
+use crate::broker::When;
 
 /// One life of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +62,7 @@ impl From<&ConsumerRecord> for Place {
 
 /// An entry of the history: one thing that happened.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct Occurrence {
     /// When, by tokio's clock, since the run began.
     pub at: Duration,
     /// At which poll of the scheduler.
@@ -100,7 +100,7 @@ pub enum What {
     /// No fault strikes after this.
     Healed,
     /// It has reached a moment of an effect.
-    Effect(Effect, Moment),
+    Effect(Effect, When),
     /// Retention has removed the records below this offset.
     Removed {
         /// The partition.
@@ -180,7 +180,7 @@ pub struct History {
     /// The seed of the run.
     pub seed: u64,
     /// Everything that happened, in order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<Occurrence>,
     /// The records and settings of each group.
     pub groups: Vec<GroupHistory>,
     /// The outputs without a transaction, or of a committed one, by topic.
@@ -211,6 +211,9 @@ pub struct GroupHistory {
     pub limits: Limits,
     /// The most attempts that a job has in one assignment.
     pub attempts_max: Option<u32>,
+    /// How long an attempt may take.
+    pub attempt_timeout: Option<Duration>,
+    pub(super) limited_by: Option<(Identity, usize)>,
     pub(super) identity: Identity,
 }
 
@@ -219,7 +222,7 @@ pub type Identity = fn(&ConsumerRecord) -> Option<Bytes>;
 
 impl History {
     /// What happened to the members of a group, in order.
-    pub fn of(&self, group: &GroupHistory) -> impl Iterator<Item = (Who, &Entry)> {
+    pub fn of(&self, group: &GroupHistory) -> impl Iterator<Item = (Who, &Occurrence)> {
         let members = group.members.clone();
         let of_members = self.entries.iter().filter_map(|entry| Some((entry.who?, entry)));
         of_members.filter(move |(who, _)| members.contains(&who.member))
@@ -251,6 +254,13 @@ impl GroupHistory {
     /// The identity of a record in this group.
     pub fn identity(&self, record: &ConsumerRecord) -> Option<Bytes> {
         (self.identity)(record)
+    }
+
+    /// The key by which the job at a place is limited, and how many jobs with it a member executes
+    /// at once.
+    pub(super) fn limited_by(&self, place: &Place) -> Option<(Bytes, usize)> {
+        let (key, executing_max) = self.limited_by?;
+        Some((key(self.input(place)?)?, executing_max))
     }
 
     /// Whether a record can be an output of this group: it is not on a topic of its jobs.
@@ -285,7 +295,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for Occurrence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let who = self.who.map_or_else(|| "world".to_owned(), |who| who.to_string());
         let at = self.at.as_secs_f64();
@@ -306,8 +316,8 @@ impl fmt::Display for What {
             Self::Broke(error) => write!(f, "has ended: {error}"),
             Self::Fault(fault) => write!(f, "FAULT {fault}"),
             Self::Healed => f.write_str("no fault from here on"),
-            Self::Effect(name, Moment::Before) => write!(f, "... {name}"),
-            Self::Effect(name, Moment::After) => write!(f, "{name} done"),
+            Self::Effect(name, When::Before) => write!(f, "... {name}"),
+            Self::Effect(name, When::After) => write!(f, "{name} done"),
             Self::Removed { partition, before } => {
                 write!(f, "retention removes {partition} below {before}")
             }

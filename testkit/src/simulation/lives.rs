@@ -88,7 +88,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::simulation::{Entry, Place};
+    use crate::simulation::{Occurrence, Place};
 
     fn record(offset: i64, life: u32) -> ConsumerRecord {
         let partition = TopicPartition::new("jobs", 0);
@@ -109,7 +109,7 @@ mod tests {
         let began = |from, life| {
             let (partition, is_recreated) = (record(0, 0).partition, from == 0);
             let what = What::BeganAnew(NewLife { partition, from, life, is_recreated });
-            Entry { at: Duration::ZERO, step: 0, who: None, what }
+            Occurrence { at: Duration::ZERO, step: 0, who: None, what }
         };
         let entries = vec![began(4, 1), began(0, 2)];
         let (groups, outputs) = (Vec::new(), std::collections::BTreeMap::new());

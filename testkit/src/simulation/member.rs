@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jobstream::record::ConsumerRecord;
@@ -153,6 +154,10 @@ impl<In: Sync, Out: Send, S: JobSink<In, Out>> JobSink<In, Out> for Watched<S> {
         self.watch(record, Some(effect), execute).await
     }
 
+    fn timed_out(&self, effect: &JobEffect, limit: Duration) -> JobError {
+        self.sink.timed_out(effect, limit)
+    }
+
     async fn ready(&self) {
         self.sink.ready().await;
     }
@@ -173,6 +178,10 @@ impl<In: Sync, Out: Send, S: StatefulJobSink<In, Out>> StatefulJobSink<In, Out> 
         self.sink.withdraws()
     }
 
+    fn keeps_time(&self) -> bool {
+        self.sink.keeps_time()
+    }
+
     async fn ready(&self) {
         self.sink.ready().await;
     }
@@ -186,7 +195,7 @@ pub(super) fn noted(event: &Event<'_>, is_watched: bool) -> Option<What> {
         Event::Executed { record, error, .. } => {
             What::Executed(Place::from(*record), error.map(JobError::kind))
         }
-        Event::Truncated { partition, from, to } => {
+        Event::Truncated { partition, from, to, .. } => {
             What::Truncated { partition: (*partition).clone(), from: *from, to: *to }
         }
         Event::Reset { partition, reset } => What::Reset((*partition).clone(), *reset),
@@ -200,7 +209,7 @@ pub(super) fn noted(event: &Event<'_>, is_watched: bool) -> Option<What> {
         Event::Fetched(record) => What::Fetched(Place::from(*record)),
         Event::AlreadyFinished(record) => What::AlreadyFinished(Place::from(*record)),
         Event::Retried { record, delay, .. } => What::Waits(Place::from(*record), *delay),
-        Event::Finished { record, fate } => What::Finished(Place::from(*record), *fate),
+        Event::Finished { record, fate, .. } => What::Finished(Place::from(*record), *fate),
         Event::Published { batch, .. } => What::Published(batch.outputs.len()),
         Event::PublishFailed(error) => What::PublishFailed(error.to_string()),
         Event::CommitFailed(error) => What::CommitFailed(error.to_string()),

@@ -19,7 +19,7 @@ pub struct ForeignCommit {
     pub partition: TopicPartition,
     /// The life of the partition then.
     pub life: u32,
-    /// The group's position before.
+    /// The group's position before; that of a transaction that was open, which no longer counts.
     pub before: Position,
     /// Where the group goes on: at the commit's offset, or from the start if that is beyond the end
     /// of the log.

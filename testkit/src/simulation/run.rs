@@ -29,7 +29,7 @@ use super::setup::Setup;
 use super::slot::Life;
 use super::workload::Workload;
 use super::world::{Effect, World};
-use crate::broker::{Assignor, Broker, Isolation, MemberId, Moment, Protocol};
+use crate::broker::{Assignor, Broker, Isolation, MemberId, Protocol, When};
 use crate::random::Random;
 
 /// How long no actor is ready before the scheduler checks whether a fault is due.
@@ -47,7 +47,7 @@ pub(super) struct Outcome<O> {
     /// The polls of each member while there were faults.
     pub(super) polls: Vec<u64>,
     /// How often each member reached each moment of an effect.
-    pub(super) counts: BTreeMap<(usize, Effect, Moment), u64>,
+    pub(super) counts: BTreeMap<(usize, Effect, When), u64>,
     pub(super) crashes: Crashes,
 }
 
@@ -168,6 +168,8 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
             delivery: group.delivery,
             limits: group.limits,
             attempts_max: group.attempts_max,
+            attempt_timeout: group.attempt_timeout,
+            limited_by: group.limited_by,
             identity: group.identity,
         }
     }
@@ -190,6 +192,10 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
     fn worker(&self, group: &Group<O>, who: Who) -> (Worker, MemberId) {
         let consumer = self.broker.consumer(group.name.clone(), group.topics.iter().cloned());
         let consumer = consumer.max_poll_records(POLL_RECORDS);
+        let consumer = match Setup::<O>::members_are_static(self.world.seed()) {
+            true => consumer.instance_id(format!("instance-{}", who.member)),
+            false => consumer,
+        };
         let consumer = match group.topics.len() {
             1 => consumer.protocol(Setup::<O>::protocol(self.protocol_seed)),
             _ => consumer.protocol(Protocol::Eager).assignor(Assignor::Range),
@@ -279,6 +285,10 @@ impl<O: Send + Sync + 'static> Cast for Stage<'_, O> {
 
     fn group_of(&self, member: usize) -> usize {
         self.search.setup.group_of(member).0
+    }
+
+    fn members_are_static(&self) -> bool {
+        Setup::<O>::members_are_static(self.world.seed())
     }
 
     fn input(&self) -> Topic {

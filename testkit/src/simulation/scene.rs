@@ -12,8 +12,9 @@ use super::group::Group;
 use super::run::Outcome;
 use super::schedule::Schedule;
 use super::search::{RESTART_STEPS, Search};
+use super::setup::Setup;
 use super::world::{EXECUTE, Effect, effect_of};
-use crate::broker::{self, Moment, Operation};
+use crate::broker::{self, Operation, When};
 
 /// What schedules can contain.
 #[derive(Clone, Debug)]
@@ -24,6 +25,7 @@ pub(super) struct Scene {
     pub(super) occasions: Vec<Occasion>,
     pub(super) outside: Vec<&'static str>,
     pub(super) has_state: bool,
+    pub(super) has_static_members: bool,
     /// Faults of a schedule, at most.
     pub(super) faults_max: usize,
     /// The polls of the scheduler in which faults can strike.
@@ -91,12 +93,12 @@ impl Scene {
     }
 
     fn at_effect(&self) -> BoxedStrategy<(Occasion, Trigger)> {
-        let moment = select(vec![Moment::Before, Moment::After]);
-        let at = (select(self.occasions.clone()), any::<Index>(), moment);
-        at.prop_map(|(occasion, nth, moment)| {
+        let when = select(vec![When::Before, When::After]);
+        let at = (select(self.occasions.clone()), any::<Index>(), when);
+        at.prop_map(|(occasion, nth, when)| {
             let Occasion { member, effect, nth_max, .. } = occasion;
             let nth = 1 + nth.index(nth_max) as u64;
-            (occasion, Trigger::Effect { member, effect, nth, moment })
+            (occasion, Trigger::Effect { member, effect, nth, when })
         })
         .boxed()
     }
@@ -115,6 +117,11 @@ impl Scene {
         let mut faults =
             vec![(4, stop.boxed()), (2, pause.boxed()), (2, expire.boxed()), (3, moved.boxed())];
         faults.extend(self.faults_of_the_broker());
+        if self.has_static_members {
+            let replace = (0..self.members.len(), UNAWARE_STEPS)
+                .prop_map(|(member, unaware_steps)| Fault::Replace { member, unaware_steps });
+            faults.push((3, replace.boxed()));
+        }
         if !self.outside.is_empty() {
             faults.push((6, select(self.outside.clone()).prop_map(Fault::Outside).boxed()));
         }
@@ -201,8 +208,8 @@ impl Scene {
 }
 
 impl<O> Search<O> {
-    /// The scene of this search, made from a run without faults.
-    pub(super) fn scene(&self, calm: &Outcome<O>) -> Scene {
+    /// The scene of a run with this seed, made from a run without faults.
+    pub(super) fn scene(&self, seed: u64, calm: &Outcome<O>) -> Scene {
         let groups = || self.setup.numbered();
         let operations = groups().flat_map(|(group, members)| members.map(|_| group.operations()));
         let occasions = groups().flat_map(|(group, members)| self.occasions(group, members, calm));
@@ -212,6 +219,7 @@ impl<O> Search<O> {
             occasions: occasions.collect(),
             outside: self.misfortunes.iter().map(|(name, _)| *name).collect(),
             has_state: self.setup.state_topics().next().is_some(),
+            has_static_members: Setup::<O>::members_are_static(seed),
             faults_max: self.setup.faults_max,
             steps: calm.steps,
         }
@@ -225,7 +233,7 @@ impl<O> Search<O> {
         calm: &Outcome<O>,
     ) -> Vec<Occasion> {
         let occurrences = |effect| {
-            let of_member = |member| calm.counts.get(&(member, effect, Moment::Before)).copied();
+            let of_member = |member| calm.counts.get(&(member, effect, When::Before)).copied();
             let most = members.clone().filter_map(of_member).max().unwrap_or_default();
             usize::try_from(most).unwrap_or(usize::MAX)
         };
@@ -271,6 +279,7 @@ mod tests {
             occasions: vec![occasion],
             outside: vec!["rain"],
             has_state: true,
+            has_static_members: true,
             faults_max: 8,
             steps: 100,
         }
@@ -299,6 +308,7 @@ mod tests {
             "Outside",
             "Pause",
             "Recreate",
+            "Replace",
             "Stop",
             "Truncate",
         ];

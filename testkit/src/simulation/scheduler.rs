@@ -20,10 +20,11 @@ use super::cast::Cast;
 use super::fault::{Fault, Planned, Trigger};
 use super::history::{Commit, What, Who};
 use super::input::Input;
-use super::slot::{Due, Ended, Slot};
+use super::replaced::Replaced;
+use super::slot::{Due, Ended, Reached, Slot};
 use super::workload::Workload;
 use super::world::{Effect, World};
-use crate::broker::{Broker, MemberId, Moment};
+use crate::broker::{Broker, MemberId, When};
 
 /// How many steps after the end of its run a member is restarted, if no fault restarts it.
 const RESTART_STEPS: u64 = 20;
@@ -40,6 +41,7 @@ pub(super) struct Scheduler<'a> {
     cast: &'a dyn Cast,
     bell: Arc<Bell>,
     slots: Vec<Slot>,
+    replaced: Replaced,
     outside: Vec<Actor<()>>,
     planned: Vec<Planned>,
     /// The faults that last, each with the step at which it ends.
@@ -65,6 +67,7 @@ impl<'a> Scheduler<'a> {
             cast,
             bell: Arc::default(),
             slots: (0..members).map(|_| Slot::new()).collect(),
+            replaced: Replaced::default(),
             outside: Vec::new(),
             planned,
             releases: Vec::new(),
@@ -97,6 +100,7 @@ impl<'a> Scheduler<'a> {
         match ready[picked] {
             Turn::Member(member) => self.poll_member(member),
             Turn::Outside(index) => self.poll_outside(index),
+            Turn::Replaced(index) => self.poll_replaced(index),
         }
         Poll::Ready(())
     }
@@ -114,7 +118,8 @@ impl<'a> Scheduler<'a> {
         let members = self.slots.iter().enumerate().filter(|(_, slot)| slot.can_go_on());
         let outside = self.outside.iter().enumerate().filter(|(_, actor)| actor.is_ready());
         let members = members.map(|(member, _)| Turn::Member(member));
-        members.chain(outside.map(|(index, _)| Turn::Outside(index))).collect()
+        let outside = outside.map(|(index, _)| Turn::Outside(index));
+        members.chain(outside).chain(self.replaced.ready().map(Turn::Replaced)).collect()
     }
 
     fn poll_outside(&mut self, index: usize) {
@@ -122,6 +127,19 @@ impl<'a> Scheduler<'a> {
         if self.outside[index].poll().is_ready() {
             self.outside.remove(index);
         }
+    }
+
+    /// Polls a process that another one has replaced; it is not restarted.
+    fn poll_replaced(&mut self, index: usize) {
+        let who = self.replaced.who(index);
+        self.begin_turn(Some(who));
+        let ended = self.replaced.poll(index);
+        let reached = self.world.state().reached.clone();
+        self.note_commits(who);
+        if let Some(ended) = ended {
+            self.world.note(Some(who), what_of(ended));
+        }
+        self.strike_at_effects(who.member, &reached);
     }
 
     fn begin_turn(&self, who: Option<Who>) {
@@ -145,28 +163,24 @@ impl<'a> Scheduler<'a> {
         if let Poll::Ready(ended) = ended {
             self.end(who, ended);
         }
-        self.strike_at_effects(member);
+        let reached = self.slots[member].reached().clone();
+        self.strike_at_effects(member, &reached);
     }
 
     fn end(&mut self, who: Who, ended: Ended) {
         let slot = &mut self.slots[who.member];
         slot.end();
-        let what = match ended {
-            Ok(Drained { unfinished }) => What::Stopped { unfinished },
-            Err(error) => What::Broke(error.to_string()),
-        };
         if !slot.restarts() && !self.is_ending {
             slot.set_restart(Some(self.world.state().step + RESTART_STEPS));
         }
-        self.world.note(Some(who), what);
+        self.world.note(Some(who), what_of(ended));
     }
 
-    fn strike_at_effects(&mut self, member: usize) {
-        let reached = self.slots[member].reached().clone();
-        for (effect, moment) in reached {
-            let nth = self.world.state().counts.get(&(member, effect, moment)).copied();
+    fn strike_at_effects(&mut self, member: usize, reached: &Reached) {
+        for &(effect, when) in reached {
+            let nth = self.world.state().counts.get(&(member, effect, when)).copied();
             let nth = nth.unwrap_or_default();
-            self.strike(|at| at == Trigger::Effect { member, effect, nth, moment });
+            self.strike(|at| at == Trigger::Effect { member, effect, nth, when });
         }
     }
 
@@ -202,6 +216,9 @@ impl<'a> Scheduler<'a> {
             Fault::Expire { member, unaware_steps } => {
                 self.hide_loss(member, step + unaware_steps);
                 self.id(member).into_iter().for_each(|id| self.broker.expire(id));
+            }
+            Fault::Replace { member, unaware_steps } => {
+                self.replace(member, step + unaware_steps);
             }
             Fault::Move { partition, to } => self.move_to(partition, to),
             Fault::Fail { member: None, operation, times, how } => {
@@ -265,15 +282,29 @@ impl<'a> Scheduler<'a> {
         if reached.is_empty() {
             self.crashes.entry(BETWEEN_EFFECTS).or_default().0 += 1;
         }
-        for (effect, moment) in reached {
+        for (effect, when) in reached {
             let counts = self.crashes.entry(effect).or_default();
-            match moment {
-                Moment::Before => counts.0 += 1,
-                Moment::After => counts.1 += 1,
+            match when {
+                When::Before => counts.0 += 1,
+                When::After => counts.1 += 1,
             }
         }
         self.slots[member].set_reached(&Vec::new());
         self.slots[member].end();
+    }
+
+    /// Starts another process of a static member beside the one that runs.
+    fn replace(&mut self, member: usize, unaware_until: u64) {
+        if !self.cast.members_are_static() {
+            return;
+        }
+        self.hide_loss(member, unaware_until);
+        let who = self.who(member);
+        if let Some(living) = self.slots[member].end() {
+            self.slots[member].set_reached(&Vec::new());
+            self.replaced.push(who, living);
+            self.start(member);
+        }
     }
 
     fn pause(&mut self, member: usize, until: u64) {
@@ -318,6 +349,9 @@ impl<'a> Scheduler<'a> {
                 self.reveal_loss(member);
             }
         }
+        for who in self.replaced.go_on(&self.broker, step) {
+            self.world.note(Some(who), What::Woken);
+        }
         let (due, later) =
             std::mem::take(&mut self.releases).into_iter().partition(|(at, _)| *at <= step);
         self.releases = later;
@@ -354,8 +388,8 @@ impl<'a> Scheduler<'a> {
 
     /// Notes the positions that a poll of the member has committed.
     fn note_commits(&mut self, who: Who) {
-        let may_have = |(effect, moment): &(Effect, Moment)| {
-            *moment == Moment::After && ["commit", "end"].contains(effect)
+        let may_have = |(effect, when): &(Effect, When)| {
+            *when == When::After && ["commit", "end"].contains(effect)
         };
         if !self.world.state().reached.iter().any(may_have) {
             return;
@@ -384,6 +418,9 @@ impl<'a> Scheduler<'a> {
                 self.wake(member);
             }
         }
+        for who in self.replaced.go_on(&self.broker, u64::MAX) {
+            self.world.note(Some(who), What::Woken);
+        }
     }
 
     /// Asks all members to stop; none is restarted.
@@ -393,11 +430,21 @@ impl<'a> Scheduler<'a> {
             self.slots[member].set_restart(None);
             self.ask_to_stop(member);
         }
+        for who in self.replaced.ask_to_stop() {
+            self.world.note(Some(who), What::Stopping);
+        }
     }
 
     /// Whether every member has stopped.
     pub(super) fn have_all_stopped(&self) -> bool {
-        self.slots.iter().all(Slot::is_over)
+        self.replaced.is_empty() && self.slots.iter().all(Slot::is_over)
+    }
+}
+
+fn what_of(ended: Ended) -> What {
+    match ended {
+        Ok(Drained { unfinished }) => What::Stopped { unfinished },
+        Err(error) => What::Broke(error.to_string()),
     }
 }
 
@@ -406,4 +453,6 @@ impl<'a> Scheduler<'a> {
 enum Turn {
     Member(usize),
     Outside(usize),
+    /// A process that another one has replaced.
+    Replaced(usize),
 }

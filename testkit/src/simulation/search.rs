@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jobstream::record::{ConsumerRecord, ProducerRecord, Topic};
@@ -142,6 +143,22 @@ impl<O: Send + Sync + 'static> Search<O> {
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
         self.first(|group| group.limits(limits))
+    }
+
+    /// See [`Group::attempt_timeout`].
+    #[must_use]
+    pub fn attempt_timeout(self, timeout: Duration) -> Self {
+        self.first(|group| group.attempt_timeout(timeout))
+    }
+
+    /// See [`Group::limited_by`].
+    #[must_use]
+    pub fn limited_by(
+        self,
+        key: fn(&ConsumerRecord) -> Option<Bytes>,
+        executing_max: usize,
+    ) -> Self {
+        self.first(|group| group.limited_by(key, executing_max))
     }
 
     /// See [`Group::attempts_max`].

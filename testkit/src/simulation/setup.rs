@@ -82,6 +82,12 @@ impl<O> Setup<O> {
         if seed % 4 == 3 { Protocol::Eager } else { Protocol::Cooperative }
     }
 
+    /// In every third run members are static: a restart within the session takes its partitions on
+    /// again, and a member that stops does not leave its group.
+    pub(super) const fn members_are_static(seed: u64) -> bool {
+        seed % 3 == 1
+    }
+
     /// The groups, each with the numbers of its members.
     pub(super) fn numbered(&self) -> impl Iterator<Item = (&Group<O>, Range<usize>)> {
         let mut next = 0;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::actor::{Actor, Bell};
 use super::world::Effect;
-use crate::broker::{MemberId, Moment};
+use crate::broker::{MemberId, When};
 
 /// How a member's run ends.
 pub(super) type Ended = Result<Drained, RunError>;
@@ -22,7 +22,7 @@ pub(super) struct Life {
 }
 
 /// The moments of effects that a poll of a member has reached.
-pub(super) type Reached = Vec<(Effect, Moment)>;
+pub(super) type Reached = Vec<(Effect, When)>;
 
 /// The place of a member. Times are steps of the scheduler.
 pub(super) struct Slot {
@@ -33,7 +33,8 @@ pub(super) struct Slot {
     restart_at: Option<u64>,
 }
 
-struct Living {
+/// A life under way.
+pub(super) struct Living {
     actor: Actor<Ended>,
     id: MemberId,
     stop: watch::Sender<bool>,
@@ -48,6 +49,45 @@ pub(super) struct Due {
     pub(super) starts: bool,
     pub(super) wakes: bool,
     pub(super) learns: bool,
+}
+
+impl Living {
+    pub(super) const fn id(&self) -> MemberId {
+        self.id
+    }
+
+    pub(super) fn can_go_on(&self) -> bool {
+        self.paused_until.is_none() && self.actor.is_ready()
+    }
+
+    pub(super) fn due(&self, step: u64) -> Due {
+        let is_due = |at: Option<u64>| at.is_some_and(|at| at <= step);
+        Due { starts: false, wakes: is_due(self.paused_until), learns: is_due(self.unaware_until) }
+    }
+
+    /// Polls it, unless it is paused.
+    pub(super) fn poll(&mut self) -> Option<Poll<Ended>> {
+        self.paused_until.is_none().then(|| self.actor.poll())
+    }
+
+    pub(super) const fn is_paused(&self) -> bool {
+        self.paused_until.is_some()
+    }
+
+    pub(super) const fn wake(&mut self) {
+        self.paused_until = None;
+    }
+
+    /// Until when it does not learn that its session has ended; `None` means that it learns of it
+    /// now.
+    pub(super) const fn set_unaware(&mut self, until: Option<u64>) {
+        self.unaware_until = until;
+    }
+
+    /// Asks it to stop. Returns whether it had not been asked before.
+    pub(super) fn ask_to_stop(&self) -> bool {
+        !self.stop.send_replace(true)
+    }
 }
 
 impl Slot {
@@ -71,13 +111,12 @@ impl Slot {
     }
 
     pub(super) fn is_paused(&self) -> bool {
-        self.life.as_ref().is_some_and(|living| living.paused_until.is_some())
+        self.life.as_ref().is_some_and(Living::is_paused)
     }
 
     /// Whether its member can be polled.
     pub(super) fn can_go_on(&self) -> bool {
-        let can_go_on = |living: &Living| living.paused_until.is_none() && living.actor.is_ready();
-        self.life.as_ref().is_some_and(can_go_on)
+        self.life.as_ref().is_some_and(Living::can_go_on)
     }
 
     /// Whether its member does not run, and no restart is planned.
@@ -86,15 +125,9 @@ impl Slot {
     }
 
     pub(super) fn due(&self, step: u64) -> Due {
-        let is_due = |at: Option<u64>| at.is_some_and(|at| at <= step);
-        let Some(living) = &self.life else {
-            return Due { starts: is_due(self.restart_at), ..Due::default() };
-        };
-        Due {
-            starts: false,
-            wakes: is_due(living.paused_until),
-            learns: is_due(living.unaware_until),
-        }
+        let starts = self.restart_at.is_some_and(|at| at <= step);
+        let vacant = Due { starts, ..Due::default() };
+        self.life.as_ref().map_or(vacant, |living| living.due(step))
     }
 
     /// Counts a poll of its member, and returns the number of polls before it.
@@ -105,8 +138,7 @@ impl Slot {
 
     /// Polls its member, if it runs and is not paused.
     pub(super) fn poll(&mut self) -> Option<Poll<Ended>> {
-        let living = self.life.as_mut().filter(|living| living.paused_until.is_none())?;
-        Some(living.actor.poll())
+        self.life.as_mut()?.poll()
     }
 
     /// The moments that the last poll of its member has reached.
@@ -130,9 +162,9 @@ impl Slot {
         self.life = Some(Living { actor, id, stop, paused_until: None, unaware_until: None });
     }
 
-    /// Ends the life of its member. Returns whether it had one.
-    pub(super) fn end(&mut self) -> bool {
-        self.life.take().is_some()
+    /// Ends the life of its member here, and returns it.
+    pub(super) const fn end(&mut self) -> Option<Living> {
+        self.life.take()
     }
 
     /// Plans when its member is started again; `None` is never.
@@ -150,17 +182,17 @@ impl Slot {
     }
 
     pub(super) fn wake(&mut self) {
-        self.life.iter_mut().for_each(|living| living.paused_until = None);
+        self.life.iter_mut().for_each(Living::wake);
     }
 
     /// Until when its member does not learn that its session has ended; `None` means that it learns
     /// of it now.
     pub(super) fn set_unaware(&mut self, until: Option<u64>) {
-        self.life.iter_mut().for_each(|living| living.unaware_until = until);
+        self.life.iter_mut().for_each(|living| living.set_unaware(until));
     }
 
     /// Asks its member to stop. Returns whether it had not been asked before.
     pub(super) fn ask_to_stop(&self) -> bool {
-        self.life.as_ref().is_some_and(|living| !living.stop.send_replace(true))
+        self.life.as_ref().is_some_and(Living::ask_to_stop)
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 
 use super::world::{Effect, World};
-use crate::broker::Moment;
+use crate::broker::When;
 use crate::smtp::SmtpServer;
 
 /// The capacity of each direction of a connection, in octets.
@@ -96,11 +96,11 @@ impl AsyncWrite for SmtpStream {
             Write::None => {
                 let effect = effect(octets);
                 self.write = Write::Reached(effect);
-                self.world.note_effect(effect, Moment::Before);
+                self.world.note_effect(effect, When::Before);
             }
             Write::Reached(effect) => {
                 let written = ready!(Pin::new(&mut self.inner).poll_write(cx, octets));
-                self.world.note_effect(effect, Moment::After);
+                self.world.note_effect(effect, When::After);
                 match written {
                     Ok(written) => self.write = Write::Written(written),
                     Err(error) => {

@@ -41,7 +41,7 @@ impl<O: Send + Sync + 'static> Search<O> {
         calm: &Outcome<O>,
         report: &mut Report,
     ) -> Result<(), Box<Broken>> {
-        let scene = self.scene(calm);
+        let scene = self.scene(seed, calm);
         let patience =
             Patience { with_faults: 6 * calm.steps, without_faults: 10 * calm.steps + 5_000 };
         let mut bytes = [0; 32];

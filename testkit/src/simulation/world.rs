@@ -11,8 +11,8 @@ use futures::future::BoxFuture;
 use jobstream::record::Timestamp;
 use tokio::time::Instant;
 
-use super::history::{Entry, What, Who};
-use crate::broker::{DEFAULT_WALL_CLOCK_MS, MemberId, Moment, Operation, Witness};
+use super::history::{Occurrence, What, Who};
+use crate::broker::{DEFAULT_WALL_CLOCK_MS, MemberId, Operation, When, Witness};
 use crate::random::Random;
 
 /// The name of an effect: `publish`, `commit`, `smtp MAIL`, or a name that a job sink gives.
@@ -40,10 +40,10 @@ pub(super) struct State {
     /// The member that is being polled.
     pub(super) turn: Option<Who>,
     /// The moments at which the actor that was polled last has yielded.
-    pub(super) reached: Vec<(Effect, Moment)>,
+    pub(super) reached: Vec<(Effect, When)>,
     /// How often each member reached each moment.
-    pub(super) counts: BTreeMap<(usize, Effect, Moment), u64>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) counts: BTreeMap<(usize, Effect, When), u64>,
+    pub(super) entries: Vec<Occurrence>,
     pub(super) spawned: Vec<BoxFuture<'static, ()>>,
     pub(super) clock_jumps_ms: i64,
     /// The lives of members, by their names at the broker.
@@ -93,19 +93,19 @@ impl World {
     /// Performs an effect, and yields once before and once after it: at both moments a crash can
     /// come, and other actors can be polled. After a drop, the effect has happened or not.
     pub async fn effect<T>(&self, name: Effect, effect: impl Future<Output = T>) -> T {
-        self.reach(name, Moment::Before).await;
+        self.reach(name, When::Before).await;
         let outcome = effect.await;
-        self.reach(name, Moment::After).await;
+        self.reach(name, When::After).await;
         outcome
     }
 
-    async fn reach(&self, name: Effect, moment: Moment) {
+    async fn reach(&self, name: Effect, when: When) {
         let mut yielded = false;
         poll_fn(|cx| {
             if std::mem::replace(&mut yielded, true) {
                 return Poll::Ready(());
             }
-            self.note_effect(name, moment);
+            self.note_effect(name, when);
             cx.waker().wake_by_ref();
             Poll::Pending
         })
@@ -114,14 +114,14 @@ impl World {
 
     /// Notes that the actor that is being polled has reached a moment of an effect, at which it
     /// yields.
-    pub(super) fn note_effect(&self, name: Effect, moment: Moment) {
+    pub(super) fn note_effect(&self, name: Effect, when: When) {
         let mut state = self.state();
-        state.reached.push((name, moment));
+        state.reached.push((name, when));
         if let Some(Who { member, .. }) = state.turn {
-            *state.counts.entry((member, name, moment)).or_default() += 1;
+            *state.counts.entry((member, name, when)).or_default() += 1;
         }
         let turn = state.turn;
-        self.push(&mut state, turn, What::Effect(name, moment));
+        self.push(&mut state, turn, What::Effect(name, when));
     }
 
     /// Notes something in the history.
@@ -131,7 +131,7 @@ impl World {
 
     fn push(&self, state: &mut State, who: Option<Who>, what: What) {
         let (at, step) = (self.elapsed(), state.step);
-        state.entries.push(Entry { at, step, who, what });
+        state.entries.push(Occurrence { at, step, who, what });
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -140,8 +140,8 @@ impl World {
 }
 
 impl Witness for World {
-    fn on(&self, operation: Operation, moment: Moment) {
-        self.note_effect(effect_of(operation), moment);
+    fn on(&self, operation: Operation, when: When) {
+        self.note_effect(effect_of(operation), when);
     }
 
     fn on_session_ended(&self, member: MemberId) {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::history::{Entry, What, Who};
+use super::history::{Occurrence, What, Who};
 use super::world::effect_of;
-use crate::broker::{Moment, Operation};
+use crate::broker::{Operation, When};
 
 /// The zombies at the current point of a history.
 ///
@@ -19,11 +19,11 @@ pub struct Zombies {
 
 impl Zombies {
     /// Takes the next entry of a member. Entries must come in order.
-    pub fn follow(&mut self, who: Who, entry: &Entry) {
+    pub fn follow(&mut self, who: Who, entry: &Occurrence) {
         self.followed += 1;
         match &entry.what {
             What::SessionEnded => drop(self.since.insert(who, self.followed)),
-            What::Effect(effect, Moment::After) if *effect == effect_of(Operation::Join) => {
+            What::Effect(effect, When::After) if *effect == effect_of(Operation::Join) => {
                 self.since.remove(&who);
             }
             _ => {}

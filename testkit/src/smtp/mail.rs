@@ -37,7 +37,7 @@ impl Mail {
     /// The first header of this name (in any case), decoded to text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
-        let message = self.parsed()?;
+        let message = MessageParser::default().parse_headers(&self.raw[..])?;
         let header = message.header(name)?;
         header.as_text().map(str::to_owned).or_else(|| {
             let raw = message.header_raw(name)?;

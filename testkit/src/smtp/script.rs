@@ -28,7 +28,11 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
+
+pub use crate::script::ScriptError;
+use crate::script::{
+    self, END, Exact, Mistake, count, duration, name_of, named, probability, split,
+};
 
 use super::misfortune::{Act, Misfortune, Moment, Occasion, Per};
 
@@ -58,37 +62,12 @@ const ACTS: [(&str, Act); 7] = [
 ];
 const PERS: [(&str, Per); 3] =
     [("server", Per::Server), ("connection", Per::Connection), ("mail", Per::Mail)];
-const UNITS: [(&str, Duration); 5] = [
-    ("ns", Duration::from_nanos(1)),
-    ("us", Duration::from_micros(1)),
-    ("ms", Duration::from_millis(1)),
-    ("s", Duration::from_secs(1)),
-    ("m", Duration::from_secs(60)),
-];
-
 const A_MOMENT: &str = "a moment: connect, ehlo, starttls, auth, mail, rcpt, data, body=OCTETS, dot, \
                         rset, noop, vrfy, quit, idle=DURATION or any";
 const AN_ACT: &str = "a condition: to=, from=, connection=, message=, nth=, every=, after=, \
                       behind=dot, per=, probability=, times=; or an act: reply CODE TEXT, disconnect-before, \
                       disconnect-after, accept-then-disconnect, delay DURATION, stall, \
                       accept-then-stall, split-reply or ignore";
-const A_DURATION: &str = "a duration such as 250ms, 5s or 2m";
-const A_COUNT: &str = "a whole number from 1";
-
-/// What could not be read in a line of misfortunes.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: found `{found}`, expected {expected}")]
-pub struct ScriptError {
-    /// From 1.
-    pub line: usize,
-    /// The word in question; empty at the end of the line.
-    pub found: String,
-    /// What could stand there.
-    pub expected: &'static str,
-}
-
-/// The word in question and what could stand there.
-type Mistake = (String, &'static str);
 
 impl Misfortune {
     /// Reads a text of misfortunes, one a line, in the format of [the module](super::script).
@@ -96,20 +75,7 @@ impl Misfortune {
     /// # Errors
     /// With the line, the word that could not be read, and what could stand there.
     pub fn parse_script(text: &str) -> Result<Vec<Self>, ScriptError> {
-        let mut misfortunes = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let misfortune = parse(line).map_err(|(found, expected)| ScriptError {
-                line: index + 1,
-                found,
-                expected,
-            })?;
-            misfortunes.push(misfortune);
-        }
-        Ok(misfortunes)
+        script::lines(text, parse)
     }
 }
 
@@ -118,26 +84,14 @@ impl FromStr for Misfortune {
     type Err = ScriptError;
 
     fn from_str(line: &str) -> Result<Self, ScriptError> {
-        parse(line.trim()).map_err(|(found, expected)| ScriptError { line: 1, found, expected })
+        parse(line.trim()).map_err(|mistake| script::located(1, mistake))
     }
 }
 
 fn parse(line: &str) -> Result<Misfortune, Mistake> {
-    let (word, mut rest) = split(line);
-    let mut occasion = Misfortune::at(moment(word)?);
-    loop {
-        let (word, after) = split(rest);
-        rest = after;
-        match word.split_once('=') {
-            Some((key, value)) => occasion = condition(occasion, key, value)?,
-            None => return Ok(occasion.then(act(word, rest)?)),
-        }
-    }
-}
-
-fn split(text: &str) -> (&str, &str) {
-    let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
-    (word, rest.trim_start())
+    let begin = |word: &str| moment(word).map(Misfortune::at);
+    let (occasion, word, rest) = script::line(line, begin, condition)?;
+    Ok(occasion.then(act(word, rest)?))
 }
 
 fn moment(word: &str) -> Result<Moment, Mistake> {
@@ -167,12 +121,7 @@ fn condition(occasion: Occasion, key: &str, value: &str) -> Result<Occasion, Mis
             let per = named(&PERS, value);
             occasion.per(per.ok_or_else(|| (value.to_owned(), "server, connection or mail"))?)
         }
-        "probability" => match value.parse() {
-            Ok(probability) if (0.0..=1.0).contains(&probability) => {
-                occasion.probability(probability)
-            }
-            _ => return Err((value.to_owned(), "a number from 0 to 1")),
-        },
+        "probability" => occasion.probability(probability(value)?),
         _ => return Err((format!("{key}={value}"), AN_ACT)),
     })
 }
@@ -186,7 +135,7 @@ fn act(word: &str, rest: &str) -> Result<Act, Mistake> {
         }
         _ => (named(&ACTS, word).ok_or_else(|| (word.to_owned(), AN_ACT))?, rest),
     };
-    if rest.is_empty() { Ok(act) } else { Err((rest.to_owned(), "the end of the line")) }
+    if rest.is_empty() { Ok(act) } else { Err((rest.to_owned(), END)) }
 }
 
 fn reply(rest: &str) -> Result<Act, Mistake> {
@@ -195,25 +144,6 @@ fn reply(rest: &str) -> Result<Act, Mistake> {
         Ok(code @ 100..=999) => Ok(Act::Reply { code, text: unescaped(text) }),
         _ => Err((code.to_owned(), "a code of three digits")),
     }
-}
-
-fn count(value: &str) -> Result<u64, Mistake> {
-    value.parse().ok().filter(|count| *count > 0).ok_or_else(|| (value.to_owned(), A_COUNT))
-}
-
-fn duration(value: &str) -> Result<Duration, Mistake> {
-    let digits = value.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = value.split_at(digits);
-    let product = || named(&UNITS, unit)?.checked_mul(number.parse().ok()?);
-    product().ok_or_else(|| (value.to_owned(), A_DURATION))
-}
-
-fn named<T: Clone>(table: &[(&str, T)], word: &str) -> Option<T> {
-    table.iter().find(|(name, _)| *name == word).map(|(_, value)| value.clone())
-}
-
-fn name_of<'a, T: PartialEq>(table: &[(&'a str, T)], value: &T) -> &'a str {
-    table.iter().find(|(_, it)| it == value).map_or("", |(name, _)| name)
 }
 
 fn unescaped(text: &str) -> String {
@@ -241,34 +171,23 @@ impl fmt::Display for Misfortune {
 impl fmt::Display for Occasion {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.moment)?;
-        for (key, address) in [("to", &self.recipient), ("from", &self.sender)] {
-            if let Some(address) = address {
-                write!(formatter, " {key}={address}")?;
-            }
-        }
+        script::write_set(formatter, &[("to", &self.recipient), ("from", &self.sender)])?;
         let counts = [
-            ("connection", self.connection),
-            ("message", self.message),
-            ("nth", self.nth),
-            ("every", self.every),
-            ("after", self.after),
-            ("times", self.times),
+            ("connection", &self.connection),
+            ("message", &self.message),
+            ("nth", &self.nth),
+            ("every", &self.every),
+            ("after", &self.after),
+            ("times", &self.times),
         ];
-        for (key, count) in counts {
-            if let Some(count) = count {
-                write!(formatter, " {key}={count}")?;
-            }
-        }
+        script::write_set(formatter, &counts)?;
         if self.behind_dot {
             formatter.write_str(" behind=dot")?;
         }
         if self.per != Per::Server {
             write!(formatter, " per={}", name_of(&PERS, &self.per))?;
         }
-        if let Some(probability) = self.probability {
-            write!(formatter, " probability={probability}")?;
-        }
-        Ok(())
+        script::write_set(formatter, &[("probability", &self.probability)])
     }
 }
 
@@ -295,20 +214,10 @@ impl fmt::Display for Act {
     }
 }
 
-/// A duration in the largest unit that makes it a whole number.
-struct Exact(Duration);
-
-impl fmt::Display for Exact {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = self.0.as_nanos();
-        let whole = |(_, unit): &&(&str, Duration)| nanos.is_multiple_of(unit.as_nanos());
-        let (name, unit) = UNITS.iter().rev().find(whole).unwrap_or(&UNITS[0]);
-        write!(formatter, "{}{name}", nanos / unit.as_nanos())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 
     use super::*;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A partition of a topic by the topic's id.
-pub(super) type Part = (u128, i32);
+pub(super) type TopicIdPartition = (u128, i32);
 /// The partitions of each member.
-pub(super) type Target = BTreeMap<String, BTreeSet<Part>>;
+pub(super) type Target = BTreeMap<String, BTreeSet<TopicIdPartition>>;
 
 /// What an assignor knows of a member.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Subscriber {
     pub(super) instance: Option<String>,
     pub(super) topics: BTreeSet<u128>,
     /// What it was to read before.
-    pub(super) before: BTreeSet<Part>,
+    pub(super) before: BTreeSet<TopicIdPartition>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +54,7 @@ impl Assignor {
 fn uniform(members: &[Subscriber], topics: &BTreeMap<u128, i32>) -> Target {
     let mut target: Target = members.iter().map(|m| (m.id.clone(), BTreeSet::new())).collect();
     let mut taken = BTreeSet::new();
-    let exists = |part: &Part| topics.get(&part.0).is_some_and(|count| part.1 < *count);
+    let exists = |part: &TopicIdPartition| topics.get(&part.0).is_some_and(|count| part.1 < *count);
     for member in members {
         let kept = member.before.iter().filter(|part| member.topics.contains(&part.0));
         for &part in kept.filter(|part| exists(part)) {

@@ -13,7 +13,7 @@ use kafka_protocol::protocol::{Decodable, HeaderVersion};
 ///
 /// # Errors
 /// Says what is wrong with the bytes.
-pub(super) fn decode<Q: Decodable + HeaderVersion>(
+pub(crate) fn decode<Q: Decodable + HeaderVersion>(
     body: &Bytes,
     version: i16,
 ) -> Result<Q, String> {

@@ -12,40 +12,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::sync::oneshot::{self, Receiver, Sender};
 use tokio::time::Instant;
 
-use super::classic_member::{ClassicMember, Joining};
+use super::classic_member::{ClassicMember, Join, Joined, Joining, Sync, Synced, refusal};
+use crate::broker::instances::Instances;
 
-/// How long a member id that was handed out waits for its join, and a new member for the others.
+/// How long a new member waits for the others.
 const NEW_MEMBER_LIMIT: Duration = Duration::from_secs(5 * 60);
-
-/// What a join is answered.
-pub(super) type Join = Result<Joined, ResponseError>;
-/// What a sync is answered.
-pub(super) type Sync = Result<Synced, ResponseError>;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Joined {
-    pub(super) member_id: String,
-    pub(super) generation: i32,
-    pub(super) protocol_type: Option<String>,
-    pub(super) protocol: Option<String>,
-    pub(super) leader: String,
-    /// Whether the leader keeps the assignment that there is (KIP-814).
-    pub(super) skips_assignment: bool,
-    /// For the leader: each member's id, instance and metadata.
-    pub(super) members: Vec<(String, Option<String>, Bytes)>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Synced {
-    pub(super) protocol_type: Option<String>,
-    pub(super) protocol: Option<String>,
-    pub(super) assignment: Bytes,
-}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -67,7 +43,7 @@ pub(super) struct ClassicGroup {
     leader: Option<String>,
     members: BTreeMap<String, ClassicMember>,
     /// The member of each instance.
-    instances: BTreeMap<String, String>,
+    instances: Instances<String>,
     /// The ids that were handed out and have not joined, and until when they may.
     pending: BTreeMap<String, Instant>,
     /// When the members that have not joined again are given up.
@@ -100,13 +76,17 @@ impl ClassicGroup {
         self.members.iter().map(|(id, member)| (id.as_str(), member))
     }
 
+    /// The ids of its members, and those that were handed out.
+    #[cfg(feature = "programs")]
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.members.keys().chain(self.pending.keys()).map(String::as_str)
+    }
+
     /// Whether a member's metadata names the topic, in the format of consumers. Metadata of another
     /// kind may name anything.
     pub(super) fn subscribes_to(&self, topic: &str) -> bool {
-        let metadata = |m: &ClassicMember| m.protocols().find_map(|name| m.metadata(name));
         let is_consumer = self.protocol_type.as_deref() == Some("consumer");
-        let mut members = self.members.values();
-        members.any(|member| !is_consumer || metadata(member).is_none_or(|m| names(&m, topic)))
+        self.members.values().any(|member| !is_consumer || member.subscribes_to(topic))
     }
 
     /// Whether nobody has joined or is about to.
@@ -114,14 +94,14 @@ impl ClassicGroup {
         self.members.is_empty() && self.pending.is_empty()
     }
 
-    /// Hands out an id, with which the member is to join (KIP-394).
-    pub(super) fn promise(&mut self, member_id: String, now: Instant) {
-        self.pending.insert(member_id, now + NEW_MEMBER_LIMIT);
+    /// Hands out an id, with which the member is to join until then (KIP-394).
+    pub(super) fn promise(&mut self, member_id: String, until: Instant) {
+        self.pending.insert(member_id, until);
     }
 
     /// Whether members with these protocols could join.
     pub(super) fn supports(&self, protocol_type: &str, protocols: &[(String, Bytes)]) -> bool {
-        if self.members.is_empty() {
+        if self.phase == Phase::Empty {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
         let common = |name: &str| self.members.values().all(|member| member.supports(name));
@@ -131,7 +111,7 @@ impl ClassicGroup {
 
     /// The id of the member that an instance has.
     pub(super) fn instance(&self, instance: &str) -> Option<&str> {
-        self.instances.get(instance).map(String::as_str)
+        self.instances.member(instance).map(String::as_str)
     }
 
     /// Adds a member, and lets all join again.
@@ -147,7 +127,7 @@ impl ClassicGroup {
             self.protocol_type = Some(joining.protocol_type.clone());
         }
         if let Some(instance) = &joining.instance {
-            self.instances.insert(instance.clone(), member_id.clone());
+            self.instances.give(instance.as_str().into(), member_id.clone());
         }
         let mut member = ClassicMember::new(joining, now + NEW_MEMBER_LIMIT);
         let answer = member.await_join();
@@ -158,36 +138,40 @@ impl ClassicGroup {
     }
 
     /// A member that is known, or was promised its id, joins.
+    ///
+    /// # Errors
+    /// If it is neither.
     pub(super) fn rejoin(
         &mut self,
         member_id: &str,
         joining: Joining,
         delay: Duration,
         now: Instant,
-    ) -> Receiver<Join> {
+    ) -> Result<Receiver<Join>, ResponseError> {
         if self.pending.contains_key(member_id) {
-            return self.add(member_id.to_owned(), joining, delay, now);
+            if joining.instance.is_some() {
+                // Kafka takes it for a state that can't be.
+                return Err(ResponseError::UnknownServerError);
+            }
+            return Ok(self.add(member_id.to_owned(), joining, delay, now));
         }
-        if let Err(error) = self.validate(member_id, joining.instance.as_deref()) {
-            return answered(Err(error));
-        }
-        let Some(member) = self.members.get_mut(member_id) else {
-            return answered(Err(ResponseError::UnknownMemberId));
-        };
+        self.validate(member_id, joining.instance.as_deref())?;
         let is_leader = self.leader.as_deref() == Some(member_id);
+        let member = self.members.get_mut(member_id).ok_or(ResponseError::UnknownMemberId)?;
         let is_same = member.has_protocols(&joining.protocols);
         let stays = match self.phase {
             Phase::Completing => is_same,
             Phase::Stable => is_same && !is_leader,
             Phase::Empty | Phase::Preparing => false,
         };
-        member.update(joining, now);
         if stays {
-            return answered(Ok(self.joined(member_id)));
+            member.renew(now);
+            return Ok(answered(Ok(self.joined(member_id))));
         }
+        member.update(joining, now);
         let answer = member.await_join();
         self.prepare(delay, now);
-        answer
+        Ok(answer)
     }
 
     /// A process takes over the instance of another one (KIP-345).
@@ -199,7 +183,7 @@ impl ClassicGroup {
         knows_skipping: bool,
         now: Instant,
     ) -> Receiver<Join> {
-        let old_id = self.instances.insert(instance.to_owned(), member_id.clone());
+        let old_id = self.instances.give(instance.into(), member_id.clone());
         let old_id = old_id.unwrap_or_default();
         let Some(mut member) = self.members.remove(&old_id) else {
             return self.add(member_id, joining, Duration::ZERO, now);
@@ -209,11 +193,9 @@ impl ClassicGroup {
         if was_leader {
             self.leader = Some(member_id.clone());
         }
-        let protocol = self.protocol.clone().unwrap_or_default();
-        let is_same = member.metadata(&protocol) == joining.metadata(&protocol);
         member.update(joining, now);
-        if self.phase == Phase::Stable && is_same {
-            self.members.insert(member_id.clone(), member);
+        self.members.insert(member_id.clone(), member);
+        if self.phase == Phase::Stable && self.elected() == self.protocol {
             let mut joined = self.joined(&member_id);
             joined.skips_assignment = was_leader && knows_skipping;
             if was_leader && !knows_skipping {
@@ -222,8 +204,10 @@ impl ClassicGroup {
             }
             return answered(Ok(joined));
         }
+        let Some(member) = self.members.get_mut(&member_id) else {
+            return answered(Err(ResponseError::UnknownMemberId));
+        };
         let answer = member.await_join();
-        self.members.insert(member_id, member);
         self.prepare(Duration::ZERO, now);
         answer
     }
@@ -231,15 +215,24 @@ impl ClassicGroup {
     /// Lets all members join again, unless that is under way.
     fn prepare(&mut self, delay: Duration, now: Instant) {
         if self.phase != Phase::Preparing {
-            self.members
-                .values_mut()
-                .for_each(|m| m.refuse_sync(ResponseError::RebalanceInProgress));
+            let are_assigned = self.phase != Phase::Completing;
+            for member in self.members.values_mut() {
+                member.refuse_sync(ResponseError::RebalanceInProgress);
+                if !are_assigned {
+                    member.clear_assignment();
+                }
+            }
             self.waits_for_more = self.phase == Phase::Empty && !delay.is_zero();
             let timeouts = self.members.values().map(ClassicMember::rebalance_timeout);
             let limit =
                 if self.waits_for_more { delay } else { timeouts.max().unwrap_or_default() };
             (self.rebalance_ends, self.sync_ends) = (Some(now + limit), None);
+            let is_first = self.phase == Phase::Empty;
             self.phase = Phase::Preparing;
+            if is_first && !self.waits_for_more {
+                // Nobody waits for those who were handed out an id.
+                self.complete(now);
+            }
         }
         self.complete_if_all_joined(now);
     }
@@ -376,16 +369,16 @@ impl ClassicGroup {
         now: Instant,
     ) -> Result<(), ResponseError> {
         if self.pending.remove(member_id).is_some() {
-            self.complete_if_all_joined(now);
+            self.has_left(now);
             return Ok(());
         }
         let id = match instance {
             Some(instance) => {
-                let id = self.instance(instance).ok_or(ResponseError::UnknownMemberId)?;
-                if !member_id.is_empty() && id != member_id {
-                    return Err(ResponseError::FencedInstanceId);
+                let id = self.instance(instance).ok_or(ResponseError::UnknownMemberId)?.to_owned();
+                if !member_id.is_empty() {
+                    self.instances.check(instance, member_id).map_err(refusal)?;
                 }
-                id.to_owned()
+                id
             }
             None => member_id.to_owned(),
         };
@@ -399,6 +392,11 @@ impl ClassicGroup {
     /// Takes a member out, and lets the others join again.
     pub(super) fn remove(&mut self, member_id: &str, now: Instant) {
         self.forget(member_id);
+        self.has_left(now);
+    }
+
+    /// The others join again, or are complete without one that has left.
+    fn has_left(&mut self, now: Instant) {
         match self.phase {
             Phase::Completing | Phase::Stable => self.prepare(Duration::ZERO, now),
             Phase::Preparing => self.complete_if_all_joined(now),
@@ -406,8 +404,11 @@ impl ClassicGroup {
         }
     }
 
-    /// Ends the session of a member, or of all.
+    /// Ends the session of a member, or of all. An id that was handed out is taken back by its name.
     pub(super) fn expel(&mut self, member_id: Option<&str>, now: Instant) {
+        if member_id.is_some_and(|id| self.pending.remove(id).is_some()) {
+            self.complete_if_all_joined(now);
+        }
         let ids = self.members.keys().filter(|id| member_id.is_none_or(|member| member == *id));
         let ids: Vec<_> = ids.cloned().collect();
         ids.iter().for_each(|id| self.remove(id, now));
@@ -417,11 +418,19 @@ impl ClassicGroup {
         let Some(mut member) = self.members.remove(member_id) else { return };
         member.refuse(ResponseError::UnknownMemberId);
         if let Some(instance) = member.instance() {
-            self.instances.remove(instance);
+            self.instances.take(instance);
         }
         if self.leader.as_deref() == Some(member_id) {
             self.leader = self.members.keys().next().cloned();
         }
+    }
+
+    /// The members of which nothing has come since then.
+    #[cfg(feature = "programs")]
+    pub(super) fn silent(&self, since: Instant) -> impl Iterator<Item = &str> {
+        let is_silent =
+            move |member: &ClassicMember| member.silent_since().is_some_and(|at| at < since);
+        self.members.iter().filter(move |(_, it)| is_silent(it)).map(|(id, _)| id.as_str())
     }
 
     /// Says why a member may not speak for the group, if so.
@@ -431,10 +440,7 @@ impl ClassicGroup {
         instance: Option<&str>,
     ) -> Result<(), ResponseError> {
         if let Some(instance) = instance {
-            let id = self.instance(instance).ok_or(ResponseError::UnknownMemberId)?;
-            if id != member_id {
-                return Err(ResponseError::FencedInstanceId);
-            }
+            self.instances.check(instance, member_id).map_err(refusal)?;
         }
         let is_known = self.members.contains_key(member_id);
         if is_known { Ok(()) } else { Err(ResponseError::UnknownMemberId) }
@@ -471,24 +477,6 @@ impl ClassicGroup {
             self.complete(now);
         }
     }
-}
-
-/// Whether a consumer's subscription has this topic; one that can't be read may have it.
-fn names(mut subscription: &[u8], topic: &str) -> bool {
-    // The version, and the number of topics.
-    let (Ok(_), Ok(topics)) = (subscription.try_get_i16(), subscription.try_get_i32()) else {
-        return true;
-    };
-    for _ in 0..topics {
-        let length = subscription.try_get_u16().map(usize::from);
-        let name = length.ok().and_then(|length| subscription.split_off(..length));
-        match name {
-            None => return true,
-            Some(name) if name == topic.as_bytes() => return true,
-            Some(_) => {}
-        }
-    }
-    false
 }
 
 /// An answer that is there at once.

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::dispatch::Table;
 use super::faults::WireFaults;
+use super::internal::{is_internal, partition_of};
 use super::listener::Settings;
 use super::placement::Placement;
 use crate::broker::Broker;
@@ -125,14 +126,18 @@ impl Cluster {
         self.nodes.get(index).unwrap_or(&self.nodes[0])
     }
 
-    /// The node that leads a partition.
-    pub(super) fn leader(&self, partition: i32) -> &Node {
-        self.node(self.placement.leader(partition))
+    /// The node that leads a partition of a topic.
+    pub(super) fn leader(&self, topic: &str, partition: i32) -> &Node {
+        match is_internal(topic) {
+            true => self.node(self.placement.coordinator(partition)),
+            false => self.node(self.placement.leader(partition)),
+        }
     }
 
-    /// The node that coordinates a group or a transactional id.
+    /// The node that coordinates a group or a transactional id: the leader of the partition that
+    /// keeps it.
     pub(super) fn coordinator(&self, key: &str) -> &Node {
-        self.node(self.placement.coordinator(crc32fast::hash(key.as_bytes())))
+        self.node(self.placement.coordinator(partition_of(key)))
     }
 
     pub(super) fn refused(&self, reason: String) {

@@ -16,8 +16,9 @@ use kafka_protocol::ResponseError;
 use regex::Regex;
 use tokio::time::Instant;
 
-use super::assignors::{Assignor, Part, Subscriber};
+use super::assignors::{Assignor, Subscriber, TopicIdPartition};
 use super::consumer_member::{ConsumerMember, Described};
+use super::topics::whole_match;
 
 /// The epochs that say what a member wants.
 pub(super) const JOINS: i32 = 0;
@@ -45,7 +46,7 @@ pub(super) struct Beat {
     pub(super) topic_names: Option<BTreeSet<String>>,
     pub(super) topic_regex: Option<String>,
     pub(super) assignor: Option<Assignor>,
-    pub(super) owned: Option<BTreeSet<Part>>,
+    pub(super) owned: Option<BTreeSet<TopicIdPartition>>,
 }
 
 /// What it is answered.
@@ -53,17 +54,18 @@ pub(super) struct Beat {
 pub(super) struct Beaten {
     pub(super) epoch: i32,
     /// What the member may read, if it is to know.
-    pub(super) assignment: Option<BTreeSet<Part>>,
+    pub(super) assignment: Option<BTreeSet<TopicIdPartition>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ConsumerGroup {
     epoch: i32,
     /// The group epoch of the target assignment.
     assignment_epoch: i32,
     members: BTreeMap<String, ConsumerMember>,
-    /// What the members subscribe to, as far as it is there, when it was last assigned.
-    subscribed: BTreeMap<u128, i32>,
+    /// What the members subscribe to, as far as it was there at the last heartbeat: the id of each
+    /// topic, and how many partitions it has.
+    subscribed: BTreeMap<String, (u128, i32)>,
 }
 
 impl ConsumerGroup {
@@ -104,7 +106,7 @@ impl ConsumerGroup {
     pub(super) fn subscribes_to(&self, topic: &str) -> bool {
         self.members.values().any(|member| {
             member.described.topic_names.contains(topic)
-                || expression(&member.described).is_some_and(|regex| is_whole(&regex, topic))
+                || expression(&member.described).is_some_and(|regex| regex.is_match(topic))
         })
     }
 
@@ -117,21 +119,24 @@ impl ConsumerGroup {
         now: Instant,
     ) -> Result<Beaten, ResponseError> {
         if matches!(beat.epoch, LEAVES | LEAVES_FOR_NOW) {
-            return self.leave(beat, now);
+            return self.leave(beat, topics);
         }
-        let is_new = self.admit(beat, now + session_timeout)?;
+        if beat.topic_regex.as_deref().is_some_and(|regex| whole_match(regex).is_err()) {
+            // Nothing has changed, not even if a member was let in.
+            self.clone().admit(beat, now + session_timeout)?;
+            return Err(ResponseError::InvalidRegularExpression);
+        }
+        self.admit(beat, now + session_timeout)?;
         let Some(member) = self.members.get_mut(&beat.member_id) else {
             return Err(ResponseError::UnknownMemberId);
         };
         member.session_ends = now + session_timeout;
         let before = member.assigned.clone();
         let described = described(beat, &member.described);
-        let has_changed = is_new
-            || described.topic_names != member.described.topic_names
-            || described.topic_regex != member.described.topic_regex
-            || described.assignor != member.described.assignor;
+        let has_changed = described.topic_names != member.described.topic_names
+            || described.topic_regex != member.described.topic_regex;
         member.described = described;
-        self.assign(topics, has_changed);
+        self.assign(topics, has_changed || self.epoch == 0);
         self.reconcile(&beat.member_id, beat.owned.as_ref(), now);
         let Some(member) = self.members.get(&beat.member_id) else {
             return Err(ResponseError::UnknownMemberId);
@@ -139,52 +144,43 @@ impl ConsumerGroup {
         let is_full = beat.owned.is_some()
             && beat.rebalance_timeout.is_some()
             && (beat.topic_names.is_some() || beat.topic_regex.is_some());
-        let tells = is_new || beat.epoch == JOINS || is_full || member.assigned != before;
+        let tells = beat.epoch == JOINS || is_full || member.assigned != before;
         Ok(Beaten { epoch: member.epoch, assignment: tells.then(|| member.assigned.clone()) })
     }
 
-    /// Lets a member in, or finds it; says whether it is new.
-    fn admit(&mut self, beat: &Beat, session_ends: Instant) -> Result<bool, ResponseError> {
-        if let Some(instance) = &beat.instance
-            && let Some(holder) = self.holder(instance)
-            && holder != beat.member_id
-        {
-            let holder = holder.to_owned();
-            let is_back = self.members[&holder].epoch == LEAVES_FOR_NOW;
-            return match (beat.epoch, is_back) {
-                (JOINS, true) => {
-                    self.replace(&holder, &beat.member_id);
-                    Ok(true)
+    /// Lets a member in, or finds it.
+    fn admit(&mut self, beat: &Beat, session_ends: Instant) -> Result<(), ResponseError> {
+        let holder = beat.instance.as_deref().map(|instance| self.holder(instance));
+        let joins = beat.epoch == JOINS;
+        match holder.map(|holder| holder.map(str::to_owned)) {
+            Some(Some(holder)) if joins => {
+                if self.members[&holder].epoch != LEAVES_FOR_NOW {
+                    return Err(ResponseError::UnreleasedInstanceId);
                 }
-                (JOINS, false) => Err(ResponseError::UnreleasedInstanceId),
-                _ => Err(ResponseError::FencedInstanceId),
-            };
+                self.replace(&holder, &beat.member_id);
+                return Ok(());
+            }
+            Some(None) if !joins => return Err(ResponseError::UnknownMemberId),
+            Some(Some(holder)) if holder != beat.member_id => {
+                return Err(ResponseError::FencedInstanceId);
+            }
+            _ => {}
         }
-        match self.members.get_mut(&beat.member_id) {
-            None if beat.epoch == JOINS => {
-                let member = ConsumerMember::new(Described::default(), session_ends);
-                self.members.insert(beat.member_id.clone(), member);
-                Ok(true)
-            }
-            None => Err(ResponseError::UnknownMemberId),
-            Some(member) if member.epoch == LEAVES_FOR_NOW && beat.epoch == JOINS => {
-                member.epoch = JOINS;
-                Ok(true)
-            }
-            Some(member) if beat.epoch == JOINS || beat.epoch == member.epoch => {
-                if beat.instance.is_some() && beat.instance != member.described.instance {
-                    return Err(ResponseError::UnknownMemberId);
-                }
-                Ok(false)
-            }
-            Some(member) => {
-                // Its last answer may have been lost.
-                let owned = beat.owned.as_ref();
-                let is_late = beat.epoch == member.previous_epoch
-                    && owned.is_some_and(|owned| owned.is_subset(&member.assigned));
-                if is_late { Ok(false) } else { Err(ResponseError::FencedMemberEpoch) }
-            }
+        if joins && !self.members.contains_key(&beat.member_id) {
+            let member = ConsumerMember::new(Described::default(), session_ends);
+            self.members.insert(beat.member_id.clone(), member);
+            return Ok(());
         }
+        let member = self.members.get(&beat.member_id).ok_or(ResponseError::UnknownMemberId)?;
+        if joins && beat.instance.is_some() {
+            return Ok(());
+        }
+        // Its last answer may have been lost.
+        let is_late = beat.epoch == member.previous_epoch
+            && beat.epoch < member.epoch
+            && beat.owned.as_ref().is_some_and(|owned| owned.is_subset(&member.assigned));
+        let is_current = beat.epoch == member.epoch || is_late;
+        if is_current { Ok(()) } else { Err(ResponseError::FencedMemberEpoch) }
     }
 
     /// The member of an instance.
@@ -195,80 +191,99 @@ impl ConsumerGroup {
         found.map(|(id, _)| id.as_str())
     }
 
-    /// A static member is back, with another id.
+    /// A static member is back, perhaps with another id.
     fn replace(&mut self, old_id: &str, new_id: &str) {
         if let Some(mut member) = self.members.remove(old_id) {
-            (member.epoch, member.previous_epoch) = (JOINS, -1);
-            member.revoking.clear();
+            (member.epoch, member.previous_epoch) = (JOINS, JOINS);
             self.members.insert(new_id.to_owned(), member);
         }
     }
 
-    fn leave(&mut self, beat: &Beat, now: Instant) -> Result<Beaten, ResponseError> {
+    fn leave(&mut self, beat: &Beat, topics: &Topics) -> Result<Beaten, ResponseError> {
+        if let Some(instance) = &beat.instance {
+            let holder = self.holder(instance).ok_or(ResponseError::UnknownMemberId)?;
+            if holder != beat.member_id {
+                return Err(ResponseError::FencedInstanceId);
+            }
+        }
         let member = self.members.get_mut(&beat.member_id);
         let member = member.ok_or(ResponseError::UnknownMemberId)?;
         if beat.epoch == LEAVES_FOR_NOW {
-            if member.described.instance.is_none() {
-                return Err(ResponseError::InvalidRequest);
-            }
             member.epoch = LEAVES_FOR_NOW;
             member.revoking.clear();
             member.revocation_ends = None;
         } else {
-            self.remove(&beat.member_id, now);
+            self.remove(&beat.member_id);
+            self.subscribed = Self::subscribed(&self.subscribers(topics), topics);
         }
         Ok(Beaten { epoch: beat.epoch, assignment: None })
     }
 
     /// Takes a member out; the others get its partitions at their next heartbeats.
-    fn remove(&mut self, member_id: &str, _now: Instant) {
+    fn remove(&mut self, member_id: &str) {
         if self.members.remove(member_id).is_some() {
             self.epoch += 1;
+            let mut subscribed = std::mem::take(&mut self.subscribed);
+            subscribed.retain(|topic, _| self.subscribes_to(topic));
+            self.subscribed = subscribed;
         }
     }
 
     /// Takes a member out, or all.
-    pub(super) fn expel(&mut self, member_id: Option<&str>, now: Instant) {
+    pub(super) fn expel(&mut self, member_id: Option<&str>) {
         let ids = self.members.keys().filter(|id| member_id.is_none_or(|member| member == *id));
         let ids: Vec<_> = ids.cloned().collect();
-        ids.iter().for_each(|id| self.remove(id, now));
+        ids.iter().for_each(|id| self.remove(id));
     }
 
     /// Makes a new target, if members, subscriptions or topics have changed.
     fn assign(&mut self, topics: &Topics, has_changed: bool) {
-        let subscribers: Vec<_> = self
-            .members
-            .iter()
-            .map(|(id, member)| Subscriber {
-                id: id.clone(),
-                instance: member.described.instance.clone(),
-                topics: subscription(&member.described, topics),
-                before: member.target.clone(),
-            })
-            .collect();
-        let named: BTreeSet<u128> =
-            subscribers.iter().flat_map(|member| member.topics.iter().copied()).collect();
-        let count = |topic| topics.partitions.get(&topic).map(|count| (topic, *count));
-        let subscribed: BTreeMap<_, _> = named.into_iter().filter_map(count).collect();
+        let subscribers = self.subscribers(topics);
+        let subscribed = Self::subscribed(&subscribers, topics);
         if has_changed || subscribed != self.subscribed {
             self.epoch += 1;
         }
+        self.subscribed = subscribed;
         if self.epoch == self.assignment_epoch {
             return;
         }
-        let mut target = self.assignor().assign(&subscribers, &subscribed);
+        let counts = self.subscribed.values().copied().collect();
+        let mut target = self.assignor().assign(&subscribers, &counts);
         for (id, member) in &mut self.members {
             member.target = target.remove(id).unwrap_or_default();
         }
-        (self.assignment_epoch, self.subscribed) = (self.epoch, subscribed);
+        self.assignment_epoch = self.epoch;
     }
 
-    fn reconcile(&mut self, member_id: &str, owned: Option<&BTreeSet<Part>>, now: Instant) {
+    fn subscribers(&self, topics: &Topics) -> Vec<Subscriber> {
+        let subscribers = self.members.iter().map(|(id, member)| Subscriber {
+            id: id.clone(),
+            instance: member.described.instance.clone(),
+            topics: subscription(&member.described, topics),
+            before: member.target.clone(),
+        });
+        subscribers.collect()
+    }
+
+    /// The topics that anybody subscribes to, as far as they are there.
+    fn subscribed(subscribers: &[Subscriber], topics: &Topics) -> BTreeMap<String, (u128, i32)> {
+        let named: BTreeSet<u128> =
+            subscribers.iter().flat_map(|member| member.topics.iter().copied()).collect();
+        let named = topics.ids.iter().filter(|(_, id)| named.contains(id));
+        let topic =
+            |(name, id): (&String, &u128)| Some((name.clone(), (*id, *topics.partitions.get(id)?)));
+        named.filter_map(topic).collect()
+    }
+
+    fn reconcile(
+        &mut self,
+        member_id: &str,
+        owned: Option<&BTreeSet<TopicIdPartition>>,
+        now: Instant,
+    ) {
         let Some(mut member) = self.members.remove(member_id) else { return };
-        // A member that joins reads nothing.
-        let nothing = BTreeSet::new();
-        let owned = if member.epoch == JOINS { Some(owned.unwrap_or(&nothing)) } else { owned };
-        let is_free = |part: &Part| !self.members.values().any(|other| other.holds(part));
+        let is_free =
+            |part: &TopicIdPartition| !self.members.values().any(|other| other.holds(part));
         member.reconcile(self.assignment_epoch, owned, is_free, now);
         self.members.insert(member_id.to_owned(), member);
     }
@@ -293,7 +308,7 @@ impl ConsumerGroup {
     pub(super) fn expire_overdue(&mut self, now: Instant) {
         let overdue = self.members.iter().filter(|(_, member)| ends(member) <= now);
         let overdue: Vec<_> = overdue.map(|(id, _)| id.clone()).collect();
-        overdue.iter().for_each(|id| self.remove(id, now));
+        overdue.iter().for_each(|id| self.remove(id));
     }
 }
 
@@ -330,18 +345,12 @@ fn subscription(described: &Described, topics: &Topics) -> BTreeSet<u128> {
     let named = described.topic_names.iter().filter_map(|name| topics.ids.get(name)).copied();
     let mut subscription: BTreeSet<u128> = named.collect();
     if let Some(regex) = expression(described) {
-        let matching = topics.ids.iter().filter(|(name, _)| is_whole(&regex, name));
+        let matching = topics.ids.iter().filter(|(name, _)| regex.is_match(name));
         subscription.extend(matching.map(|(_, id)| *id));
     }
     subscription
 }
 
 fn expression(described: &Described) -> Option<Regex> {
-    described.topic_regex.as_ref().and_then(|regex| Regex::new(regex).ok())
-}
-
-/// Whether all of the text matches, as Kafka asks it to.
-fn is_whole(regex: &Regex, text: &str) -> bool {
-    let whole = Regex::new(&format!("^(?:{regex})$"));
-    whole.is_ok_and(|regex| regex.is_match(text))
+    described.topic_regex.as_ref().and_then(|regex| whole_match(regex).ok())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::assignors::{Assignor, Part};
+use super::assignors::{Assignor, TopicIdPartition};
 
 /// What a member has said about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,20 +20,20 @@ pub(super) struct Described {
     pub(super) assignor: Option<Assignor>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ConsumerMember {
     pub(super) described: Described,
     /// The epoch that the member has reached, and the one before.
     pub(super) epoch: i32,
     pub(super) previous_epoch: i32,
     /// The partitions that it may read.
-    pub(super) assigned: BTreeSet<Part>,
+    pub(super) assigned: BTreeSet<TopicIdPartition>,
     /// Those that it has read and is to give up.
-    pub(super) revoking: BTreeSet<Part>,
+    pub(super) revoking: BTreeSet<TopicIdPartition>,
     /// Whether it waits for partitions that others have to give up.
     pub(super) waits: bool,
     /// What it is to read once all have done their part.
-    pub(super) target: BTreeSet<Part>,
+    pub(super) target: BTreeSet<TopicIdPartition>,
     pub(super) session_ends: Instant,
     /// Until when it may give up what it has to.
     pub(super) revocation_ends: Option<Instant>,
@@ -55,7 +55,7 @@ impl ConsumerMember {
     }
 
     /// Whether it holds a partition, be it to give it up.
-    pub(super) fn holds(&self, part: &Part) -> bool {
+    pub(super) fn holds(&self, part: &TopicIdPartition) -> bool {
         self.assigned.contains(part) || self.revoking.contains(part)
     }
 
@@ -69,35 +69,39 @@ impl ConsumerMember {
     pub(super) fn reconcile(
         &mut self,
         target_epoch: i32,
-        owned: Option<&BTreeSet<Part>>,
-        is_free: impl Fn(&Part) -> bool,
+        owned: Option<&BTreeSet<TopicIdPartition>>,
+        is_free: impl Fn(&TopicIdPartition) -> bool,
         now: Instant,
     ) {
+        let (mut epoch, mut given_up) = (self.epoch, BTreeSet::new());
         if !self.revoking.is_empty() {
             // Only the member knows that it has stopped.
             let has_stopped = owned.is_some_and(|owned| owned.is_disjoint(&self.revoking));
             if !has_stopped {
                 return;
             }
-            self.revoking.clear();
+            // What it has just given up is free at the next heartbeat, for itself, too.
+            given_up = std::mem::take(&mut self.revoking);
             self.revocation_ends = None;
+            epoch += 1;
         } else if self.is_stable(target_epoch) {
             return;
         }
-        let lost: BTreeSet<Part> = self.assigned.difference(&self.target).copied().collect();
+        let lost: BTreeSet<TopicIdPartition> =
+            self.assigned.difference(&self.target).copied().collect();
         self.assigned.retain(|part| self.target.contains(part));
         let reads_lost = owned.is_none_or(|owned| !owned.is_disjoint(&lost));
         if !lost.is_empty() && reads_lost {
             self.revoking = lost;
             self.revocation_ends = Some(now + self.described.rebalance_timeout);
+            (self.previous_epoch, self.epoch) = (self.epoch, epoch);
             return;
         }
         let missing = self.target.difference(&self.assigned).copied();
-        let (free, held): (Vec<_>, Vec<_>) = missing.partition(is_free);
+        let (free, held): (Vec<_>, Vec<_>) =
+            missing.partition(|part| is_free(part) && !given_up.contains(part));
         self.assigned.extend(free);
         self.waits = !held.is_empty();
-        if self.epoch != target_epoch {
-            (self.previous_epoch, self.epoch) = (self.epoch, target_epoch);
-        }
+        (self.previous_epoch, self.epoch) = (self.epoch, target_epoch);
     }
 }

@@ -52,6 +52,8 @@ struct Partition {
     asked: FetchPartition,
     /// The high watermark and the log's start that the client knows.
     known: Option<(i64, i64)>,
+    /// Whether the topic has been there during the session.
+    was_there: bool,
 }
 
 impl Partition {
@@ -143,6 +145,7 @@ impl FetchSession {
                     id: topic.topic_id,
                     asked: asked.clone(),
                     known: None,
+                    was_there: false,
                 }),
             }
         }
@@ -151,13 +154,13 @@ impl FetchSession {
     fn update(&mut self, request: &FetchRequest, now: Instant) {
         self.used = now;
         self.epoch = if self.epoch == i32::MAX { 1 } else { self.epoch + 1 };
+        request.topics.iter().for_each(|topic| self.add(topic));
         for forgotten in &request.forgotten_topics_data {
             self.partitions.retain(|known| {
                 let mut numbers = forgotten.partitions.iter();
                 !numbers.any(|&number| known.is(&forgotten.topic, forgotten.topic_id, number))
             });
         }
-        request.topics.iter().for_each(|topic| self.add(topic));
     }
 
     fn topics(&self) -> Vec<FetchTopic> {
@@ -180,7 +183,7 @@ impl FetchSession {
 
     fn note(&mut self, topics: &mut Vec<FetchedTopic>, is_full: bool) {
         for FetchedTopic { name, id, partitions } in topics.iter_mut() {
-            partitions.retain(|fetched| {
+            partitions.retain_mut(|fetched| {
                 let mut places = self.partitions.iter();
                 let place = places.position(|known| known.is(name, *id, fetched.partition));
                 let Some(place) = place else { return true };
@@ -198,7 +201,14 @@ impl FetchSession {
 
 impl Partition {
     /// Says whether there is something that the client does not know.
-    fn note(&mut self, fetched: &FetchedPartition) -> bool {
+    fn note(&mut self, fetched: &mut FetchedPartition) -> bool {
+        let unknown_id = ResponseError::UnknownTopicId.code();
+        if fetched.error != unknown_id {
+            self.was_there = true;
+        } else if self.was_there {
+            // A session has found the topic's name, and goes by it.
+            fetched.error = ResponseError::UnknownTopicOrPartition.code();
+        }
         let is = (fetched.high_watermark, fetched.log_start);
         let was = self.known.replace(is);
         if fetched.error != 0 {

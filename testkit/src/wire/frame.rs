@@ -17,7 +17,12 @@ const LENGTH_BYTES: usize = 4;
 pub(super) struct Frames {
     buffer: BytesMut,
     max_bytes: usize,
+    /// Bytes that the next frame may have, by the last one.
+    expected: usize,
 }
+
+/// Bytes of one frame that are reserved at once, at most, before they have arrived.
+const EAGER_BYTES: usize = 1 << 20;
 
 /// Bytes of a request that carries no batches, at most: a decoded list takes many times the memory
 /// of its bytes.
@@ -25,7 +30,7 @@ const PLAIN_MAX_BYTES: usize = 16 << 20;
 
 impl Frames {
     pub(super) fn new(max_bytes: usize) -> Self {
-        Self { buffer: BytesMut::new(), max_bytes }
+        Self { buffer: BytesMut::new(), max_bytes, expected: READ_BYTES }
     }
 
     /// The next frame, without its length; nothing at the end of the stream. Memory grows with what
@@ -41,12 +46,13 @@ impl Frames {
             if let Some(length) = self.length()? {
                 if self.buffer.len() >= LENGTH_BYTES + length {
                     self.buffer.advance(LENGTH_BYTES);
+                    self.expected = (LENGTH_BYTES + length).clamp(READ_BYTES, EAGER_BYTES);
                     return Ok(Some(self.buffer.split_to(length).freeze()));
                 }
                 let missing = LENGTH_BYTES + length - self.buffer.len();
-                self.buffer.reserve(missing.min(self.buffer.len().max(READ_BYTES)));
+                self.buffer.reserve(missing.min(self.buffer.len().max(EAGER_BYTES)));
             } else {
-                self.buffer.reserve(READ_BYTES);
+                self.buffer.reserve(self.expected);
             }
             if stream.read_buf(&mut self.buffer).await? == 0 {
                 return Ok(None);

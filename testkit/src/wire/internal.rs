@@ -25,6 +25,15 @@ pub(super) fn is_internal(name: &str) -> bool {
     matches!(name, CONSUMER_OFFSETS | TRANSACTION_STATE)
 }
 
+/// The partition of an internal topic that keeps a group or a transactional id: by Java's hash of the
+/// name, as in Kafka.
+pub(super) fn partition_of(key: &str) -> i32 {
+    let units = key.encode_utf16();
+    let hash = units.fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
+    // As Kafka's `Utils.abs`.
+    hash.checked_abs().unwrap_or(0) % PARTITIONS
+}
+
 /// What Kafka says of each.
 fn entries(name: &str) -> &'static [(&'static str, &'static str)] {
     match name {
@@ -49,10 +58,10 @@ impl State {
         if self.topic_named(name).is_some() {
             return;
         }
-        let mut config = TopicConfig::default();
+        let mut config = TopicConfig::new(self.wire.topic_defaults.clone());
         for (name, value) in entries(name) {
             // An entry that is not known would be missing in the description, and nowhere else.
-            let _ = config.set(name, value);
+            let _ = config.said_mut().set(name, value);
         }
         self.add_internal(name, PARTITIONS, config);
     }

@@ -16,6 +16,7 @@ use super::cluster::{Cluster, Node};
 use super::connection;
 use super::faults::{WireFault, WireFaults};
 use super::login::{Account, Login};
+use super::witness::WireWitness;
 use crate::broker::Broker;
 use crate::broker::state::State;
 use crate::smtp::Certificate;
@@ -41,6 +42,9 @@ pub(super) struct Settings {
     pub(super) tls_names: Option<Vec<String>>,
     pub(super) consumer_session_timeout: Duration,
     pub(super) consumer_heartbeat_interval: Duration,
+    pub(super) unheard_limit: Duration,
+    pub(super) witness: Option<Arc<dyn WireWitness>>,
+    pub(super) retention_bytes: Option<u64>,
 }
 
 /// Opens a listener; from [`Broker::listener`].
@@ -66,6 +70,9 @@ impl ListenerBuilder {
             tls_names: None,
             consumer_session_timeout: Duration::from_secs(45),
             consumer_heartbeat_interval: Duration::from_secs(5),
+            unheard_limit: Duration::MAX,
+            witness: None,
+            retention_bytes: None,
         };
         Self { broker, settings }
     }
@@ -83,7 +90,8 @@ impl ListenerBuilder {
     }
 
     /// Creates a topic with so many partitions when a client that allows it first asks for it, as
-    /// Kafka's `auto.create.topics.enable`. If nothing is said, only [`Broker::create_topic`] and
+    /// Kafka's `auto.create.topics.enable`: the first answer says that there is no such topic, and the
+    /// client asks again. If nothing is said, only [`Broker::create_topic`] and
     /// clients that create topics do.
     ///
     /// # Panics
@@ -128,6 +136,15 @@ impl ListenerBuilder {
         self
     }
 
+    /// How long a member may be silent that was given an id, or let into a generation: a client that has
+    /// lost the answer comes with another id, and the group waits for the first one. Its session timeout
+    /// if nothing is said or that is shorter, as in Kafka.
+    #[must_use]
+    pub const fn unheard_members(mut self, limit: Duration) -> Self {
+        self.settings.unheard_limit = limit;
+        self
+    }
+
     /// Asks every client to log in by SASL; this user may, with PLAIN, SCRAM-SHA-256 and
     /// SCRAM-SHA-512. May be repeated.
     #[must_use]
@@ -156,6 +173,14 @@ impl ListenerBuilder {
         self
     }
 
+    /// Drops the oldest batches of a partition that grows larger, unless its topic says otherwise, as
+    /// Kafka's `log.retention.bytes`; none if nothing is said.
+    #[must_use]
+    pub const fn retention_bytes(mut self, bytes: u64) -> Self {
+        self.settings.retention_bytes = Some(bytes);
+        self
+    }
+
     /// What goes wrong, after the faults that were added before. More can be added later, by
     /// [`Listener::faults`].
     #[must_use]
@@ -171,13 +196,26 @@ impl ListenerBuilder {
         self
     }
 
+    /// Notifies `witness` of every request, and does what it asks for.
+    #[must_use]
+    pub fn witnessed_by(mut self, witness: Arc<dyn WireWitness>) -> Self {
+        self.settings.witness = Some(witness);
+        self
+    }
+
     /// Listens. With port 0 the system chooses one; with several nodes the others always have a
     /// port of its choice.
     ///
     /// # Errors
-    /// If the address can't be had, or no certificate can be made for the names.
+    /// If the address can't be had, or no certificate can be made for the names;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if a fault names a node that is not there.
     pub async fn listen(self, address: impl ToSocketAddrs + Send) -> io::Result<Listener> {
         let Self { broker, settings } = self;
+        let mut of_nodes = settings.faults.iter().filter_map(WireFault::node);
+        if let Some(node) = of_nodes.find(|node| !(1..=settings.nodes as i64).contains(node)) {
+            let message = format!("a fault has node={node}, expected 1 to {}", settings.nodes);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let names = settings.tls_names.as_ref();
         let certificate = names.map(|names| Certificate::new(names, None));
         let certificate = certificate.transpose().map_err(io::Error::other)?;
@@ -194,6 +232,9 @@ impl ListenerBuilder {
         };
         let nodes = (1..).zip(&sockets).map(node).collect::<io::Result<Vec<_>>>()?;
         let (nodes, addresses): (Vec<_>, Vec<_>) = nodes.into_iter().unzip();
+        if let Some(bytes) = settings.retention_bytes {
+            broker.with(|state| state.set_retention_bytes(bytes));
+        }
         let cluster = Arc::new(Cluster::new(broker, settings, nodes, certificate));
         let serving = tokio::spawn(serve(cluster.clone(), sockets));
         Ok(Listener { cluster, addresses, serving })
@@ -256,6 +297,11 @@ impl Listener {
     /// Moves the coordinator of every group and transactional id to the next node.
     pub fn move_coordinators(&self) {
         self.cluster.placement().move_coordinators();
+    }
+
+    #[cfg(feature = "programs")]
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// Expels every member of a group that has joined by the wire, as if its session had ended.

@@ -47,6 +47,7 @@
 mod api;
 mod assignors;
 mod bounded;
+mod broker_config;
 mod call;
 mod classic;
 mod classic_member;
@@ -54,11 +55,16 @@ mod cluster;
 mod connection;
 mod consumer_group;
 mod consumer_member;
+#[cfg(feature = "programs")]
+pub(crate) mod departed;
 mod dispatch;
 pub mod faults;
 mod fetch_session;
 mod fetched;
 mod frame;
+mod group_config;
+#[cfg(feature = "programs")]
+mod guest;
 mod internal;
 mod listener;
 mod login;
@@ -66,5 +72,9 @@ mod placement;
 mod scram;
 pub(crate) mod state;
 mod topics;
+mod witness;
 
+#[cfg(feature = "programs")]
+pub(crate) use bounded::decode;
 pub use listener::{Listener, ListenerBuilder};
+pub use witness::{WireRequest, WireWitness};

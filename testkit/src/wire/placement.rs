@@ -43,10 +43,12 @@ impl Placement {
         self.here(&inner, partition.wrapping_add(inner.leaders))
     }
 
-    /// The id of the node that coordinates what has this hash.
-    pub(super) fn coordinator(&self, hash: u32) -> i32 {
+    /// The id of the node that leads a partition of an internal topic, and so coordinates what is
+    /// kept there.
+    pub(super) fn coordinator(&self, partition: i32) -> i32 {
         let inner = self.inner();
-        self.here(&inner, (hash as usize).wrapping_add(inner.coordinators))
+        let partition = usize::try_from(partition).unwrap_or_default();
+        self.here(&inner, partition.wrapping_add(inner.coordinators))
     }
 
     pub(super) fn is_away(&self, node: i32) -> bool {

@@ -7,11 +7,14 @@ use jobstream::record::Topic;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::broker_config::BrokerConfigs;
 use super::classic::ClassicGroup;
 use super::consumer_group::ConsumerGroup;
 use super::fetch_session::FetchSessions;
+use super::group_config::GroupConfig;
 use crate::broker::state::State;
 use crate::broker::topic::TopicState;
+use crate::broker::topic_config::Defaults;
 
 #[derive(Debug, Default)]
 pub(crate) struct WireState {
@@ -20,6 +23,10 @@ pub(crate) struct WireState {
     pub(super) fetch_sessions: FetchSessions,
     /// Those that clients have given rise to; the traits see none of them.
     pub(crate) internal_topics: BTreeMap<Topic, TopicState>,
+    /// What the configuration of the broker says of topics.
+    pub(crate) topic_defaults: Defaults,
+    pub(super) broker_configs: BrokerConfigs,
+    pub(super) group_configs: BTreeMap<String, GroupConfig>,
     /// How many member ids there ever were.
     pub(super) member_ids: u64,
     deadline_moved: Arc<Notify>,
@@ -61,7 +68,7 @@ impl State {
             group.expel(member, now);
         }
         if let Some(group) = self.wire.consumer_groups.get_mut(group_id) {
-            group.expel(member, now);
+            group.expel(member);
         }
         self.wire.move_deadline();
     }

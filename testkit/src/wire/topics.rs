@@ -2,6 +2,7 @@
 
 use jobstream::record::TopicId;
 use kafka_protocol::ResponseError;
+use regex::Regex;
 use uuid::Uuid;
 
 use super::call::Call;
@@ -52,7 +53,7 @@ impl State {
         let topic = self.topic(key)?;
         let log = usize::try_from(partition).ok().and_then(|number| topic.logs.get(number));
         let log = log.ok_or(ResponseError::UnknownTopicOrPartition)?;
-        if call.cluster().leader(partition).id != call.node().id {
+        if call.cluster().leader(&topic.name, partition).id != call.node().id {
             return Err(ResponseError::NotLeaderOrFollower);
         }
         let known = call.cluster().placement().leader_epoch();
@@ -64,6 +65,13 @@ impl State {
         }
         Ok((topic, log))
     }
+}
+
+/// An expression that matches all of a name or nothing, as Kafka asks it to.
+pub(super) fn whole_match(expression: &str) -> Result<Regex, regex::Error> {
+    // On its own first, so that no parenthesis of it closes the one around it.
+    Regex::new(expression)?;
+    Regex::new(&format!("^(?:{expression})$"))
 }
 
 /// The code of an outcome; 0 if it is no error.

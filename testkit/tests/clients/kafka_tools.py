@@ -83,6 +83,21 @@ class KafkaTools:
         self._groups("--delete", "--group", self._group)
         equal(self._group in self._groups("--list").split(), False, "the group is listed")
 
+    def configurations_are_altered_within_limits_and_described(self):
+        def configs(*arguments):
+            return self._java("kafka.admin.ConfigCommand", "--bootstrap-server", self._bootstrap, *arguments)
+
+        group = ("--entity-type", "groups", "--entity-name", self._group, "--alter", "--add-config")
+        configs(*group, "consumer.session.timeout.ms=50000")
+        refused("must be less than or equal to", lambda: configs(*group, "consumer.session.timeout.ms=900000000"),
+                "a session that is too long")
+        described = configs("--entity-type", "groups", "--describe")
+        equal(f"group {self._group}" in described and "timeout.ms=50000" in described, True, described)
+        broker = ("--entity-type", "brokers", "--entity-name", "1", "--alter", "--add-config")
+        configs(*broker, "log.cleaner.threads=2")
+        refused("Cannot update these configs dynamically: Set(num.partitions)",
+                lambda: configs(*broker, "num.partitions=2"), "a static entry")
+
     def producer_perf_test_writes_batches_and_transactions(self):
         for more in (["--print-metrics"], ["--transactional-id", self._load]):
             report = self._java(TOOLS + "ProducerPerformance", "--topic", self._load, "--num-records", 10000,

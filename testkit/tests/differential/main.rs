@@ -1,69 +1,103 @@
 //! The same requests to the listener and to Apache Kafka, side by side: seeded ones, good and bad.
 //!
-//! Answers are compared after ids and times are normalised. `KAFKA_BOOTSTRAP` names a fresh broker;
-//! `DIFFERENTIAL_SEED` and `DIFFERENTIAL_REQUESTS` choose the run.
+//! Answers are compared after ids and times are normalised. Several lanes run at once, each with
+//! topics, producers, groups and connections of its own. What differs and has to is in `listed.rs`.
 //!
-//! Known to differ, and not yet passed over:
-//! - a producer that has sent a batch outside of its transaction is refused sequence numbers by Kafka
-//!   until its next epoch (`OUT_OF_ORDER_SEQUENCE_NUMBER`): it verifies against an older attempt;
-//! - Kafka looks for records that are too old every five minutes, the listener twice a second;
-//! - Kafka takes commits of a group without a name, the listener answers `INVALID_GROUP_ID`.
+//! The test starts Kafka itself, unless `KAFKA_BOOTSTRAP` names one that was started with [`KAFKA`] and
+//! serves no other run at the same time: all share the group without a name.
+//! `DIFFERENTIAL_SEED`, `DIFFERENTIAL_REQUESTS` and `DIFFERENTIAL_LANES` choose the run; with
+//! `DIFFERENTIAL_TRACE` each request of it is printed before it is sent.
 
-#![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a test that waits for Kafka")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jobstream_testkit::broker::Broker;
 
-use operation::generate;
-use random::Random;
-use side::Side;
+use kafka_broker::Broker as Kafka;
+use lane::{Lane, Setting};
 
 #[path = "../wire/client.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod client;
+#[path = "../../../tests/kafka_broker/mod.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod kafka_broker;
+mod lane;
+mod listed;
 mod operation;
 mod random;
 mod side;
+
+/// What Kafka is asked to be besides what `scripts/kafka` sets: no session ends during a run.
+const KAFKA: &[&str] = &[
+    "--set=group.consumer.max.session.timeout.ms=600000",
+    "--set=group.consumer.session.timeout.ms=600000",
+    // Groups of one partition share a place in a transaction.
+    "--set=offsets.topic.num.partitions=50",
+    // It forgets groups that are empty now and then.
+    "--set=offsets.retention.check.interval.ms=86400000",
+];
+/// As `scripts/kafka` sets `group.consumer.heartbeat.interval.ms`.
+const HEARTBEATS: Duration = Duration::from_millis(500);
+const SESSIONS: Duration = Duration::from_secs(600);
+/// As `scripts/kafka` sets `group.min.session.timeout.ms`, and Kafka's own for the longest.
+const SESSION_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(1_800));
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |value| value.parse().unwrap())
 }
 
-#[tokio::test]
-#[ignore = "needs Kafka"]
-async fn the_listener_answers_as_apache_kafka_does() {
-    let address = std::env::var("KAFKA_BOOTSTRAP").expect("KAFKA_BOOTSTRAP: a fresh broker");
-    let broker = Broker::builder().wall_clock(now_ms).build();
-    let listener = broker.listen("127.0.0.1:0").await.unwrap();
-    // So late that no record is too old for its topic, and so early that markers are later.
-    let base = now_ms() - 100_000;
-    let mut ours = Side::connect(&listener.address().to_string(), false, base).await;
-    let mut theirs = Side::connect(&address, true, base).await;
-    let seed = number("DIFFERENTIAL_SEED", now_ms().unsigned_abs());
-    let requests = number("DIFFERENTIAL_REQUESTS", 2_000);
-    let mut random = Random::seeded(seed);
-    let mut divergences = Vec::new();
-    for number in 0..requests {
-        let operation = generate(&mut random, seed);
-        if std::env::var_os("DIFFERENTIAL_TRACE").is_some() {
-            println!("{operation:?}");
-        }
-        let both = async { (ours.run(&operation).await, theirs.run(&operation).await) };
-        let (found, expected) = tokio::time::timeout(Duration::from_secs(120), both)
-            .await
-            .unwrap_or_else(|_| panic!("no answer to {operation:?}: {:?}", listener.refusals()));
-        if found != expected {
-            let divergence =
-                format!("{number} {operation:?}\n  found    {found}\n  expected {expected}");
-            println!("{divergence}");
-            divergences.push(divergence);
-        }
-    }
-    assert!(divergences.is_empty(), "seed {seed}: {} of {requests} differ", divergences.len());
-}
-
 fn now_ms() -> i64 {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
     i64::try_from(since.as_millis()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka"]
+async fn the_listener_answers_as_apache_kafka_does() {
+    let kafka = match std::env::var("KAFKA_BOOTSTRAP") {
+        Ok(_) => Kafka::shared(),
+        Err(_) => Kafka::start_with(KAFKA).into(),
+    };
+    let broker = Broker::builder().wall_clock(now_ms).build();
+    let (shortest, longest) = SESSION_TIMEOUTS;
+    let listener = broker
+        .listener()
+        .consumer_sessions(SESSIONS, HEARTBEATS)
+        .session_timeouts(shortest, longest)
+        .listen("127.0.0.1:0")
+        .await
+        .unwrap();
+    let seed = number("DIFFERENTIAL_SEED", now_ms().unsigned_abs());
+    let (requests, lanes) =
+        (number("DIFFERENTIAL_REQUESTS", 20_000), number("DIFFERENTIAL_LANES", 16));
+    println!(
+        "DIFFERENTIAL_SEED={seed} DIFFERENTIAL_REQUESTS={requests} DIFFERENTIAL_LANES={lanes}"
+    );
+    let run = now_ms();
+    let lanes: Vec<_> = (0..lanes)
+        .map(|number| {
+            let setting = Setting {
+                listener: listener.address(),
+                kafka: kafka.bootstrap.parse().unwrap(),
+                seed: seed.wrapping_add(number.wrapping_mul(0x9e37_79b9)),
+                requests: requests.div_ceil(lanes),
+                name: format!("{run}-{number}"),
+                number,
+            };
+            tokio::spawn(async move { Lane::open(setting).await.run().await })
+        })
+        .collect();
+    let (mut divergences, mut listed) = (0, BTreeMap::<_, usize>::new());
+    for lane in lanes {
+        let ended = lane.await.unwrap_or_else(|end| panic!("{end}: {:?}", listener.refusals()));
+        divergences += ended.divergences;
+        ended.listed.into_iter().for_each(|(why, times)| *listed.entry(why).or_default() += times);
+    }
+    for (why, times) in listed {
+        println!("listed, {times} times: {why}");
+    }
+    assert_eq!(divergences, 0, "seed {seed}: {divergences} of {requests} answers differ");
 }

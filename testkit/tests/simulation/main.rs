@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 #![expect(clippy::print_stdout, reason = "a search shows its figures")]
 
+mod attempts;
 mod promises;
 mod state;
 mod workers;

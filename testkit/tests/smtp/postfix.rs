@@ -68,15 +68,30 @@ impl Postfix {
     }
 
     async fn start_in(folder: TempDir, address: SocketAddr) -> Self {
-        let conf = folder.path().join("conf");
-        run(Command::new("/usr/sbin/postfix").arg("-c").arg(conf).arg("start"));
         let postfix = Self { folder, address };
-        while TcpStream::connect(address).await.is_err() {
-            let pid = postfix.folder.path().join("queue/pid/master.pid");
+        postfix.start_again().await;
+        postfix
+    }
+
+    /// Starts it where it was stopped: what it had accepted, it delivers.
+    pub(crate) async fn start_again(&self) {
+        self.control("start");
+        while TcpStream::connect(self.address).await.is_err() {
+            let pid = self.folder.path().join("queue/pid/master.pid");
             assert!(pid.exists(), "Postfix has ended");
             tokio::task::yield_now().await;
         }
-        postfix
+    }
+
+    /// Kills it in the midst of what it does.
+    #[allow(dead_code, reason = "not every test asks for it")]
+    pub(crate) fn abort(&self) {
+        self.control("abort");
+    }
+
+    fn control(&self, command: &str) {
+        let conf = self.folder.path().join("conf");
+        run(Command::new("/usr/sbin/postfix").arg("-c").arg(conf).arg(command));
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -97,8 +112,7 @@ impl Postfix {
 
 impl Drop for Postfix {
     fn drop(&mut self) {
-        let conf = self.folder.path().join("conf");
-        run(Command::new("/usr/sbin/postfix").arg("-c").arg(conf).arg("stop"));
+        self.control("stop");
     }
 }
 

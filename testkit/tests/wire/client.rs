@@ -2,39 +2,24 @@
 
 use std::net::SocketAddr;
 
-use bytes::BufMut as _;
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use jobstream_testkit::broker::Broker;
 use jobstream_testkit::wire::Listener;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{
-    MetadataRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
-};
-use kafka_protocol::protocol::{Decodable as _, Encodable as _, Request, StrBytes};
+use kafka_protocol::messages::{MetadataRequest, ProduceRequest, ResponseHeader};
+use kafka_protocol::protocol::{Decodable as _, Request};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+pub(crate) use request::{BatchHeader, batch, frame, name};
+
+#[path = "request.rs"]
+mod request;
+
 pub(crate) async fn listen(broker: &Broker) -> Listener {
     broker.listen("127.0.0.1:0").await.unwrap()
-}
-
-/// The frame of a request, with its length.
-pub(crate) fn frame<Q: Request>(request: &Q, version: i16) -> Bytes {
-    let mut frame = BytesMut::new();
-    frame.put_i32(0);
-    RequestHeader::default()
-        .with_request_api_key(Q::KEY)
-        .with_request_api_version(version)
-        .with_correlation_id(7)
-        .with_client_id(Some(StrBytes::from_static_str("test")))
-        .encode(&mut frame, Q::header_version(version))
-        .unwrap();
-    request.encode(&mut frame, version).unwrap();
-    let length = (frame.len() - 4) as i32;
-    frame[..4].copy_from_slice(&length.to_be_bytes());
-    frame.freeze()
 }
 
 pub(crate) struct Client(pub(crate) TcpStream);
@@ -48,8 +33,12 @@ impl Client {
     where
         Q: Request + Sync,
     {
-        self.0.write_all(&frame(request, version)).await.unwrap();
+        self.send(request, version).await;
         self.answer::<Q>(version).await
+    }
+
+    pub(crate) async fn send<Q: Request + Sync>(&mut self, request: &Q, version: i16) {
+        self.0.write_all(&frame(request, version)).await.unwrap();
     }
 
     pub(crate) async fn answer<Q: Request>(&mut self, version: i16) -> Q::Response {
@@ -67,10 +56,6 @@ impl Client {
     }
 }
 
-pub(crate) fn name(topic: &str) -> TopicName {
-    TopicName(StrBytes::from_string(topic.to_owned()))
-}
-
 /// A request for one partition.
 pub(crate) fn produce(topic: &str, partition: i32, records: Bytes) -> ProduceRequest {
     let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
@@ -86,64 +71,4 @@ pub(crate) fn metadata(topic: &str) -> MetadataRequest {
 /// The name of an error code; nothing if it is none.
 pub(crate) fn error(code: i16) -> Option<ResponseError> {
     ResponseError::try_from_code(code)
-}
-
-/// What a batch is made of, beside its records.
-#[derive(Clone, Copy)]
-pub(crate) struct BatchHeader {
-    pub(crate) attributes: i16,
-    pub(crate) producer_id: i64,
-    pub(crate) epoch: i16,
-    pub(crate) sequence: i32,
-    pub(crate) timestamp: i64,
-}
-
-impl Default for BatchHeader {
-    fn default() -> Self {
-        Self { attributes: 0, producer_id: -1, epoch: -1, sequence: -1, timestamp: 1_000 }
-    }
-}
-
-fn varint(out: &mut BytesMut, number: i64) {
-    let mut rest = ((number << 1) ^ (number >> 63)).cast_unsigned();
-    while rest >= 0x80 {
-        out.put_u8(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.put_u8(rest as u8);
-}
-
-/// A batch of magic 2 whose records have these values, and no keys.
-pub(crate) fn batch(header: BatchHeader, values: &[&str]) -> Bytes {
-    let mut records = BytesMut::new();
-    for (delta, value) in (0..).zip(values) {
-        let mut body = BytesMut::new();
-        body.put_i8(0);
-        varint(&mut body, 0);
-        varint(&mut body, delta);
-        varint(&mut body, -1);
-        varint(&mut body, value.len() as i64);
-        body.put_slice(value.as_bytes());
-        varint(&mut body, 0);
-        varint(&mut records, body.len() as i64);
-        records.put_slice(&body);
-    }
-    let mut checked = BytesMut::new();
-    checked.put_i16(header.attributes);
-    checked.put_i32(values.len() as i32 - 1);
-    checked.put_i64(header.timestamp);
-    checked.put_i64(header.timestamp);
-    checked.put_i64(header.producer_id);
-    checked.put_i16(header.epoch);
-    checked.put_i32(header.sequence);
-    checked.put_i32(values.len() as i32);
-    checked.put_slice(&records);
-    let mut batch = BytesMut::new();
-    batch.put_i64(0);
-    batch.put_i32(checked.len() as i32 + 9);
-    batch.put_i32(-1);
-    batch.put_i8(2);
-    batch.put_u32(crc32c::crc32c(&checked));
-    batch.put_slice(&checked);
-    batch.freeze()
 }

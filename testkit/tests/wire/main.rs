@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod client;
+mod configs;
 mod consumer_groups;
+mod coordinators;
 mod faults;
 mod fetching;
 mod groups;
@@ -11,4 +13,6 @@ mod hostile;
 mod internal_topics;
 mod logins;
 mod producing;
+mod reassignments;
 mod versions;
+mod witness;

@@ -5,7 +5,7 @@ use jobstream_testkit::broker::{Broker, Isolation, TopicOptions};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ProduceRequest;
 
-use super::client::{BatchHeader, Client, batch, error, listen, produce};
+use super::client::{BatchHeader, Client, batch, error, listen, metadata, produce};
 
 async fn outcome(
     client: &mut Client,
@@ -93,6 +93,22 @@ async fn a_batch_that_comes_twice_is_kept_once_and_one_after_a_gap_is_refused() 
     assert_eq!(found.concat(), "aabbccee");
 }
 
+/// Kafka answers with it whether or not the topic stamps.
+#[tokio::test]
+async fn a_batch_that_comes_twice_is_answered_with_the_time_of_the_first() {
+    let broker = Broker::new();
+    broker.create_topic("jobs", 1);
+    let listener = listen(&broker).await;
+    let mut client = Client::connect(listener.address()).await;
+    for (timestamp, expected) in [(3_000, -1), (1_000, 3_000)] {
+        let header = BatchHeader { producer_id: 5, timestamp, ..BatchHeader::default() };
+        let header = BatchHeader { epoch: 0, sequence: 0, ..header };
+        let answer = client.ask(&produce("jobs", 0, batch(header, &["a"])), 9).await;
+        let found = answer.responses[0].partition_responses[0].log_append_time_ms;
+        assert_eq!(found, expected);
+    }
+}
+
 #[tokio::test]
 async fn an_error_that_acks_0_hides_ends_the_connection() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -108,4 +124,17 @@ async fn an_error_that_acks_0_hides_ends_the_connection() {
     client.0.write_all(&lost).await.unwrap();
     assert_eq!(client.0.read(&mut [0]).await.unwrap(), 0, "the end of the stream");
     assert_eq!(listener.refusals().len(), 1);
+}
+
+/// As Kafka, which creates it meanwhile.
+#[tokio::test]
+async fn a_topic_that_is_created_because_a_client_asks_is_there_when_it_asks_again() {
+    let broker = Broker::new();
+    let listener = broker.listener().auto_create(3).listen("127.0.0.1:0").await.unwrap();
+    let mut client = Client::connect(listener.address()).await;
+    for (code, partitions) in [(Some(ResponseError::UnknownTopicOrPartition), 0), (None, 3)] {
+        let request = metadata("jobs").with_allow_auto_topic_creation(true);
+        let topic = &client.ask(&request, 12).await.topics[0];
+        assert_eq!((error(topic.error_code), topic.partitions.len()), (code, partitions));
+    }
 }

@@ -12,7 +12,7 @@ use jobstream_testkit::broker::{Broker, Isolation};
 use serde::Serialize;
 
 use super::mailbox::Mailbox;
-use mailjob::job_id::job_id;
+use jobstream_service::jobs::job_id;
 use mailjob::topology::Topics;
 
 /// Partition and offset of a record of the input.

@@ -1,7 +1,10 @@
 //! A mail, as it is shown.
 
 use jobstream_testkit::smtp::Mail;
+use mail_parser::MessageParser;
 use serde::Serialize;
+
+use super::mail_content::{FileLine, files, has_html};
 
 /// A mail in the list.
 #[derive(Debug, Serialize)]
@@ -15,7 +18,7 @@ pub(super) struct MailLine {
     copy: u64,
 }
 
-/// The envelope and the headers of a mail.
+/// The envelope and the headers of a mail, and what else there is.
 #[derive(Debug, Serialize)]
 pub(super) struct MailHeaders {
     number: u64,
@@ -23,6 +26,9 @@ pub(super) struct MailHeaders {
     recipients: Vec<String>,
     /// Names and values in order, unfolded and otherwise as they came.
     headers: Vec<(String, String)>,
+    /// Whether there is HTML.
+    html: bool,
+    files: Vec<FileLine>,
 }
 
 impl MailLine {
@@ -46,6 +52,8 @@ impl MailHeaders {
             sender: mail.sender.clone(),
             recipients: mail.recipients.clone(),
             headers: headers(mail),
+            html: has_html(mail),
+            files: files(mail),
         }
     }
 }
@@ -56,7 +64,8 @@ fn header(mail: &Mail, name: &str) -> Option<String> {
 }
 
 fn headers(mail: &Mail) -> Vec<(String, String)> {
-    let Some(message) = mail.parsed() else { return Vec::new() };
+    let message = MessageParser::default().parse_headers(&mail.raw[..]);
+    let Some(message) = message else { return Vec::new() };
     let unfold = |value: &str| value.split_whitespace().collect::<Vec<_>>().join(" ");
     message.headers_raw().map(|(name, value)| (name.to_owned(), unfold(value))).collect()
 }

@@ -9,6 +9,8 @@ use super::mail_view::MailLine;
 
 /// Mails that are kept; of older ones their `Message-ID` is remembered.
 const KEPT_MAILS: usize = 1_000;
+/// The same in bytes.
+const KEPT_BYTES: usize = 128 << 20;
 /// Mails that are listed.
 const LISTED_MAILS: usize = 100;
 
@@ -18,6 +20,8 @@ pub(super) struct Mailbox {
     mails: VecDeque<(Arc<Mail>, u64)>,
     copies_of: BTreeMap<String, u64>,
     count: u64,
+    /// The bytes of those that are kept.
+    bytes: usize,
 }
 
 impl Mailbox {
@@ -28,8 +32,12 @@ impl Mailbox {
             let copies = self.copies_of.entry(id).or_default();
             *copies += 1;
             self.count += 1;
-            self.mails.truncate(KEPT_MAILS - 1);
+            self.bytes += mail.raw.len();
             self.mails.push_front((mail, *copies));
+            while self.mails.len() > KEPT_MAILS || self.bytes > KEPT_BYTES {
+                let Some((oldest, _)) = self.mails.pop_back() else { break };
+                self.bytes -= oldest.raw.len();
+            }
         }
     }
 

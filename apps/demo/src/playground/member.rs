@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jobstream::sinks::Ambiguous;
 use jobstream::sinks::ledger::LedgerLimits;
-use jobstream::sinks::smtp::{ConfigError, MailConfig, MailSink, TcpConnect, TlsMode};
+use jobstream::sinks::smtp::{self, ConfigError, MailConfig, MailSink, RelayConfig, TlsMode};
 use jobstream::topology::{Drained, Limits, Retry, RunError, Topology, Worker};
 use jobstream_service::environment;
 use jobstream_testkit::broker::{Broker, MemberId};
@@ -163,16 +163,17 @@ impl Member {
     /// The shipping topology, with a mail sink of its own.
     fn topology(&self) -> Result<Topology, ConfigError> {
         let host = self.server.ip().to_string();
-        let config = MailConfig::new(host.clone(), MAIL_FROM)
+        let config = MailConfig::new(host, MAIL_FROM)
             .port(self.server.port())
             .tls(TlsMode::None)
             .allowed_from_domains(vec![ALLOWED_FROM_DOMAIN.into()])
             .connections_max(CONNECTIONS)
             .probe_backoff_min(PROBE_BACKOFF_MIN)
             .probe_backoff_max(PROBE_BACKOFF_MAX);
-        let connect = Arc::new(TcpConnect::new(host, config.port));
-        let observer = Arc::new(MailFeed::new(self.feed.clone(), self.number));
-        let sink = Arc::new(MailSink::with(&config, connect, observer)?);
+        let observer = |relay: &RelayConfig| -> Arc<dyn smtp::Observer> {
+            Arc::new(MailFeed::new(self.feed.clone(), relay.name(), self.number))
+        };
+        let sink = Arc::new(MailSink::with_observer(&config, observer)?);
         let clock = Arc::new(environment::now);
         let ledger = ledger(sink, clock, RETRY.ambiguous, LedgerLimits::new());
         let ledger = Arc::new(ledger.with_observer(self.feed.clone()));
@@ -181,6 +182,7 @@ impl Member {
             .shutdown_timeout(SHUTDOWN_TIMEOUT)
             .close_timeout(CLOSE_TIMEOUT);
         let topology = topology_with_ledger(&self.topics, ledger, RETRY);
+        self.feed.shows(&topology);
         Ok(topology.with_limits(limits).with_group(GROUP).with_observer(self.feed.clone()))
     }
 }

@@ -12,6 +12,7 @@
 //! submitted, what has come out and what has arrived, and ask no member.
 
 mod books;
+mod mail_content;
 mod mail_view;
 mod mailbox;
 mod member;
@@ -40,8 +41,8 @@ use jobstream_testkit::smtp::{Mail, MisfortuneId, SmtpServer};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use jobstream_service::jobs::job_id;
 use jobstream_service::page::{Content, Feed};
-use mailjob::job_id::job_id;
 use mailjob::page::feed;
 use mailjob::topology::Topics;
 
@@ -305,13 +306,9 @@ impl fmt::Debug for Playground {
 
 /// A broker with the topics, whose clock is the wall's.
 fn broker(topics: &Topics) -> Broker {
-    let now = || {
-        let since_1970 = environment::now().duration_since(std::time::UNIX_EPOCH);
-        since_1970.map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
-    };
     let broker = Broker::builder()
         .seed(SEED)
-        .wall_clock(now)
+        .wall_clock(environment::timestamp)
         .session_timeout(SESSION_TIMEOUT)
         .transaction_timeout(TRANSACTION_TIMEOUT)
         .build();

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::StatusCode;
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_FRAME_OPTIONS};
+use axum::http::header::{
+    CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::Playground;
+use super::mail_content;
 use super::mail_view::{MailHeaders, MailLine};
 use super::record_view::RecordView;
 use super::trouble::Trouble;
@@ -27,6 +30,11 @@ const MAX_JOBS_BYTES: usize = 4 << 20;
 /// somebody else's.
 const FRAME_POLICY: &str = "sandbox; default-src 'none'; frame-ancestors 'self'";
 
+/// The same for HTML, which brings its style and its pictures with it. Nothing is loaded from
+/// anywhere, or the sender would learn who reads it.
+const HTML_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+                           frame-ancestors 'self'";
+
 impl Playable for Playground {
     fn routes(self: Arc<Self>) -> Router {
         Router::new()
@@ -34,6 +42,8 @@ impl Playable for Playground {
             .route("/mails", get(mails))
             .route("/mails/{number}", get(headers))
             .route("/mails/{number}/text", get(text))
+            .route("/mails/{number}/html", get(html))
+            .route("/mails/{number}/files/{index}", get(file))
             .route("/mails/{number}/source", get(source))
             .route("/jobs", post(submit).layer(DefaultBodyLimit::max(MAX_JOBS_BYTES)))
             .route("/misfortunes/{name}", post(set))
@@ -73,22 +83,45 @@ async fn headers(
 /// The text of a mail.
 async fn text(State(playground): Site, Path(number): Path<u64>) -> Result<Response, Refusal> {
     let mail = mail(&playground, number)?;
-    Ok(framed(mail.text().unwrap_or_default().into_bytes()))
+    Ok(framed(PLAIN, FRAME_POLICY, mail.text().unwrap_or_default().into_bytes()))
+}
+
+/// The HTML of a mail, with its pictures in it.
+async fn html(State(playground): Site, Path(number): Path<u64>) -> Result<Response, Refusal> {
+    let html = mail_content::html(&*mail(&playground, number)?).ok_or(Refusal::Missing)?;
+    Ok(framed("text/html; charset=utf-8", HTML_POLICY, html.into_bytes()))
+}
+
+/// A file of a mail, to be kept and not shown.
+async fn file(
+    State(playground): Site,
+    Path((number, index)): Path<(u64, u32)>,
+) -> Result<Response, Refusal> {
+    let mail = mail(&playground, number)?;
+    let file = mail_content::file(&mail, index).ok_or(Refusal::Missing)?;
+    let headers = [
+        (CONTENT_TYPE, file.content_type),
+        (CONTENT_DISPOSITION, file.disposition),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(FRAME_POLICY)),
+    ];
+    Ok((headers, file.content).into_response())
 }
 
 /// A mail as it was received.
 async fn source(State(playground): Site, Path(number): Path<u64>) -> Result<Response, Refusal> {
-    Ok(framed(mail(&playground, number)?.raw.to_vec()))
+    Ok(framed(PLAIN, FRAME_POLICY, mail(&playground, number)?.raw.to_vec()))
 }
 
 fn mail(playground: &Playground, number: u64) -> Result<Arc<Mail>, Refusal> {
     playground.mail(number).ok_or(Refusal::Missing)
 }
 
-fn framed(content: Vec<u8>) -> Response {
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+fn framed(content_type: &'static str, policy: &'static str, content: Vec<u8>) -> Response {
     let headers = [
-        (CONTENT_TYPE, "text/plain; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, FRAME_POLICY),
+        (CONTENT_TYPE, content_type),
+        (CONTENT_SECURITY_POLICY, policy),
         (X_FRAME_OPTIONS, "SAMEORIGIN"),
     ];
     (headers, content).into_response()

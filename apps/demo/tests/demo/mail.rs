@@ -4,16 +4,23 @@ use mail_parser::MessageParser;
 
 use crate::model::Mail;
 
-/// A mail's `Message-ID`, with its brackets, and what a reader sees.
-pub(crate) fn read(raw: &[u8]) -> (String, Mail) {
+/// Refuses lines and octets that a careful server would refuse.
+pub(crate) fn assert_careful(raw: &[u8]) {
     let shown = String::from_utf8_lossy(raw);
-    let (head, body) = shown.split_once("\r\n\r\n").expect("headers and a body");
+    let (_, body) = shown.split_once("\r\n\r\n").expect("headers and a body");
     for line in shown.split("\r\n") {
         assert!(!line.contains(['\r', '\n']), "a bare CR or LF in {line:?}");
         assert!(line.len() <= 998, "a line of {} octets", line.len());
     }
     // RFC 5321 section 2.4 and RFC 2045 section 2.7: without 8BITMIME a body is ASCII without NUL.
     assert!(body.is_ascii() && !raw.contains(&0), "a body that is not 7bit: {body:?}");
+}
+
+/// A mail's `Message-ID`, with its brackets, and what a reader sees.
+pub(crate) fn read(raw: &[u8]) -> (String, Mail) {
+    assert_careful(raw);
+    let shown = String::from_utf8_lossy(raw);
+    let (head, _) = shown.split_once("\r\n\r\n").expect("headers and a body");
     let unfolded = head.replace("\r\n ", " ");
     let headers: Vec<_> =
         unfolded.split("\r\n").map(|line| line.split_once(": ").unwrap_or((line, ""))).collect();
@@ -29,6 +36,7 @@ pub(crate) fn read(raw: &[u8]) -> (String, Mail) {
     for (name, value) in headers.iter().filter(|(name, _)| !ADDRESSED.contains(name)) {
         assert!(value.bytes().all(|b| (b' '..=b'~').contains(&b)), "{name}: {value:?}");
     }
+    assert_eq!(one("Auto-Submitted").as_deref(), Some("auto-generated"));
     assert_eq!(one("MIME-Version").as_deref(), Some("1.0"));
     assert_eq!(one("Content-Type").as_deref(), Some("text/plain; charset=utf-8"));
     let encoding = one("Content-Transfer-Encoding").expect("an encoding");
@@ -55,6 +63,7 @@ const NAMES: &[&str] = &[
     "To",
     "Subject",
     "Message-ID",
+    "Auto-Submitted",
     "MIME-Version",
     "Content-Type",
     "Content-Transfer-Encoding",

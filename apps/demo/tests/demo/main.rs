@@ -23,4 +23,5 @@ mod model;
 mod random;
 mod results;
 mod run;
+mod thirty;
 mod usage;

@@ -78,6 +78,16 @@ fn an_output_that_takes_no_bytes_ends_with_1_and_one_file_may_swallow_all() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_failure_of_the_run() {
+    let (output, unread) = std::io::pipe().unwrap();
+    drop(output);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mailjob-demo"));
+    let ended = command.stdout(unread).output().unwrap();
+    let text = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!((ended.status.code(), &*text), (Some(0), ""));
+}
+
+#[test]
 fn failed_jobs_and_dead_letters_are_no_failure_of_the_run() {
     let left = Folder::new().demo(b"no job\n{\"Id\":\"1\",\"Status\":2}");
     assert_eq!((left.results.len(), left.dead_letters.len()), (1, 1));

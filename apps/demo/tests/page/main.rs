@@ -4,6 +4,7 @@
 
 #[path = "../../../mailjob/tests/page/client.rs"]
 mod client;
+mod contents;
 mod demo;
 mod events;
 mod exhaustion;

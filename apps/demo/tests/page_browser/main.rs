@@ -16,6 +16,7 @@ mod driver;
 #[allow(dead_code, reason = "other tests do more with it")]
 mod job;
 
+mod contents;
 mod keyboard;
 mod looks;
 mod misfortunes;

@@ -4,9 +4,11 @@ mod mail;
 
 use std::sync::Arc;
 
-use jobstream_service::metrics::{KafkaMetrics, LedgerMetrics, Monitor, RunMetrics};
+use jobstream_service::metrics::{
+    KafkaMetrics, LedgerMetrics, Monitor, ProcessMetrics, RunMetrics,
+};
 
-pub use mail::{MailMetrics, MailObservers};
+pub use mail::{MailMetrics, RelayMetrics};
 
 /// The observers that count and measure.
 #[derive(Clone, Debug)]
@@ -26,8 +28,7 @@ impl Metrics {
     /// counted; with the label `environment`, where there is one.
     pub fn new(group: &str, environment: Option<&str>) -> (Self, Monitor) {
         let mut monitor = Monitor::new("mailjob", env!("CARGO_PKG_VERSION"), environment);
-        let run = RunMetrics::register(&mut monitor, group);
-        let kafka = KafkaMetrics::register(&mut monitor, run.clone());
+        let ProcessMetrics { run, kafka } = ProcessMetrics::register(&mut monitor, &[group]);
         let ledger = LedgerMetrics::register(&mut monitor);
         let mail = MailMetrics::register(&mut monitor);
         (Self { run, kafka, ledger, mail }, monitor)

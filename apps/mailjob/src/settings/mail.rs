@@ -2,15 +2,22 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use jobstream::sinks::smtp::{ConfigError, Login, MailConfig, MailSink, TimeLimits, TlsMode};
+use jobstream::sinks::smtp::{
+    ConfigError, Login, MailConfig, MailSink, RelayConfig, TimeLimits, TlsMode,
+};
 use jobstream_service::{Address, SettingsError, Variables};
 
+use super::{dkim, relays};
+
 const HOST: &str = "MAIL_SERVER_HOST";
-const HOST_EXPECTED: &str = "a host's name or an IP address, with a port as host:port or without";
+const HOST_EXPECTED: &str = "a host's name or an IP address, with a port as host:port or without; \
+                             several are separated by commas";
+/// Each has connections, time series and probes of its own.
+const RELAYS_MAX: usize = 16;
 const PORT: u16 = 25;
 const CONNECTIONS: usize = 8;
-const CONNECTIONS_MAX: usize = 10_000;
-const RATE_MAX: u32 = 1_000_000;
+pub(super) const CONNECTIONS_MAX: usize = 10_000;
+pub(super) const RATE_MAX: u32 = 1_000_000;
 /// Half of what a mail may take in all.
 const TIMEOUT_MAX_SECONDS: f64 = 600.0;
 
@@ -18,18 +25,17 @@ const TIMEOUT_MAX_SECONDS: f64 = 600.0;
 ///
 /// # Errors
 /// If one is wrong or missing.
-pub(super) fn read(
-    variables: &Variables<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<MailConfig, SettingsError> {
-    let Address { host, port } = server(variables)?;
+pub(super) fn read(variables: &Variables<'_>) -> Result<MailConfig, SettingsError> {
+    let servers = servers(variables)?;
     let domain = variables.text("EMAIL_DOMAIN");
     let user = variables.secret("SMTP_USER")?;
-    let config = MailConfig::new(host, mail_from(variables, user.as_deref(), domain.as_deref())?)
-        .port(port.unwrap_or(PORT))
+    let mail_from = mail_from(variables, user.as_deref(), domain.as_deref())?;
+    let mut config = MailConfig::new("", mail_from);
+    config.relays = servers;
+    let mut config = config
         .tls(variables.choice("MAIL_TLS", &TLS_MODES, TlsMode::Opportunistic)?)
         .tls_ca_pem(ca_pem(variables)?)
-        .login(login(variables, user.as_deref(), domain.as_deref(), warnings)?)
+        .login(login(variables, user.as_deref(), domain.as_deref())?)
         .allow_plaintext_auth(variables.boolean("MAIL_ALLOW_PLAINTEXT_AUTH", false)?)
         .allowed_from_domains(allowed_from_domains(variables, domain.as_deref()))
         .limits(limits(variables)?)
@@ -37,32 +43,46 @@ pub(super) fn read(
         .mails_per_second_max(
             variables.number_if_any("MAIL_RATE", 1..=RATE_MAX)?.and_then(NonZeroU32::new),
         );
-    if config.tls == TlsMode::None && config.login.is_some() && !config.allow_plaintext_auth {
-        let expected = "another mode, or MAIL_ALLOW_PLAINTEXT_AUTH=true: the login would travel \
-                        in clear";
-        return Err(SettingsError::invalid("MAIL_TLS", "none", expected));
-    }
+    relays::apply(variables, &mut config.relays)?;
     match MailSink::new(&config) {
-        Ok(_) => Ok(config),
+        Ok(_) => {
+            let dkim = dkim::read(variables, &config.mail_from)?;
+            Ok(config.dkim(dkim))
+        }
         Err(error) => Err(refused(variables, &error)),
     }
 }
 
-/// The mail server, with the port of either setting; both at once would contradict each other.
-fn server(variables: &Variables<'_>) -> Result<Address, SettingsError> {
+/// The mail servers, in order of preference. `MAIL_SERVER_PORT` is the port of those that name
+/// none; if there are none of these, the two settings would contradict each other.
+fn servers(variables: &Variables<'_>) -> Result<Vec<RelayConfig>, SettingsError> {
     let port = variables.number_if_any("MAIL_SERVER_PORT", 1..=u16::MAX)?;
     let text = variables.required(HOST, HOST_EXPECTED)?;
-    let address = Address::parse(&text).map_err(|fault| {
-        SettingsError::invalid(HOST, &text, format!("{HOST_EXPECTED}: {fault}"))
-    })?;
-    if address.port.is_some() && port.is_some() {
+    let wrong = |expected: String| SettingsError::invalid(HOST, &text, expected);
+    let parse = |part: &str| {
+        Address::parse(part.trim_matches(' '))
+            .map_err(|fault| wrong(format!("{HOST_EXPECTED}: {fault}")))
+    };
+    let addresses = text.split(',').map(parse).collect::<Result<Vec<_>, _>>()?;
+    if port.is_some() && addresses.iter().all(|address| address.port.is_some()) {
         let found = format!("{text:?} beside MAIL_SERVER_PORT");
         return Err(SettingsError::wrong(HOST, found, "the port in one of them"));
     }
-    Ok(Address { port: address.port.or(port), ..address })
+    if addresses.len() > RELAYS_MAX {
+        return Err(wrong(format!("{RELAYS_MAX} servers at most")));
+    }
+    let default = port.unwrap_or(PORT);
+    Ok(addresses
+        .into_iter()
+        .map(|Address { host, port }| {
+            let mut relay = RelayConfig::new(host);
+            relay.port = port.unwrap_or(default);
+            relay
+        })
+        .collect())
 }
 
-const TLS_MODES: [(&str, TlsMode); 4] = [
+pub(super) const TLS_MODES: [(&str, TlsMode); 4] = [
     ("opportunistic", TlsMode::Opportunistic),
     ("starttls", TlsMode::StartTls),
     ("implicit", TlsMode::Implicit),
@@ -102,7 +122,6 @@ fn login(
     variables: &Variables<'_>,
     user: Option<&str>,
     domain: Option<&str>,
-    warnings: &mut Vec<String>,
 ) -> Result<Option<Login>, SettingsError> {
     let login = variables.secret("SMTP_LOGIN")?;
     let password = variables.secret("SMTP_PASSWORD")?;
@@ -116,7 +135,7 @@ fn login(
             Err(SettingsError::missing("SMTP_PASSWORD", "the password of SMTP_LOGIN"))
         }
         (None, Some(_), None) => {
-            warnings.push("SMTP_USER without SMTP_PASSWORD: there will be no login".to_owned());
+            variables.warn("SMTP_USER without SMTP_PASSWORD: there will be no login");
             Ok(None)
         }
         (None, None, None) => Ok(None),
@@ -157,6 +176,15 @@ fn allowed_from_domains(variables: &Variables<'_>, domain: Option<&str>) -> Vec<
 fn refused(variables: &Variables<'_>, error: &ConfigError) -> SettingsError {
     match error {
         ConfigError::Host { found } => SettingsError::invalid(HOST, found, HOST_EXPECTED),
+        ConfigError::Twice(name) => {
+            SettingsError::wrong(HOST, format!("{name} twice"), "each server once")
+        }
+        ConfigError::Relay { name, error } => match refused(variables, error) {
+            SettingsError::Invalid { name: setting, found, expected } => {
+                SettingsError::wrong(&setting, format!("{found} for {name}"), expected)
+            }
+            other => other,
+        },
         ConfigError::MailFrom { found, error } => {
             SettingsError::invalid("MAIL_FROM", found, format!("an address: {error}"))
         }
@@ -173,7 +201,7 @@ fn refused(variables: &Variables<'_>, error: &ConfigError) -> SettingsError {
         ConfigError::PlaintextAuth => SettingsError::invalid(
             "MAIL_TLS",
             "none",
-            "another mode, or MAIL_ALLOW_PLAINTEXT_AUTH=true",
+            "another mode, or MAIL_ALLOW_PLAINTEXT_AUTH=true: the login would travel in clear",
         ),
         ConfigError::LoginNul => {
             SettingsError::wrong("SMTP_PASSWORD", "a NUL in the login", "none")

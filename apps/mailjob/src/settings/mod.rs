@@ -1,64 +1,51 @@
-//! The settings of the service.
-//!
-//! ```text
-//!  environment ─┐
-//!  .env ────────┼─▶ variables ─▶ kafka · topics · job · mail · log · metrics · page · traces
-//!  TOPICS_FILE ─┘
-//! ```
-//!
-//! Nothing here reads the process's environment or a file by itself: both come in from outside.
+//! The settings of the mail executor, beside those of every service.
 
-mod job;
-mod log;
+mod dkim;
 mod mail;
-mod metrics;
-mod page;
-mod topics;
+mod relays;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use jobstream::sinks::smtp::MailConfig;
 use jobstream_service::Variables;
-use jobstream_service::traces::TracesSettings;
+use jobstream_service::settings::ServiceSettings;
 
-pub use job::{Delivery, JobSettings};
-pub use jobstream_service::{KafkaSettings, ReadFile, SettingsError};
-pub use log::{LogFormat, LogSettings};
-pub use page::PageSettings;
-pub use topics::TopicSettings;
+pub use jobstream_service::settings::{
+    Delivery, JobSettings, KafkaSettings, LogFormat, LogSettings, PageSettings, ProcessSettings,
+    ReadFile, SettingsError, TopicSettings,
+};
 
-/// The prefixes of our names; one that begins so and is unknown is warned of.
-const PREFIXES: [&str; 8] =
-    ["EMAIL_", "JOB_", "KAFKA_", "MAIL_", "METRICS_", "PAGE_", "SMTP_", "TOPIC_"];
+use crate::service;
 
-/// What the service is called in traces, unless a setting says it.
-const SERVICE_NAME: &str = "mailjob";
+/// The settings of the mail server.
+#[derive(Clone, Debug)]
+pub struct MailSettings {
+    /// Where it is, and how to speak with it.
+    pub mail: MailConfig,
+}
 
-/// What sets the group.
-const GROUP: &str = "TOPIC_JOB_RUN_CONSUMER_GROUP_ID instead";
+impl jobstream_service::Settings for MailSettings {
+    const PREFIXES: &'static [&'static str] = &["EMAIL_", "MAIL_", "SMTP_"];
+    const TABLES: &'static str = include_str!("tables.md");
 
-/// All settings of the service.
+    fn read(variables: &Variables<'_>) -> Result<Self, SettingsError> {
+        Ok(Self { mail: mail::read(variables)? })
+    }
+}
+
+/// All settings of the service: those of every service, and the mail server's.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What is logged, and how.
-    pub log: LogSettings,
-    /// Where Kafka is.
-    pub kafka: KafkaSettings,
+    /// Those of every process on Kafka.
+    pub process: ProcessSettings,
     /// The topics and the group.
     pub topics: TopicSettings,
     /// How jobs are worked on.
     pub job: JobSettings,
     /// Where the mail server is.
     pub mail: MailConfig,
-    /// Where metrics and health are served, if they are.
-    pub metrics_address: Option<SocketAddr>,
     /// Access to the live page, and what it may show.
     pub page: PageSettings,
-    /// Where traces go, if they do.
-    pub traces: Option<TracesSettings>,
-    /// What is odd and ends nothing, for people.
-    pub warnings: Vec<String>,
 }
 
 impl Settings {
@@ -71,7 +58,9 @@ impl Settings {
         environment: &BTreeMap<String, String>,
         read: ReadFile<'_>,
     ) -> Result<Self, SettingsError> {
-        Self::of(&Variables::read(environment, read)?)
+        let (settings, own) = service::settings().read_settings(environment, read)?;
+        let ServiceSettings { process, topics, job, page } = settings;
+        Ok(Self { process, topics, job, mail: own.mail, page })
     }
 
     /// The names that [`read`](Self::read) looks for, in order: every setting there is, without
@@ -83,51 +72,6 @@ impl Settings {
         environment: &BTreeMap<String, String>,
         read: ReadFile<'_>,
     ) -> Result<Vec<String>, SettingsError> {
-        let variables = Variables::read(environment, read)?;
-        Self::of(&variables).map(|_| variables.asked())
-    }
-
-    fn of(variables: &Variables<'_>) -> Result<Self, SettingsError> {
-        let mut warnings = Vec::new();
-        let mut settings = Self {
-            log: LogSettings::read(variables)?,
-            kafka: KafkaSettings::read(variables, GROUP)?,
-            topics: TopicSettings::read(variables)?,
-            job: JobSettings::read(variables)?,
-            mail: mail::read(variables, &mut warnings)?,
-            metrics_address: metrics::address(variables)?,
-            page: PageSettings::read(variables)?,
-            traces: TracesSettings::read(variables, SERVICE_NAME)?,
-            warnings,
-        };
-        let unknown = variables.unknown(&PREFIXES);
-        settings.warnings.extend(unknown.iter().map(|name| format!("{name}: unknown setting")));
-        Ok(settings)
-    }
-}
-
-/// What is needed to produce jobs: Kafka and the topics.
-#[derive(Clone, Debug)]
-pub struct ProducerSettings {
-    /// Where Kafka is.
-    pub kafka: KafkaSettings,
-    /// The topics and the group.
-    pub topics: TopicSettings,
-}
-
-impl ProducerSettings {
-    /// Reads them from where [`Settings::read`] does; others may be wrong or missing.
-    ///
-    /// # Errors
-    /// If one is wrong or missing, or a file can't be read.
-    pub fn read(
-        environment: &BTreeMap<String, String>,
-        read: ReadFile<'_>,
-    ) -> Result<Self, SettingsError> {
-        let variables = Variables::read(environment, read)?;
-        Ok(Self {
-            kafka: KafkaSettings::read(&variables, GROUP)?,
-            topics: TopicSettings::read(&variables)?,
-        })
+        service::settings().setting_names(environment, read)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::kafka_broker::Broker;
+use crate::broker::Broker;
 use crate::load::{jobs, none_lost, none_twice};
 use crate::service::Service;
 use crate::stage::{DELIVERIES, Stage, inbox, mails};

@@ -7,7 +7,7 @@ use jobstream::record::{Header, ProducerRecord};
 use jobstream::sinks::kafka::KafkaSink;
 use jobstream::sinks::{Batch, Sink as _, SinkError};
 
-use crate::kafka_broker::Broker;
+use crate::broker::Broker;
 use crate::load::job;
 use crate::stage::{DELIVERIES, Stage, inbox};
 

@@ -1,35 +1,15 @@
-//! What ends the start: each with one clear line.
+//! Rights that Kafka grants, or does not.
 
 #![expect(clippy::unwrap_used, reason = "a test that waits for Kafka")]
 
 use std::sync::Arc;
 
-use jobstream_testkit::smtp::{SmtpServer, Tls};
+use jobstream_testkit::smtp::SmtpServer;
 use tokio::process::Command;
 
-use crate::kafka_broker::{Broker, script};
+use crate::broker::{Broker, script};
 use crate::load::{SAMPLE, none_lost};
-use crate::stage::{DELIVERIES, Stage, error_text, inbox, output_text};
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Kafka"]
-async fn a_check_says_what_is_wrong() {
-    let server = inbox().await;
-    let mut stage = Stage::new(server.address()).await;
-    let ended = stage.ended(&["check"]).await;
-    assert_eq!(ended.status.code(), Some(0), "{}{}", output_text(&ended), error_text(&ended));
-    stage.set("TOPIC_CREATE", "false");
-    server.refuse_connections().await;
-    let ended = stage.ended(&["check"]).await;
-    assert_eq!(ended.status.code(), Some(1));
-    let (results, said) = (stage.topic("results"), output_text(&ended));
-    for line in [&*format!("failed  topic '{results}': missing"), "failed  mail server 127.0.0.1:"]
-    {
-        assert!(said.contains(line), "no line {line:?} in\n{said}");
-    }
-    let expected = format!("mailjob: the topic '{results}' is missing: ");
-    stage.start("log").end().await.failed_with(&expected, "TOPIC_CREATE=true");
-}
+use crate::stage::{DELIVERIES, Stage, error_text, inbox};
 
 /// A stage on a Kafka with SASL and TLS, as the user that may do everything.
 async fn secured(broker: &Arc<Broker>, server: &SmtpServer) -> Stage {
@@ -48,36 +28,6 @@ fn login(stage: &mut Stage, mechanism: &str, user: &str, password: &str) {
     stage.set("KAFKA_SASL_MECHANISM", mechanism);
     stage.set("KAFKA_SASL_USERNAME", user);
     stage.set("KAFKA_SASL_PASSWORD", password);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Kafka"]
-async fn refused_credentials_and_a_wrong_authority_end_the_start_with_one_line() {
-    let broker = Arc::new(Broker::start_with(&["--sasl-ssl"]));
-    let server = inbox().await;
-    let mut stage = secured(&broker, &server).await;
-    for (mechanism, user) in
-        [("PLAIN", "user"), ("SCRAM-SHA-256", "scram"), ("SCRAM-SHA-512", "scram")]
-    {
-        login(&mut stage, mechanism, user, "password");
-        let check = stage.ended(&["check"]).await;
-        assert!(output_text(&check).contains("ok      Kafka"), "{}", output_text(&check));
-        login(&mut stage, mechanism, user, "wrong");
-        let refused = stage.start("refused").end().await;
-        refused.failed_with("mailjob: Kafka: ", "KAFKA_SASL_PASSWORD");
-        assert_eq!(stage.ended(&["check"]).await.status.code(), Some(1));
-    }
-    stage.unset("KAFKA_SASL_PASSWORD");
-    stage.set("KAFKA_SASL_PASSWORD_FILE", "password");
-    std::fs::write(stage.path("password"), "password\n").unwrap();
-    let check = stage.ended(&["check"]).await;
-    assert!(output_text(&check).contains("ok      Kafka"), "{}", output_text(&check));
-
-    let other = SmtpServer::builder().tls(Tls::Implicit).listen().await.unwrap();
-    std::fs::write(stage.path("other.pem"), other.ca_pem().unwrap()).unwrap();
-    stage.set("KAFKA_SSL_CA_LOCATION", "other.pem");
-    let untrusted = stage.start("untrusted").end().await;
-    untrusted.failed_with("mailjob: Kafka: ", "KAFKA_SSL_CA_LOCATION");
 }
 
 /// Lets the user "scram" do something.
@@ -157,7 +107,9 @@ async fn a_ledger_that_may_not_be_grown_is_logged_once_and_restored_once_an_oper
     let of_ledger = ["DESCRIBE", "WRITE", "CREATE", "READ", "DESCRIBE_CONFIGS"];
     grant(&stage, "TOPIC", &stage.topic("ledger"), &of_ledger).await;
     grant(&stage, "TOPIC", &stage.topic("jobs"), &["DESCRIBE", "READ"]).await;
-    grant(&stage, "TRANSACTIONAL_ID", &format!("{group}-one-1"), &["DESCRIBE", "WRITE"]).await;
+    for id in ["one-1", "one-1-second"] {
+        grant(&stage, "TRANSACTIONAL_ID", &format!("{group}-{id}"), &["DESCRIBE", "WRITE"]).await;
+    }
     grant(&stage, "GROUP", &group, &["READ"]).await;
     login(&mut stage, "SCRAM-SHA-512", "scram", "password");
     let mut service = stage.start("log");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jobstream::kafka::{KafkaConfig, Topics};
 
-use crate::kafka_broker::Broker;
+use crate::broker::Broker;
 use crate::stage::{Stage, inbox};
 
 #[tokio::test(flavor = "multi_thread")]

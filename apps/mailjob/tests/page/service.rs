@@ -47,7 +47,7 @@ impl JobSink<Job, Accepted> for Server {
         if job.id().starts_with("doubtful") {
             return Err(JobError::ambiguous("no answer to the final dot"));
         }
-        Ok(Accepted { message_id: "<1@example.com>".into(), reply: "250 ok".into() })
+        Ok(Accepted { message_id: "<1@example.com>".into(), reply: "250 ok".into(), relay: None })
     }
 }
 
@@ -90,6 +90,7 @@ impl Service {
         }
         let retry = Retry::new().ambiguous(Ambiguous::Park);
         let topology = topology(&topics, Arc::new(Server), retry).with_observer(self.feed.clone());
+        self.feed.shows(&topology);
         let source = self.broker.consumer("mailers", [topics.jobs.clone()]).build();
         let worked_off = self.broker.caught_up("mailers", &topics.jobs);
         topology.run(&source, &self.broker.producer(), worked_off).await.unwrap();
@@ -133,6 +134,42 @@ async fn fates_dead_letters_and_ambiguous_jobs_are_shown_without_what_is_in_them
 }
 
 #[tokio::test]
+async fn the_picture_is_of_the_topologys_own_stages_and_each_counts_what_it_skips() {
+    let service = open(None, Shows::Nothing).await;
+    service.work("plain", 1).await;
+    let skipped = [r#"{"Id":"a","Status":4}"#, r#"{"Id":"b","Status":3,"JobType":1}"#];
+    service.work_on(&skipped).await;
+    let shown = service.snapshot().await;
+    let kinds = [
+        ("decode", "decode"),
+        ("status", "filter"),
+        ("job-type", "filter"),
+        ("execute", "execute"),
+        ("encode", "encode"),
+    ];
+    let stages = kinds.map(|(name, kind)| json!({ "name": name, "kind": kind }));
+    let expected = json!({ "service": "mailjob", "server": "mail server", "stages": stages });
+    assert_eq!(shown["topology"], expected);
+    assert_eq!(shown["counts"]["skipped_by"], json!({ "status": 1, "job-type": 1 }));
+}
+
+#[tokio::test]
+async fn what_the_service_has_to_show_besides_is_in_a_panel_of_its_own() {
+    use jobstream::sinks::smtp::{Event, Observer as _};
+    use mailjob::page::MailPanel;
+    let service = open(None, Shows::Nothing).await;
+    assert_eq!(service.snapshot().await["panels"], json!([]));
+    let panel = Arc::new(MailPanel::default());
+    service.feed.add_panel(panel.clone());
+    panel.relay().on(&Event::Connections { open: 2, waiting: 0 });
+    panel.relay().on(&Event::Connections { open: 1, waiting: 17 });
+    let shown = &service.snapshot().await["panels"][0];
+    assert_eq!(shown["title"], "Mail server");
+    assert_eq!(shown["rows"][0], json!(["Open connections", "3"]));
+    assert_eq!(shown["rows"][2], json!(["Mails that wait for one", "17"]));
+}
+
+#[tokio::test]
 async fn where_content_is_allowed_a_recent_record_is_shown() {
     let service = open(None, Shows::Content).await;
     service.work("plain", 1).await;
@@ -155,7 +192,7 @@ async fn only_the_last_fates_are_kept() {
 
 #[tokio::test]
 async fn in_flight_and_lag_are_those_of_the_partitions_that_are_here() {
-    use jobstream::kafka::{self, KafkaEvent};
+    use jobstream::kafka;
     use jobstream::record::TopicPartition;
     use jobstream::topology::{Event, Observer as _};
     let service = open(None, Shows::Nothing).await;
@@ -165,8 +202,8 @@ async fn in_flight_and_lag_are_those_of_the_partitions_that_are_here() {
     record.partition = partition.clone();
     service.feed.on(&Event::Assigned(&assignment));
     service.feed.on(&Event::Fetched(&record));
-    let watermarks = KafkaEvent::Watermarks { partition: &partition, low: 0, high: 10 };
-    kafka::KafkaObserver::on(&*service.feed, &watermarks);
+    let watermarks = kafka::Event::Watermarks { partition: &partition, low: 0, high: 10 };
+    kafka::Observer::on(&*service.feed, &watermarks);
     let at = |in_flight| Event::Frontier {
         partition: &partition,
         offset: 4,

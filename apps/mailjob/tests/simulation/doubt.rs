@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use jobstream::record::TopicPartition;
 use jobstream::sinks::JobErrorKind;
-use jobstream_testkit::simulation::{Entry, History, Place, What, Who, Zombies};
+use jobstream_testkit::simulation::{History, Occurrence, Place, What, Who, Zombies};
 use jobstream_testkit::smtp::SmtpServer;
 
-use crate::invariants::{header, results};
+use crate::effects::{header, results};
 use crate::jobs::number;
 use crate::outside::in_doubt_max;
 
@@ -85,7 +85,7 @@ struct Doubts<'a> {
 }
 
 impl<'a> Doubts<'a> {
-    fn follow(&mut self, who: Who, entry: &'a Entry) {
+    fn follow(&mut self, who: Who, entry: &'a Occurrence) {
         self.zombies.follow(who, entry);
         match &entry.what {
             What::SessionEnded => self.left(who, entry.at, |_| true),

@@ -8,6 +8,8 @@
 #![expect(clippy::print_stdout, reason = "a search shows its figures")]
 
 mod doubt;
+#[path = "../../../../tests/effects/mod.rs"]
+mod effects;
 mod invariants;
 mod jobs;
 mod ledgers;
@@ -16,5 +18,6 @@ mod misfortunes;
 mod outside;
 mod promises;
 mod regressions;
+mod relays;
 mod search;
 mod zombies;

@@ -72,53 +72,66 @@ fn all_acts() -> Vec<Act> {
     ]
 }
 
-/// Adds acts at each moment, to strike once, at the next occasion.
-pub(crate) fn with_misfortunes(mut search: Search<SmtpServer>) -> Search<SmtpServer> {
+/// Adds what can go wrong at the server of a run.
+pub(crate) fn with_misfortunes(search: Search<SmtpServer>) -> Search<SmtpServer> {
+    with_misfortunes_of(search, "", |server| server)
+        .healed_by(|server| server.serve_at_most(u64::MAX))
+}
+
+/// Adds what can go wrong at one of the servers of a run: acts at each moment, to strike once, at the
+/// next occasion, and more. Their names begin with `prefix`.
+pub(crate) fn with_misfortunes_of<O: Send + Sync + 'static>(
+    mut search: Search<O>,
+    prefix: &'static str,
+    server_of: fn(&O) -> &SmtpServer,
+) -> Search<O> {
+    let named = |name: &str| -> &'static str { format!("{prefix}{name}").leak() };
     let of_mails = OF_MAILS.map(|moment| (moment, all_acts()));
     let of_connections = OF_CONNECTIONS.map(|moment| (moment, few_acts()));
     for (moment, acts) in of_mails.into_iter().chain(of_connections) {
         for act in acts {
-            let name: &'static str = match &act {
-                Act::Reply { code, .. } => format!("{code} at {moment:?}").leak(),
-                act => format!("{act:?} at {moment:?}").leak(),
+            let name = match &act {
+                Act::Reply { code, .. } => named(&format!("{code} at {moment:?}")),
+                act => named(&format!("{act:?} at {moment:?}")),
             };
-            search = search.misfortune(name, move |server: &SmtpServer| {
+            search = search.misfortune(name, move |outside| {
                 let once = Misfortune::at(moment).times(1).then(act.clone());
-                server.misfortunes().push(once);
+                server_of(outside).misfortunes().push(once);
             });
         }
     }
     for (name, act) in
         [("421 to one recipient", reply(421)), ("closed on one recipient", Act::DisconnectBefore)]
     {
-        search = search.misfortune(name, move |server: &SmtpServer| {
+        search = search.misfortune(named(name), move |outside| {
             let hang_up = Misfortune::at(Moment::Rcpt).to(customer(HUNG_UP)).times(HANG_UPS);
-            server.misfortunes().push(hang_up.then(act.clone()));
+            server_of(outside).misfortunes().push(hang_up.then(act.clone()));
         });
     }
-    let restarts = |server: &SmtpServer| {
+    let restarts = move |outside: &O| {
         for moment in [Moment::Mail, Moment::Ehlo] {
             let refusal = Misfortune::at(moment).times(REFUSALS).reply(421, "restarting");
-            server.misfortunes().push(refusal);
+            server_of(outside).misfortunes().push(refusal);
         }
     };
-    let expires = |server: &SmtpServer| {
+    let expires = move |outside: &O| {
         let refusal = Misfortune::at(Moment::Mail).times(EXPIRATIONS).reply(530, "log in again");
-        server.misfortunes().push(refusal);
+        server_of(outside).misfortunes().push(refusal);
     };
     for (name, connections) in SERVES_FEW {
-        search = search.misfortune(name, move |server: &SmtpServer| {
+        search = search.misfortune(named(name), move |outside| {
+            let server = server_of(outside);
             server.serve_at_most(connections);
             // So that `are_hang_ups_alone` sees it.
             let noted = Misfortune::at(Moment::Any).times(1).then(Act::Delay(Duration::ZERO));
             server.misfortunes().push(noted);
         });
     }
+    let expires_name = named(EXPIRES);
     search
-        .healed_by(|server| server.serve_at_most(u64::MAX))
-        .misfortune(RESTARTS, restarts)
-        .misfortune(EXPIRES, expires)
-        .brought_about("smtp NOOP", EXPIRES)
+        .misfortune(named(RESTARTS), restarts)
+        .misfortune(expires_name, expires)
+        .brought_about("smtp NOOP", expires_name)
 }
 
 /// Whether nothing went wrong in a run but that the server hung up on one recipient, and what it does

@@ -168,7 +168,7 @@ impl JobSink<Job, Accepted> for Attended {
     }
 }
 
-fn retry(ambiguous: Ambiguous) -> Retry {
+pub(crate) fn retry(ambiguous: Ambiguous) -> Retry {
     Retry::new()
         .attempts(Some(ATTEMPTS))
         .first_delay(Duration::from_millis(300))
@@ -176,7 +176,7 @@ fn retry(ambiguous: Ambiguous) -> Retry {
         .ambiguous(ambiguous)
 }
 
-fn config(seed: u64, server: &SmtpServer) -> MailConfig {
+pub(crate) fn config(seed: u64, server: &SmtpServer) -> MailConfig {
     let seconds = Duration::from_secs;
     MailConfig::new("localhost", "mailjob@example.com")
         .tls(if wants_tls(seed) { TlsMode::StartTls } else { TlsMode::None })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jobstream_testkit::simulation::{Delivery, Schedule};
 use mailjob::topology::Topics;
 
-use crate::invariants::{header, results};
+use crate::effects::{header, results};
 use crate::search::{passes, schedules, search};
 
 #[test]

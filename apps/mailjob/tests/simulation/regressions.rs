@@ -2,7 +2,7 @@
 //! that the situation has come up, and the search's invariants judge what came of it.
 
 use jobstream::record::TopicPartition;
-use jobstream_testkit::broker::{Moment, Operation};
+use jobstream_testkit::broker::{Operation, When};
 use jobstream_testkit::simulation::{Delivery, Fault, History, Planned, Schedule, Trigger, What};
 
 use crate::search::search;
@@ -15,8 +15,8 @@ fn play(delivery: Delivery, faults: impl IntoIterator<Item = Planned>) -> Histor
     played.unwrap_or_else(|broken| panic!("{broken}"))
 }
 
-fn when(member: usize, effect: &'static str, nth: u64, moment: Moment) -> Trigger {
-    Trigger::Effect { member, effect, nth, moment }
+fn when(member: usize, effect: &'static str, nth: u64, when: When) -> Trigger {
+    Trigger::Effect { member, effect, nth, when }
 }
 
 fn count(history: &History, is_it: impl Fn(&What) -> bool) -> usize {
@@ -52,7 +52,7 @@ fn a_partition_that_moves_away_during_executions_is_drained_first() {
     for delivery in [Delivery::AtLeastOnce, Delivery::ExactlyOnce] {
         let moves = (0..3).map(|partition| {
             let away = Fault::Move { partition, to: 1 };
-            when(0, "smtp text", 2, Moment::Before).then(away)
+            when(0, "smtp text", 2, When::Before).then(away)
         });
         let history = play(delivery, moves);
         assert!(drained_an_execution(&history), "nothing was drained:\n{history}");
@@ -69,11 +69,10 @@ fn a_release_that_a_newer_assignment_overtakes_strands_nobody() {
     let history = play(
         Delivery::AtLeastOnce,
         [
-            when(0, "execute", 3, Moment::Before).then(hang),
-            when(0, "execute", 3, Moment::Before).then(away),
-            when(0, "release", 1, Moment::Before)
-                .then(Fault::Expire { member: 0, unaware_steps: 0 }),
-            when(0, "join", 2, Moment::After).then(back),
+            when(0, "execute", 3, When::Before).then(hang),
+            when(0, "execute", 3, When::Before).then(away),
+            when(0, "release", 1, When::Before).then(Fault::Expire { member: 0, unaware_steps: 0 }),
+            when(0, "join", 2, When::After).then(back),
         ],
     );
     let again = count(&history, |what| {
@@ -106,10 +105,10 @@ fn positions_of_an_older_assignment_hold_up_no_newer_ones() {
         let history = play(
             delivery,
             [
-                when(0, "execute", 2, Moment::After).then(hang),
-                when(0, "commit", 1, Moment::Before)
+                when(0, "execute", 2, When::After).then(hang),
+                when(0, "commit", 1, When::Before)
                     .then(Fault::Expire { member: 0, unaware_steps: 0 }),
-                when(0, "commit", 3, Moment::Before)
+                when(0, "commit", 3, When::Before)
                     .then(Fault::Expire { member: 0, unaware_steps: 0 }),
             ],
         );
@@ -126,7 +125,7 @@ fn a_topic_that_is_created_again_is_worked_on_from_its_start() {
     for (delivery, jobs) in
         [Delivery::AtLeastOnce, Delivery::ExactlyOnce].into_iter().flat_map(|d| [(d, 0), (d, 20)])
     {
-        let recreated = when(0, "execute", 5, Moment::After).then(Fault::Recreate { jobs });
+        let recreated = when(0, "execute", 5, When::After).then(Fault::Recreate { jobs });
         let history = play(delivery, [recreated]);
         let of_the_new_life =
             count(&history, |what| matches!(what, What::Finished(place, _) if place.life == 1));
@@ -141,7 +140,7 @@ fn a_log_that_has_lost_its_end_is_worked_on_again() {
     for delivery in [Delivery::AtLeastOnce, Delivery::ExactlyOnce] {
         let lost = (0..3).map(|partition| {
             let lost = Fault::LoseEnd { partition, offsets: 4 };
-            when(0, "execute", 5, Moment::After).then(lost)
+            when(0, "execute", 5, When::After).then(lost)
         });
         let history = play(delivery, lost);
         let anew = count(&history, |what| matches!(what, What::Reset(..)));
@@ -161,7 +160,7 @@ fn a_connection_whose_answer_is_outstanding_carries_no_other_mail() {
                 Delivery::AtLeastOnce,
                 [
                     Trigger::Step(0).then(Fault::Outside("Delay(2s) at Dot")),
-                    when(0, at, *nth, Moment::After)
+                    when(0, at, *nth, When::After)
                         .then(Fault::Expire { member: 0, unaware_steps: 0 }),
                 ],
             );

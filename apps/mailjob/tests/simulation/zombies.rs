@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jobstream::record::TopicPartition;
 use jobstream::sinks::Ambiguous;
-use jobstream_testkit::broker::Moment;
+use jobstream_testkit::broker::When;
 use jobstream_testkit::simulation::{
     Delivery, Fault, History, Place, Schedule, Trigger, What, Who, Zombies,
 };
@@ -65,7 +65,7 @@ fn a_zombie_that_repeats_what_others_have_handed_over_is_no_live_member() {
         Trigger::Step(446).then(Fault::Pause { member: 2, steps: 56, unaware_steps: 0 }),
         Trigger::Step(339).then(Fault::Pause { member: 2, steps: 106, unaware_steps: 0 }),
         Trigger::Step(190).then(Fault::Stop { member: 0, restart_after_steps: 30 }),
-        Trigger::Effect { member: 0, effect: "leave", nth: 1, moment: Moment::After }
+        Trigger::Effect { member: 0, effect: "leave", nth: 1, when: When::After }
             .then(Fault::Crash { member: 0, restart_after_steps: 99 }),
         Trigger::Step(298).then(Fault::Outside("554 at Data")),
     ]);

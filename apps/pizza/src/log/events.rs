@@ -3,8 +3,8 @@
 use jobstream::record::{ConsumerRecord, ProducerRecord};
 use jobstream::sinks::RecordMetadata;
 use jobstream::topology::{Event, Observer};
-use jobstream_service::is_plain;
 use jobstream_service::traces::trace_id_of;
+use jobstream_service::{RunLog, is_plain};
 use tracing::field::display;
 use tracing::{debug, info, warn};
 
@@ -39,15 +39,16 @@ fn text(bytes: Option<&[u8]>) -> String {
 }
 
 /// Logs what a run of a service publishes, and what goes wrong in it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ServiceLog {
     service: &'static str,
+    run: RunLog,
 }
 
 impl ServiceLog {
     /// Logs for `service`.
-    pub const fn new(service: &'static str) -> Self {
-        Self { service }
+    pub fn new(service: &'static str) -> Self {
+        Self { service, run: RunLog::of(service) }
     }
 
     fn dead_letter(&self, record: &ConsumerRecord, reason: &str, cause: &str) {
@@ -72,31 +73,13 @@ impl Observer for ServiceLog {
                 self.dead_letter(record, reason, cause);
             }
             Event::Suspended { error, .. } => warn!(service, "Waiting: {error}"),
-            Event::Reset { partition, reset } => {
-                warn!(
-                    service,
-                    "{partition} begins anew, nothing of it from before counts: {reset}"
-                );
-            }
-            Event::Truncated { partition, from, to } => {
-                warn!(
-                    service,
-                    "Retention removed {partition} from {from} to {to} before it was read"
-                );
-            }
-            Event::PublishFailed(error) => warn!(service, "Events are produced again: {error}"),
-            Event::CommitFailed(error) => warn!(service, "Positions were not committed: {error}"),
-            Event::CloseFailed(error) => warn!(service, "Not closed in time: {error}"),
-            Event::CutOff { partition, unfinished } => {
-                warn!(service, "{unfinished} records of {partition} are left unfinished");
-            }
-            Event::Stuck { partition, offset, .. } => {
-                warn!(service, "{partition} stands still at offset {offset}");
-            }
             Event::Assigned(assignment) => debug!(service, "Assigned {}", assignment.partition),
             Event::Revoked(partition) => debug!(service, "Revoked {partition}"),
-            Event::Lost(partition) => debug!(service, "Lost {partition}"),
-            _ => {}
+            Event::Lost(partition) => {
+                debug!(service, "Lost {partition}");
+                self.run.on(event);
+            }
+            _ => self.run.on(event),
         }
     }
 }

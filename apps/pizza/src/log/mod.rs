@@ -3,9 +3,8 @@
 mod events;
 mod line;
 
-use std::io;
-
-use jobstream_service::{Log, start_log};
+use jobstream_service::settings::{LogFormat, LogSettings};
+use jobstream_service::{Failure, Log, log_to_stdout, start_log};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -17,11 +16,12 @@ use line::Line;
 ///
 /// # Errors
 /// If the system gives no thread to write them.
-pub fn start(level: Level) -> io::Result<Log> {
-    let (writer, log) = start_log(io::stdout(), Line::dropped)?;
-    // Fails where one is set already: there is none before this.
-    drop(tracing::subscriber::set_global_default(subscriber(level, writer)));
-    Ok(log)
+pub fn start(settings: &LogSettings) -> Result<Log, Failure> {
+    let log = match settings.format {
+        LogFormat::Text => log_to_stdout(settings.level, Line, Line::dropped),
+        LogFormat::Json => start_log(settings),
+    };
+    log.map_err(|error| Failure::new(format!("log lines can't be written: {error}")))
 }
 
 /// Writes lines of that level, and more severe ones.

@@ -33,7 +33,8 @@ pub mod status;
 pub mod watchdog;
 
 use event::StatusEvent;
-pub use service::{Delivery, Service};
+pub use jobstream_service::Delivery;
+pub use service::Service;
 
 /// A topology of a service: its dead letters, and what becomes of their orders.
 fn builder() -> Builder {

@@ -2,20 +2,13 @@
 
 use std::sync::Arc;
 
-use jobstream::topology::{Drained, Observer, RunError, Topology, Worker};
-use jobstream_service::traces::{RunTraces, Traces};
+use jobstream::record::Topic;
+use jobstream::topology::{Drained, RunError, Topology, Worker};
+use jobstream_service::traces::RunTraces;
+use jobstream_service::{Delivery, Ends, Failure, Process};
 use tracing::{info, warn};
 
 use crate::log::ServiceLog;
-
-/// How the outputs of a service are delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// Outputs and positions in one transaction.
-    ExactlyOnce,
-    /// Outputs first, then the positions: enough where a repetition changes nothing.
-    AtLeastOnce,
-}
 
 /// One of the services, to be run between the ends of a worker.
 #[derive(Clone, Debug)]
@@ -46,13 +39,6 @@ impl Service {
         Self { name, group, consumes, delivery, remembers: None, topology }
     }
 
-    /// Adds an observer of its runs.
-    #[must_use]
-    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.topology = self.topology.with_observer(observer);
-        self
-    }
-
     /// Keeps its state on this topic.
     pub(super) const fn remembering(mut self, topic: &'static str) -> Self {
         self.remembers = Some(topic);
@@ -65,11 +51,33 @@ impl Service {
         self
     }
 
-    /// Makes traces of what it does.
-    #[must_use]
-    pub fn traced(mut self, traces: Traces) -> Self {
-        self.topology = RunTraces::new(traces, self.group).of(self.topology);
-        self
+    /// The same, counted and traced as a part of the process, and its ends on Kafka; completes when
+    /// those of the same instance that were before are fenced.
+    ///
+    /// # Errors
+    /// If the clients can't be made, or the brokers refuse them for good.
+    pub async fn on_kafka(mut self, process: &Process) -> Result<(Self, Worker), Failure> {
+        if let Some(traces) = process.traces(self.name) {
+            self.topology = RunTraces::new(traces.clone(), self.group).of(self.topology);
+        }
+        if let Some(metrics) = process.metrics() {
+            self.topology = self.topology.with_observer(metrics.run.clone());
+        }
+        // The log names the place of what is produced.
+        let kafka = process.kafka().clone().keep_places();
+        // An order has one number of partition on all topics, and one member has all of them.
+        let kafka = match self.consumes {
+            [_] => Ok(kafka),
+            _ => kafka.property("partition.assignment.strategy", "range"),
+        };
+        let ends = Ends {
+            group: self.group.to_owned(),
+            topics: self.consumes.iter().copied().map(Topic::from).collect(),
+            delivery: self.delivery,
+            state: self.remembers.map(Topic::from),
+        };
+        let worker = process.worker(&kafka.map_err(Failure::usage)?, &ends, 1).await?;
+        Ok((self, worker))
     }
 
     /// Its topology, with all that belongs to it.

@@ -58,8 +58,8 @@ pub use session_key::{SessionKey, SessionKeyError};
 use desk::Desk;
 use state::Shop;
 
-/// What the web app is called in the log.
-const SERVICE: &str = "webapp";
+/// What the web app is called in the log, and in traces.
+pub const SERVICE: &str = "webapp";
 
 /// The largest body of a request, in bytes. A form of ours has some hundred.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;

@@ -112,6 +112,24 @@ async fn many_processes_may_make_the_file_at_once() {
 }
 
 #[tokio::test]
+async fn who_opens_a_new_file_waits_for_another_that_writes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("orders");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (answer, opened) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new();
+    let open = move || answer.send(SqliteOrders::open(path).map(drop)).unwrap();
+    let opening = thread.spawn(open).unwrap();
+
+    let early = opened.recv_timeout(Duration::from_millis(200));
+    assert!(early.is_err(), "it does not wait: {early:?}");
+    other.execute_batch("COMMIT").unwrap();
+    opened.recv().unwrap().expect("the file opens");
+    opening.join().unwrap();
+}
+
+#[tokio::test]
 async fn a_reader_that_is_slow_is_told_that_it_missed_changes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("orders");

@@ -1,11 +1,8 @@
 //! The two topics of deliver, which have no order between them.
 
-use std::time::Duration;
-
 use pizza::services::{Service, deliver, status};
 use pizza::status::Status;
 use pizza::topics;
-use tokio::time::sleep;
 
 use crate::shop::{Shop, example, id};
 
@@ -15,8 +12,14 @@ fn deliver_and_status(shop: &Shop) -> [Service; 2] {
     [deliver, status]
 }
 
-fn statuses(shop: &Shop) -> Vec<(f64, String)> {
-    shop.events(topics::STATUS).into_iter().map(|event| (event.0, event.3)).collect()
+fn statuses(shop: &Shop) -> Vec<String> {
+    shop.events(topics::STATUS).into_iter().map(|event| event.3).collect()
+}
+
+/// For how many seconds a pizza is on its way, from the later of its two events on.
+fn seconds_on_the_way(shop: &Shop, last: &'static str) -> f64 {
+    let at = |topic| shop.events(topic).pop().expect("an event").0;
+    at(topics::STATUS) - at(last)
 }
 
 #[tokio::test(start_paused = true)]
@@ -26,12 +29,13 @@ async fn an_order_that_is_known_is_delivered_when_it_is_baked() {
         let order = id("3c91b");
         shop.order(order, &example()).await;
         shop.run(&deliver_and_status(&shop), async {
-            sleep(Duration::from_secs(3)).await;
+            shop.broker.caught_up(deliver::GROUP, topics::ORDERED).await;
             shop.produce(topics::BAKED, "3c91b", value);
             shop.all_are(&[order], Status::DELIVERED).await;
         })
         .await;
-        assert_eq!(statuses(&shop), [(13.0, r#"{"status":400}"#.to_owned())]);
+        assert_eq!(statuses(&shop), [r#"{"status":400}"#]);
+        assert_eq!(seconds_on_the_way(&shop, topics::BAKED), 10.0);
     }
 }
 
@@ -42,13 +46,13 @@ async fn a_pizza_whose_order_comes_later_is_pending_and_delivered_in_double_time
     shop.store(order, &example()).await;
     shop.produce(topics::BAKED, "3c91b", None);
     shop.run(&deliver_and_status(&shop), async {
-        sleep(Duration::from_secs(3)).await;
+        shop.broker.caught_up(deliver::GROUP, topics::BAKED).await;
         shop.publish(order, &example()).await;
         shop.all_are(&[order], Status::DELIVERED).await;
     })
     .await;
-    let expected = [(0.0, r#"{"status":-100}"#.to_owned()), (23.0, r#"{"status":400}"#.to_owned())];
-    assert_eq!(statuses(&shop), expected);
+    assert_eq!(statuses(&shop), [r#"{"status":-100}"#, r#"{"status":400}"#]);
+    assert_eq!(seconds_on_the_way(&shop, topics::ORDERED), 20.0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,7 +83,7 @@ async fn what_deliver_remembers_survives_its_crash_whichever_came_first() {
             shop.produce(topics::BAKED, "3c91b", None);
         }
         shop.run(&[deliver, status], shop.all_are(&[order], Status::DELIVERED)).await;
-        let codes: Vec<_> = statuses(&shop).into_iter().map(|(_, value)| value).collect();
+        let codes = statuses(&shop);
         let expected: &[&str] = if baked_first {
             &[r#"{"status":-100}"#, r#"{"status":400}"#]
         } else {

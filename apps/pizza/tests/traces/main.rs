@@ -1,8 +1,8 @@
-//! Traces of the shop on Kafka, in five processes, as the OpenTelemetry Collector takes them.
+//! Traces of the shop on the testkit's listener, in five processes, as the OpenTelemetry Collector takes them.
 #![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 
-#[path = "../../../../tests/kafka_broker/mod.rs"]
-mod kafka_broker;
+#[path = "../../../../tests/in_memory_broker/mod.rs"]
+mod broker;
 #[path = "../../../../tests/otlp_collector/mod.rs"]
 mod otlp_collector;
 mod shop;
@@ -65,7 +65,7 @@ fn order(spans: &[Span]) -> Option<&Span> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Kafka, and Go to build the OpenTelemetry Collector"]
+#[ignore = "needs Go to build the OpenTelemetry Collector"]
 async fn one_order_is_one_trace_across_five_services() {
     for protocol in ["http/protobuf", "grpc"] {
         let collector = Collector::start().await;

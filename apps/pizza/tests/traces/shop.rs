@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
-use crate::kafka_broker::Broker;
+use crate::broker::Broker;
 
 /// How long anything may take: much, since other programs may want the machine, too.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -32,7 +32,7 @@ pub(crate) struct Shop {
 impl Shop {
     /// Completes when browsers may come. Every part is told these settings.
     pub(crate) async fn open(settings: [(&'static str, String); 3]) -> Self {
-        let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
+        let (broker, folder) = (Broker::open().await, tempfile::tempdir().unwrap());
         let address = ([127, 0, 0, 1], 0).into();
         let mut shop = Self { address, broker, folder, settings, parts: BTreeMap::new() };
         shop.start("webapp");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jobstream::record::{Timestamp, TopicPartition};
 use tokio::time::Instant;
 
-use crate::broker::group::Offsets;
+use crate::broker::group::{CommitRecord, Offsets};
 use crate::broker::log::ProducerId;
 
 /// The last epoch that a client is given. The next producer gets another number, and begins at 0.
@@ -46,7 +46,7 @@ pub(super) struct TransactionalId {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) partitions: BTreeSet<TopicPartition>,
-    pub(super) offsets: Vec<(Arc<str>, Offsets)>,
+    pub(super) offsets: Vec<(Arc<str>, CommitRecord, Offsets)>,
     pub(super) ends: Instant,
 }
 

@@ -90,6 +90,23 @@ impl Transactions {
         self.ids.get_mut(id).ok_or(ResponseError::InvalidProducerIdMapping)
     }
 
+    /// Forgets the offsets that open transactions are to commit for a topic that is deleted.
+    pub(crate) fn forget(&mut self, topic: &str) {
+        let open = self.ids.values_mut().filter_map(|id| id.open.as_mut());
+        for (.., offsets) in open.flat_map(|open| &mut open.offsets) {
+            offsets.retain(|(partition, _)| *partition.topic != *topic);
+        }
+    }
+
+    /// Forgets the offsets that open transactions are to commit for a group, of one partition or all.
+    pub(crate) fn forget_offsets(&mut self, group: &str, of: Option<&TopicPartition>) {
+        let open = self.ids.values_mut().filter_map(|id| id.open.as_mut());
+        let offsets = open.flat_map(|open| &mut open.offsets).filter(|(name, ..)| **name == *group);
+        for (.., offsets) in offsets {
+            offsets.retain(|(partition, _)| of.is_some_and(|of| of != partition));
+        }
+    }
+
     /// The ids, ascending.
     pub(crate) fn described(&self) -> impl Iterator<Item = (&Arc<str>, DescribedTransaction)> {
         self.ids.iter().map(|(name, id)| {
@@ -186,9 +203,10 @@ impl State {
 
     /// Adds offsets of a group to the transaction, which is open.
     pub(crate) fn add_offsets(&mut self, name: &str, group: &Arc<str>, offsets: Offsets) {
+        let record = self.next_commit();
         let id = self.transactions.ids.get_mut(name);
         if let Some(open) = id.and_then(|id| id.open.as_mut()) {
-            open.offsets.push((group.clone(), offsets));
+            open.offsets.push((group.clone(), record, offsets));
         }
     }
 

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jobstream::record::TopicPartition;
+use jobstream::sinks::JobErrorKind;
 use jobstream::sources::Reset;
 
 use crate::simulation::{
-    Commit, Entry, ForeignCommit, GroupHistory, History, Place, What, Who, Zombies,
+    Commit, ForeignCommit, GroupHistory, History, Occurrence, Place, What, Who, Zombies,
 };
 
 /// A record that a member took in before it gave its partition up, or stopped, is not executed by
 /// any member after that. Exceptions: drains that ran into a deadline, and records that were cut
-/// off because their next attempt would have come after it, with the other records of their key;
+/// off because their next attempt, or that of a sink that was away, would have come after it, with the
+/// other records of their key;
 /// stops that left something unfinished, or that did not reach the broker; and executions by a
 /// member that was a zombie before the hand-over, which knows neither of the other member nor of
 /// its own loss. A record that another program has committed as unfinished no longer counts as
@@ -87,7 +89,7 @@ impl<'a> Drains<'a> {
     }
 
     /// Takes the entry with this number.
-    fn follow(&mut self, group: &GroupHistory, who: Who, entry: &'a Entry, number: usize) {
+    fn follow(&mut self, group: &GroupHistory, who: Who, entry: &'a Occurrence, number: usize) {
         match &entry.what {
             What::Assigned(partition, _) | What::Lost(partition) => {
                 self.taken_in.remove(&(who, partition));
@@ -100,7 +102,7 @@ impl<'a> Drains<'a> {
             What::Fetched(place) => {
                 self.taken_in.entry((who, &place.partition)).or_default().insert(place);
             }
-            What::Waits(place, _) => {
+            What::Waits(place, _) | What::Executed(place, Some(JobErrorKind::Unavailable)) => {
                 self.waiting.insert((who, place));
             }
             What::Began(place) => {
@@ -172,7 +174,7 @@ mod tests {
     use jobstream::position::Position;
 
     use super::*;
-    use crate::broker::{Moment, Operation};
+    use crate::broker::{Operation, When};
     use crate::simulation::effect_of;
     use crate::simulation::invariants::test_history::{TestHistory, place};
 
@@ -210,7 +212,7 @@ mod tests {
 
     #[test]
     fn no_other_member_may_repeat_a_hand_over() {
-        let joined = What::Effect(effect_of(Operation::Join), Moment::After);
+        let joined = What::Effect(effect_of(Operation::Join), When::After);
         let ended = (0, What::SessionEnded);
         let live = handed_over(&[], &[]);
         let zombie_since_then = handed_over(&[], std::slice::from_ref(&ended));
@@ -239,11 +241,14 @@ mod tests {
     #[test]
     fn a_waiting_record_is_cut_off_with_those_of_its_key_behind_it() {
         let waits = cut_off(What::Waits(place(7), Duration::from_secs(60)));
+        let away = cut_off(What::Executed(place(7), Some(JobErrorKind::Unavailable)));
         let executed = cut_off(What::Executed(place(7), None));
         for offset in [7, 8] {
             let again = [(0, What::Began(place(offset)))];
-            let judged = waits.clone().then(&again).judged(hand_overs_repeat_nothing);
-            assert_eq!(judged, Ok(()));
+            for waits in [&waits, &away] {
+                let judged = waits.clone().then(&again).judged(hand_overs_repeat_nothing);
+                assert_eq!(judged, Ok(()));
+            }
             assert!(executed.clone().then(&again).judged(hand_overs_repeat_nothing).is_err());
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use jobstream::record::TopicPartition;
 
-use crate::simulation::{Entry, GroupHistory, History, Place, What, Who, Zombies};
+use crate::simulation::{GroupHistory, History, Occurrence, Place, What, Who, Zombies};
 
 /// Of the records with one key in one life of a partition:
 ///
@@ -81,7 +81,7 @@ fn check_first(
     executed: &mut Executed,
     place: &Place,
     key: Bytes,
-    entry: &Entry,
+    entry: &Occurrence,
 ) -> Result<(), String> {
     let offsets = of_key(executed, place, key);
     let last = offsets.last().copied();
@@ -96,7 +96,7 @@ fn check_first(
     }
 }
 
-fn check_lane(lane: &mut Lane, place: &Place, who: Who, entry: &Entry) -> Result<(), String> {
+fn check_lane(lane: &mut Lane, place: &Place, who: Who, entry: &Occurrence) -> Result<(), String> {
     let broken = |how: String| Err(format!("step {}: {who} executes {place} {how}", entry.step));
     if lane.is_executing {
         return broken("while another record of its key is executed".to_owned());
@@ -114,7 +114,8 @@ fn check_lane(lane: &mut Lane, place: &Place, who: Who, entry: &Entry) -> Result
 }
 
 /// A job that was executed successfully is not executed again in the same assignment, even if its
-/// output is not published at first: it is published again from memory.
+/// output is not published at first: it is published again from memory. One whose attempt has reached
+/// its time limit before the answer came may be.
 ///
 /// # Errors
 /// Names the first execution that is one too many.
@@ -127,6 +128,10 @@ pub fn nothing_is_executed_twice_in_an_assignment(
         match &entry.what {
             What::Executed(place, None) => {
                 executed.insert((who, place));
+            }
+            // The attempt has reached its time limit before its answer came.
+            What::Waits(place, _) if group.attempt_timeout.is_some() => {
+                executed.remove(&(who, place));
             }
             What::Began(place) if executed.contains(&(who, place)) => {
                 return Err(format!("step {}: {who} executes {place} again", entry.step));

@@ -7,7 +7,7 @@ use jobstream::record::{ConsumerRecord, TopicPartition};
 use jobstream::topology::Limits;
 
 use super::Holds;
-use crate::simulation::{Delivery, Entry, GroupHistory, History, Place, What, Who};
+use crate::simulation::{Delivery, GroupHistory, History, Occurrence, Place, What, Who};
 
 /// The place of an offset in the first assignment of the partition.
 pub(super) fn place(offset: i64) -> Place {
@@ -20,27 +20,42 @@ fn input(offset: i64) -> ConsumerRecord {
 
 /// What has happened to the members, in order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct TestHistory(Vec<Entry>);
+pub(super) struct TestHistory(Vec<Occurrence>, Duration);
 
 impl TestHistory {
     pub(super) fn then(mut self, next: &[(usize, What)]) -> Self {
         for (member, what) in next {
             let who = Some(Who { member: *member, life: 1 });
             let step = self.0.len() as u64;
-            self.0.push(Entry { at: Duration::ZERO, step, who, what: what.clone() });
+            self.0.push(Occurrence { at: self.1, step, who, what: what.clone() });
         }
+        self
+    }
+
+    /// Lets time pass.
+    pub(super) fn after(mut self, time: Duration) -> Self {
+        self.1 += time;
         self
     }
 
     /// Adds an entry that is of no member.
     pub(super) fn then_outside(mut self, what: What) -> Self {
         let step = self.0.len() as u64;
-        self.0.push(Entry { at: Duration::ZERO, step, who: None, what });
+        self.0.push(Occurrence { at: self.1, step, who: None, what });
         self
     }
 
     pub(super) fn judged(self, holds: Holds) -> Result<(), String> {
-        let group = GroupHistory {
+        self.judged_as(|group| group, holds)
+    }
+
+    /// Judged as a history of a group with other settings.
+    pub(super) fn judged_as(
+        self,
+        settings: fn(GroupHistory) -> GroupHistory,
+        holds: Holds,
+    ) -> Result<(), String> {
+        let group = settings(GroupHistory {
             name: "group".into(),
             members: 0..3,
             topics: vec!["jobs".into()],
@@ -49,8 +64,10 @@ impl TestHistory {
             delivery: Delivery::AtLeastOnce,
             limits: Limits::default(),
             attempts_max: None,
+            attempt_timeout: None,
+            limited_by: None,
             identity: |_| None,
-        };
+        });
         let history = History {
             seed: 0,
             entries: self.0,

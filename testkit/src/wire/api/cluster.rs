@@ -1,4 +1,4 @@
-//! DescribeCluster, DescribeLogDirs, DescribeTopicPartitions and ListPartitionReassignments.
+//! DescribeCluster, DescribeLogDirs and DescribeTopicPartitions.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
@@ -12,7 +12,7 @@ use kafka_protocol::messages::describe_topic_partitions_response::{
 use kafka_protocol::messages::{
     ApiKey, BrokerId, DescribeClusterRequest, DescribeClusterResponse, DescribeLogDirsRequest,
     DescribeLogDirsResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
-    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, TopicName,
+    TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
@@ -30,7 +30,6 @@ pub(super) fn apis() -> Vec<Api> {
         Api::at_once(ApiKey::DescribeCluster, 0..=2, describe_cluster),
         Api::at_once(ApiKey::DescribeLogDirs, 1..=4, describe_log_dirs),
         Api::at_once(ApiKey::DescribeTopicPartitions, 0..=0, describe_topic_partitions),
-        Api::at_once(ApiKey::ListPartitionReassignments, 0..=0, list_reassignments),
     ]
 }
 
@@ -39,7 +38,7 @@ const CONTROLLERS: i8 = 2;
 /// What stands for operations that nobody has asked for.
 const NO_OPERATIONS: i32 = i32::MIN;
 /// The one folder that the broker pretends to have.
-const LOG_DIR: &str = "/in-memory";
+pub(super) const LOG_DIR: &str = "/in-memory";
 /// Partitions in one answer, at most; Kafka's `max.request.partition.size.limit`.
 const PARTITIONS_MAX: i32 = 2_000;
 
@@ -86,7 +85,8 @@ fn describe_log_dirs(call: &Call, request: &DescribeLogDirsRequest) -> DescribeL
     };
     let topics = state.all_topics().filter_map(|topic| {
         let here = (0..).zip(&topic.logs).filter(|(number, _)| {
-            call.cluster().leader(*number).id == call.node().id && asked(topic, *number)
+            call.cluster().leader(&topic.name, *number).id == call.node().id
+                && asked(topic, *number)
         });
         let partitions: Vec<_> = here
             .map(|(number, log)| {
@@ -168,7 +168,7 @@ fn described(
     numbers: std::ops::Range<i32>,
 ) -> DescribeTopicPartitionsResponseTopic {
     let partitions = numbers.map(|number| {
-        let leader = BrokerId(call.cluster().leader(number).id);
+        let leader = BrokerId(call.cluster().leader(&topic.name, number).id);
         DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(number)
             .with_leader_id(leader)
@@ -184,12 +184,4 @@ fn described(
         .with_is_internal(is_internal(&topic.name))
         .with_partitions(partitions.collect())
         .with_topic_authorized_operations(TOPIC_OPERATIONS)
-}
-
-/// No replica ever moves.
-fn list_reassignments(
-    _call: &Call,
-    _request: &ListPartitionReassignmentsRequest,
-) -> ListPartitionReassignmentsResponse {
-    ListPartitionReassignmentsResponse::default()
 }

@@ -14,17 +14,14 @@ use kafka_protocol::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
-use regex::Regex;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::groups::is_here;
+use super::groups::has_members_here;
 use crate::broker::state::State;
-use crate::wire::assignors::{Assignor, Part};
+use crate::wire::assignors::{Assignor, TopicIdPartition};
 use crate::wire::call::Call;
-use crate::wire::consumer_group::{
-    Beat, Beaten, ConsumerGroup, JOINS, LEAVES, LEAVES_FOR_NOW, Topics,
-};
+use crate::wire::consumer_group::{Beat, Beaten, ConsumerGroup, JOINS, LEAVES_FOR_NOW, Topics};
 use crate::wire::consumer_member::ConsumerMember;
 use crate::wire::dispatch::Api;
 use crate::wire::topics::TopicKey;
@@ -51,7 +48,10 @@ fn heartbeat(
     let response = ConsumerGroupHeartbeatResponse::default();
     match call.broker().change(|state| beat(call, state, request)) {
         Ok((member_id, beaten)) => {
-            let interval = call.cluster().settings().consumer_heartbeat_interval;
+            let state = call.broker().lock();
+            let config = state.wire.group_configs.get(&**request.group_id).cloned();
+            let config = config.unwrap_or_default();
+            let interval = config.heartbeat_interval(call.cluster().settings());
             let leaves = beaten.epoch < JOINS;
             let interval = if leaves { Duration::ZERO } else { interval };
             let assignment = beaten.assignment.map(|parts| assignment(&parts));
@@ -76,7 +76,7 @@ fn beat(
     if group_id.is_empty() {
         return Err((ResponseError::InvalidRequest, Some("GroupId can't be empty.")));
     }
-    is_here(call, group_id).map_err(plain)?;
+    has_members_here(call, group_id).map_err(plain)?;
     let mut beat = validated(call, request)?;
     if beat.member_id.is_empty() {
         state.wire.member_ids += 1;
@@ -91,17 +91,24 @@ fn beat(
     }
     let is_known = state.wire.consumer_groups.contains_key(group_id);
     if !is_known && beat.epoch != JOINS {
-        return Err(match beat.epoch {
-            LEAVES | LEAVES_FOR_NOW => (ResponseError::GroupIdNotFound, None),
-            _ => plain(ResponseError::UnknownMemberId),
-        });
+        return Err(plain(ResponseError::GroupIdNotFound));
     }
     let topics = topics(state);
-    let timeout = call.cluster().settings().consumer_session_timeout;
+    let config = state.wire.group_configs.get(group_id).cloned().unwrap_or_default();
+    let timeout = config.session_timeout(call.cluster().settings());
     state.wire.groups.remove(group_id);
     let group = state.wire.consumer_groups.entry(group_id.into()).or_default();
-    let beaten = group.beat(&beat, &topics, timeout, Instant::now()).map_err(plain)?;
+    let beaten = group.beat(&beat, &topics, timeout, Instant::now());
+    if !is_known && beaten.is_err() {
+        state.wire.consumer_groups.remove(group_id);
+    }
     state.wire.move_deadline();
+    let beaten = beaten.map_err(|error| match error {
+        ResponseError::InvalidRegularExpression => {
+            (error, Some("SubscribedTopicRegex is not a valid regular expression."))
+        }
+        error => plain(error),
+    })?;
     Ok((beat.member_id, beaten))
 }
 
@@ -130,7 +137,7 @@ fn validated(call: &Call, request: &ConsumerGroupHeartbeatRequest) -> Result<Bea
     if joins && request.topic_partitions.as_ref().is_none_or(|topics| !topics.is_empty()) {
         return Err(invalid("TopicPartitions must be empty when (re-)joining."));
     }
-    if joins && !has_names && regex.is_none_or(str::is_empty) {
+    if joins && !has_names && regex.is_none() {
         return Err(invalid(
             "Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.",
         ));
@@ -140,10 +147,6 @@ fn validated(call: &Call, request: &ConsumerGroupHeartbeatRequest) -> Result<Bea
     }
     if request.member_epoch < LEAVES_FOR_NOW {
         return Err(invalid("MemberEpoch is invalid."));
-    }
-    if regex.is_some_and(|regex| Regex::new(regex).is_err()) {
-        let message = "SubscribedTopicRegex is not a valid regular expression.";
-        return Err((ResponseError::InvalidRegularExpression, Some(message)));
     }
     let assignor = match request.server_assignor.as_deref() {
         None => None,
@@ -176,7 +179,7 @@ fn validated(call: &Call, request: &ConsumerGroupHeartbeatRequest) -> Result<Bea
     })
 }
 
-fn topics(state: &State) -> Topics {
+pub(in crate::wire) fn topics(state: &State) -> Topics {
     let mut topics = Topics::default();
     for topic in state.all_topics() {
         topics.ids.insert(topic.name.to_string(), topic.id.as_u128());
@@ -186,13 +189,13 @@ fn topics(state: &State) -> Topics {
 }
 
 /// The numbers of each topic.
-fn by_topic(parts: &BTreeSet<Part>) -> BTreeMap<u128, Vec<i32>> {
+fn by_topic(parts: &BTreeSet<TopicIdPartition>) -> BTreeMap<u128, Vec<i32>> {
     let mut topics: BTreeMap<u128, Vec<i32>> = BTreeMap::new();
     parts.iter().for_each(|(topic, number)| topics.entry(*topic).or_default().push(*number));
     topics
 }
 
-fn assignment(parts: &BTreeSet<Part>) -> Assignment {
+fn assignment(parts: &BTreeSet<TopicIdPartition>) -> Assignment {
     let topics = by_topic(parts).into_iter().map(|(topic, numbers)| {
         TopicPartitions::default().with_topic_id(Uuid::from_u128(topic)).with_partitions(numbers)
     });
@@ -203,7 +206,7 @@ fn describe(call: &Call, request: &ConsumerGroupDescribeRequest) -> ConsumerGrou
     let state = call.broker().lock();
     let groups = request.group_ids.iter().map(|id| {
         let described = DescribedGroup::default().with_group_id(id.clone());
-        if let Err(error) = is_here(call, id) {
+        if let Err(error) = has_members_here(call, id) {
             return described.with_error_code(error.code());
         }
         let Some(group) = state.wire.consumer_groups.get::<str>(id) else {
@@ -247,7 +250,7 @@ fn described_member(call: &Call, state: &State, id: &str, member: &ConsumerMembe
     if call.version() >= 1 { response.with_member_type(CONSUMER) } else { response }
 }
 
-fn described_assignment(state: &State, parts: &BTreeSet<Part>) -> DescribedAssignment {
+fn described_assignment(state: &State, parts: &BTreeSet<TopicIdPartition>) -> DescribedAssignment {
     let topics = by_topic(parts).into_iter().filter_map(|(id, numbers)| {
         let topic = state.topic(TopicKey::Id(Uuid::from_u128(id))).ok()?;
         let name = TopicName(StrBytes::from_string(topic.name.to_string()));

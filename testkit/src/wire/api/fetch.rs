@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::list_offsets::isolation;
 use crate::broker::Isolation;
-use crate::broker::log::{AbortedTransaction, Log};
 use crate::broker::state::State;
 use crate::wire::call::Call;
 use crate::wire::dispatch::{Answered, Api};
@@ -110,7 +109,7 @@ fn read_partition(
         return Err(ResponseError::OffsetOutOfRange);
     }
     let max_bytes = usize::try_from(asked.partition_max_bytes).unwrap_or_default().min(left.bytes);
-    let batches = log.batches(from, isolation, max_bytes, left.is_first);
+    let (batches, end) = log.batches(from, isolation, max_bytes, left.is_first);
     let bytes: usize = batches.iter().map(Bytes::len).sum();
     left.bytes = left.bytes.saturating_sub(bytes);
     left.is_first &= bytes == 0;
@@ -120,20 +119,8 @@ fn read_partition(
         high_watermark: log.end(),
         last_stable_offset: log.last_stable_offset(),
         log_start: log.start(),
-        aborted: (isolation == Isolation::ReadCommitted).then(|| aborted(log, from, &batches)),
+        // Those that a reader of these batches is to pass over.
+        aborted: (isolation == Isolation::ReadCommitted).then(|| log.aborted(from, end).collect()),
         batches,
     })
-}
-
-/// The aborted transactions that a reader of these batches is to pass over.
-fn aborted(log: &Log, from: i64, batches: &[Bytes]) -> Vec<AbortedTransaction> {
-    let Some(end) = batches.last().and_then(end) else { return Vec::new() };
-    log.aborted(from, end).collect()
-}
-
-/// The offset after the last of a batch.
-fn end(batch: &Bytes) -> Option<i64> {
-    let base = i64::from_be_bytes(*batch.first_chunk()?);
-    let last_offset_delta = i32::from_be_bytes(*batch.get(23..)?.first_chunk()?);
-    Some(base + i64::from(last_offset_delta) + 1)
 }

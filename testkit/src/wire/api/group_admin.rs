@@ -17,7 +17,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::groups::is_here;
+use super::groups::{has_members_here, is_here};
 use crate::broker::state::State;
 use crate::wire::call::Call;
 use crate::wire::classic::{ClassicGroup, Phase};
@@ -178,18 +178,18 @@ fn delete(call: &Call, state: &mut State, id: &str) -> Result<(), ResponseError>
     state.wire.consumer_groups.remove(id);
     state.wire.groups.remove(id);
     state.groups.remove(id);
+    state.transactions.forget_offsets(id, None);
     if was_there { Ok(()) } else { Err(ResponseError::GroupIdNotFound) }
 }
 
 fn offset_delete(call: &Call, request: &OffsetDeleteRequest) -> OffsetDeleteResponse {
     let id: &str = &request.group_id;
-    if let Err(error) = is_here(call, id) {
+    if let Err(error) = has_members_here(call, id) {
         return OffsetDeleteResponse::default().with_error_code(error.code());
     }
     call.broker().change(|state| {
-        if !state.groups.contains_key(id) {
-            return OffsetDeleteResponse::default()
-                .with_error_code(ResponseError::GroupIdNotFound.code());
+        if let Err(error) = may_delete_offsets(state, id) {
+            return OffsetDeleteResponse::default().with_error_code(error.code());
         }
         let topics = request.topics.iter().map(|topic| {
             let name = Topic::from(&**topic.name);
@@ -204,6 +204,7 @@ fn offset_delete(call: &Call, request: &OffsetDeleteRequest) -> OffsetDeleteResp
                     if let Some(group) = state.groups.get_mut(id) {
                         group.committed.remove(&partition);
                     }
+                    state.transactions.forget_offsets(id, Some(&partition));
                     Ok(())
                 };
                 OffsetDeleteResponsePartition::default()
@@ -216,6 +217,20 @@ fn offset_delete(call: &Call, request: &OffsetDeleteRequest) -> OffsetDeleteResp
         });
         OffsetDeleteResponse::default().with_topics(topics.collect())
     })
+}
+
+/// Members that are no consumers may read any topic.
+fn may_delete_offsets(state: &State, id: &str) -> Result<(), ResponseError> {
+    let on_wire = state.wire.groups.get(id);
+    let is_known =
+        state.groups.contains_key(id) || on_wire.is_some() || state.consumer_group(id).is_some();
+    if !is_known {
+        return Err(ResponseError::GroupIdNotFound);
+    }
+    let are_others = |group: &ClassicGroup| {
+        group.phase() != Phase::Empty && group.protocol_type() != Some("consumer")
+    };
+    if on_wire.is_some_and(are_others) { Err(ResponseError::NonEmptyGroup) } else { Ok(()) }
 }
 
 /// Whether a member of the group may read the topic.

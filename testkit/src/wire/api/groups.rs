@@ -17,8 +17,7 @@ use tokio::time::Instant;
 
 use crate::broker::state::State;
 use crate::wire::call::Call;
-use crate::wire::classic::{Join, Joined, Sync};
-use crate::wire::classic_member::Joining;
+use crate::wire::classic_member::{Join, Joined, Joining, Sync};
 use crate::wire::dispatch::Api;
 use crate::wire::topics::code;
 
@@ -35,28 +34,36 @@ pub(super) fn apis() -> Vec<Api> {
 const ID_REQUIRED: i16 = 4;
 /// The first version of JoinGroup that tells a leader to keep the assignment.
 const SKIPS_ASSIGNMENT: i16 = 9;
+/// The first version of SyncGroup that names the protocol.
+const PROTOCOL: i16 = 5;
 /// The first version of LeaveGroup that names several members.
 const MANY: i16 = 3;
 
 async fn join_group(call: Call, request: JoinGroupRequest) -> JoinGroupResponse {
     let version = call.version();
-    let joined = match call.broker().change(|state| join(&call, state, request)) {
-        Waits::For(answer) => answer.await.unwrap_or(Err(ResponseError::UnknownMemberId)),
-        Waits::Not(outcome) => outcome,
-        Waits::IdRequired(member_id) => {
-            return refused(ResponseError::MemberIdRequired, version)
-                .with_member_id(StrBytes::from_string(member_id));
+    let member_id = request.member_id.clone();
+    match call.broker().change(|state| join(&call, state, request)) {
+        Waits::For(id, answer) => {
+            match answer.await.unwrap_or(Err(ResponseError::UnknownMemberId)) {
+                Ok(joined) => answered(joined, version),
+                // Another process has taken the instance over, and not the id.
+                Err(error @ ResponseError::FencedInstanceId) => {
+                    refused(error, version).with_member_id(StrBytes::from_string(id))
+                }
+                Err(error) => refused(error, version),
+            }
         }
-    };
-    match joined {
-        Ok(joined) => answered(joined, version),
-        Err(error) => refused(error, version),
+        Waits::Not(error @ ResponseError::UnknownServerError) => refused(error, version),
+        Waits::Not(error) => refused(error, version).with_member_id(member_id),
+        Waits::IdRequired(member_id) => refused(ResponseError::MemberIdRequired, version)
+            .with_member_id(StrBytes::from_string(member_id)),
     }
 }
 
 enum Waits {
-    For(Receiver<Join>),
-    Not(Join),
+    /// With the id of the member.
+    For(String, Receiver<Join>),
+    Not(ResponseError),
     IdRequired(String),
 }
 
@@ -64,23 +71,24 @@ fn join(call: &Call, state: &mut State, request: JoinGroupRequest) -> Waits {
     let settings = call.cluster().settings();
     let session_timeout = millis(request.session_timeout_ms);
     let group_id: &str = &request.group_id;
-    if let Err(error) = is_here(call, group_id) {
-        return Waits::Not(Err(error));
+    if let Err(error) = has_members_here(call, group_id) {
+        return Waits::Not(error);
     }
     if !(settings.session_timeout_min..=settings.session_timeout_max).contains(&session_timeout) {
-        return Waits::Not(Err(ResponseError::InvalidSessionTimeout));
+        return Waits::Not(ResponseError::InvalidSessionTimeout);
     }
     if state.groups.get(group_id).is_some_and(|group| !group.members().is_empty()) {
         // Members that are no clients on the wire rebalance in another way.
-        return Waits::Not(Err(ResponseError::InconsistentGroupProtocol));
+        return Waits::Not(ResponseError::InconsistentGroupProtocol);
     }
     if !state.make_room_for_classic(group_id) {
-        return Waits::Not(Err(ResponseError::InconsistentGroupProtocol));
+        return Waits::Not(ResponseError::InconsistentGroupProtocol);
     }
     let (member_id, now) = (request.member_id.to_string(), Instant::now());
-    let is_known = state.wire.groups.contains_key(group_id);
+    // One that has only committed is there, too.
+    let is_known = state.wire.groups.contains_key(group_id) || state.groups.contains_key(group_id);
     if !member_id.is_empty() && !is_known {
-        return Waits::Not(Err(ResponseError::UnknownMemberId));
+        return Waits::Not(ResponseError::UnknownMemberId);
     }
     let group_id: Arc<str> = group_id.into();
     let joining = joining(call, request, session_timeout);
@@ -88,9 +96,11 @@ fn join(call: &Call, state: &mut State, request: JoinGroupRequest) -> Waits {
     let number = state.wire.member_ids;
     let group = state.wire.groups.entry(group_id).or_default();
     let waits = if !group.supports(&joining.protocol_type, &joining.protocols) {
-        Waits::Not(Err(ResponseError::InconsistentGroupProtocol))
+        Waits::Not(ResponseError::InconsistentGroupProtocol)
     } else if !member_id.is_empty() {
-        Waits::For(group.rejoin(&member_id, joining, settings.rebalance_delay, now))
+        let delay = settings.rebalance_delay;
+        let joins = group.rejoin(&member_id, joining, delay, now);
+        joins.map_or_else(Waits::Not, |answer| Waits::For(member_id, answer))
     } else {
         let name = joining.instance.as_deref().unwrap_or(&joining.client_id);
         // As long as Kafka's, which are random.
@@ -98,13 +108,17 @@ fn join(call: &Call, state: &mut State, request: JoinGroupRequest) -> Waits {
         match joining.instance.clone() {
             Some(instance) if group.instance(&instance).is_some() => {
                 let skips = call.version() >= SKIPS_ASSIGNMENT;
-                Waits::For(group.replace(&instance, new_id, joining, skips, now))
+                let id = new_id.clone();
+                Waits::For(id, group.replace(&instance, new_id, joining, skips, now))
             }
             None if call.version() >= ID_REQUIRED => {
-                group.promise(new_id.clone(), now);
+                group.promise(new_id.clone(), now + joining.silence());
                 Waits::IdRequired(new_id)
             }
-            _ => Waits::For(group.add(new_id, joining, settings.rebalance_delay, now)),
+            _ => {
+                let id = new_id.clone();
+                Waits::For(id, group.add(new_id, joining, settings.rebalance_delay, now))
+            }
         }
     };
     state.wire.move_deadline();
@@ -123,6 +137,7 @@ fn joining(call: &Call, request: JoinGroupRequest, session_timeout: Duration) ->
         client_host: call.client_host(),
         session_timeout,
         rebalance_timeout,
+        unheard_limit: call.cluster().settings().unheard_limit,
         protocol_type: request.protocol_type.to_string(),
         protocols: protocols.map(|p| (p.name.to_string(), owned(&p.metadata))).collect(),
     }
@@ -137,11 +152,13 @@ fn owned(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
 
-/// Whether this node coordinates the group.
+/// Whether a member may say that it belongs to the group: it has a name, and this node coordinates it.
+pub(super) fn has_members_here(call: &Call, group_id: &str) -> Result<(), ResponseError> {
+    if group_id.is_empty() { Err(ResponseError::InvalidGroupId) } else { is_here(call, group_id) }
+}
+
+/// Whether this node coordinates the group. One without a name has no members, but it may commit.
 pub(super) fn is_here(call: &Call, group_id: &str) -> Result<(), ResponseError> {
-    if group_id.is_empty() {
-        return Err(ResponseError::InvalidGroupId);
-    }
     if call.cluster().coordinator(group_id).id != call.node().id {
         return Err(ResponseError::NotCoordinator);
     }
@@ -200,7 +217,12 @@ fn sync(
     state: &mut State,
     request: SyncGroupRequest,
 ) -> Result<Receiver<Sync>, ResponseError> {
-    is_here(call, &request.group_id)?;
+    if call.version() >= PROTOCOL
+        && (request.protocol_type.is_none() || request.protocol_name.is_none())
+    {
+        return Err(ResponseError::InconsistentGroupProtocol);
+    }
+    has_members_here(call, &request.group_id)?;
     let group = state.wire.groups.get_mut(&**request.group_id);
     let group = group.ok_or(ResponseError::UnknownMemberId)?;
     group.validate(&request.member_id, request.group_instance_id.as_deref())?;
@@ -224,7 +246,7 @@ fn sync(
 
 fn heartbeat(call: &Call, request: &HeartbeatRequest) -> HeartbeatResponse {
     let beaten = call.broker().with(|state| {
-        is_here(call, &request.group_id)?;
+        has_members_here(call, &request.group_id)?;
         let group = state.wire.groups.get_mut(&**request.group_id);
         let group = group.ok_or(ResponseError::UnknownMemberId)?;
         group.validate(&request.member_id, request.group_instance_id.as_deref())?;
@@ -237,7 +259,7 @@ fn heartbeat(call: &Call, request: &HeartbeatRequest) -> HeartbeatResponse {
 }
 
 fn leave_group(call: &Call, request: &LeaveGroupRequest) -> LeaveGroupResponse {
-    if let Err(error) = is_here(call, &request.group_id) {
+    if let Err(error) = has_members_here(call, &request.group_id) {
         return LeaveGroupResponse::default().with_error_code(error.code());
     }
     let leave = |state: &mut State, member_id: &str, instance: Option<&str>| {

@@ -87,7 +87,7 @@ fn find(
     Ok(match asked.timestamp {
         LATEST => (log.readable_end(isolation), -1),
         EARLIEST | EARLIEST_LOCAL => (log.start(), -1),
-        MAX_TIMESTAMP => log.max_timestamp(Isolation::ReadUncommitted).unwrap_or((-1, -1)),
+        MAX_TIMESTAMP => log.max_timestamp(isolation).unwrap_or((-1, -1)),
         LATEST_TIERED => (-1, -1),
         timestamp => log.at_or_after(timestamp, isolation).unwrap_or((-1, -1)),
     })

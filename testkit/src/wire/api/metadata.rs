@@ -85,6 +85,8 @@ fn named(
             state.create_topic(&Topic::from(&**name), &TopicOptions::partitions(partitions));
         }
         state.changed = true;
+        // Kafka has not created it yet when it answers, and the client asks again.
+        return refused(name, ResponseError::UnknownTopicOrPartition);
     }
     match state.topic_named(&name) {
         Some(topic) => described(cluster, topic),
@@ -96,6 +98,7 @@ fn by_id(cluster: &Cluster, state: &State, id: Uuid) -> MetadataResponseTopic {
     match state.topic(TopicKey::Id(id)) {
         Ok(topic) => described(cluster, topic),
         Err(_) => MetadataResponseTopic::default()
+            .with_name(None)
             .with_topic_id(id)
             .with_error_code(ResponseError::UnknownTopicId.code()),
     }
@@ -103,7 +106,7 @@ fn by_id(cluster: &Cluster, state: &State, id: Uuid) -> MetadataResponseTopic {
 
 fn described(cluster: &Cluster, topic: &TopicState) -> MetadataResponseTopic {
     let partition = |number| {
-        let leader = BrokerId(cluster.leader(number).id);
+        let leader = BrokerId(cluster.leader(&topic.name, number).id);
         MetadataResponsePartition::default()
             .with_partition_index(number)
             .with_leader_id(leader)

@@ -2,7 +2,9 @@
 
 use super::dispatch::Api;
 
+mod alter_configs;
 mod cluster;
+mod commits;
 mod configs;
 mod consumer_groups;
 mod coordinator;
@@ -15,16 +17,21 @@ mod metadata;
 mod offsets;
 mod produce;
 mod producers;
+mod reassignments;
 mod records;
 mod topic_admin;
-mod transactional_offsets;
 mod transactions;
 pub(super) mod versions;
 
+#[cfg(feature = "programs")]
+pub(super) use consumer_groups::topics;
+
 /// Every group of APIs; the order means nothing.
 pub(super) const GROUPS: &[fn() -> Vec<Api>] = &[
+    alter_configs::apis,
     consumer_groups::apis,
     cluster::apis,
+    commits::apis,
     configs::apis,
     coordinator::apis,
     fetch::apis,
@@ -36,9 +43,9 @@ pub(super) const GROUPS: &[fn() -> Vec<Api>] = &[
     offsets::apis,
     produce::apis,
     producers::apis,
+    reassignments::apis,
     records::apis,
     topic_admin::apis,
-    transactional_offsets::apis,
     transactions::apis,
     versions::apis,
 ];

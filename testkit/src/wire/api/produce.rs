@@ -1,9 +1,13 @@
 //! Produce: batches are verified, numbered and kept as they came.
 
+use std::collections::VecDeque;
+
 use jobstream::record::{Timestamp, TopicPartition};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::PartitionProduceData;
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 
@@ -27,6 +31,8 @@ pub(super) fn apis() -> Vec<Api> {
 const BY_ID: i16 = 13;
 /// The first version that may carry batches of Zstandard.
 const ZSTD: i16 = 7;
+/// The first version that names records that are at fault.
+const RECORD_ERRORS: i16 = 8;
 /// The first versions that know `TRANSACTION_ABORTABLE`, and whose partitions join the transaction
 /// with the request (KIP-890).
 const ABORTABLE: i16 = 11;
@@ -34,7 +40,9 @@ const JOINS: i16 = 12;
 
 async fn produce(call: Call, request: ProduceRequest) -> Answered {
     let (version, acks) = (call.version(), request.acks);
-    let response = call.broker().change(|state| appended(&call, state, request));
+    let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let mut batches: VecDeque<_> = partitions.map(Checked::of).collect();
+    let response = call.broker().change(|state| appended(&call, state, &request, &mut batches));
     if acks == 0 {
         // The client learns of an error in no other way.
         let mut partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
@@ -46,28 +54,46 @@ async fn produce(call: Call, request: ProduceRequest) -> Answered {
     Answer::of(&response, version).map(Some)
 }
 
-fn appended(call: &Call, state: &mut State, request: ProduceRequest) -> ProduceResponse {
-    let acks_are_known = (-1..=1).contains(&request.acks);
+/// The batch of a partition, and what is wrong with it: the work that needs no lock.
+struct Checked {
+    batch: Result<Batch, BatchError>,
+    sum: Result<(), BatchError>,
+    records: Result<(), BatchError>,
+}
+
+impl Checked {
+    fn of(data: &PartitionProduceData) -> Self {
+        let batch = Batch::one(data.records.clone().unwrap_or_default());
+        let check =
+            |check: fn(&Batch) -> Result<(), BatchError>| batch.as_ref().map_or(Ok(()), check);
+        let sum = check(Batch::check_sum);
+        let records = check(|batch| batch.check_records());
+        Self { sum, records, batch }
+    }
+}
+
+fn appended(
+    call: &Call,
+    state: &mut State,
+    request: &ProduceRequest,
+    batches: &mut VecDeque<Checked>,
+) -> ProduceResponse {
     let id = request.transactional_id.as_deref().map(|id| &**id);
-    let is_admitted = id.is_some() || !has_transactional(&request);
-    let topics = request.topic_data.into_iter().map(|topic| {
+    let is_admitted = id.is_some() || !has_transactional(request);
+    let acks_are_known = (-1..=1).contains(&request.acks);
+    let topics = request.topic_data.iter().map(|topic| {
         let key = match call.version() {
             BY_ID.. => TopicKey::Id(topic.topic_id),
             _ => TopicKey::Name(&topic.name),
         };
-        let partitions = topic.partition_data.into_iter().map(|data| {
-            let index = data.index;
-            let outcome = match (is_admitted, acks_are_known) {
-                (false, _) => Err(Refusal::of(ResponseError::TransactionalIdAuthorizationFailed)),
-                (_, false) => Err(Refusal::of(match state.led(call, key, index, -1) {
-                    Err(ResponseError::UnknownTopicOrPartition) => {
-                        ResponseError::UnknownTopicOrPartition
-                    }
-                    _ => ResponseError::InvalidRequiredAcks,
-                })),
-                _ => append(call, state, key, data, id),
+        let partitions = topic.partition_data.iter().map(|data| {
+            let outcome = match batches.pop_front() {
+                Some(batch) if is_admitted => {
+                    append(call, state, (key, data.index), batch, (id, acks_are_known))
+                }
+                _ => Err(Refusal::of(ResponseError::TransactionalIdAuthorizationFailed)),
             };
-            answered(index, &outcome)
+            answered(call.version(), data.index, outcome)
         });
         TopicProduceResponse::default()
             .with_partition_responses(partitions.collect())
@@ -89,91 +115,126 @@ struct Refusal {
     error: ResponseError,
     /// What Kafka answers with a batch that does not follow the last one; -1 elsewhere.
     log_start: i64,
-    message: Option<&'static str>,
+    message: Option<String>,
+    /// The records that are at fault, by their places in the batch.
+    records: Vec<(i32, String)>,
 }
 
 impl Refusal {
     const fn of(error: ResponseError) -> Self {
-        Self { error, log_start: -1, message: None }
+        Self { error, log_start: -1, message: None, records: Vec::new() }
+    }
+
+    fn saying(error: ResponseError, message: &str) -> Self {
+        Self { message: Some(message.to_owned()), ..Self::of(error) }
+    }
+
+    /// Of a batch for a compacted topic.
+    fn without_key(partition: &TopicPartition, places: &[i32]) -> Self {
+        const SHOWN_RECORDS: usize = 3;
+        let message = format!(
+            "Compacted topic cannot accept message without key in topic partition {}-{}",
+            partition.topic, partition.partition
+        );
+        let shown = places.iter().take(SHOWN_RECORDS);
+        let shown = shown.map(|at| format!("RecordError(batchIndex={at}, message='{message}')"));
+        let all = format!(
+            "One or more records have been rejected due to {} record errors in total, and only \
+             showing the first three errors at most: [{}]",
+            places.len(),
+            shown.collect::<Vec<_>>().join(", ")
+        );
+        let records = places.iter().map(|at| (*at, message.clone())).collect();
+        Self { records, ..Self::saying(ResponseError::InvalidRecord, &all) }
     }
 }
 
-fn answered(index: i32, outcome: &Result<Place, Refusal>) -> PartitionProduceResponse {
+fn answered(version: i16, index: i32, outcome: Result<Place, Refusal>) -> PartitionProduceResponse {
     let response = PartitionProduceResponse::default().with_index(index);
     match outcome {
         Ok(place) => response
             .with_base_offset(place.base_offset)
             .with_log_append_time_ms(place.log_append_time)
             .with_log_start_offset(place.log_start),
-        Err(Refusal { error, log_start, message }) => response
-            .with_error_code(error.code())
-            .with_error_message(message.map(StrBytes::from_static_str))
-            .with_base_offset(-1)
-            .with_log_append_time_ms(-1)
-            .with_log_start_offset(*log_start),
+        Err(Refusal { error, log_start, message, records }) => {
+            let records = records.into_iter().filter(|_| version >= RECORD_ERRORS);
+            let records = records.map(|(place, message)| {
+                BatchIndexAndErrorMessage::default()
+                    .with_batch_index(place)
+                    .with_batch_index_error_message(Some(StrBytes::from_string(message)))
+            });
+            response
+                .with_error_code(error.code())
+                .with_error_message(message.map(StrBytes::from_string))
+                .with_record_errors(records.collect())
+                .with_base_offset(-1)
+                .with_log_append_time_ms(-1)
+                .with_log_start_offset(log_start)
+        }
     }
 }
 
+/// In Kafka's order, which tells of several things that are wrong: the request, its transaction, the
+/// batch, its place among those of its producer.
 fn append(
     call: &Call,
     state: &mut State,
-    key: TopicKey<'_>,
-    data: PartitionProduceData,
-    transactional_id: Option<&str>,
+    (key, index): (TopicKey<'_>, i32),
+    Checked { batch, sum, records }: Checked,
+    (transactional_id, acks_are_known): (Option<&str>, bool),
 ) -> Result<Place, Refusal> {
     let named = state.topic(key).map_err(Refusal::of)?;
-    if is_internal(&named.name) && (0..named.partitions()).contains(&data.index) {
-        return Err(Refusal::of(ResponseError::InvalidTopicException));
+    let partition = TopicPartition::new(named.name.clone(), index);
+    if !(0..named.partitions()).contains(&index) {
+        return Err(Refusal::of(ResponseError::UnknownTopicOrPartition));
     }
-    let (topic, log) = state.led(call, key, data.index, -1).map_err(Refusal::of)?;
-    let bytes = data.records.unwrap_or_default();
-    let bytes_len = bytes.len();
-    let max_bytes = topic.max_message_bytes;
-    let batch = Batch::verified(bytes).map_err(refusal)?;
-    if bytes_len > max_bytes {
-        return Err(Refusal::of(ResponseError::MessageTooLarge));
+    let batch = batch.map_err(refusal)?;
+    if call.version() < ZSTD && batch.codec() == Ok(Codec::Zstd) {
+        return Err(Refusal::of(ResponseError::UnsupportedCompressionType));
     }
-    match batch.codec() {
-        Ok(Codec::Zstd) if call.version() < ZSTD => {
-            return Err(Refusal::of(ResponseError::UnsupportedCompressionType));
-        }
-        Ok(_) if !batch.is_control() => {}
-        _ => return Err(Refusal::of(ResponseError::InvalidRecord)),
-    }
-    let log_start = log.start();
-    let partition = TopicPartition::new(topic.name.clone(), data.index);
     let producer = match transactional_id {
         Some(id) if batch.is_transactional() => {
             Some(transaction(call, state, id, &partition, &batch)?)
         }
         _ => None,
     };
-    let (topic, log) = state.led(call, key, data.index, -1).map_err(Refusal::of)?;
-    let now = topic.stamps.then(|| (state.wall_clock)());
+    if !acks_are_known {
+        return Err(Refusal::of(ResponseError::InvalidRequiredAcks));
+    }
+    if is_internal(&partition.topic) {
+        return Err(Refusal::of(ResponseError::InvalidTopicException));
+    }
+    let (topic, log) = state.led(call, key, index, -1).map_err(Refusal::of)?;
+    let log_start = log.start();
+    if batch.size() > topic.max_message_bytes {
+        return Err(Refusal::of(ResponseError::MessageTooLarge));
+    }
+    sum.map_err(refusal)?;
     let refuse = |error| Refusal { log_start, ..Refusal::of(error) };
-    let begins_late = call.version() >= JOINS && producer.is_some() && batch.base_sequence() != 0;
+    let without_key = records
+        .and_then(|()| if topic.is_compacted { batch.without_key() } else { Ok(Vec::new()) });
+    let without_key = without_key.map_err(|error| Refusal { log_start, ..refusal(error) })?;
+    if !without_key.is_empty() {
+        return Err(Refusal { log_start, ..Refusal::without_key(&partition, &without_key) });
+    }
     match log.sequence(&batch) {
-        // A transaction of the second generation has no records that could have been dropped.
-        Sequence::Next if begins_late && !log.knows(batch.producer_id()) => {
-            return Err(refuse(ResponseError::OutOfOrderSequenceNumber));
-        }
         Sequence::Next => {}
-        Sequence::Duplicate(base_offset) => {
-            return Ok(Place { base_offset, log_append_time: -1, log_start });
+        // As in Kafka, also where the log does not stamp.
+        Sequence::Duplicate(base_offset, log_append_time) => {
+            return Ok(Place { base_offset, log_append_time, log_start });
         }
-        Sequence::OutOfOrder => {
-            return Err(refuse(ResponseError::OutOfOrderSequenceNumber));
-        }
+        Sequence::OutOfOrder => return Err(refuse(ResponseError::OutOfOrderSequenceNumber)),
         Sequence::Fenced => return Err(refuse(ResponseError::InvalidProducerEpoch)),
     }
     if producer.is_none() && log.is_open_of(batch.producer_id()) {
         return Err(refuse(ResponseError::InvalidTxnState));
     }
+    let now = topic.stamps.then(|| (state.wall_clock)());
     let batch = match now {
         Some(now) => batch.stamped(now),
         None => batch,
     };
-    let base_offset = state.append_batch(&partition.topic, data.index, batch, producer);
+    let base_offset = state.append_batch(&partition.topic, index, batch, producer);
     let base_offset =
         base_offset.ok_or_else(|| Refusal::of(ResponseError::UnknownTopicOrPartition))?;
     Ok(Place { base_offset, log_append_time: now.unwrap_or(-1), log_start })
@@ -194,37 +255,37 @@ fn transaction(
     batch: &Batch,
 ) -> Result<ProducerId, Refusal> {
     let (producer, epoch) = (batch.producer_id(), batch.producer_epoch());
-    let is_open =
-        |known: &ProducerId| state.log(partition).is_some_and(|log| log.is_open(*known, epoch));
-    if let Some(known) = ProducerId::try_from(producer).ok().filter(is_open) {
-        return Ok(known);
-    }
     let how = match call.version() {
         JOINS.. => Producing::Joins,
         ABORTABLE => Producing::HasJoined,
         _ => Producing::HasJoinedOld,
     };
+    if let Some(log) = state.log_mut(partition) {
+        if log.epoch_of(producer).is_some_and(|known| epoch < known) {
+            return Err(Refusal::of(ResponseError::InvalidProducerEpoch));
+        }
+        if let Ok(known) = ProducerId::try_from(producer)
+            && log.is_open(known, epoch)
+        {
+            return Ok(known);
+        }
+        log.joins(batch, how == Producing::Joins);
+    }
     let joined = state.in_transaction(id, (producer, epoch), partition.clone(), how);
-    joined.map_err(|error| Refusal {
-        error,
-        log_start: -1,
-        message: (error == ResponseError::InvalidTxnState)
-            .then_some("Partition was not added to the transaction"),
+    joined.map_err(|error| match error {
+        ResponseError::InvalidTxnState => {
+            Refusal::saying(error, "Partition was not added to the transaction")
+        }
+        error => Refusal::of(error),
     })
 }
 
 fn refusal(error: BatchError) -> Refusal {
+    let invalid = |message| Refusal::saying(ResponseError::InvalidRecord, message);
     match error {
         BatchError::Corrupt => Refusal::of(ResponseError::CorruptMessage),
-        BatchError::Truncated | BatchError::Inconsistent => Refusal {
-            error: ResponseError::InvalidRecord,
-            log_start: -1,
-            message: Some("a produce request holds exactly one whole record batch"),
-        },
-        BatchError::OldMagic => Refusal {
-            error: ResponseError::InvalidRecord,
-            log_start: -1,
-            message: Some("a produce request holds record batches of magic 2"),
-        },
+        BatchError::Inconsistent => invalid("what a batch says contradicts itself, or its records"),
+        BatchError::NotOne => invalid("a produce request holds exactly one whole record batch"),
+        BatchError::OldMagic => invalid("a produce request holds record batches of magic 2"),
     }
 }

@@ -71,7 +71,7 @@ fn delete(
     };
     let partition = TopicPartition::new(Topic::from(topic), asked.partition_index);
     let log = state.log_mut(&partition).ok_or(ResponseError::UnknownTopicOrPartition)?;
-    log.truncate(before);
+    log.delete(before);
     Ok(log.start())
 }
 

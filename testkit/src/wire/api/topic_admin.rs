@@ -115,8 +115,8 @@ fn described(call: &Call, result: CreatableTopicResult, created: Created) -> Cre
     }
     let configs = configs::of_topic(&config).map(|entry| {
         CreatableTopicConfigs::default()
-            .with_name(StrBytes::from_static_str(entry.name))
-            .with_value(Some(StrBytes::from_string(entry.value)))
+            .with_name(entry.name)
+            .with_value(entry.value)
             .with_config_source(entry.source)
     });
     result
@@ -137,13 +137,13 @@ fn create(
         return Err(refusal(ResponseError::InvalidRequest, message));
     }
     check_name(state, name)?;
-    let mut config = TopicConfig::default();
+    let mut config = TopicConfig::new(state.wire.topic_defaults.clone());
     for entry in &asked.configs {
         let Some(value) = &entry.value else {
             let message = format!("Null value not supported for topic configs: {}", &*entry.name);
             return Err(refusal(ResponseError::InvalidConfig, message));
         };
-        let set = config.set(&entry.name, value);
+        let set = config.said_mut().set(&entry.name, value);
         set.map_err(|message| refusal(ResponseError::InvalidConfig, message))?;
     }
     let (partitions, replicas) = match asked.assignments.is_empty() {
@@ -253,7 +253,7 @@ fn assigned(call: &Call, asked: &CreatableTopic) -> Result<(i32, i16), Refusal> 
     Ok((asked.assignments.len() as i32, i16::try_from(first).unwrap_or(i16::MAX)))
 }
 
-fn check_replicas(call: &Call, ids: &[BrokerId]) -> Result<(), Refusal> {
+pub(super) fn check_replicas(call: &Call, ids: &[BrokerId]) -> Result<(), Refusal> {
     let invalid = |message: String| Err(refusal(ResponseError::InvalidReplicaAssignment, message));
     if ids.is_empty() {
         return invalid(
@@ -262,7 +262,11 @@ fn check_replicas(call: &Call, ids: &[BrokerId]) -> Result<(), Refusal> {
     }
     let once: BTreeSet<i32> = ids.iter().map(|id| **id).collect();
     if once.len() != ids.len() {
-        return invalid("The manual partition assignment includes a broker twice.".to_owned());
+        let twice = ids.iter().enumerate().find(|(place, id)| ids[..*place].contains(id));
+        let twice = twice.map_or(-1, |(_, id)| **id);
+        return invalid(format!(
+            "The manual partition assignment includes the broker {twice} more than once."
+        ));
     }
     let nodes = call.cluster().nodes();
     match ids.iter().find(|id| !nodes.iter().any(|node| node.id == ***id)) {

@@ -22,15 +22,13 @@ use crate::broker::DescribedTransaction;
 use crate::broker::state::State;
 use crate::wire::call::Call;
 use crate::wire::dispatch::Api;
-use crate::wire::topics::code;
+use crate::wire::internal::{CONSUMER_OFFSETS, partition_of};
+use crate::wire::topics::{code, whole_match};
 
 /// The first version whose clients know `PRODUCER_FENCED`.
 const FENCED: i16 = 2;
 /// The first version of EndTxn that moves the epoch on (KIP-890).
 const MOVES_ON: i16 = 5;
-/// The topic of committed offsets, and how many partitions it pretends to have.
-const OFFSETS_TOPIC: &str = "__consumer_offsets";
-const OFFSETS_PARTITIONS: i32 = 50;
 /// The states that there may be.
 const STATES: [&str; 8] = [
     "Empty",
@@ -50,7 +48,7 @@ pub(super) fn apis() -> Vec<Api> {
         Api::at_once(ApiKey::AddOffsetsToTxn, 0..=4, add_offsets),
         Api::at_once(ApiKey::EndTxn, 0..=5, end),
         Api::at_once(ApiKey::DescribeTransactions, 0..=0, describe),
-        Api::at_once(ApiKey::ListTransactions, 0..=1, list),
+        Api::at_once(ApiKey::ListTransactions, 0..=2, list),
     ]
 }
 
@@ -74,11 +72,9 @@ const fn known(version: i16, error: ResponseError) -> ResponseError {
     }
 }
 
-/// The partition that holds what a group commits: by Java's hash of its name, as in Kafka.
+/// The partition that holds what a group commits.
 pub(super) fn offsets_partition(group: &str) -> TopicPartition {
-    let units = group.encode_utf16();
-    let hash = units.fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
-    TopicPartition::new(OFFSETS_TOPIC, (hash & i32::MAX) % OFFSETS_PARTITIONS)
+    TopicPartition::new(CONSUMER_OFFSETS, partition_of(group))
 }
 
 fn add_partitions(call: &Call, request: &AddPartitionsToTxnRequest) -> AddPartitionsToTxnResponse {
@@ -209,20 +205,25 @@ fn describe_one(described: DescribedTransaction) -> TransactionState {
 }
 
 fn list(call: &Call, request: &ListTransactionsRequest) -> ListTransactionsResponse {
+    let pattern = request.transactional_id_pattern.as_deref().filter(|text| !text.is_empty());
+    let Ok(pattern) = pattern.map(whole_match).transpose() else {
+        let error = ResponseError::InvalidRegularExpression;
+        return ListTransactionsResponse::default().with_error_code(error.code());
+    };
     let state = call.broker().lock();
     let now = (state.wall_clock)();
-    let is_listed = |described: &DescribedTransaction| {
+    let is_listed = |name: &str, described: &DescribedTransaction| {
         let (states, ids) = (&request.state_filters, &request.producer_id_filters);
-        let is_older =
-            described.state == "Ongoing" && now - described.began > request.duration_filter;
+        let is_older = now - described.began > request.duration_filter;
         (states.is_empty() || states.iter().any(|state| **state == *described.state))
             && (ids.is_empty() || ids.iter().any(|id| **id == described.producer.0))
             && (call.version() < 1 || request.duration_filter < 0 || is_older)
+            && pattern.as_ref().is_none_or(|pattern| pattern.is_match(name))
     };
     let listed = state
         .transactions
         .described()
-        .filter(|(name, described)| is_here(call, name).is_ok() && is_listed(described));
+        .filter(|(name, described)| is_here(call, name).is_ok() && is_listed(name, described));
     let listed = listed.map(|(name, described)| {
         list_transactions_response::TransactionState::default()
             .with_transactional_id(TransactionalId(StrBytes::from_string(name.to_string())))

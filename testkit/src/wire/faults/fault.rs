@@ -74,6 +74,9 @@ pub enum FaultAct {
     ExpelGroup,
     /// The producer of the request's transactional id is fenced, and its transaction aborted.
     FenceProducer,
+    /// The open transaction of the request's transactional id is aborted, as when its time is over:
+    /// its producer is fenced. Nothing happens where none is open.
+    TimeOutTransaction,
     /// Retention deletes all but the last so many offsets of the partitions that the request names.
     Retain(u64),
 }
@@ -98,6 +101,11 @@ pub struct WireFault {
 }
 
 impl WireFault {
+    /// The node at which alone it strikes, if it names one.
+    pub(in crate::wire) fn node(&self) -> Option<i64> {
+        self.occasion.node.map(i64::from)
+    }
+
     /// Begins a fault:
     /// `WireFault::at(FaultMoment::PRODUCE).nth(3).then(FaultAct::ApplyThenDisconnect)`.
     #[must_use]

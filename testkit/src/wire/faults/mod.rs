@@ -21,3 +21,4 @@ pub use rules::{WireFaultId, WireFaults};
 pub use script::FaultScriptError;
 
 pub(super) use strike::{Counts, Reply, answer, greet};
+pub(super) use subject::Subject;

@@ -106,6 +106,7 @@ impl WireFaults {
                 FaultAct::ExpelMember
                     | FaultAct::ExpelGroup
                     | FaultAct::FenceProducer
+                    | FaultAct::TimeOutTransaction
                     | FaultAct::Retain(_)
             )
         };

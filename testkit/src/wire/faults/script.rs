@@ -23,22 +23,25 @@
 //! - Acts, as in [`FaultAct`]: `error CODE`, `apply-then-error CODE`, `delay DURATION`,
 //!   `apply-then-delay DURATION`, `stall`, `apply-then-stall`, `disconnect-before`,
 //!   `disconnect-within`, `apply-then-disconnect`, `node-away DURATION`, `move-leaders`,
-//!   `move-coordinators`, `expel-member`, `expel-group`, `fence-producer`, `retain OFFSETS`. A code is
-//!   a number or Kafka's name of it.
+//!   `move-coordinators`, `expel-member`, `expel-group`, `fence-producer`, `time-out-transaction`,
+//!   `retain OFFSETS`. A code is a number or Kafka's name of it.
 //! - Durations are a whole number and a unit: `ns`, `us`, `ms`, `s`, `m`.
 //!
 //! Empty lines and lines that begin with `#` are passed over.
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ApiKey;
 
+pub use crate::script::ScriptError as FaultScriptError;
+use crate::script::{self, END, name_of, named, probability};
+pub(crate) use crate::script::{Exact, Mistake, count, duration, located, split};
+
 use super::fault::{FaultAct, FaultMoment, FaultOccasion, FaultPer, WireFault};
 
-const ACTS: [(&str, FaultAct); 10] = [
+const ACTS: [(&str, FaultAct); 11] = [
     ("stall", FaultAct::Stall),
     ("apply-then-stall", FaultAct::ApplyThenStall),
     ("disconnect-before", FaultAct::DisconnectBefore),
@@ -49,20 +52,13 @@ const ACTS: [(&str, FaultAct); 10] = [
     ("expel-member", FaultAct::ExpelMember),
     ("expel-group", FaultAct::ExpelGroup),
     ("fence-producer", FaultAct::FenceProducer),
+    ("time-out-transaction", FaultAct::TimeOutTransaction),
 ];
 const PERS: [(&str, FaultPer); 3] = [
     ("broker", FaultPer::Broker),
     ("client", FaultPer::Client),
     ("connection", FaultPer::Connection),
 ];
-const UNITS: [(&str, Duration); 5] = [
-    ("ns", Duration::from_nanos(1)),
-    ("us", Duration::from_micros(1)),
-    ("ms", Duration::from_millis(1)),
-    ("s", Duration::from_secs(1)),
-    ("m", Duration::from_secs(60)),
-];
-
 const A_MOMENT: &str =
     "connect, any, or the name of an API such as produce, fetch or offset-commit";
 const AN_ACT: &str = "a condition: node=, client=, topic=, group=, transaction=, connection=, nth=, \
@@ -72,23 +68,6 @@ const AN_ACT: &str = "a condition: node=, client=, topic=, group=, transaction=,
                       apply-then-disconnect, node-away DURATION, move-leaders, move-coordinators, \
                       expel-member, expel-group, fence-producer or retain OFFSETS";
 const A_CODE: &str = "an error of Kafka such as NOT_COORDINATOR, or its number";
-const A_DURATION: &str = "a duration such as 250ms, 5s or 2m";
-const A_COUNT: &str = "a whole number from 1";
-
-/// What could not be read in a line of faults.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: found `{found}`, expected {expected}")]
-pub struct FaultScriptError {
-    /// From 1.
-    pub line: usize,
-    /// The word in question; empty at the end of the line.
-    pub found: String,
-    /// What could stand there.
-    pub expected: &'static str,
-}
-
-/// The word in question and what could stand there.
-type Mistake = (String, &'static str);
 
 impl WireFault {
     /// Reads a text of faults, one a line, in the format of [the module](super::script).
@@ -96,10 +75,7 @@ impl WireFault {
     /// # Errors
     /// With the line, the word that could not be read, and what could stand there.
     pub fn parse_script(text: &str) -> Result<Vec<Self>, FaultScriptError> {
-        let lines = text.lines().map(str::trim).enumerate();
-        let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        let read = |(index, line)| parse(line).map_err(|mistake| located(index + 1, mistake));
-        lines.map(read).collect()
+        script::lines(text, parse)
     }
 }
 
@@ -112,29 +88,13 @@ impl FromStr for WireFault {
     }
 }
 
-fn located(line: usize, (found, expected): Mistake) -> FaultScriptError {
-    FaultScriptError { line, found, expected }
-}
-
 fn parse(line: &str) -> Result<WireFault, Mistake> {
-    let (word, mut rest) = split(line);
-    let mut occasion = WireFault::at(moment(word)?);
-    loop {
-        let (word, after) = split(rest);
-        rest = after;
-        match word.split_once('=') {
-            Some((key, value)) => occasion = condition(occasion, key, value)?,
-            None => return Ok(occasion.then(act(word, rest)?)),
-        }
-    }
+    let begin = |word: &str| moment(word).map(WireFault::at);
+    let (occasion, word, rest) = script::line(line, begin, condition)?;
+    Ok(occasion.then(act(word, rest)?))
 }
 
-fn split(text: &str) -> (&str, &str) {
-    let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
-    (word, rest.trim_start())
-}
-
-fn moment(word: &str) -> Result<FaultMoment, Mistake> {
+pub(crate) fn moment(word: &str) -> Result<FaultMoment, Mistake> {
     match word {
         "connect" => Ok(FaultMoment::Connect),
         "any" => Ok(FaultMoment::Any),
@@ -166,17 +126,12 @@ fn condition(occasion: FaultOccasion, key: &str, value: &str) -> Result<FaultOcc
             let per = named(&PERS, value);
             occasion.per(per.ok_or_else(|| mistake("broker, client or connection"))?)
         }
-        "probability" => match value.parse() {
-            Ok(probability) if (0.0..=1.0).contains(&probability) => {
-                occasion.probability(probability)
-            }
-            _ => return Err(mistake("a number from 0 to 1")),
-        },
+        "probability" => occasion.probability(probability(value)?),
         _ => return Err((format!("{key}={value}"), AN_ACT)),
     })
 }
 
-fn act(word: &str, rest: &str) -> Result<FaultAct, Mistake> {
+pub(crate) fn act(word: &str, rest: &str) -> Result<FaultAct, Mistake> {
     let (value, after) = split(rest);
     let act = match word {
         "error" => FaultAct::Error(code(value)?),
@@ -195,8 +150,6 @@ fn act(word: &str, rest: &str) -> Result<FaultAct, Mistake> {
     };
     if after.is_empty() { Ok(act) } else { Err((after.to_owned(), END)) }
 }
-
-const END: &str = "the end of the line";
 
 /// An error by its name in Kafka, or by its number.
 fn code(value: &str) -> Result<i16, Mistake> {
@@ -230,25 +183,6 @@ fn hyphened(name: &str) -> String {
     words
 }
 
-fn count(value: &str) -> Result<u64, Mistake> {
-    value.parse().ok().filter(|count| *count > 0).ok_or_else(|| (value.to_owned(), A_COUNT))
-}
-
-fn duration(value: &str) -> Result<Duration, Mistake> {
-    let digits = value.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = value.split_at(digits);
-    let product = || named(&UNITS, unit)?.checked_mul(number.parse().ok()?);
-    product().ok_or_else(|| (value.to_owned(), A_DURATION))
-}
-
-fn named<T: Clone>(table: &[(&str, T)], word: &str) -> Option<T> {
-    table.iter().find(|(name, _)| *name == word).map(|(_, value)| value.clone())
-}
-
-fn name_of<'a, T: PartialEq>(table: &[(&'a str, T)], value: &T) -> &'a str {
-    table.iter().find(|(_, it)| it == value).map_or("", |(name, _)| name)
-}
-
 /// As a line of a script, which reads back as the same fault.
 impl fmt::Display for WireFault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -256,49 +190,43 @@ impl fmt::Display for WireFault {
     }
 }
 
-impl fmt::Display for FaultOccasion {
+/// As the first word of a line.
+impl fmt::Display for FaultMoment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.moment {
-            FaultMoment::Connect => formatter.write_str("connect")?,
-            FaultMoment::Any => formatter.write_str("any")?,
-            FaultMoment::Api(key) => match ApiKey::try_from(key) {
-                Ok(key) => formatter.write_str(&hyphened(&format!("{key:?}")))?,
-                Err(()) => write!(formatter, "{key}")?,
+        match self {
+            Self::Connect => formatter.write_str("connect"),
+            Self::Any => formatter.write_str("any"),
+            Self::Api(key) => match ApiKey::try_from(*key) {
+                Ok(key) => formatter.write_str(&hyphened(&format!("{key:?}"))),
+                Err(()) => write!(formatter, "{key}"),
             },
         }
-        if let Some(node) = self.node {
-            write!(formatter, " node={node}")?;
-        }
+    }
+}
+
+impl fmt::Display for FaultOccasion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.moment)?;
+        script::write_set(formatter, &[("node", &self.node)])?;
         let names = [
             ("client", &self.client),
             ("topic", &self.topic),
             ("group", &self.group),
             ("transaction", &self.transaction),
         ];
-        for (key, name) in names {
-            if let Some(name) = name {
-                write!(formatter, " {key}={name}")?;
-            }
-        }
+        script::write_set(formatter, &names)?;
         let counts = [
-            ("connection", self.connection),
-            ("nth", self.nth),
-            ("every", self.every),
-            ("after", self.after),
-            ("times", self.times),
+            ("connection", &self.connection),
+            ("nth", &self.nth),
+            ("every", &self.every),
+            ("after", &self.after),
+            ("times", &self.times),
         ];
-        for (key, count) in counts {
-            if let Some(count) = count {
-                write!(formatter, " {key}={count}")?;
-            }
-        }
+        script::write_set(formatter, &counts)?;
         if self.per != FaultPer::Broker {
             write!(formatter, " per={}", name_of(&PERS, &self.per))?;
         }
-        if let Some(probability) = self.probability {
-            write!(formatter, " probability={probability}")?;
-        }
-        Ok(())
+        script::write_set(formatter, &[("probability", &self.probability)])
     }
 }
 
@@ -320,20 +248,10 @@ impl fmt::Display for FaultAct {
     }
 }
 
-/// A duration in the largest unit that makes it a whole number.
-struct Exact(Duration);
-
-impl fmt::Display for Exact {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = self.0.as_nanos();
-        let whole = |(_, unit): &&(&str, Duration)| nanos.is_multiple_of(unit.as_nanos());
-        let (name, unit) = UNITS.iter().rev().find(whole).unwrap_or(&UNITS[0]);
-        write!(formatter, "{}{name}", nanos / unit.as_nanos())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 
     use super::*;

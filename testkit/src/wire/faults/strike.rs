@@ -14,6 +14,7 @@ use super::subject::Subject;
 use crate::wire::bounded::header_version;
 use crate::wire::call::Peer;
 use crate::wire::frame::Answer;
+use crate::wire::witness::WireRequest;
 
 /// What a connection knows of itself.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +58,16 @@ impl Request {
         let client = header.client_id.map(|id| id.to_string()).unwrap_or_default();
         Some(Self { api, version, correlation_id: header.correlation_id, client, body: frame })
     }
+
+    const fn seen<'a>(&'a self, subject: &'a Subject) -> WireRequest<'a> {
+        WireRequest {
+            api: self.api as i16,
+            version: self.version,
+            client: self.client.as_str(),
+            body: &self.body,
+            subject,
+        }
+    }
 }
 
 /// All that strikes at one moment.
@@ -93,6 +104,7 @@ impl Verdict {
                 | FaultAct::ExpelMember
                 | FaultAct::ExpelGroup
                 | FaultAct::FenceProducer
+                | FaultAct::TimeOutTransaction
                 | FaultAct::Retain(_) => verdict.changes.push(act),
             }
         }
@@ -134,11 +146,12 @@ pub(in crate::wire) async fn answer(
     frame: Bytes,
 ) -> Result<Reply, String> {
     let faults = peer.cluster.faults();
-    if faults.is_empty() {
+    let witness = peer.cluster.settings().witness.as_deref();
+    if faults.is_empty() && witness.is_none() {
         return apply(peer, frame).await;
     }
     let Some(request) = Request::read(frame.clone()) else { return apply(peer, frame).await };
-    let subject = match faults.asks_for_names() {
+    let subject = match faults.asks_for_names() || witness.is_some() {
         true => {
             let broker = peer.cluster.broker();
             Subject::of(broker, request.api, request.version, &request.body)
@@ -152,7 +165,12 @@ pub(in crate::wire) async fn answer(
         client: &request.client,
         subject: &subject,
     };
-    let verdict = Verdict::of(faults.judge(&scene));
+    let mut acts = faults.judge(&scene);
+    let seen = request.seen(&subject);
+    if let Some(witness) = witness {
+        acts.extend(witness.on_request(&seen));
+    }
+    let verdict = Verdict::of(acts);
     change(peer, &verdict.changes, &subject);
     if peer.cluster.placement().is_away(peer.node_id) {
         return Ok(Reply::Cut);
@@ -164,19 +182,30 @@ pub(in crate::wire) async fn answer(
         Some(FaultAct::Stall) => Reply::Stall,
         Some(FaultAct::DisconnectBefore) => Reply::Cut,
         Some(FaultAct::Error(code)) => refuse(&request, code),
-        end => match (end, apply(peer, frame).await?) {
-            (Some(FaultAct::ApplyThenStall), _) => Reply::Stall,
-            (Some(FaultAct::ApplyThenDisconnect), _) => Reply::Cut,
-            (Some(FaultAct::ApplyThenError(code)), _) => refuse(&request, code),
-            (Some(FaultAct::DisconnectWithin), Reply::Whole(id, answer)) => Reply::Half(id, answer),
-            (Some(FaultAct::DisconnectWithin), _) => Reply::Cut,
-            (_, reply) => reply,
-        },
+        end => {
+            let reply = apply(peer, frame).await?;
+            if let Some(witness) = witness {
+                witness.on_applied(&seen);
+            }
+            end_with(end, &request, reply)
+        }
     };
     if !verdict.after.is_zero() {
         sleep(verdict.after).await;
     }
     Ok(reply)
+}
+
+/// What becomes of the answer to a request that was applied.
+fn end_with(end: Option<FaultAct>, request: &Request, reply: Reply) -> Reply {
+    match (end, reply) {
+        (Some(FaultAct::ApplyThenStall), _) => Reply::Stall,
+        (Some(FaultAct::ApplyThenDisconnect), _) => Reply::Cut,
+        (Some(FaultAct::ApplyThenError(code)), _) => refuse(request, code),
+        (Some(FaultAct::DisconnectWithin), Reply::Whole(id, answer)) => Reply::Half(id, answer),
+        (Some(FaultAct::DisconnectWithin), _) => Reply::Cut,
+        (_, reply) => reply,
+    }
 }
 
 async fn apply(peer: &Peer, frame: Bytes) -> Result<Reply, String> {
@@ -211,6 +240,11 @@ fn change(peer: &Peer, acts: &[FaultAct], subject: &Subject) {
             FaultAct::FenceProducer => cluster.broker().change(|state| {
                 for id in &subject.transactional_ids {
                     state.fence_newest_producer(&id.as_str().into());
+                }
+            }),
+            FaultAct::TimeOutTransaction => cluster.broker().change(|state| {
+                for id in &subject.transactional_ids {
+                    state.fence_producer(&id.as_str().into());
                 }
             }),
             FaultAct::Retain(records) => cluster.broker().change(|state| {

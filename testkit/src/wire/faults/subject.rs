@@ -19,12 +19,12 @@ use crate::wire::topics::TopicKey;
 
 /// Empty where a request has nothing of the kind.
 #[derive(Debug, Default)]
-pub(super) struct Subject {
-    pub(super) topic_names: Vec<String>,
+pub(in crate::wire) struct Subject {
+    pub(in crate::wire) topic_names: Vec<String>,
     pub(super) partitions: Vec<TopicPartition>,
-    pub(super) groups: Vec<String>,
-    pub(super) members: Vec<String>,
-    pub(super) transactional_ids: Vec<String>,
+    pub(in crate::wire) groups: Vec<String>,
+    pub(in crate::wire) members: Vec<String>,
+    pub(in crate::wire) transactional_ids: Vec<String>,
 }
 
 impl Subject {

@@ -3,12 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use crate::orders::OrdersError;
 
 /// How long a call waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a file that others write is asked to have a write-ahead log.
+const WAL_TRIES: usize = 100;
 
 /// What makes each version of the table, in the file's `user_version`, of the one before.
 const VERSIONS: [&str; 2] = [TABLE, HOLDS];
@@ -46,7 +49,7 @@ const HOLDS: &str = "
 pub(super) fn open(path: &Path) -> Result<Connection, OrdersError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    write_ahead(&connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -61,4 +64,19 @@ pub(super) fn open(path: &Path) -> Result<Connection, OrdersError> {
     }
     transaction.commit()?;
     Ok(connection)
+}
+
+/// Gives the file a write-ahead log. SQLite does not wait for others there, and says at once that the
+/// file is locked; so this waits for a turn, and asks again.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let ask = || connection.pragma_update(None, "journal_mode", "WAL");
+    for _ in 1..WAL_TRIES {
+        match ask() {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                connection.execute_batch("BEGIN IMMEDIATE; COMMIT")?;
+            }
+            answer => return answer,
+        }
+    }
+    ask()
 }

@@ -9,9 +9,9 @@ use futures::channel::mpsc::unbounded;
 use futures::future::{BoxFuture, FutureExt};
 use tokio::time::Instant;
 
-use super::script::{Dice, NoCalls, Script, lane_of};
+use super::script::{Dice, LIMITS, NoCalls, QUOTA, Script, lane_of, quota_of};
 use crate::position::{PartitionPosition, Position};
-use crate::record::{ConsumerRecord, Generation, ProducerRecord, TopicPartition};
+use crate::record::{ConsumerRecord, Generation, ProducerRecord, TopicId, TopicPartition};
 use crate::sinks::{Published, SinkError};
 use crate::sources::{Assignment, CommitError, Reset, SourceEvent};
 use crate::state::StoreError;
@@ -22,21 +22,11 @@ use crate::topology::run::engine::Engine;
 use crate::topology::run::jobs::JobId;
 use crate::topology::run::outbox::Outbox;
 use crate::topology::run::punctuations::Punctuated;
-use crate::topology::stages::{Finished, Step};
-use crate::topology::{Event, Limits, Topology};
+use crate::topology::stages::{ExecutionEnd, Finished, Wait};
+use crate::topology::{Event, Topology};
 
 const KEYS: usize = 5;
 const WINDOW: i64 = 40;
-const LIMITS: Limits = Limits {
-    in_flight_records: 48,
-    executing_records: 16,
-    in_flight_bytes: 1 << 20,
-    commit_interval: Duration::from_millis(100),
-    drain_timeout: Duration::from_secs(2),
-    shutdown_timeout: Duration::from_secs(2),
-    close_timeout: Duration::from_secs(1),
-    stuck_after: Duration::from_secs(1),
-};
 
 /// A partition as the source has it.
 pub(super) struct AtSource {
@@ -66,18 +56,25 @@ pub(super) struct Game<'a> {
     partitions: Vec<AtSource>,
     finished: FinishedRecords,
     executing: Vec<(JobId, Finished)>,
+    /// The places of jobs that were executed.
+    ended: BTreeSet<(TopicPartition, i64)>,
     /// The keys under way, from the execution to the fate: the record, and whether it waits.
     busy: BTreeMap<u8, ((TopicPartition, Generation, i64), bool)>,
     publishes: Vec<Outbox>,
     commits: Vec<Vec<PartitionPosition>>,
     releases: Vec<Vec<Assigned>>,
     restores: BTreeSet<i32>,
+    is_asked_for_the_id: bool,
     calls: BTreeMap<TopicPartition, Generation>,
     commits_with_batches: bool,
     /// Whether batches overlap.
     overlaps: bool,
     is_stopping: bool,
     pub(super) inputs: u64,
+}
+
+fn place(record: &ConsumerRecord) -> (TopicPartition, i64) {
+    (record.partition.clone(), record.offset)
 }
 
 pub(super) fn topology(is_stateful: bool, finished: &FinishedRecords) -> Topology {
@@ -121,11 +118,13 @@ impl<'a> Game<'a> {
             partitions: partitions.into(),
             finished,
             executing: Vec::new(),
+            ended: BTreeSet::new(),
             busy: BTreeMap::new(),
             publishes: Vec::new(),
             commits: Vec::new(),
             releases: Vec::new(),
             restores: BTreeSet::new(),
+            is_asked_for_the_id: false,
             calls: BTreeMap::new(),
             commits_with_batches,
             overlaps: !commits_with_batches && topology.pipeline.has_lanes(),
@@ -201,6 +200,7 @@ impl<'a> Game<'a> {
                 }
                 Command::Restore(number) => assert!(self.restores.insert(number), "once at a time"),
                 Command::EndRestore(number) => drop(self.restores.remove(&number)),
+                Command::Identify => self.is_asked_for_the_id = true,
                 Command::Punctuate(generation, Punctuation { partition, .. }) => {
                     assert_eq!(self.holding(&partition, generation), Some(Holding::Assigned));
                     assert!(self.calls.insert(partition, generation).is_none(), "one at a time");
@@ -222,8 +222,10 @@ impl<'a> Game<'a> {
     }
 
     /// A job begins: its partition is there, and no other job of its key is under way.
-    fn execute(&mut self, job: JobId, execution: BoxFuture<'a, Step<'a>>) {
-        let Some(Step::Finished(finished)) = execution.now_or_never() else { unreachable!() };
+    fn execute(&mut self, job: JobId, execution: BoxFuture<'a, ExecutionEnd<'a>>) {
+        let Some(ExecutionEnd::Finished(finished)) = execution.now_or_never() else {
+            unreachable!()
+        };
         let ConsumerRecord { partition, generation, offset, .. } = &finished.record;
         let holding = self.holding(partition, *generation);
         assert!(holding.is_some_and(|holding| holding != Holding::Nobody), "begun after a loss");
@@ -236,6 +238,20 @@ impl<'a> Game<'a> {
             assert!(is_free, "{place:?} beside another of its key");
         }
         self.executing.push((job, finished));
+        self.check_quotas();
+    }
+
+    /// No key has more jobs that execute than its limit, beside those that were executed before a
+    /// loss and go to the outbox.
+    fn check_quotas(&self) {
+        let mut executing: BTreeMap<u8, usize> = BTreeMap::new();
+        for (_, finished) in &self.executing {
+            let record = &finished.record;
+            if let Some(quota) = quota_of(record).filter(|_| !self.ended.contains(&place(record))) {
+                *executing.entry(quota).or_default() += 1;
+            }
+        }
+        assert!(executing.values().all(|jobs| *jobs <= QUOTA), "{executing:?}");
     }
 
     fn publish(&mut self, batch: Outbox) {
@@ -320,9 +336,11 @@ impl<'a> Game<'a> {
                 let key = lane_of(&finished.record);
                 let busy = key.and_then(|key| self.busy.get_mut(&key));
                 busy.into_iter().for_each(|(_, waits)| *waits = true);
-                let execution = ready(Step::Finished(finished)).boxed();
-                self.input(Input::Waits(job, delay, execution));
+                let execution = ready(ExecutionEnd::Finished(finished)).boxed();
+                let wait = Wait { delay, for_sink: dice.one_in(2) };
+                self.input(Input::Waits(job, wait, execution));
             } else {
+                self.ended.insert(place(&finished.record));
                 self.input(Input::Done(job, finished));
             }
         }
@@ -384,6 +402,10 @@ impl<'a> Game<'a> {
             let missing = || StoreError::missing("no such partition");
             let result = if dice.one_in(3) { Err(missing()) } else { Ok(Vec::new()) };
             self.input(Input::Restored(number, result));
+        }
+        if std::mem::take(&mut self.is_asked_for_the_id) {
+            let id = (!dice.one_in(3)).then(|| TopicId::new(dice.below(2) as u128));
+            self.input(Input::Identified(id));
         }
         if let Some((partition, generation)) = self.calls.pop_first() {
             let outputs = vec![ProducerRecord::to("timers"); dice.below(2)];

@@ -1,13 +1,30 @@
 //! The stages of the game, and its dice.
 
 use std::future::ready;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 
 use crate::record::{ConsumerRecord, ProducerRecord, Topic};
-use crate::topology::Fate;
 use crate::topology::punctuator::{Punctuation, Punctuator};
-use crate::topology::stages::{Admitted, Context, Finished, Pipeline, States, Step};
+use crate::topology::stages::{
+    Admitted, Context, ExecutionEnd, Finished, JobKeys, Pipeline, States,
+};
+use crate::topology::{Fate, KeyLimits, Limits, StageKind};
+
+pub(super) const LIMITS: Limits = Limits {
+    in_flight_records: 48,
+    executing_records: 16,
+    in_flight_bytes: 1 << 20,
+    commit_interval: Duration::from_millis(100),
+    drain_timeout: Duration::from_secs(2),
+    shutdown_timeout: Duration::from_secs(2),
+    close_timeout: Duration::from_secs(1),
+    stuck_after: Duration::from_secs(1),
+};
+
+/// Jobs of one key that execute at once, at most.
+pub(super) const QUOTA: usize = 3;
 
 /// Stages that read in a record's value what becomes of it.
 pub(super) struct Script {
@@ -19,9 +36,13 @@ impl Pipeline for Script {
         let (value, lane) = (value_of(&record), lane_of(&record).map(u64::from));
         let outputs =
             if value.is_multiple_of(4) { Vec::new() } else { vec![ProducerRecord::to("results")] };
-        let finished = Finished { record, outputs, fate: Fate::Succeeded, changes: None };
+        let finished =
+            Finished { record, outputs, fate: Fate::Succeeded, attempts: 1, changes: None };
         match is_executed(value) {
-            true => Admitted::Execute(lane, ready(Step::Finished(finished)).boxed()),
+            true => {
+                let keys = JobKeys { lane, quota: quota_of(&finished.record).map(u64::from) };
+                Admitted::Execute(keys, ready(ExecutionEnd::Finished(finished)).boxed())
+            }
             false => Admitted::Finished(finished),
         }
     }
@@ -38,12 +59,20 @@ impl Pipeline for Script {
         !self.is_stateful
     }
 
+    fn key_limits(&self) -> KeyLimits {
+        KeyLimits::new().executing_jobs(Some(QUOTA))
+    }
+
     fn ready(&self) -> Option<BoxFuture<'_, ()>> {
         None
     }
 
     fn dead_letters(&self) -> &Topic {
         unreachable!("nothing is too large")
+    }
+
+    fn stages(&self) -> Vec<StageKind> {
+        Vec::new()
     }
 }
 
@@ -58,6 +87,16 @@ const fn is_executed(value: u8) -> bool {
 /// The key whose order a record keeps; one that needs no execution keeps none.
 pub(super) fn lane_of(record: &ConsumerRecord) -> Option<u8> {
     record.key.as_ref().filter(|_| is_executed(value_of(record))).map(|key| key[0])
+}
+
+/// The key by which a job is limited; a third of the jobs have the same one, and a third have none.
+pub(super) fn quota_of(record: &ConsumerRecord) -> Option<u8> {
+    let value = value_of(record);
+    match value % 3 {
+        0 => None,
+        1 => Some(0),
+        _ => Some(value),
+    }
 }
 
 pub(super) struct NoCalls;

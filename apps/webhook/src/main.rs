@@ -1,0 +1,7 @@
+//! The command line of the webhook executor.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    webhook::service::main()
+}
