@@ -35,6 +35,14 @@ impl Trigger {
     pub const fn then(self, fault: Fault) -> Planned {
         Planned { at: self, fault }
     }
+
+    /// The same moment of an effect of another member.
+    pub(super) const fn of(self, member: usize) -> Self {
+        match self {
+            Self::Effect { effect, nth, when, .. } => Self::Effect { member, effect, nth, when },
+            Self::Step(_) | Self::Poll { .. } => self,
+        }
+    }
 }
 
 /// What can go wrong. Durations are numbers of polls of the scheduler.

@@ -187,6 +187,9 @@ pub struct History {
     pub outputs: BTreeMap<Topic, Vec<ConsumerRecord>>,
     /// All outputs, also those of aborted and open transactions.
     pub uncommitted_outputs: BTreeMap<Topic, Vec<ConsumerRecord>>,
+    /// Whether the metadata of a commit has room for a finished set. Where it has not, what is finished
+    /// above an unfinished record is worked on again by the next owner of its partition.
+    pub sets_fit: bool,
     /// Whether everything came to rest after the faults.
     pub settled: bool,
 }

@@ -114,8 +114,15 @@ mod tests {
         let entries = vec![began(4, 1), began(0, 2)];
         let (groups, outputs) = (Vec::new(), std::collections::BTreeMap::new());
         let uncommitted_outputs = outputs.clone();
-        let history =
-            History { seed: 0, entries, groups, outputs, uncommitted_outputs, settled: true };
+        let history = History {
+            seed: 0,
+            entries,
+            groups,
+            outputs,
+            uncommitted_outputs,
+            sets_fit: true,
+            settled: true,
+        };
         let lives = Lives::of(&history);
         let had = |record| [0, 1, 2].map(|life| lives.had(&record, life));
         assert_eq!(had(record(3, 0)), [true, true, false]);

@@ -142,6 +142,7 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
             groups: groups.map(|(group, members)| self.left_of(group, members, gone)).collect(),
             outputs: outputs(Isolation::ReadCommitted),
             uncommitted_outputs: outputs(Isolation::ReadUncommitted),
+            sets_fit: Setup::<O>::sets_fit(self.world.seed()),
             settled,
         }
     }

@@ -71,14 +71,22 @@ impl Scene {
         faults.prop_map(|faults| Schedule::new(faults.into_iter().flatten()))
     }
 
-    /// A crash at any step, or at an effect of the member, with the fault that causes the effect.
+    /// A crash at any step, or at an effect of the member, with the fault that causes the effect. Which
+    /// members a misfortune of the outside meets is not known: each that the effect follows for crashes.
     fn crash(&self) -> BoxedStrategy<Vec<Planned>> {
+        let members = self.members.len();
         let at_effect = (self.at_effect(), self.trigger(), LASTS_STEPS);
-        let at_effect = at_effect.prop_map(|((occasion, at), earlier, restart_after_steps)| {
-            let crash = Fault::Crash { member: occasion.member, restart_after_steps };
-            let under = occasion.under.map(|fault| earlier.then(fault));
-            under.into_iter().chain([at.then(crash)]).collect()
-        });
+        let at_effect =
+            at_effect.prop_map(move |((occasion, at), earlier, restart_after_steps)| {
+                let crashing = match &occasion.under {
+                    Some(Fault::Outside(_)) => 0..members,
+                    _ => occasion.member..occasion.member + 1,
+                };
+                let crashes = crashing
+                    .map(|member| at.of(member).then(Fault::Crash { member, restart_after_steps }));
+                let under = occasion.under.map(|fault| earlier.then(fault));
+                under.into_iter().chain(crashes).collect()
+            });
         let anywhere = (0..self.steps, 0..self.members.len(), LASTS_STEPS);
         let anywhere = anywhere.prop_map(|(step, member, restart_after_steps)| {
             vec![Trigger::Step(step).then(Fault::Crash { member, restart_after_steps })]

@@ -71,10 +71,15 @@ impl<O> Setup<O> {
         if seed % 5 == 4 { LITTLE_METADATA_BYTES } else { Position::METADATA_MAX_BYTES }
     }
 
+    /// Whether the metadata of a commit has room for a finished set.
+    pub(super) const fn sets_fit(seed: u64) -> bool {
+        Self::metadata_max_bytes(seed) > LITTLE_METADATA_BYTES
+    }
+
     /// Whether commits name the topic that they were made for. If they can't, a commit for a
     /// deleted topic counts for the new topic of the same name.
     pub(super) const fn commits_name_topics(seed: u64) -> bool {
-        Self::metadata_max_bytes(seed) > LITTLE_METADATA_BYTES
+        Self::sets_fit(seed)
     }
 
     /// Every fourth run rebalances by the older protocol.

@@ -33,9 +33,9 @@ const HANG_UPS: u64 = 8;
 const RESTARTS: &str = "the server restarts";
 const REFUSALS: u64 = 4;
 /// Some mails are answered by 530, which opens the circuit: a member that has an idle connection besides
-/// asks by NOOP whether that is over.
+/// asks by NOOP whether that is over. So many, that every member is likely to meet some.
 const EXPIRES: &str = "a login expires";
-const EXPIRATIONS: u64 = 3;
+const EXPIRATIONS: u64 = 8;
 
 /// The server takes connections beyond so many, and does not greet them.
 const SERVES_FEW: [(&str, u64); 2] = [("one connection is served", 1), ("two are served", 2)];

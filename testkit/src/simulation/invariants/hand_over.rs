@@ -14,7 +14,7 @@ use crate::simulation::{
 /// A record that a member took in before it gave its partition up, or stopped, is not executed by
 /// any member after that. Exceptions: drains that ran into a deadline, and records that were cut
 /// off because their next attempt, or that of a sink that was away, would have come after it, with the
-/// other records of their key;
+/// other records of their key and, where commits have no room for a finished set, all above them;
 /// stops that left something unfinished, or that did not reach the broker; and executions by a
 /// member that was a zombie before the hand-over, which knows neither of the other member nor of
 /// its own loss. A record that another program has committed as unfinished no longer counts as
@@ -24,7 +24,8 @@ use crate::simulation::{
 /// # Errors
 /// Names the first execution that repeats a record.
 pub fn hand_overs_repeat_nothing(history: &History, group: &GroupHistory) -> Result<(), String> {
-    let (mut drains, mut zombies) = (Drains::default(), Zombies::default());
+    let mut drains = Drains { sets_fit: history.sets_fit, ..Drains::default() };
+    let mut zombies = Zombies::default();
     for entry in &history.entries {
         if let What::ForeignCommit(commit) = &entry.what
             && commit.group == group.name
@@ -58,6 +59,7 @@ const fn record_at(place: &Place) -> Record<'_> {
 /// What every member holds and has handed over.
 #[derive(Default)]
 struct Drains<'a> {
+    sets_fit: bool,
     taken_in: BTreeMap<(Who, &'a TopicPartition), BTreeSet<&'a Place>>,
     /// When the drain of each partition began; `None` in place of a partition is a stop.
     began: BTreeMap<(Who, Option<&'a TopicPartition>), Duration>,
@@ -133,14 +135,19 @@ impl<'a> Drains<'a> {
         }
     }
 
-    /// A waiting record is not handed over, nor are the records of its key behind it.
+    /// A waiting record is not handed over, nor are the records of its key behind it, nor those above it
+    /// if the commit can't say that they are finished.
     fn cut_off(&mut self, group: &GroupHistory, who: Who, partition: &'a TopicPartition) {
         let key = |place: &Place| group.input(place)?.key.as_ref();
         let waiting = |place| self.waiting.contains(&(who, place));
         let Some(taken_in) = self.taken_in.get_mut(&(who, partition)) else { return };
         let keys: BTreeSet<_> =
             taken_in.iter().filter(|it| waiting(**it)).filter_map(|it| key(it)).collect();
-        taken_in.retain(|it| !waiting(*it) && key(it).is_none_or(|key| !keys.contains(key)));
+        let first = taken_in.iter().filter(|it| waiting(**it)).map(|it| it.offset).min();
+        let is_known = |it: &Place| self.sets_fit || first.is_none_or(|first| it.offset < first);
+        taken_in.retain(|it| {
+            !waiting(*it) && key(it).is_none_or(|key| !keys.contains(key)) && is_known(it)
+        });
     }
 
     /// Whether the drain ended before its deadline, and before the deadline of a stop that began
@@ -176,7 +183,7 @@ mod tests {
     use super::*;
     use crate::broker::{Operation, When};
     use crate::simulation::effect_of;
-    use crate::simulation::invariants::test_history::{TestHistory, place};
+    use crate::simulation::invariants::test_history::{OF_ANOTHER_KEY, TestHistory, place};
 
     /// A member is assigned a partition, takes a record in, and hands it over.
     fn drained_by(who: usize) -> [(usize, What); 4] {
@@ -251,6 +258,25 @@ mod tests {
             }
             assert!(executed.clone().then(&again).judged(hand_overs_repeat_nothing).is_err());
         }
+    }
+
+    #[test]
+    fn what_is_finished_above_a_cut_off_record_is_handed_over_if_the_commit_can_say_so() {
+        let (at, of) = (place(7), place(7).partition);
+        let history = TestHistory::default().then(&[
+            (1, What::Assigned(of.clone(), at.generation)),
+            (1, What::Fetched(at.clone())),
+            (1, What::Fetched(place(OF_ANOTHER_KEY))),
+            (1, What::Began(at.clone())),
+            (1, What::Waits(at, Duration::from_secs(60))),
+            (1, What::Revoked(of.clone())),
+            (1, What::CutOff(of.clone(), 1)),
+            (1, What::Released(of)),
+            (0, What::Began(place(OF_ANOTHER_KEY))),
+        ]);
+        assert!(history.clone().judged(hand_overs_repeat_nothing).is_err());
+        let history = history.with_little_metadata();
+        assert_eq!(history.judged(hand_overs_repeat_nothing), Ok(()));
     }
 
     fn reopened(group: &str, after: i64) -> What {

@@ -1,4 +1,4 @@
-//! A history that a test builds, of one group on one partition of records with one key.
+//! A history that a test builds, of one group on one partition of records, all but one with the same key.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,34 +14,48 @@ pub(super) fn place(offset: i64) -> Place {
     Place { partition: TopicPartition::new("jobs", 0), generation: 1, life: 0, offset }
 }
 
+/// The offset of the one record that has another key.
+pub(super) const OF_ANOTHER_KEY: i64 = 9;
+
 fn input(offset: i64) -> ConsumerRecord {
-    ConsumerRecord::new(place(offset).partition, offset, 0).key("key")
+    let key = if offset == OF_ANOTHER_KEY { "another key" } else { "key" };
+    ConsumerRecord::new(place(offset).partition, offset, 0).key(key)
 }
 
 /// What has happened to the members, in order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct TestHistory(Vec<Occurrence>, Duration);
+pub(super) struct TestHistory {
+    entries: Vec<Occurrence>,
+    at: Duration,
+    no_set_fits: bool,
+}
 
 impl TestHistory {
     pub(super) fn then(mut self, next: &[(usize, What)]) -> Self {
         for (member, what) in next {
             let who = Some(Who { member: *member, life: 1 });
-            let step = self.0.len() as u64;
-            self.0.push(Occurrence { at: self.1, step, who, what: what.clone() });
+            let step = self.entries.len() as u64;
+            self.entries.push(Occurrence { at: self.at, step, who, what: what.clone() });
         }
+        self
+    }
+
+    /// The broker takes so little metadata that no commit has room for a finished set.
+    pub(super) fn with_little_metadata(mut self) -> Self {
+        self.no_set_fits = true;
         self
     }
 
     /// Lets time pass.
     pub(super) fn after(mut self, time: Duration) -> Self {
-        self.1 += time;
+        self.at += time;
         self
     }
 
     /// Adds an entry that is of no member.
     pub(super) fn then_outside(mut self, what: What) -> Self {
-        let step = self.0.len() as u64;
-        self.0.push(Occurrence { at: self.1, step, who: None, what });
+        let step = self.entries.len() as u64;
+        self.entries.push(Occurrence { at: self.at, step, who: None, what });
         self
     }
 
@@ -70,10 +84,11 @@ impl TestHistory {
         });
         let history = History {
             seed: 0,
-            entries: self.0,
+            entries: self.entries,
             groups: vec![group.clone()],
             outputs: BTreeMap::new(),
             uncommitted_outputs: BTreeMap::new(),
+            sets_fit: !self.no_set_fits,
             settled: true,
         };
         holds(&history, &group)
