@@ -159,6 +159,12 @@ pub enum Event<'a> {
         /// librdkafka's words.
         reason: &'a str,
     },
+    /// The group no longer knows the member, whose session has ended: every partition is lost, and a new
+    /// client is made, which joins the group again.
+    Expelled {
+        /// librdkafka's words.
+        reason: &'a str,
+    },
 }
 
 /// What an error of a client means.

@@ -202,7 +202,7 @@ impl Group for Run {
             }))
     }
 
-    fn refused(&self, error: &KafkaError, _: usize) -> Option<String> {
+    fn refused(&self, error: &KafkaError, _: &[Self::Position], _: usize) -> Option<String> {
         (code_of(error) == RDKafkaErrorCode::OffsetMetadataTooLarge).then(|| {
             format!(
                 "the brokers take less metadata with a commit than the note of a run needs; \

@@ -64,8 +64,14 @@ pub(crate) trait Group: Send + Sync + 'static {
     /// If they may not be committed, and why; or if librdkafka refuses an offset.
     fn offsets(&self, positions: &[Self::Position]) -> Result<KafkaResult<Offsets>, String>;
 
-    /// Learns from offsets that were refused; says why nothing can be committed any more, if so.
-    fn refused(&self, error: &KafkaError, longest: usize) -> Option<String>;
+    /// Learns from offsets that were refused, of these positions; says why nothing can be committed any
+    /// more, if so.
+    fn refused(
+        &self,
+        error: &KafkaError,
+        positions: &[Self::Position],
+        longest: usize,
+    ) -> Option<String>;
 
     /// A transaction was committed, or aborted.
     fn ended(&self, committed: bool);
@@ -266,6 +272,8 @@ impl<G: Group> Core<G> {
         }
         let failure = |error: KafkaError| self.failure(producer, &error);
         let Some(group) = self.group.metadata() else {
+            // A consumer that is replaced, once its assignment is lost, has left its group.
+            self.group.fence(positions).map_err(|reason| Failure::Stale(reason.into()))?;
             return Err(Failure::Broken("the consumer has no group".into()));
         };
         // After the metadata were taken: what changes from now on is fenced by the broker.
@@ -275,7 +283,7 @@ impl<G: Group> Core<G> {
         let client = producer.client();
         match self.persist(|| client.send_offsets_to_transaction(&list, &group, G::CALL_LIMIT)) {
             Ok(()) => Ok(list),
-            Err(error) => Err(match self.group.refused(&error, longest) {
+            Err(error) => Err(match self.group.refused(&error, positions, longest) {
                 Some(reason) => Failure::Broken(reason.into()),
                 None => failure(error),
             }),

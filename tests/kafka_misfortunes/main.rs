@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that waits for Kafka")]
 
+mod expelled;
 mod pair;
 
 use std::sync::{Arc, Mutex};

@@ -129,7 +129,7 @@ impl Observer for KafkaLog {
                 }
             }
             Event::Fenced { reason } => warn!("The producer was fenced: {reason}"),
-            Event::FencedByItself { reason } => {
+            Event::FencedByItself { reason } | Event::Expelled { reason } => {
                 warn!("The member had lost its session, and joins the group anew: {reason}");
             }
             _ => {}

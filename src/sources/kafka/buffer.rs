@@ -67,6 +67,8 @@ impl Fetch {
 pub(super) struct Buffer {
     pub(super) fetches: BTreeMap<TopicPartition, Fetch>,
     pub(super) commands: VecDeque<Command>,
+    /// Why the group no longer knows the member, as far as its coordinator has said so to a commit.
+    pub(super) expelled: Option<String>,
     /// How the source has ended, if it has. The stream takes an error once.
     pub(super) ended: Option<Result<(), SourceError>>,
     notices: VecDeque<SourceEvent>,
@@ -144,6 +146,16 @@ impl Buffer {
     pub(super) fn lose_all(&mut self) {
         let all: Vec<_> = self.fetches.keys().cloned().collect();
         self.lose(&all);
+    }
+
+    /// Removes every partition if these positions are of the assignment that the group has refused.
+    /// Returns whether they are.
+    pub(super) fn refuse(&mut self, positions: &[PartitionPosition]) -> bool {
+        let is_current = self.fence(positions).is_ok();
+        if is_current {
+            self.lose_all();
+        }
+        is_current
     }
 
     /// Whether a partition is assigned, and not revoked.

@@ -36,10 +36,11 @@ impl Connector {
         let (observer, signal) = (self.observer.clone(), self.signal.clone());
         let context = SourceContext::new(observer, signal, log_level, group);
         let mut properties = self.properties.clone();
-        // librdkafka reports a changed topic id only in a debug line about metadata.
+        // librdkafka reports a changed topic id only in a debug line about metadata, and a membership
+        // that has ended while a rebalance was open only in one about the group.
         let debug = match properties.get("debug") {
-            Some(debug) if !debug.is_empty() => format!("{debug},metadata"),
-            _ => "metadata".to_owned(),
+            Some(debug) if !debug.is_empty() => format!("{debug},cgrp,metadata"),
+            _ => "cgrp,metadata".to_owned(),
         };
         properties.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
         let mut client = Client::from_config_and_context(&properties, context)?;
@@ -70,11 +71,13 @@ pub(crate) struct SourceContext {
     /// How many offsets were reset because they were out of range.
     pub(super) resets: AtomicU64,
     /// The assignment was lost, and no new one has come since.
-    pub(super) lost: AtomicBool,
+    lost: AtomicBool,
     /// A poll has called back: it returned no record, although more may be queued.
     called: AtomicBool,
     rebalances: Mutex<Vec<Rebalance>>,
     new_ids: Mutex<Vec<(Topic, TopicId)>>,
+    /// The client has given its member id up, in librdkafka's words.
+    expelled: Mutex<Option<String>>,
 }
 
 impl SourceContext {
@@ -95,6 +98,7 @@ impl SourceContext {
             called: AtomicBool::new(false),
             rebalances: Mutex::default(),
             new_ids: Mutex::default(),
+            expelled: Mutex::default(),
         }
     }
 
@@ -119,6 +123,19 @@ impl SourceContext {
         !self.new_ids.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
+    /// Takes the report that the client has given its member id up since the last call. Partitions
+    /// that were assigned under that id are lost, although librdkafka may keep them: it does not report
+    /// the loss while another rebalance is open. A rebalance of the next membership is reported later.
+    pub(super) fn take_expelled(&self) -> Option<String> {
+        self.expelled.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether the assignment was lost: librdkafka has said so, or the member id was given up.
+    pub(super) fn has_lost(&self) -> bool {
+        let is_expelled = || self.expelled.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        self.lost.load(Ordering::Acquire) || is_expelled()
+    }
+
     fn report(&self, rebalance: Rebalance) {
         self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push(rebalance);
         self.signal.raise();
@@ -135,6 +152,11 @@ impl ClientContext for SourceContext {
             && let Some(found) = new_id_in(line)
         {
             self.new_ids.lock().unwrap_or_else(PoisonError::into_inner).push(found);
+        }
+        if facility == "MEMBERID" && gives_member_id_up(line) {
+            let words = line.split_once(": ").map_or(line, |(_, words)| words);
+            let mut expelled = self.expelled.lock().unwrap_or_else(PoisonError::into_inner);
+            *expelled = Some(words.to_owned());
         }
         if level as i32 <= self.log_level as i32 {
             self.observer.log(level, facility, line);
@@ -229,9 +251,31 @@ fn new_id_in(line: &str) -> Option<(Topic, TopicId)> {
     Some((topic.into(), TopicId::from_base64url(&base64url)?))
 }
 
+/// Whether librdkafka's message for a changed member id is of one that is used no longer.
+fn gives_member_id_up(line: &str) -> bool {
+    let ids =
+        line.split_once("updating member id \"").and_then(|(_, ids)| ids.split_once("\" -> \""));
+    ids.is_some_and(|(was, _)| !was.is_empty() && was != "(not-set)")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_id_that_is_given_up_is_read_from_librdkafkas_message() {
+        let line = |was: &str, is: &str| {
+            let ids = format!("\"{was}\" -> \"{is}\"");
+            format!("[thrd:main]: Group \"bakers\": updating member id {ids}")
+        };
+        assert!(
+            gives_member_id_up(&line("one-1", "")) && gives_member_id_up(&line("one-1", "one-2"))
+        );
+        assert!(
+            !gives_member_id_up(&line("", "one-1")) && !gives_member_id_up(&line("(not-set)", ""))
+        );
+        assert!(!gives_member_id_up("[thrd:main]: Group \"bakers\": Heartbeat"));
+    }
 
     #[test]
     fn a_changed_id_is_read_from_librdkafkas_message() {

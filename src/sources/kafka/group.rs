@@ -59,6 +59,11 @@ impl Rebalancing {
         }
     }
 
+    /// Whether a rebalance has not been answered.
+    pub(super) const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Notes released partitions.
     pub(super) fn release(&mut self, is_released: impl Fn(&TopicPartition) -> bool) {
         if let Some(Open { answer: Answer::Unassign(waits_for), .. }) = &mut self.open {

@@ -77,7 +77,7 @@ impl Membership {
         let offsets = self.offsets(positions).map_err(CommitError::fenced)?;
         let offsets = offsets.map_err(|error| commit_error(&error))?;
         client.commit(&offsets.list, CommitMode::Sync).map_err(|error| {
-            let _ = self.refused(&error, offsets.longest);
+            let _ = self.refused(&error, positions, offsets.longest);
             of_fenced(&client, &error).unwrap_or_else(|| commit_error(&error))
         })
     }
@@ -100,6 +100,10 @@ impl Group for Arc<Membership> {
     }
 
     fn offsets(&self, positions: &[PartitionPosition]) -> Result<KafkaResult<Offsets>, String> {
+        // A client that has left its group is taken for a reader without one, which may commit anything.
+        if self.client().is_some_and(|client| client.assignment_lost()) {
+            return Err("the assignment was lost".to_owned());
+        }
         // Under one lock: a newer assignment may be of another topic.
         let topic_ids = self.shared.with(|buffer| {
             buffer.fence(positions)?;
@@ -112,11 +116,30 @@ impl Group for Arc<Membership> {
         }))
     }
 
-    /// Next time, half of the metadata that was refused is tried.
-    fn refused(&self, error: &KafkaError, longest: usize) -> Option<String> {
-        if code_of(error) == RDKafkaErrorCode::OffsetMetadataTooLarge {
-            self.limit_metadata(longest / 2);
+    /// Next time, half of the metadata that was refused is tried. A member that the group does not know
+    /// has lost every partition, and joins again. One whose instance another has taken has lost them, too,
+    /// and learns from its next heartbeat that it can't. An older generation alone is no loss: the next one
+    /// may be on its way, and librdkafka asks for the partitions if it is not.
+    fn refused(
+        &self,
+        error: &KafkaError,
+        positions: &[PartitionPosition],
+        longest: usize,
+    ) -> Option<String> {
+        use RDKafkaErrorCode as Code;
+        match code_of(error) {
+            Code::OffsetMetadataTooLarge => self.limit_metadata(longest / 2),
+            Code::UnknownMemberId | Code::FencedMemberEpoch => self.shared.change(|buffer| {
+                if buffer.refuse(positions) {
+                    buffer.expelled = Some(error.to_string());
+                }
+            }),
+            Code::FencedInstanceId => {
+                self.shared.change(|buffer| buffer.refuse(positions));
+            }
+            _ => {}
         }
+        self.shared.signal.raise();
         None
     }
 

@@ -23,6 +23,13 @@
 //! `group.instance.id`. librdkafka treats the answer as fatal. The source then makes a new client,
 //! which joins again.
 //!
+//! An assignment is vouched for by the member id under which it was given. Once the group does not know
+//! that id, which a heartbeat's answer, a commit's or a transaction's says, every partition is lost, and
+//! the member joins again. librdkafka does not report the loss while a rebalance is open (seen in 2.12):
+//! it keeps the partitions, joins under another id, and commits of what others have executed meanwhile
+//! would be accepted. Its log says that it has given its member id up, and the source then makes a new
+//! client. A rebalance that the member takes part in changes the generation alone.
+//!
 //! The committed positions are read before a partition is taken on, so that its assignment carries
 //! them. Metadata that another client has committed is reported, and taken as an empty set. The ids
 //! of the topics are read together with the positions, and then every 2 s; librdkafka's log also

@@ -15,7 +15,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::buffer::{Buffer, Command, Shared};
+use super::buffer::{Command, Shared};
 use super::client::{Client, Connector};
 use super::flow::{Attention, Flow};
 use super::group::Rebalancing;
@@ -115,6 +115,10 @@ impl Poller {
                 }
             }
             self.rebalancing.hear(&self.client, &self.shared);
+            if let Some(reason) = self.expelled() {
+                self.connector.observer.event(&Event::Expelled { reason: &reason });
+                self.rejoin()?;
+            }
             self.answer();
             let read = self.partitions.read_recreated(&self.client);
             self.go_on(read)?;
@@ -191,11 +195,12 @@ impl Poller {
 
     /// The context reports passing errors; others end the source, unless the member has fenced
     /// itself by a request after its session had ended. If another process with its
-    /// `group.instance.id` fences a member instead, the member has not lost its assignment before.
+    /// `group.instance.id` fences a member instead, the member has not lost its assignment before, nor
+    /// given its member id up.
     fn fenced_by_itself(&self, error: &KafkaError) -> Result<Option<String>, SourceError> {
         match self.client.client().fatal_error() {
             Some((RDKafkaErrorCode::FencedInstanceId, reason))
-                if self.client.context().lost.load(Ordering::Acquire) =>
+                if self.client.context().has_lost() =>
             {
                 Ok(Some(reason))
             }
@@ -207,11 +212,25 @@ impl Poller {
         }
     }
 
+    /// Why the member is to join again, since the group has expelled it. Where librdkafka has noted the
+    /// loss, it asks for the partitions, and joins again by itself. It does not while a rebalance is open:
+    /// it would keep them under its next member id, although others have had them meanwhile.
+    fn expelled(&self) -> Option<String> {
+        let reset = self.client.context().take_expelled();
+        let refused = self.shared.with(|buffer| buffer.expelled.take());
+        let has_any = || self.client.assignment().map_or(true, |assigned| assigned.count() > 0);
+        let reason = refused.or(reset.filter(|_| self.rebalancing.is_open() || has_any()))?;
+        (!self.client.assignment_lost()).then_some(reason)
+    }
+
     /// Gives every partition up as lost, and joins the group again with a new client; the group's
     /// commits show how far it came. A client that unsubscribes and subscribes while a rebalance is
     /// under way may never be assigned anything again.
     fn rejoin(&mut self) -> Result<(), SourceError> {
-        self.shared.change(Buffer::lose_all);
+        self.shared.change(|buffer| {
+            buffer.lose_all();
+            buffer.expelled = None;
+        });
         self.leave();
         let client =
             self.connector.connect().map_err(|error| SourceError::new(Reason::of(error)))?;
