@@ -14,7 +14,7 @@ pub struct WebhookSettings {
     pub secrets: Secrets,
     /// How long an attempt may take, and so the longest `Timeout` of a job.
     pub timeout: Duration,
-    /// How long it may take until a connection is there.
+    /// How long the look-up of a name may take, and then connecting.
     pub connect_timeout: Duration,
     /// The attempts of one host at once, of a worker.
     pub host_connections: usize,
