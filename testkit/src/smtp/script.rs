@@ -239,7 +239,7 @@ mod tests {
         let acts = prop_oneof![
             proptest::sample::select(ACTS.map(|(_, act)| act).to_vec()),
             durations().prop_map(Act::Delay),
-            (100..1_000u16, "[!-~][ -~]{0,9}\\\\?\n?[!-~]")
+            (200..600u16, "[!-~][ -~]{0,9}\\\\?\n?[!-~]")
                 .prop_map(|(code, text)| Act::Reply { code, text }),
         ];
         let counts = proptest::collection::vec(proptest::option::of(1..u64::MAX), 6);
