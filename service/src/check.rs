@@ -5,7 +5,8 @@
 //! unreachable from here. An error of a call names no broker, so the report quotes librdkafka's
 //! log, which does.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::sync::{Mutex, PoisonError};
 
 use futures::future::join_all;
 use jobstream::kafka::{
@@ -17,6 +18,7 @@ use crate::Context;
 use crate::Delivery;
 use crate::ensure::named;
 use crate::jobs::UNKEYED_JOBS;
+use crate::operations::{OperationError, shown};
 use crate::run::{Fitness, ServiceError, compacted, refusal, unreached};
 use crate::settings::{Accepted, ServiceSettings, TopicSettings, accept};
 
@@ -24,48 +26,65 @@ use crate::settings::{Accepted, ServiceSettings, TopicSettings, accept};
 /// context.
 ///
 /// # Errors
-/// If a setting is wrong, or a check has failed.
+/// If a setting is wrong, a check has failed, or standard output can't be written.
 pub(crate) async fn run(
     settings: &ServiceSettings,
     executor: impl FnOnce(&mut Context) -> Result<(), ServiceError>,
-) -> Result<(), ServiceError> {
-    let Accepted { config, warnings } = accept(&settings.process.kafka)?;
+) -> Result<(), OperationError> {
+    let accepted = accept(&settings.process.kafka).map_err(ServiceError::from)?;
+    let Accepted { config, warnings } = accepted;
+    let report = Report::default();
     let mut context = Context::default();
     executor(&mut context)?;
     for warning in settings.process.warnings.iter().chain(&warnings) {
-        say("warning", warning);
+        report.say("warning", warning);
     }
-    say("ok", "settings");
+    report.say("ok", "settings");
     let mut failed = 0;
-    let (kafka, own) = tokio::join!(kafka(&config, settings), join_all(context.into_checks()));
+    let kafka = kafka(&config, settings, &report);
+    let (kafka, own) = tokio::join!(kafka, join_all(context.into_checks()));
     for checked in kafka.into_iter().chain(own) {
-        failed += tell(checked);
+        failed += report.tell(checked);
     }
-    if failed > 0 { Err(ServiceError::Checks(failed)) } else { Ok(()) }
+    if failed > 0 {
+        return Err(ServiceError::Checks(failed).into());
+    }
+    shown(report.end().map_err(OperationError::Output))
 }
 
 type Checked = Result<String, String>;
 
-/// Prints what was found; 1 if that is a failure.
-fn tell(checked: Checked) -> usize {
-    match checked {
-        Ok(found) => {
-            say("ok", &found);
-            0
+/// What is printed, a line for each thing, and why one could not be.
+#[derive(Default)]
+struct Report(Mutex<Option<io::Error>>);
+
+impl Report {
+    /// Prints what was found; 1 if that is a failure.
+    fn tell(&self, checked: Checked) -> usize {
+        match checked {
+            Ok(found) => {
+                self.say("ok", &found);
+                0
+            }
+            Err(found) => {
+                self.say("failed", &found);
+                1
+            }
         }
-        Err(found) => {
-            say("failed", &found);
-            1
+    }
+
+    fn say(&self, word: &str, text: &str) {
+        if let Err(error) = writeln!(anstream::stdout(), "{word:<8}{text}") {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
+    }
+
+    fn end(self) -> io::Result<()> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 }
 
-fn say(word: &str, text: &str) {
-    // Where standard output can't be written, the exit code says it.
-    drop(writeln!(anstream::stdout(), "{word:<8}{text}"));
-}
-
-async fn kafka(config: &KafkaConfig, settings: &ServiceSettings) -> Vec<Checked> {
+async fn kafka(config: &KafkaConfig, settings: &ServiceSettings, report: &Report) -> Vec<Checked> {
     let topics = match Topics::new(config) {
         Ok(topics) => topics,
         Err(error) => return vec![Err(format!("Kafka: {error}"))],
@@ -97,7 +116,7 @@ async fn kafka(config: &KafkaConfig, settings: &ServiceSettings) -> Vec<Checked>
             // Results that have keys may be meant to replace each other.
             match output.name == settings.topics.dead_letters {
                 true => all.push(Err(compacted)),
-                false => say("warning", &compacted),
+                false => report.say("warning", &compacted),
             }
         }
     }
@@ -112,7 +131,7 @@ async fn kafka(config: &KafkaConfig, settings: &ServiceSettings) -> Vec<Checked>
         match try_transactions(config, &id).await {
             // The right may be one to the ids of this instance alone.
             Err(error) if has_instance && error.about == Subject::TransactionalId => {
-                say("warning", &transactions_refused(&error, settings));
+                report.say("warning", &transactions_refused(&error, settings));
             }
             tried => all.push(
                 tried
@@ -122,22 +141,22 @@ async fn kafka(config: &KafkaConfig, settings: &ServiceSettings) -> Vec<Checked>
         }
     }
     if job.ledger.is_some() {
-        say("note", UNKEYED_JOBS);
+        report.say("note", UNKEYED_JOBS);
         let checked = ledger(&topics, settings, input).await;
         all.push(checked.unwrap_or_else(|error| Err(named(&error))));
         // Where nobody can be asked, `run` says so, and goes on.
         let refusal = refusal(config, settings, &topics).await;
         all.extend(refusal.unwrap_or_default().map(Err));
     }
-    warn_of_small_metadata(&topics, jobs).await;
+    warn_of_small_metadata(&topics, jobs, report).await;
     all
 }
 
-async fn warn_of_small_metadata(topics: &Topics, jobs: &str) {
+async fn warn_of_small_metadata(topics: &Topics, jobs: &str, report: &Report) {
     let Some(bytes) = topics.metadata_max_bytes(jobs).await else { return };
     let window = Position::window_offsets(bytes);
     if window < Position::WINDOW_OFFSETS {
-        say(
+        report.say(
             "warning",
             &format!(
                 "Kafka: a commit takes {bytes} bytes of metadata (offset.metadata.max.bytes, 4096 \

@@ -1,7 +1,5 @@
 //! Asks a running service whether it is well.
 
-use std::io::Write as _;
-
 use crate::metrics::{ProbeError, probe};
 use crate::settings::{ServiceSettings, SettingsError};
 use crate::{EXIT_FAILURE, EXIT_USAGE, Failure};
@@ -33,18 +31,15 @@ impl From<HealthcheckError> for Failure {
     }
 }
 
-/// Asks the service with these settings for `/healthz`, and prints its reasons. `port` is the
-/// variable with the port of its metrics.
+/// The reasons that the service with these settings gives at `/healthz`. `port` is the variable with
+/// the port of its metrics.
 ///
 /// # Errors
 /// If it is not well, does not answer, or has no address for its health.
 pub(crate) async fn run(
     settings: &ServiceSettings,
     port: &'static str,
-) -> Result<(), HealthcheckError> {
+) -> Result<String, HealthcheckError> {
     let address = settings.process.metrics_address.ok_or(HealthcheckError::NoAddress(port))?;
-    let reasons = probe(address, "/healthz").await?;
-    // Where standard output can't be written, the exit code says it.
-    drop(writeln!(anstream::stdout(), "{reasons}"));
-    Ok(())
+    Ok(probe(address, "/healthz").await?)
 }

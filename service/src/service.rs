@@ -22,6 +22,7 @@ use jobstream::topology::Topology;
 use crate::cli::{self, Cli, Command, Title};
 use crate::defaults::Defaults;
 use crate::jobs::{self, Resolving, ServiceJob};
+use crate::operations::{OperationError, print, shown};
 use crate::run::ServiceError;
 use crate::settings::{
     ReadFile, ServiceSettings, Settings, SettingsError, Variables, rows, tables,
@@ -255,7 +256,11 @@ where
     }
 
     fn execute(&self) -> Result<(), Failure> {
-        let matches = self.program().get_matches();
+        let matches = match self.program().try_get_matches() {
+            Ok(matches) => matches,
+            Err(error) if error.use_stderr() => error.exit(),
+            Err(text) => return Ok(shown(text.print().map_err(OperationError::Output))?),
+        };
         let asked = matches.subcommand();
         let own = asked.and_then(|(name, matches)| {
             let own = self.commands.iter().find(|own| own.program.get_name() == name);
@@ -289,9 +294,9 @@ where
             }
             Command::Healthcheck => {
                 let (settings, _) = self.settings_of_process()?;
-                healthcheck::run(&settings, defaults.metrics_port).await?;
+                print(&healthcheck::run(&settings, defaults.metrics_port).await?)?;
             }
-            Command::Submit(args) => submit::run(defaults, &args).await?,
+            Command::Submit(args) => print(&submit::run(defaults, &args).await?)?,
             Command::DeadLetters(command) => dead_letters::run(defaults, &command).await?,
             Command::Parked(command) => parked::run(defaults, &command).await?,
             Command::Settings(args) => {

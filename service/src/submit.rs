@@ -68,11 +68,11 @@ impl From<SubmitError> for Failure {
     }
 }
 
-/// Produces every job of a file, or none if one of them is none.
+/// Produces every job of a file, or none if one of them is none; says how many.
 ///
 /// # Errors
 /// If the file or a setting is wrong, or Kafka takes no records.
-pub(crate) async fn run(defaults: &Defaults, args: &SubmitArgs) -> Result<(), SubmitError> {
+pub(crate) async fn run(defaults: &Defaults, args: &SubmitArgs) -> Result<String, SubmitError> {
     let variables = environment::variables();
     let settings = ProducerSettings::read(defaults, &variables, &environment::read_file)?;
     let file = args.jobs.display().to_string();
@@ -102,9 +102,7 @@ pub(crate) async fn run(defaults: &Defaults, args: &SubmitArgs) -> Result<(), Su
     }
     let closed = sink.close().await;
     closed.map_err(|error| SubmitError::Sink { produced, all, error })?;
-    // Where standard output can't be written, the exit code says it.
-    drop(writeln!(anstream::stdout(), "{all} jobs produced to '{topic}'"));
-    Ok(())
+    Ok(format!("{all} jobs produced to '{topic}'"))
 }
 
 /// Keeps why records are not taken, as the producer has last reported.

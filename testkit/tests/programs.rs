@@ -131,3 +131,23 @@ async fn the_inbox_greets_until_it_is_asked_to_end() {
     drop(stream);
     assert!(inbox.end("-INT").await.success());
 }
+
+#[tokio::test]
+async fn what_the_inbox_can_not_use_is_named_with_its_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let mistaken = folder.path().join("misfortunes");
+    std::fs::write(&mistaken, "dot reply 999 no\n").unwrap();
+    let mistaken = mistaken.to_string_lossy().into_owned();
+    for (options, code, expected) in [
+        (&["--misfortunes", "/nowhere"][..], 2, "--misfortunes /nowhere: "),
+        (&["--misfortunes", &mistaken], 2, "line 1: found `999`, expected a code from 200 to 599"),
+        (&["--mails", "/etc/passwd"], 1, "--mails /etc/passwd: "),
+        (&["--mails", "/proc/x"], 1, "--mails /proc/x: "),
+        (&["--tls", "implicit", "--ca", "/nowhere/a"], 1, "--ca /nowhere/a: "),
+    ] {
+        let output = Command::new(INBOX).args(options).output().await.unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{options:?}: {message}");
+        assert!(message.contains(expected), "{options:?}: {message}");
+    }
+}

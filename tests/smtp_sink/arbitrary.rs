@@ -111,7 +111,13 @@ fn attachment() -> impl Strategy<Value = Value> {
             '/' | '\\' | '\u{61c}' | '\u{feff}' => false,
             // Spaces of no width, ends of lines, and marks of direction.
             '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}' => false,
-            '\u{2066}'..='\u{2069}' => false,
+            '\u{2061}'..='\u{206f}' => false,
+            // What is not seen, and what is no character.
+            '\u{ad}' | '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' => false,
+            '\u{180e}' | '\u{3164}' | '\u{ffa0}' | '\u{fdd0}'..='\u{fdef}' => false,
+            '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' => false,
+            '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' => false,
+            c if u32::from(*c) & 0xfffe == 0xfffe => false,
             c => !c.is_control(),
         };
         let name: String = name.chars().filter(is_allowed).collect();

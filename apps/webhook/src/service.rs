@@ -51,5 +51,5 @@ fn executor(
         };
         Ok(format!("webhooks: {signed}, TLS with {authorities} authorities"))
     });
-    Ok(Arc::new(Webhook::new(settings.clone(), Arc::new(Tcp), Arc::new(environment::now))))
+    Ok(Arc::new(Webhook::new(settings.clone(), Arc::<Tcp>::default(), Arc::new(environment::now))))
 }

@@ -14,7 +14,7 @@ pub struct WebhookSettings {
     pub secrets: Secrets,
     /// How long an attempt may take, and so the longest `Timeout` of a job.
     pub timeout: Duration,
-    /// How long it may take until a connection is there.
+    /// How long the look-up of a name may take, and then connecting.
     pub connect_timeout: Duration,
     /// The attempts of one host at once, of a worker.
     pub host_connections: usize,
@@ -59,10 +59,7 @@ impl Settings for WebhookSettings {
 fn trust(variables: &Variables<'_>) -> Result<Trust, SettingsError> {
     const NAME: &str = "WEBHOOK_TLS_CA_FILE";
     let path = variables.text(NAME).unwrap_or_default();
-    let pem = match path.is_empty() {
-        true => None,
-        false => Some(variables.file(NAME, &path)?),
-    };
+    let pem = if path.is_empty() { None } else { Some(variables.file(NAME, &path)?) };
     Trust::new(pem.as_ref().map(String::as_bytes)).map_err(|problem| {
         SettingsError::wrong(NAME, format!("{path:?} ({problem})"), "certificates in PEM")
     })

@@ -6,12 +6,12 @@ use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
 use http_body_util::Full;
-use hyper::StatusCode;
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderMap, HeaderValue, InvalidHeaderValue, LOCATION,
-    USER_AGENT,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue,
+    InvalidHeaderValue, LOCATION, USER_AGENT,
 };
 use hyper::http::response::Parts;
+use hyper::{Method, StatusCode};
 use jobstream::record::ConsumerRecord;
 use jobstream::sinks::ledger::WallClock;
 use jobstream::sinks::{Circuits, Effect, JobError, JobErrorKind, JobSink};
@@ -101,6 +101,10 @@ impl Webhook {
             headers.remove(COOKIE);
         }
         self.sign(&job.webhook_id(), &request.body, &mut headers)?;
+        // hyper leaves out that of an empty body, which RFC 9110 section 8.6 wants.
+        if request.method != Method::DELETE {
+            headers.insert(CONTENT_LENGTH, request.body.len().into());
+        }
         headers.insert(HOST, target.authority());
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         headers.entry(USER_AGENT).or_insert(AGENT);

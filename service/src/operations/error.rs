@@ -1,6 +1,6 @@
 //! Why a command did not do what it was asked.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use jobstream::kafka::{RedriveError, TopicError};
 use jobstream::sinks::SinkError;
@@ -37,6 +37,11 @@ pub(crate) fn shown(ended: Result<(), OperationError>) -> Result<(), OperationEr
         Err(OperationError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         ended => ended,
     }
+}
+
+/// Prints a line to standard output.
+pub(crate) fn print(line: &str) -> Result<(), OperationError> {
+    shown(writeln!(anstream::stdout(), "{line}").map_err(OperationError::Output))
 }
 
 impl From<SettingsError> for OperationError {

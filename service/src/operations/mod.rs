@@ -7,6 +7,6 @@ mod table;
 mod time;
 
 pub(crate) use brokers::Brokers;
-pub(crate) use error::{OperationError, shown};
+pub(crate) use error::{OperationError, print, shown};
 pub(crate) use table::{Table, plain};
 pub(crate) use time::{TimeArg, now_ms, rfc3339};

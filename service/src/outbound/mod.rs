@@ -6,6 +6,7 @@
 //! ```
 
 mod address;
+mod lookups;
 mod network;
 mod tls;
 
@@ -30,7 +31,7 @@ pub struct Connector {
     network: Arc<dyn Network>,
     tls: TlsConnector,
     allow_private: bool,
-    /// How long the addresses of a host may take, all together.
+    /// How long the look-up of a name may take, and then its addresses, all together.
     timeout: Duration,
 }
 
@@ -50,8 +51,8 @@ pub enum ConnectError {
 }
 
 impl Connector {
-    /// Connects by this network. `timeout` is for connections to all addresses of a host together; TLS
-    /// comes after it, and has no limit here.
+    /// Connects by this network. `timeout` is for the look-up of a host's name, and once more for
+    /// connections to all its addresses together; TLS comes after it, and has no limit here.
     pub fn new(network: Arc<dyn Network>, trust: &Trust, timeout: Duration) -> Self {
         let tls = trust.config.clone().into();
         Self { network, tls, allow_private: false, timeout }
@@ -92,17 +93,23 @@ impl Connector {
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, ConnectError> {
         let mut addresses = match host.parse() {
             Ok(address) => vec![address],
-            Err(_) => {
-                let found = self.network.resolve(host).await;
-                found.map_err(|error| unreachable(&"the host's name", &error))?
-            }
+            Err(_) => self
+                .found(host)
+                .await
+                .map_err(|problem| unreachable(&"the host's name", &problem))?,
         };
-        if addresses.is_empty() {
-            return Err(unreachable(&"the host's name", &"it has no address"));
-        }
         addresses.retain(|address| self.allow_private || is_public(*address));
         addresses.truncate(ADDRESSES_MAX);
         if addresses.is_empty() { Err(ConnectError::NotPublic) } else { Ok(addresses) }
+    }
+
+    /// The addresses of a name, one at least.
+    async fn found(&self, name: &str) -> Result<Vec<IpAddr>, String> {
+        match timeout(self.timeout, self.network.resolve(name)).await {
+            Ok(Ok(found)) if found.is_empty() => Err("it has no address".to_owned()),
+            Ok(found) => found.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("not within {:?}", self.timeout)),
+        }
     }
 
     /// A connection to the first address that takes one. Each has its share of the time.
@@ -134,5 +141,40 @@ impl fmt::Debug for Connector {
         f.debug_struct("Connector")
             .field("allow_private", &self.allow_private)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use async_trait::async_trait;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// No name server answers.
+    struct Silent;
+
+    #[async_trait]
+    impl Network for Silent {
+        async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+            std::future::pending().await
+        }
+
+        async fn connect(&self, _: SocketAddr) -> io::Result<Box<dyn Stream>> {
+            Err(io::ErrorKind::ConnectionRefused.into())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_nobody_answers_for_takes_no_longer_than_a_connection_may() {
+        let limit = Duration::from_secs(10);
+        let connector = Connector::new(Arc::new(Silent), &Trust::new(None).unwrap(), limit);
+        let begin = Instant::now();
+        let ended = connector.connect("dead.example", 443, true).await.map(drop);
+        let expected = "the host's name: not within 10s".to_owned();
+        assert_eq!(ended, Err(ConnectError::Unreachable(expected)));
+        assert_eq!(begin.elapsed(), limit);
     }
 }

@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
+
+use super::lookups::Lookups;
 
 /// A connection.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -31,14 +33,16 @@ pub trait Network: Send + Sync {
     async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Stream>>;
 }
 
-/// The network of the machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tcp;
+/// The network of the machine. A name is looked up once at a time, for all who wait for it.
+#[derive(Clone, Debug, Default)]
+pub struct Tcp {
+    lookups: Lookups,
+}
 
 #[async_trait]
 impl Network for Tcp {
     async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        Ok(lookup_host((name, 0)).await?.map(|found| found.ip()).collect())
+        self.lookups.find(name).await
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Stream>> {

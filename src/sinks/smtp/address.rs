@@ -30,8 +30,9 @@ pub enum AddressError {
     /// U+0000 to U+001F, U+007F, or a control character beyond ASCII.
     #[error("found a control character, expected none")]
     ControlCharacter,
-    /// A character that is not seen, or turns the direction of those that are: U+200B, U+2060,
-    /// U+FEFF, or one with Unicode's property `Bidi_Control`.
+    /// A character that is not seen, or turns the direction of those that are: one with Unicode's
+    /// property `Default_Ignorable_Code_Point` or `Bidi_Control`, or a noncharacter. The joiners
+    /// (U+200C, U+200D) and the selectors of a variation are none of them.
     #[error("found the invisible character U+{:04X}, expected none", u32::from(*.0))]
     InvisibleCharacter(char),
     /// `=?` in the local part of an address that stands in a header: readers would take it for an
@@ -131,13 +132,26 @@ impl Mailbox {
 /// See [`AddressError`].
 pub(super) fn check_character(c: char) -> Result<(), AddressError> {
     match c {
-        '\u{200b}' | '\u{2060}' | '\u{feff}' => Err(AddressError::InvisibleCharacter(c)),
-        '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            Err(AddressError::InvisibleCharacter(c))
-        }
+        _ if is_invisible(c) => Err(AddressError::InvisibleCharacter(c)),
         _ if c.is_control() => Err(AddressError::ControlCharacter),
         _ => Ok(()),
     }
+}
+
+/// What has Unicode's property `Default_Ignorable_Code_Point` or `Bidi_Control`, or is no character.
+/// Without those that writing needs: the joiners, and the selectors of a variation (U+FE00 to U+FE0F,
+/// and Mongolian's).
+const fn is_invisible(c: char) -> bool {
+    let is_ignorable = matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180e}'
+            | '\u{200b}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    );
+    let turns = matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}');
+    let is_none = matches!(c, '\u{fdd0}'..='\u{fdef}') || c as u32 & 0xfffe == 0xfffe;
+    is_ignorable || turns || is_none
 }
 
 /// A domain as A-labels.
@@ -309,6 +323,19 @@ mod tests {
         // Writing systems need these.
         assert!(Mailbox::parse("a\u{200c}b@example.com").is_ok());
         assert!(Mailbox::parse("a\u{200d}b@example.com").is_ok());
+    }
+
+    #[test]
+    fn what_is_not_seen_is_no_character_of_an_address_or_a_name_and_what_writing_needs_is() {
+        let refused = "\u{ad}\u{34f}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180e}\u{2064}\u{3164}\u{fdd0}\u{ffa0}\
+                       \u{fffe}\u{ffff}\u{1d173}\u{1fffe}\u{e0001}\u{e0100}\u{e0fff}\u{10ffff}";
+        for c in refused.chars() {
+            let expected = Err(AddressError::InvisibleCharacter(c));
+            assert_eq!(super::check_character(c), expected, "{c:?}");
+        }
+        for c in "a \u{e9}\u{200c}\u{200d}\u{fe0f}\u{fffc}\u{fffd}\u{1f355}\u{10fffd}".chars() {
+            assert_eq!(super::check_character(c), Ok(()), "{c:?}");
+        }
     }
 
     #[test]

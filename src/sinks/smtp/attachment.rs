@@ -206,7 +206,11 @@ fn check_parameters(text: &str) -> Result<(), String> {
     });
     let mut seen = BTreeSet::new();
     for parameter in parameters.skip(1) {
-        let name = parameter.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, "\"\""));
+        if value.trim().is_empty() {
+            return Err("found a parameter without a value, expected one or \"\"".to_owned());
+        }
+        let name = name.trim().to_ascii_lowercase();
         // RFC 2231 continues a parameter as `name*0`.
         if name.split('*').next() == Some("name") {
             return Err("found the parameter name, expected a file's name in Name".to_owned());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::sinks::JobError;
 
-use super::free_text::{self, LINE_OCTETS};
+use super::free_text::{self, LINE_LIMIT_OCTETS, LINE_OCTETS};
 
 /// The most header fields that a job may bring.
 pub const HEADERS_LIMIT: usize = 64;
@@ -14,9 +14,6 @@ pub const HEADERS_LIMIT_BYTES: usize = 32 * 1024;
 
 /// The longest name of a header field, in octets.
 const NAME_LIMIT_OCTETS: usize = 76;
-
-/// The longest line of a mail, in octets, without its CRLF (RFC 5322 section 2.1.1).
-const LINE_LIMIT_OCTETS: usize = 998;
 
 /// The names beside `X-*`. Their values have a grammar, in which there are no encoded words (RFC
 /// 2047 section 5).
@@ -166,7 +163,7 @@ mod tests {
         assert_eq!(written(&[("X-Shop", "\u{fc}")]).unwrap(), "X-Shop: =?utf-8?b?w7w=?=\r\n");
         let long = format!("X-{}", "y".repeat(74));
         let head = written(&[(&long, "\u{fc}")]).unwrap();
-        assert_eq!(head, format!("{long}: \r\n =?utf-8?b?w7w=?=\r\n"));
+        assert_eq!(head, format!("{long}: =?utf-8?b?w7w=?=\r\n"));
     }
 
     #[test]

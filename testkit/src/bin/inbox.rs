@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::error::ErrorKind as Misuse;
+use clap::{CommandFactory as _, Parser, ValueEnum};
 use jobstream_testkit::smtp::{Inbox, Mail, Misfortune, SmtpServer, SmtpServerBuilder, Tls};
 use tokio::io::{AsyncWriteExt, BufWriter, stderr, stdout};
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,7 +23,8 @@ struct Options {
     /// Where to listen; port 0 is a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Write each mail to this directory as NUMBER.eml, as received, dots unstuffed.
+    /// Write each mail to this directory as NUMBER.eml, as received, dots unstuffed. That is a moment
+    /// after its 250: a mail whose line is not printed yet may be lost if the inbox is killed.
     #[arg(long, value_name = "DIR")]
     mails: Option<PathBuf>,
     /// Offer AUTH, and require it.
@@ -61,7 +63,12 @@ fn login(text: &str) -> Result<(String, String), String> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run(&Options::parse()).await {
+    let options = Options::parse();
+    let server = match builder(&options) {
+        Ok(server) => server,
+        Err(mistake) => Options::command().error(Misuse::ValueValidation, mistake).exit(),
+    };
+    match run(&options, server).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Where not even this can be written, the exit code says it.
@@ -72,19 +79,21 @@ async fn main() -> ExitCode {
 }
 
 /// Completes after SIGINT or SIGTERM, when all mails that were accepted before it are written.
-async fn run(options: &Options) -> Result<(), Failure> {
+async fn run(options: &Options, server: SmtpServerBuilder) -> Result<(), Failure> {
     // Before anybody knows that it runs, so that none is missed.
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
-    let server = builder(options)?.listen_on(options.listen).await?;
+    let server = server.listen_on(options.listen).await?;
     let mut out = BufWriter::new(stdout());
     let mut say = format!("listening on {}\n", server.address());
     if let Some(pem) = server.ca_pem() {
-        tokio::fs::write(&options.ca, pem).await?;
+        let written = tokio::fs::write(&options.ca, pem).await;
+        written.map_err(|error| named("--ca", &options.ca, error))?;
         say += &format!("CA certificate in {}\n", options.ca.display());
     }
     if let Some(folder) = &options.mails {
-        tokio::fs::create_dir_all(folder).await?;
+        let made = tokio::fs::create_dir_all(folder).await;
+        made.map_err(|error| named("--mails", folder, error))?;
     }
     out.write_all(say.as_bytes()).await?;
     out.flush().await?;
@@ -97,11 +106,12 @@ async fn run(options: &Options) -> Result<(), Failure> {
             () = arrivals(&inbox) => false,
         };
         for mail in inbox.take() {
-            out.write_all(line(&mail).as_bytes()).await?;
             if let Some(folder) = &options.mails {
                 let file = folder.join(format!("{:06}.eml", mail.number));
-                tokio::fs::write(file, &mail.raw).await?;
+                let written = tokio::fs::write(&file, &mail.raw).await;
+                written.map_err(|error| named("--mails", &file, error))?;
             }
+            out.write_all(line(&mail).as_bytes()).await?;
         }
         out.flush().await?;
         if end {
@@ -117,7 +127,7 @@ async fn arrivals(inbox: &Inbox) {
     tokio::time::sleep(GATHERING).await;
 }
 
-fn builder(options: &Options) -> Result<SmtpServerBuilder, Failure> {
+fn builder(options: &Options) -> Result<SmtpServerBuilder, String> {
     let mut builder = SmtpServer::builder().seed(options.seed).exchanges_kept(0);
     if let Some((user, password)) = &options.auth {
         builder = builder.login(user, password).require_login();
@@ -130,15 +140,17 @@ fn builder(options: &Options) -> Result<SmtpServerBuilder, Failure> {
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     builder = builder.tls_names(names.into_iter().chain(options.tls_name.iter().cloned()));
     if let Some(file) = &options.misfortunes {
-        let text = std::fs::read_to_string(file).map_err(|error| named(file, error))?;
-        let misfortunes = Misfortune::parse_script(&text).map_err(|error| named(file, error))?;
+        let text =
+            std::fs::read_to_string(file).map_err(|error| named("--misfortunes", file, error))?;
+        let misfortunes =
+            Misfortune::parse_script(&text).map_err(|error| named("--misfortunes", file, error))?;
         builder = misfortunes.into_iter().fold(builder, SmtpServerBuilder::misfortune);
     }
     Ok(builder)
 }
 
-fn named(file: &Path, error: impl std::fmt::Display) -> String {
-    format!("{}: {error}", file.display())
+fn named(option: &str, path: &Path, error: impl std::fmt::Display) -> String {
+    format!("{option} {}: {error}", path.display())
 }
 
 fn line(mail: &Mail) -> String {

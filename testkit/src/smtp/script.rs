@@ -141,8 +141,8 @@ fn act(word: &str, rest: &str) -> Result<Act, Mistake> {
 fn reply(rest: &str) -> Result<Act, Mistake> {
     let (code, text) = split(rest);
     match code.parse() {
-        Ok(code @ 100..=999) => Ok(Act::Reply { code, text: unescaped(text) }),
-        _ => Err((code.to_owned(), "a code of three digits")),
+        Ok(code @ 200..=599) => Ok(Act::Reply { code, text: unescaped(text) }),
+        _ => Err((code.to_owned(), "a code from 200 to 599")),
     }
 }
 
@@ -239,7 +239,7 @@ mod tests {
         let acts = prop_oneof![
             proptest::sample::select(ACTS.map(|(_, act)| act).to_vec()),
             durations().prop_map(Act::Delay),
-            (100..1_000u16, "[!-~][ -~]{0,9}\\\\?\n?[!-~]")
+            (200..600u16, "[!-~][ -~]{0,9}\\\\?\n?[!-~]")
                 .prop_map(|(code, text)| Act::Reply { code, text }),
         ];
         let counts = proptest::collection::vec(proptest::option::of(1..u64::MAX), 6);
@@ -279,7 +279,8 @@ mod tests {
             ("# fine\n\nrctp stall", "line 3: found `rctp`, expected a moment: "),
             ("dot stall\ndot", "line 2: found ``, expected a condition: "),
             ("dot nth=0 stall", "line 1: found `0`, expected a whole number from 1"),
-            ("dot reply 42 no", "line 1: found `42`, expected a code of three digits"),
+            ("dot reply 42 no", "line 1: found `42`, expected a code from 200 to 599"),
+            ("dot reply 999 no", "line 1: found `999`, expected a code from 200 to 599"),
             ("dot delay 5", "line 1: found `5`, expected a duration such as 250ms"),
             ("dot delay 99999999999999999999s", "line 1: found `99999999999999999999s`, expected"),
             ("dot probability=2 stall", "line 1: found `2`, expected a number from 0 to 1"),

@@ -8,6 +8,7 @@ mod receiver;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,4 +199,18 @@ async fn one_service_takes_its_jobs_and_says_what_it_does() {
     let check = timeout(LIMIT, stage.command("check").output()).await.unwrap().unwrap();
     let said = String::from_utf8(check.stdout).unwrap();
     assert!(said.contains("webhooks: signed with 1 secret, TLS with "), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_written_ends_a_command_with_1() {
+    let stage = Stage::new(Receiver::always(Act::answer(200)), &[]).await;
+    for argument in ["--version", "--help", "check"] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut command = stage.command(argument);
+        let child = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let ended = timeout(LIMIT, child.wait_with_output()).await.unwrap().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{argument}: {said}");
+        assert!(said.contains("standard output can't be written"), "{argument}: {said}");
+    }
 }

@@ -82,6 +82,28 @@ async fn a_request_is_what_the_job_says() {
     }
 }
 
+/// As RFC 9110 section 8.6 has it: a method that means something by a body says that it is empty.
+#[tokio::test(start_paused = true)]
+async fn an_empty_body_has_a_length_and_a_deletion_has_none() {
+    for (method, length) in
+        [("POST", Some("0")), ("PUT", Some("0")), ("PATCH", Some("0")), ("DELETE", None)]
+    {
+        for body in [Value::Null, json!("")] {
+            let data = json!({"Url": "http://a.example/", "Method": method, "Body": body});
+            let receiver = Receiver::always(Act::answer(200));
+            executed(&receiver, &job(&data)).await.unwrap();
+            let posted = receiver.posted().remove(0);
+            let found = posted.headers.get("content-length").map(String::as_str);
+            assert_eq!(found, length, "{data}");
+            assert_eq!(posted.headers.get("transfer-encoding"), None, "{data}");
+        }
+    }
+    let data = json!({"Url": "http://a.example/", "Method": "DELETE", "Body": "a"});
+    let receiver = Receiver::always(Act::answer(200));
+    executed(&receiver, &job(&data)).await.unwrap();
+    assert_eq!(receiver.posted().remove(0).headers["content-length"], "1");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -56,13 +56,13 @@ async fn a_certificate_must_be_of_the_host_and_of_a_known_authority() {
     let (local, numeric) =
         (format!("https://localhost:{}/", address.port()), format!("https://{address}/"));
     for (trusted, url) in [(None, &local), (Some(&*pem), &numeric)] {
-        let sink = Webhook::new(trusting(trusted), Arc::new(Tcp), Arc::new(now));
+        let sink = Webhook::new(trusting(trusted), Arc::<Tcp>::default(), Arc::new(now));
         let error = execute(&sink, &to(url)).await.unwrap_err();
         assert_eq!(error.kind(), JobErrorKind::Transient);
         assert!(error.reason().starts_with("TLS: "), "{error}");
     }
     assert!(receiver.posted().is_empty());
-    let sink = Webhook::new(trusting(Some(&pem)), Arc::new(Tcp), Arc::new(now));
+    let sink = Webhook::new(trusting(Some(&pem)), Arc::<Tcp>::default(), Arc::new(now));
     assert_eq!(execute(&sink, &to(&local)).await.unwrap().status, Some(200));
     assert_eq!(receiver.posted().len(), 1);
     let with_key = format!("{pem}{}", include_str!("../../../../tests/keys/ed25519.pem"));
