@@ -12,7 +12,7 @@ use jobstream::sinks::ledger::LedgerLimits;
 use jobstream::sinks::smtp::{
     Accepted, Connect, Login, MailConfig, MailSink, Stream, TimeLimits, TlsMode,
 };
-use jobstream::sinks::{Ambiguous, JobError, JobSink};
+use jobstream::sinks::{Ambiguous, Effect, JobError, JobSink};
 use jobstream::topology::{Retry, Topology};
 use jobstream_testkit::simulation::{Member, SmtpStream, World};
 use jobstream_testkit::smtp::{Act, Extension, Misfortune, Moment, Per, SmtpServer, Tls};
@@ -156,11 +156,24 @@ struct Attended(MailSink);
 #[async_trait]
 impl JobSink<Job, Accepted> for Attended {
     async fn execute(&self, job: &Job, record: &ConsumerRecord) -> Result<Accepted, JobError> {
+        self.execute_with_effect(job, record, &Effect::new()).await
+    }
+
+    async fn execute_with_effect(
+        &self,
+        job: &Job,
+        record: &ConsumerRecord,
+        effect: &Effect,
+    ) -> Result<Accepted, JobError> {
         tokio::select! {
             biased;
-            ended = self.0.execute(job, record) => ended,
+            ended = self.0.execute_with_effect(job, record, effect) => ended,
             () = self.0.retire_idle() => unreachable!("it never completes"),
         }
+    }
+
+    fn timed_out(&self, effect: &Effect, limit: Duration) -> JobError {
+        self.0.timed_out(effect, limit)
     }
 
     async fn ready(&self) {

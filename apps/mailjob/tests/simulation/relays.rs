@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jobstream::job::Job;
 use jobstream::record::ConsumerRecord;
 use jobstream::sinks::smtp::{Accepted, Connect, Event, MailSink, Observer, RelayConfig, Stream};
-use jobstream::sinks::{Ambiguous, JobError, JobSink};
+use jobstream::sinks::{Ambiguous, Effect, JobError, JobSink};
 use jobstream::topology::Topology;
 use jobstream_testkit::simulation::{Delivery, History, Member, Search, SmtpStream, World};
 use jobstream_testkit::smtp::{Mail, SmtpServer};
@@ -111,11 +111,20 @@ struct Watched {
 #[async_trait]
 impl JobSink<Job, Accepted> for Watched {
     async fn execute(&self, job: &Job, record: &ConsumerRecord) -> Result<Accepted, JobError> {
+        self.execute_with_effect(job, record, &Effect::new()).await
+    }
+
+    async fn execute_with_effect(
+        &self,
+        job: &Job,
+        record: &ConsumerRecord,
+        effect: &Effect,
+    ) -> Result<Accepted, JobError> {
         let is_away =
             || self.sink.relays().next().is_some_and(|it| it.unavailable_reason().is_some());
         let (was_due, begun, heard) =
             (is_away() && self.heard.is_quiet(), Instant::now(), self.heard.at());
-        let ended = self.sink.execute(job, record).await;
+        let ended = self.sink.execute_with_effect(job, record, effect).await;
         let is_elsewhere = ended.as_ref().is_ok_and(|it| it.relay.as_deref() == Some(NAMES[1]));
         let was_asked = self.heard.at() != heard;
         if was_due && is_elsewhere && !was_asked && begun - heard > ASKED_WITHIN {
@@ -123,6 +132,10 @@ impl JobSink<Job, Accepted> for Watched {
             self.servers.forgotten.lock().unwrap().push(forgotten);
         }
         ended
+    }
+
+    fn timed_out(&self, effect: &Effect, limit: Duration) -> JobError {
+        self.sink.timed_out(effect, limit)
     }
 
     async fn ready(&self) {
