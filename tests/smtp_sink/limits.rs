@@ -1,4 +1,5 @@
-//! The time limit of an attempt: a mail's own conversation counts, its wait for a connection does not.
+//! The limits of an attempt: of its time, where a mail's own conversation counts and its wait for a
+//! connection does not; and of the memory that it takes.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -7,8 +8,8 @@ use std::time::Duration;
 
 use jobstream::job::JobCodec;
 use jobstream::record::{ConsumerRecord, ProducerRecord};
-use jobstream::sinks::JobErrorKind;
 use jobstream::sinks::smtp::{Accepted, MailSink};
+use jobstream::sinks::{Effect, JobErrorKind, JobSink as _};
 use jobstream::topology::{Event, Executed, Fate, Retry, Topology};
 use jobstream_testkit::broker::Broker;
 use jobstream_testkit::smtp::{Act, Misfortune, Moment, SmtpServer};
@@ -98,4 +99,14 @@ async fn the_conversation_itself_counts() {
         *fate == Fate::Failed(JobErrorKind::Transient) && *attempts == 1
     };
     assert_eq!(fates.iter().filter(|fate| failed(fate)).count(), 1, "{fates:?}");
+}
+
+/// A thousand may be under way, and each is moved to where it is polled: what is seldom needed, such as
+/// the room to open a connection in, is no part of it.
+#[tokio::test]
+async fn an_execution_takes_little_memory() {
+    let (sink, effect) = (sink(&server(), &config()), Effect::new());
+    let (job, record) = job("1", OTHER);
+    let bytes = size_of_val(&*sink.execute_with_effect(&job, &record, &effect));
+    assert!(bytes <= 2_048, "{bytes}");
 }

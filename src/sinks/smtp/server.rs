@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use lettre::Address;
 use lettre::transport::smtp::commands::{Noop, Quit};
 use tokio::time::{Instant, sleep_until};
@@ -181,7 +182,9 @@ impl Server {
         effect.take_back();
         let first = self.give_up(sent).await;
         // Only a fresh connection shows the cause, so this send takes no other.
-        let opened = match effect.wait_for(self.opener.open_beside_others(|_| true)).await {
+        // Seldom, and large: every mail would carry its room.
+        let opening = self.opener.open_beside_others(|_| true).boxed();
+        let opened = match effect.wait_for(opening).await {
             Ok(opened) => opened,
             Err(fault) if self.pool.is_limit(&fault) => {
                 slot.withhold();
