@@ -219,6 +219,26 @@ async fn hosts_that_hang_take_no_more_than_their_share_however_many_they_are() {
     assert!(results(&broker).into_iter().eq(4_000..5_000));
 }
 
+/// Large jobs may be few: their bytes count, while they execute, too.
+#[tokio::test(start_paused = true)]
+async fn large_jobs_of_hosts_that_hang_leave_bytes_for_the_others() {
+    const LARGE: usize = 60_000;
+    for executing in [1, 2, 8] {
+        let (broker, hosts) = (broker(3), Arc::new(Hosts::default()));
+        for id in 0..100 {
+            let host = format!("{:LARGE$}", id % 2);
+            produce(&broker, None, Some(id as i32 % 2), &call(id, &host, None));
+        }
+        for id in 100..1_100 {
+            produce(&broker, None, Some(2), &call(id, &(2 + id % 50).to_string(), Some(10)));
+        }
+        let limits = limits().in_flight_bytes(7 * LARGE).shutdown_timeout(LIMIT);
+        let most = KeyLimits::new().executing_jobs(Some(executing));
+        until_results(&topology(&hosts, most, limits), &broker, 1_000).await;
+        assert!(results(&broker).into_iter().eq(100..1_100), "{executing} of a host at once");
+    }
+}
+
 /// Of a thousand hosts, ten hang until their attempts' time limit; the others are as far as without.
 #[tokio::test(start_paused = true)]
 async fn the_others_are_as_quick_beside_hosts_that_hang() {

@@ -81,9 +81,9 @@ impl Capacity {
         self.make_room(by_keys);
     }
 
-    /// Whether a key's jobs without a place are as many as there is room left by those of all keys,
-    /// without this fraction of it.
-    pub(super) fn do_crowd(&self, own: Load, all: Load, fraction: usize) -> bool {
+    /// Whether a key's jobs without a place are as many as there is room left by those of all keys, or
+    /// its jobs hold as many bytes as those of all keys leave; without this fraction of what is left.
+    pub(super) fn do_crowd(&self, own: ByKeys, all: ByKeys, fraction: usize) -> bool {
         let Limits { in_flight_records, executing_records, in_flight_bytes, .. } = self.limits;
         let left = |room: usize, taken: usize| {
             let left = room.saturating_sub(taken);
@@ -91,30 +91,54 @@ impl Capacity {
         };
         let beside_places = in_flight_records.saturating_sub(executing_records);
         let room_records = beside_places.max(in_flight_records / 2);
-        own.jobs > 0
-            && (own.jobs >= left(room_records, all.jobs)
-                || own.bytes >= left(in_flight_bytes / 2, all.bytes))
+        let (own_held, all_held) = (own.held(), all.held());
+        own.waiting.jobs > 0 && own.waiting.jobs >= left(room_records, all.waiting.jobs)
+            || own_held.jobs > 0 && own_held.bytes >= left(in_flight_bytes, all_held.bytes)
     }
 
-    fn make_room(&mut self, ByKeys { waiting, executing }: ByKeys) {
+    fn make_room(&mut self, by_keys: ByKeys) {
         if !self.is_full {
             return;
         }
         let Limits { in_flight_records, in_flight_bytes, executing_records, .. } = self.limits;
         let Load { jobs, bytes } = self.in_flight;
-        let held = (waiting.jobs + executing.jobs, waiting.bytes + executing.bytes);
+        let held = by_keys.held();
         self.is_full = jobs > 0
-            && (self.places >= low(executing_records, executing.jobs).max(1)
-                || jobs >= low(in_flight_records, held.0).max(1)
-                || bytes >= low(in_flight_bytes, held.1));
+            && (self.places >= low(executing_records, by_keys.executing.jobs).max(1)
+                || jobs >= low(in_flight_records, held.jobs).max(1)
+                || bytes >= low(in_flight_bytes, held.bytes));
     }
 }
 
-/// What jobs with limits by their key hold.
+/// What jobs with limits by their key hold: those in flight that neither execute nor are done, and
+/// those that execute.
 #[derive(Clone, Copy)]
 pub(super) struct ByKeys {
     pub(super) waiting: Load,
     pub(super) executing: Load,
+}
+
+impl ByKeys {
+    pub(super) const NONE: Self =
+        Self { waiting: Load { jobs: 0, bytes: 0 }, executing: Load { jobs: 0, bytes: 0 } };
+
+    /// A job that waited executes.
+    pub(super) const fn has_begun(&mut self, bytes: usize) {
+        self.waiting.remove(bytes);
+        self.executing.add(bytes);
+    }
+
+    /// A job that executed waits, or is going to leave.
+    pub(super) const fn has_ended(&mut self, bytes: usize) {
+        self.executing.remove(bytes);
+        self.waiting.add(bytes);
+    }
+
+    /// What both hold.
+    pub(super) const fn held(&self) -> Load {
+        let Self { waiting, executing } = self;
+        Load { jobs: waiting.jobs + executing.jobs, bytes: waiting.bytes + executing.bytes }
+    }
 }
 
 /// The lower of the two watermarks, above what is held: there is room below it.

@@ -21,9 +21,10 @@
 //! place only while they execute: neither one that is limited nor one in line takes a place that
 //! another key's job could use. All such jobs without a place share a room: what may be in flight
 //! less the places, and half of it at least. The jobs of a key *crowd* the others when there are as
-//! many of them as there is room left. So one key can have half of the room, two a third each, and
-//! there is always room for one more. The partition of a record that goes beyond that waits, since
-//! records are taken in in the order of their offsets; the other partitions go on.
+//! many of them as there is room left, or when they hold as many bytes, with a place or without, as
+//! such jobs leave of what may be in flight. So one key can have half of the room and of the bytes, two
+//! a third each, and there is always room for one more. The partition of a record that goes beyond that
+//! waits, since records are taken in in the order of their offsets; the other partitions go on.
 //!
 //! The execution of a job ends with the time of its wait and the future that goes on after it. So
 //! the waiting jobs lie here, with one timer for all of them, and one that is due goes on before
@@ -144,14 +145,14 @@ impl<'a> Jobs<'a> {
         self.jobs[id.0].since
     }
 
-    /// Whether the jobs with this key that have no place crowd the others.
+    /// Whether the jobs with this key crowd the others.
     pub(super) fn are_crowding(&self, key: KeyHash) -> bool {
-        self.capacity.do_crowd(self.quotas.waiting_of(key), self.quotas.waiting(), 0)
+        self.capacity.do_crowd(self.quotas.held_of(key), self.quotas.held(), 0)
     }
 
     /// Whether they crowd them no more: there is some room.
     pub(super) fn have_room(&self, key: KeyHash) -> bool {
-        !self.capacity.do_crowd(self.quotas.waiting_of(key), self.quotas.waiting(), 8)
+        !self.capacity.do_crowd(self.quotas.held_of(key), self.quotas.held(), 8)
     }
 
     /// The next job that begins to execute.

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 use super::super::limits::KeyLimits;
 use super::super::stages::KeyHash;
-use super::capacity::{ByKeys, Load};
+use super::capacity::ByKeys;
 use super::lanes::Hashed;
 
 /// Keys without a job whose rate is still known, at most. Above it, those are forgotten of which
@@ -47,16 +47,12 @@ pub(super) struct Quotas<J> {
     later: BTreeSet<(Instant, KeyHash)>,
     /// The keys that have no job, by when nothing is left to be known of their rate.
     idle: BTreeSet<(Instant, KeyHash)>,
-    /// Of all keys, jobs in flight that neither execute nor are done.
-    waiting: Load,
-    /// Of all keys, jobs that execute.
-    executing: Load,
+    /// What the jobs of all keys hold.
+    held: ByKeys,
 }
 
 struct Quota<J> {
-    /// Jobs in flight that neither execute nor are done.
-    waiting: Load,
-    executing: usize,
+    held: ByKeys,
     due: VecDeque<J>,
     new: VecDeque<J>,
     /// When the rate has no memory of what has begun.
@@ -74,8 +70,7 @@ enum Queued {
 impl<J> Quota<J> {
     const fn new() -> Self {
         Self {
-            waiting: Load { jobs: 0, bytes: 0 },
-            executing: 0,
+            held: ByKeys::NONE,
             due: VecDeque::new(),
             new: VecDeque::new(),
             full_at: None,
@@ -84,11 +79,11 @@ impl<J> Quota<J> {
     }
 
     fn may_begin(&self, executing_max: usize) -> bool {
-        self.executing < executing_max && !(self.due.is_empty() && self.new.is_empty())
+        self.held.executing.jobs < executing_max && !(self.due.is_empty() && self.new.is_empty())
     }
 
     const fn has_no_job(&self) -> bool {
-        self.waiting.jobs == 0 && self.executing == 0
+        self.held.held().jobs == 0
     }
 }
 
@@ -100,8 +95,7 @@ impl<J: Copy> Quotas<J> {
             turns: VecDeque::new(),
             later: BTreeSet::new(),
             idle: BTreeSet::new(),
-            waiting: Load::default(),
-            executing: Load::default(),
+            held: ByKeys::NONE,
         }
     }
 
@@ -116,16 +110,16 @@ impl<J: Copy> Quotas<J> {
         if let Some(full_at) = quota.full_at.filter(|_| quota.has_no_job()) {
             self.idle.remove(&(full_at, key));
         }
-        quota.waiting.add(size_bytes);
-        self.waiting.add(size_bytes);
+        quota.held.waiting.add(size_bytes);
+        self.held.waiting.add(size_bytes);
     }
 
     /// A job of the key, which does not execute, is done or in flight no more.
     pub(super) fn leave(&mut self, key: KeyHash, size_bytes: usize) {
         let Entry::Occupied(mut entry) = self.quotas.entry(key) else { return };
         let quota = entry.get_mut();
-        quota.waiting.remove(size_bytes);
-        self.waiting.remove(size_bytes);
+        quota.held.waiting.remove(size_bytes);
+        self.held.waiting.remove(size_bytes);
         if !quota.has_no_job() {
             return;
         }
@@ -173,10 +167,8 @@ impl<J: Copy> Quotas<J> {
     /// A job of the key executes no more.
     pub(super) fn ended(&mut self, key: KeyHash, size_bytes: usize) {
         if let Some(quota) = self.quotas.get_mut(&key) {
-            quota.executing -= 1;
-            quota.waiting.add(size_bytes);
-            self.executing.remove(size_bytes);
-            self.waiting.add(size_bytes);
+            quota.held.has_ended(size_bytes);
+            self.held.has_ended(size_bytes);
             self.line_up(key);
         }
     }
@@ -186,19 +178,14 @@ impl<J: Copy> Quotas<J> {
         self.later.first().map(|(at, _)| *at)
     }
 
-    /// Of the key's jobs in flight, those that neither execute nor are done.
-    pub(super) fn waiting_of(&self, key: KeyHash) -> Load {
-        self.quotas.get(&key).map_or(Load::default(), |quota| quota.waiting)
-    }
-
-    /// The same of all keys.
-    pub(super) const fn waiting(&self) -> Load {
-        self.waiting
+    /// What the jobs of the key hold.
+    pub(super) fn held_of(&self, key: KeyHash) -> ByKeys {
+        self.quotas.get(&key).map_or(ByKeys::NONE, |quota| quota.held)
     }
 
     /// What the jobs of all keys hold.
     pub(super) const fn held(&self) -> ByKeys {
-        ByKeys { waiting: self.waiting, executing: self.executing }
+        self.held
     }
 
     /// Takes the jobs for which `condition` holds out of those that wait.
@@ -235,10 +222,8 @@ impl<J: Copy> Quotas<J> {
         }
         let job = quota.due.pop_front().or_else(|| quota.new.pop_front())?;
         let size_bytes = size_bytes(job);
-        quota.executing += 1;
-        quota.waiting.remove(size_bytes);
-        self.waiting.remove(size_bytes);
-        self.executing.add(size_bytes);
+        quota.held.has_begun(size_bytes);
+        self.held.has_begun(size_bytes);
         Some(job)
     }
 

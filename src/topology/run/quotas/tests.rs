@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::super::capacity::Load;
 use super::*;
 
 /// All jobs that may begin.
@@ -30,7 +31,7 @@ fn keys_take_turns_and_what_is_due_goes_first() {
     add(&mut quotas, 1, "e");
     quotas.wait(1, 'a', true);
     assert_eq!(begin(&mut quotas, now), "ae");
-    assert_eq!(quotas.waiting_of(1).jobs, 0);
+    assert_eq!(quotas.held_of(1).waiting.jobs, 0);
     assert_eq!(quotas.held().executing, Load { jobs: 8, bytes: 8 });
 }
 
@@ -41,7 +42,7 @@ fn a_key_at_its_limit_lets_the_others_begin_and_goes_on_when_a_job_ends() {
     add(&mut quotas, 1, "abcd");
     add(&mut quotas, 2, "x");
     assert_eq!(begin(&mut quotas, now), "axb");
-    assert_eq!(quotas.waiting_of(1), Load { jobs: 2, bytes: 2 });
+    assert_eq!(quotas.held_of(1).waiting, Load { jobs: 2, bytes: 2 });
     assert_eq!(quotas.take_out(|job| job == 'c'), ['c']);
     quotas.leave(1, 1);
     quotas.ended(1, 1);
