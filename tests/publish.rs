@@ -94,6 +94,32 @@ async fn aborted_outputs_are_published_again_and_never_executed_again() {
     assert!(results(&broker).values().all(|count| *count == 1));
 }
 
+/// A topic that is missing, for example: what is executed meanwhile would be executed again after a stop.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_taken_in_while_outputs_are_refused_again_and_again() {
+    const REFUSALS: usize = 12;
+    let (broker, diary) = (broker(2), Diary::new());
+    for id in 0..5_000 {
+        produce(&broker, None, &Task { takes_ms: 5, ..Task::new(id) });
+    }
+    broker.fail(Operation::EndTransaction, REFUSALS, Fault::Aborted);
+    let (seen, begun) = (diary.clone(), Arc::new(Mutex::new(Vec::new())));
+    let counts = begun.clone();
+    let observer = Arc::new(move |event: &Event<'_>| {
+        if let Event::PublishFailed(_) = event {
+            counts.lock().unwrap().push(seen.began().len());
+        }
+    });
+    let (source, sink) = broker.exactly_once(GROUP, [JOBS], "one");
+    let limits = limits().executing_records(8).in_flight_records(4_000);
+    let topology = topology(diary.clone()).with_limits(limits).with_observer(observer);
+    topology.run(&source, &sink, broker.caught_up(GROUP, JOBS)).await.unwrap();
+    let begun = begun.lock().unwrap();
+    assert_eq!(begun.len(), REFUSALS);
+    assert_eq!(begun[3], begun[REFUSALS - 1], "{begun:?}");
+    assert_eq!((diary.began().len(), results(&broker).len()), (5_000, 5_000));
+}
+
 /// A sink that counts its batches under way, and notes the outputs of each.
 struct Counted<S> {
     sink: S,

@@ -255,7 +255,8 @@ pub enum Event<'a> {
         /// For how long.
         age: Duration,
     },
-    /// Intake has stopped (a limit is reached, or the job sink is not ready) or goes on.
+    /// Intake has stopped (a limit is reached, the job sink is not ready, or outputs are refused again and
+    /// again) or goes on.
     Intake {
         /// Whether records are taken in.
         open: bool,

@@ -189,7 +189,10 @@ impl<'a> Engine<'a> {
 
     /// Whether records are taken in.
     pub(super) const fn is_open(&self) -> bool {
-        self.is_ready && self.stop.is_none() && !self.records.are_full()
+        self.is_ready
+            && self.stop.is_none()
+            && !self.records.are_full()
+            && !self.publisher.is_refused(self.records.outbox())
     }
 
     /// Whether the run is to come to its end.

@@ -36,6 +36,8 @@ const GATHER_WAIT: Duration = Duration::from_millis(5);
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 /// The wait before the dead letter that can't be made smaller is published again.
 const WITHHELD_DELAY: Duration = Duration::from_secs(5);
+/// Batches in a row that were aborted, after which nothing more is taken in.
+const MOST_ABORTS: u32 = 2;
 /// The longest wait before an aborted batch is published again.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
@@ -105,6 +107,12 @@ impl Publisher {
     /// Whether nothing is under way.
     pub(super) const fn is_idle(&self) -> bool {
         self.publishes + self.others == 0
+    }
+
+    /// Whether nothing can be published for now: what has waited, or is under way, was aborted again and
+    /// again. Further jobs would only be executed again if the run ended meanwhile.
+    pub(super) const fn is_refused(&self, outbox: &Outbox) -> bool {
+        self.aborts >= MOST_ABORTS && (self.publishes > 0 || !outbox.is_empty())
     }
 
     /// Whether batches overlap each other and a commit: they carry no positions.
@@ -188,11 +196,13 @@ impl Publisher {
     /// A batch was not published; if it was aborted, nothing is for a while.
     pub(super) fn not_published(&mut self, is_aborted: bool, now: Instant) {
         self.publishes -= 1;
-        if is_aborted {
-            let delay = RETRY_DELAY.saturating_mul(1 << self.aborts.min(10));
-            self.no_publish_before = now + delay.min(MAX_RETRY_DELAY);
-            self.aborts += 1;
+        if !is_aborted {
+            self.aborts = 0;
+            return;
         }
+        let delay = RETRY_DELAY.saturating_mul(1 << self.aborts.min(10));
+        self.no_publish_before = now + delay.min(MAX_RETRY_DELAY);
+        self.aborts = self.aborts.saturating_add(1);
     }
 
     /// Notes whether the outbox has anything to be published at once.
