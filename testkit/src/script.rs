@@ -51,14 +51,16 @@ pub(crate) fn line<O>(
     condition: impl Fn(O, &str, &str) -> Result<O, Mistake>,
 ) -> Result<(O, &str, &str), Mistake> {
     let (word, mut rest) = split(line);
-    let mut occasion = begin(word)?;
+    let (mut occasion, mut keys) = (begin(word)?, Vec::new());
     loop {
         let (word, after) = split(rest);
         rest = after;
-        match word.split_once('=') {
-            Some((key, value)) => occasion = condition(occasion, key, value)?,
-            None => return Ok((occasion, word, rest)),
+        let Some((key, value)) = word.split_once('=') else { return Ok((occasion, word, rest)) };
+        occasion = condition(occasion, key, value)?;
+        if keys.contains(&key) {
+            return Err((word.to_owned(), "each condition once"));
         }
+        keys.push(key);
     }
 }
 

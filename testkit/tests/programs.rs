@@ -95,6 +95,9 @@ async fn an_option_that_cannot_be_meant_is_named() {
         (&["--topic", "jobs:1", "--topic", "jobs:2"], "--topic jobs: named twice"),
         (&["--listen", "here"], "--listen"),
         (&["--sasl", "me"], "expected USER:PASSWORD"),
+        (&["--sasl", ":secret"], "expected USER:PASSWORD"),
+        (&["--ca", "authority.pem"], "--tls"),
+        (&["--retention-bytes", "0"], "--retention-bytes"),
         (&["--faults", "/nowhere"], "--faults"),
         (&["--faults", &mistaken], "line 2: found `produze`"),
         (&["--faults", &nowhere, "--nodes", "2"], "a fault has node=3, expected 1 to 2"),
@@ -144,6 +147,8 @@ async fn what_the_inbox_can_not_use_is_named_with_its_option() {
         (&["--mails", "/etc/passwd"], 1, "--mails /etc/passwd: "),
         (&["--mails", "/proc/x"], 1, "--mails /proc/x: "),
         (&["--tls", "implicit", "--ca", "/nowhere/a"], 1, "--ca /nowhere/a: "),
+        (&["--tls-name", "mail.example"], 2, "--tls <TLS>"),
+        (&["--auth", ":secret"], 2, "expected USER:PASSWORD"),
     ] {
         let output = Command::new(INBOX).args(options).output().await.unwrap();
         let message = String::from_utf8_lossy(&output.stderr);

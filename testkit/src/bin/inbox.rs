@@ -34,10 +34,10 @@ struct Options {
     #[arg(long)]
     tls: Option<TlsOption>,
     /// Where to write the certificate of the CA that signed the server's.
-    #[arg(long, value_name = "FILE", default_value = "inbox-ca.pem")]
+    #[arg(long, value_name = "FILE", default_value = "inbox-ca.pem", requires = "tls")]
     ca: PathBuf,
     /// A host name or IP address for the certificate, besides localhost; may be repeated.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "tls")]
     tls_name: Vec<String>,
     /// What goes wrong, one misfortune a line, such as `dot nth=2 accept-then-disconnect`.
     #[arg(long, value_name = "FILE")]
@@ -57,7 +57,8 @@ enum TlsOption {
 }
 
 fn login(text: &str) -> Result<(String, String), String> {
-    let (user, password) = text.split_once(':').ok_or("expected USER:PASSWORD")?;
+    let named = text.split_once(':').filter(|(user, _)| !user.is_empty());
+    let (user, password) = named.ok_or("expected USER:PASSWORD")?;
     Ok((user.to_owned(), password.to_owned()))
 }
 

@@ -53,7 +53,7 @@ struct Serve {
     #[arg(long)]
     auto_create: bool,
     /// Drop the oldest batches of a partition that grows larger, unless its topic says otherwise.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     retention_bytes: Option<u64>,
     /// Ask clients to log in by SASL: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
     #[arg(long, value_name = "USER:PASSWORD", value_parser = login)]
@@ -62,7 +62,7 @@ struct Serve {
     #[arg(long)]
     tls: bool,
     /// Where to write the certificate of the CA that signed the broker's.
-    #[arg(long, value_name = "FILE", default_value = "broker-ca.pem")]
+    #[arg(long, value_name = "FILE", default_value = "broker-ca.pem", requires = "tls")]
     ca: PathBuf,
     /// What goes wrong, one fault a line, such as `produce nth=3 apply-then-disconnect`.
     #[arg(long, value_name = "FILE", value_parser = faults)]
@@ -126,7 +126,8 @@ fn address(text: &str) -> Result<String, String> {
 }
 
 fn login(text: &str) -> Result<(String, String), String> {
-    let (user, password) = text.split_once(':').ok_or("expected USER:PASSWORD")?;
+    let named = text.split_once(':').filter(|(user, _)| !user.is_empty());
+    let (user, password) = named.ok_or("expected USER:PASSWORD")?;
     Ok((user.to_owned(), password.to_owned()))
 }
 

@@ -11,6 +11,7 @@
 pub mod script;
 
 mod fault;
+mod names;
 mod refusals;
 mod rules;
 mod strike;

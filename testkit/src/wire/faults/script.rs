@@ -40,6 +40,7 @@ use crate::script::{self, END, name_of, named, probability};
 pub(crate) use crate::script::{Exact, Mistake, count, duration, located, split};
 
 use super::fault::{FaultAct, FaultMoment, FaultOccasion, FaultPer, WireFault};
+use super::names;
 
 const ACTS: [(&str, FaultAct); 11] = [
     ("stall", FaultAct::Stall),
@@ -91,7 +92,8 @@ impl FromStr for WireFault {
 fn parse(line: &str) -> Result<WireFault, Mistake> {
     let begin = |word: &str| moment(word).map(WireFault::at);
     let (occasion, word, rest) = script::line(line, begin, condition)?;
-    Ok(occasion.then(act(word, rest)?))
+    let fault = occasion.then(act(word, rest)?);
+    names::mistake(&fault).map_or(Ok(fault), Err)
 }
 
 pub(crate) fn moment(word: &str) -> Result<FaultMoment, Mistake> {
@@ -301,7 +303,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_fault_reads_back_as_itself(fault in faults()) {
-            prop_assert_eq!(fault.to_string().parse(), Ok(fault));
+            match names::mistake(&fault) {
+                None => prop_assert_eq!(fault.to_string().parse(), Ok(fault)),
+                Some((found, _)) => {
+                    let refused: Result<WireFault, _> = fault.to_string().parse();
+                    prop_assert_eq!(refused.map_err(|error| error.found), Err(found));
+                }
+            }
         }
 
         #[test]
@@ -324,6 +332,12 @@ mod tests {
             ("fetch delay 5s now", "line 1: found `now`, expected the end of the line"),
             ("fetch per=day stall", "line 1: found `day`, expected broker, client or connection"),
             ("fetch retain all", "line 1: found `all`, expected a number of offsets"),
+            ("fetch nth=1 nth=2 stall", "line 1: found `nth=2`, expected each condition once"),
+            ("produce group=x stall", "line 1: found `group=x`, expected something else: no group"),
+            ("connect client=x stall", "line 1: found `client=x`, expected another condition: a"),
+            ("connect error 6", "line 1: found `error NOT_LEADER_OR_FOLLOWER`, expected another"),
+            ("heartbeat retain 5", "line 1: found `retain 5`, expected something else: no topic"),
+            ("fetch expel-member", "line 1: found `expel-member`, expected something else: no m"),
         ] {
             let mistake = WireFault::parse_script(text).expect_err(text).to_string();
             assert!(mistake.starts_with(message), "{mistake}");
