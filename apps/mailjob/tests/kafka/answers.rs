@@ -32,6 +32,12 @@ async fn who_has_a_broker_that_hangs_is_not_ready_for_that_and_ready_again_when_
         stage.set("JOB_DELIVERY", delivery);
         stage.set("METRICS_ADDRESS", "127.0.0.1:0");
         stage.set("KAFKA_STATISTICS_INTERVAL_MS", "200");
+        // What a member does that is not ready again stands in librdkafka's own lines only.
+        for (name, value) in
+            [("LOGLEVEL", "DEBUG"), ("KAFKA_DEBUG", "cgrp"), ("KAFKA_LOG_LEVEL", "7")]
+        {
+            stage.set(name, value);
+        }
         // The broker waits that long for members whose requests it finds when it goes on, and whose
         // connections have gone.
         stage.set("KAFKA_MAX_POLL_INTERVAL_MS", "25000");

@@ -18,6 +18,9 @@ use crate::stage::{LIMIT, LOOK_AGAIN_AFTER};
 /// Threads of a client live for some tenths of a second.
 const THREADS_LOOK_AGAIN_AFTER: Duration = Duration::from_millis(5);
 
+/// Of the log of a test that fails, so many lines are shown: the last ones.
+const SHOWN_LINES: usize = 300;
+
 /// Killed when it is dropped.
 pub(crate) struct Service {
     child: Child,
@@ -131,7 +134,11 @@ impl Drop for Service {
         if std::thread::panicking() {
             // Its folder may have gone before it.
             let log = std::fs::read(&self.log).unwrap_or_default();
-            eprintln!("{}:\n{}", self.log.display(), String::from_utf8_lossy(&log));
+            let log = String::from_utf8_lossy(&log);
+            let lines: Vec<_> = log.lines().collect();
+            let (before, last) = lines.split_at(lines.len().saturating_sub(SHOWN_LINES));
+            eprintln!("{}, after {} lines:", self.log.display(), before.len());
+            eprintln!("{}", last.join("\n"));
         }
     }
 }
