@@ -1,4 +1,4 @@
-//! What can't happen: faults that ask a request for names that no request of its API has.
+//! What can't happen: faults that ask a request for names that are not read of its API.
 
 use kafka_protocol::messages::ApiKey;
 
@@ -87,7 +87,7 @@ pub(super) fn mistake(fault: &WireFault) -> Option<Mistake> {
         })
 }
 
-const NO_TOPIC: &str = "something else: no topic is named there";
-const NO_GROUP: &str = "something else: no group is named there";
-const NO_MEMBER: &str = "something else: no member is named there";
-const NO_ID: &str = "something else: no transactional id is named there";
+const NO_TOPIC: &str = "something else: faults see no topic there";
+const NO_GROUP: &str = "something else: faults see no group there";
+const NO_MEMBER: &str = "something else: faults see no member there";
+const NO_ID: &str = "something else: faults see no transactional id there";

@@ -333,11 +333,14 @@ mod tests {
             ("fetch per=day stall", "line 1: found `day`, expected broker, client or connection"),
             ("fetch retain all", "line 1: found `all`, expected a number of offsets"),
             ("fetch nth=1 nth=2 stall", "line 1: found `nth=2`, expected each condition once"),
-            ("produce group=x stall", "line 1: found `group=x`, expected something else: no group"),
+            (
+                "produce group=x stall",
+                "line 1: found `group=x`, expected something else: faults see",
+            ),
             ("connect client=x stall", "line 1: found `client=x`, expected another condition: a"),
             ("connect error 6", "line 1: found `error NOT_LEADER_OR_FOLLOWER`, expected another"),
-            ("heartbeat retain 5", "line 1: found `retain 5`, expected something else: no topic"),
-            ("fetch expel-member", "line 1: found `expel-member`, expected something else: no m"),
+            ("heartbeat retain 5", "line 1: found `retain 5`, expected something else: faults see"),
+            ("fetch expel-member", "line 1: found `expel-member`, expected something else: faults"),
         ] {
             let mistake = WireFault::parse_script(text).expect_err(text).to_string();
             assert!(mistake.starts_with(message), "{mistake}");
