@@ -181,8 +181,8 @@ impl Server {
         let Some(again) = sent.again else { return self.finish(slot, mail, sent) };
         effect.take_back();
         let first = self.give_up(sent).await;
-        // Only a fresh connection shows the cause, so this send takes no other.
-        // Seldom, and large: every mail would carry its room.
+        // Only a fresh connection shows the cause, so this send takes no other. It is boxed since it is
+        // large and seldom needed: without the box every mail's future has room for it.
         let opening = self.opener.open_beside_others(|_| true).boxed();
         let opened = match effect.wait_for(opening).await {
             Ok(opened) => opened,
