@@ -154,5 +154,6 @@ async fn what_the_inbox_can_not_use_is_named_with_its_option() {
         let message = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{options:?}: {message}");
         assert!(message.contains(expected), "{options:?}: {message}");
+        assert!(!message.contains("jobstream-testkit"), "{options:?}: {message}");
     }
 }

@@ -19,6 +19,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A fake SMTP server: accepts every mail, and misbehaves on request.
 #[derive(Debug, Parser)]
+#[command(name = "inbox")]
 struct Options {
     /// Where to listen; port 0 is a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
