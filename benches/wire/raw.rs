@@ -2,6 +2,7 @@
 
 use std::io::{BufWriter, Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -42,7 +43,8 @@ impl Client {
         self.read::<ApiVersionsResponse>(0).api_keys.len()
     }
 
-    /// Creates the topics, where a server has not been given them.
+    /// Creates the topics, where a server has not been given them, and waits until their
+    /// partitions are led: Kafka answers a little before.
     pub(super) fn create_topics(&mut self) {
         let topic = |topic| {
             CreatableTopic::default()
@@ -56,6 +58,14 @@ impl Client {
         self.0.write_all(&frame(&request, 5)).expect("it is written");
         let response: CreateTopicsResponse = self.read(5);
         assert!(response.topics.iter().all(|topic| topic.error_code == 0), "{response:?}");
+        while !self.is_led() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn is_led(&mut self) -> bool {
+        let response = self.fetch_from(&[0; PARTITIONS as usize], Duration::ZERO);
+        response.responses[0].partitions.iter().all(|partition| partition.error_code == 0)
     }
 
     /// Writes so many records to all partitions, and reads every answer meanwhile.
@@ -78,7 +88,7 @@ impl Client {
             for _ in 0..requests {
                 let response: ProduceResponse = self.read(PRODUCE);
                 let mut partitions = response.responses.iter().flat_map(|t| &t.partition_responses);
-                assert!(partitions.all(|partition| partition.error_code == 0));
+                assert!(partitions.all(|partition| partition.error_code == 0), "{response:?}");
             }
         });
         requests * BATCH_RECORDS * PARTITIONS as usize
@@ -88,23 +98,7 @@ impl Client {
     pub(super) fn fetch(&mut self, records: usize) -> usize {
         let mut next = vec![0; PARTITIONS as usize];
         while next.iter().sum::<i64>() < records as i64 {
-            let partition = |(number, &from): (i32, &i64)| {
-                FetchPartition::default()
-                    .with_partition(number)
-                    .with_fetch_offset(from)
-                    .with_partition_max_bytes(FETCH_MAX_BYTES)
-            };
-            let topic = FetchTopic::default()
-                .with_topic(name(TOPIC))
-                .with_partitions((0..).zip(&next).map(partition).collect());
-            let request = FetchRequest::default()
-                .with_max_bytes(FETCH_MAX_BYTES)
-                .with_max_wait_ms(1_000)
-                .with_min_bytes(1)
-                .with_session_epoch(-1)
-                .with_topics(vec![topic]);
-            self.0.write_all(&frame(&request, FETCH)).expect("it is written");
-            let response: FetchResponse = self.read(FETCH);
+            let response = self.fetch_from(&next, Duration::from_secs(1));
             for partition in &response.responses[0].partitions {
                 assert_eq!(partition.error_code, 0);
                 let records = partition.records.clone().unwrap_or_default();
@@ -112,6 +106,27 @@ impl Client {
             }
         }
         next.iter().sum::<i64>() as usize
+    }
+
+    /// What one request gets: each partition from its offset.
+    fn fetch_from(&mut self, next: &[i64], max_wait: Duration) -> FetchResponse {
+        let partition = |(number, &from): (i32, &i64)| {
+            FetchPartition::default()
+                .with_partition(number)
+                .with_fetch_offset(from)
+                .with_partition_max_bytes(FETCH_MAX_BYTES)
+        };
+        let topic = FetchTopic::default()
+            .with_topic(name(TOPIC))
+            .with_partitions((0..).zip(next).map(partition).collect());
+        let request = FetchRequest::default()
+            .with_max_bytes(FETCH_MAX_BYTES)
+            .with_max_wait_ms(max_wait.as_millis() as i32)
+            .with_min_bytes(1)
+            .with_session_epoch(-1)
+            .with_topics(vec![topic]);
+        self.0.write_all(&frame(&request, FETCH)).expect("it is written");
+        self.read(FETCH)
     }
 
     fn read<R: Decodable + HeaderVersion>(&mut self, version: i16) -> R {

@@ -18,17 +18,18 @@ pub(super) fn is_asked_for() -> bool {
     std::env::var_os(ROLE).is_some()
 }
 
-/// Serves until the standard input ends.
-pub(super) fn serve() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("one");
+/// Serves until the standard input ends; on one thread, as the program `broker` does.
+#[tokio::main(flavor = "current_thread")]
+pub(super) async fn serve() {
     let broker = Broker::new();
     for topic in TOPICS {
         broker.create_topic(topic, PARTITIONS);
     }
-    let listener = runtime.block_on(broker.listen("127.0.0.1:0")).expect("a free port");
+    let listener = broker.listen("127.0.0.1:0").await.expect("a free port");
     let mut out = std::io::stdout();
     writeln!(out, "{}", listener.bootstrap()).expect("the bench reads it");
-    std::io::stdin().read_to_end(&mut Vec::new()).expect("the end of the input");
+    let end = || std::io::stdin().read_to_end(&mut Vec::new());
+    tokio::task::spawn_blocking(end).await.expect("no panic").expect("the end of the input");
     let refusals = listener.refusals();
     assert!(refusals.is_empty(), "refused: {refusals:?}");
 }
