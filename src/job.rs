@@ -4,7 +4,7 @@
 //! bytes: a result is the input with the literal of its top-level `Status` replaced.
 
 mod data;
-mod json;
+pub mod json;
 
 use std::borrow::Cow;
 use std::cell::RefCell;

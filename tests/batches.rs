@@ -104,6 +104,41 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Each group fills and waits by itself, and nothing of it is left behind.
+    #[test]
+    fn a_batch_has_jobs_of_one_group(
+        tasks in prop::collection::vec((0_u64..5, 0_u64..30), 1..80),
+        most in 1_usize..12,
+    ) {
+        let (broker, post) = (broker(1), Arc::new(Post::default()));
+        for (id, (group, takes_ms)) in (0..).zip(&tasks) {
+            let task = Task::new(id * 5 + group).takes(Duration::from_millis(*takes_ms));
+            produce(&broker, None, &task);
+        }
+        let batch_limits = BatchLimits::new().jobs(most).wait(WAIT);
+        let batches = Batches::new(post.clone(), batch_limits).grouped_by(|task: &Task| (task.id % 5).to_string());
+        let topology = Topology::builder(DEAD_LETTERS)
+            .decode(Json::<Task>::new())
+            .execute(Arc::new(batches))
+            .encode(support::result)
+            .with_limits(limits().executing_records(100));
+        in_paused_time(run_to_the_end(&topology, &broker));
+        prop_assert_eq!(results(&broker).len(), tasks.len());
+        let mut groups = [0; 5].map(|_: u64| 0);
+        for (_, ids) in post.batches.lock().unwrap().iter() {
+            prop_assert!(ids.len() <= most && ids.iter().all(|id| id % 5 == ids[0] % 5), "{ids:?}");
+            groups[ids[0] as usize % 5] += 1;
+        }
+        for (group, batches) in (0..).zip(groups) {
+            let jobs = tasks.iter().filter(|(of, _)| *of == group).count();
+            prop_assert_eq!(batches, jobs.div_ceil(most), "group {}: {} jobs", group, jobs);
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_batch_begins_when_it_is_full_or_its_first_job_has_waited() {
     let (broker, post) = (broker(1), Arc::new(Post::default()));

@@ -20,6 +20,7 @@ pub(super) fn is_asked_for() -> bool {
 
 /// Serves until the standard input ends; on one thread, as the program `broker` does.
 #[tokio::main(flavor = "current_thread")]
+#[expect(clippy::disallowed_methods, reason = "a thread waits for the input's end")]
 pub(super) async fn serve() {
     let broker = Broker::new();
     for topic in TOPICS {

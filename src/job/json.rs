@@ -58,11 +58,11 @@ fn unescaped(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The string that stands in `raw`.
+/// The string that `raw` is, a JSON value as it stands in a text.
 ///
 /// # Errors
-/// If it is none; `name` says where.
-pub(super) fn string(name: &str, raw: &str) -> Result<String, CodecError> {
+/// If it is none, or holds what is no Unicode; `name` says where.
+pub fn string(name: &str, raw: &str) -> Result<String, CodecError> {
     if raw.starts_with('"')
         && let Some(text) = unescaped(raw)
     {
@@ -76,8 +76,9 @@ fn plain(raw: &str) -> Option<&str> {
     raw.strip_prefix('"')?.strip_suffix('"').filter(|text| !text.contains('\\'))
 }
 
-/// Names the type of what was found, and shows nothing of it.
-pub(super) fn found(name: &str, raw: &str, expected: &str) -> CodecError {
+/// An error that names the type of a JSON value, and shows nothing of it: `name: found a string,
+/// expected ...`.
+pub fn found(name: &str, raw: &str, expected: &str) -> CodecError {
     let kind = match raw.as_bytes().first() {
         Some(b'{') => "an object",
         Some(b'[') => "an array",

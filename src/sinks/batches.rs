@@ -118,8 +118,12 @@ impl Default for BatchLimits {
 pub struct Batches<In, Out> {
     sink: Arc<dyn BatchJobSink<In, Out>>,
     limits: BatchLimits,
-    gathering: Mutex<Option<Gathering<In, Out>>>,
+    group_of: Box<dyn Fn(&In) -> String + Send + Sync>,
+    open: Open<In, Out>,
 }
+
+/// The batch of each group that jobs can join.
+type Open<In, Out> = Arc<Mutex<BTreeMap<String, Gathering<In, Out>>>>;
 
 /// A batch that has not begun, and what executes it.
 struct Gathering<In, Out> {
@@ -151,12 +155,20 @@ struct Place<In, Out> {
     number: usize,
     outcome: Outcome<Out>,
     run: Run,
+    group: String,
+    open: Open<In, Out>,
 }
 
 impl<In, Out> Drop for Place<In, Out> {
     fn drop(&mut self) {
-        if let Some(jobs) = locked(&self.batch.jobs).as_mut() {
+        let is_over = locked(&self.batch.jobs).as_mut().is_none_or(|jobs| {
             jobs.remove(&self.number);
+            jobs.is_empty()
+        });
+        let mut open = locked(&self.open);
+        let is_it = |open: &Gathering<_, _>| Arc::ptr_eq(&open.batch, &self.batch);
+        if is_over && open.get(&self.group).is_some_and(is_it) {
+            open.remove(&self.group);
         }
     }
 }
@@ -168,19 +180,29 @@ where
 {
     /// Batches for this job sink.
     pub fn new(sink: Arc<dyn BatchJobSink<In, Out>>, limits: BatchLimits) -> Self {
-        Self { sink, limits, gathering: Mutex::new(None) }
+        Self { sink, limits, group_of: Box::new(|_| String::new()), open: Open::default() }
     }
 
-    /// Adds a job to the batch that is gathering.
+    /// Executes together only jobs of the same group: rows of one table, messages to one address. A
+    /// batch of one group waits for none of another.
+    #[must_use]
+    pub fn grouped_by(mut self, group_of: impl Fn(&In) -> String + Send + Sync + 'static) -> Self {
+        self.group_of = Box::new(group_of);
+        self
+    }
+
+    /// Adds a job to the open batch of its group.
     fn join(&self, input: &In, record: &ConsumerRecord, effect: &Effect) -> Place<In, Out> {
         let job = BatchJob { input: input.clone(), record: record.clone() };
         let outcome = Outcome::default();
         let joined = Joined { job, effect: effect.clone(), outcome: outcome.clone() };
-        let mut gathering = locked(&self.gathering);
-        let open = gathering.take().filter(|gathering| gathering.batch.has_room(self.limits));
-        let Gathering { batch, run } = &*gathering.insert(open.unwrap_or_else(|| self.begin()));
+        let group = (self.group_of)(input);
+        let mut all = locked(&self.open);
+        let open = all.remove(&group).filter(|open| open.batch.has_room(self.limits));
+        let Gathering { batch, run } = open.unwrap_or_else(|| self.begin());
         let number = batch.add(joined, self.limits);
-        Place { batch: batch.clone(), number, outcome, run: run.clone() }
+        all.insert(group.clone(), Gathering { batch: batch.clone(), run: run.clone() });
+        Place { batch, number, outcome, run, group, open: self.open.clone() }
     }
 
     fn begin(&self) -> Gathering<In, Out> {

@@ -10,6 +10,7 @@ use hyper::header::{
     TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use jobstream::job::Job;
+use jobstream::job::json::{found, string};
 use jobstream::record::ConsumerRecord;
 use jobstream::sinks::ledger::LedgerKey;
 use jobstream_service::jobs::ServiceJob;
@@ -75,6 +76,20 @@ impl WebhookJob {
         format!("msg_{:032x}", u128::from_be_bytes(self.job.name_hash()))
     }
 
+    /// What jobs have in common that one request can carry.
+    pub(crate) fn group(&self) -> String {
+        let without = |request: &Request| Request { body: Bytes::new(), ..request.clone() };
+        format!("{:?}", self.request.as_ref().map(without))
+    }
+
+    /// The job in a request that carries several: a JSON object with its id, and its body as it stands
+    /// in the job.
+    pub(crate) fn element(&self) -> String {
+        let fields = self.job.data_as().map(Fields).ok();
+        let body = fields.as_ref().and_then(|fields| fields.get("Body")).unwrap_or("null");
+        format!(r#"{{"id":"{}","body":{body}}}"#, self.webhook_id())
+    }
+
     /// The job.
     pub fn into_job(self) -> Job {
         self.job
@@ -126,20 +141,19 @@ fn request(job: &Job) -> Result<Request, String> {
 fn method(fields: &Fields) -> Result<Method, String> {
     let Some(name) = fields.text("Method")? else { return Ok(Method::POST) };
     let found = METHODS.into_iter().find(|method| method.as_str() == name);
-    found
-        .ok_or_else(|| "Method: found another word, expected POST, PUT, PATCH or DELETE".to_owned())
+    Ok(found.ok_or("Method: found another word, expected POST, PUT, PATCH or DELETE")?)
 }
 
 /// The headers; each name is there once.
 fn headers(fields: &Fields) -> Result<HeaderMap, String> {
     let Some(raw) = fields.get("Headers") else { return Ok(HeaderMap::new()) };
-    let found: BTreeMap<String, Box<RawValue>> = serde_json::from_str(raw)
-        .map_err(|_| format!("Headers: found {}, expected an object", kind(raw)))?;
-    if found.len() > HEADERS_MAX {
-        return Err(format!("Headers: found {}, expected at most {HEADERS_MAX}", found.len()));
+    let all: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_str(raw).map_err(|_| found("Headers", raw, "an object").to_string())?;
+    if all.len() > HEADERS_MAX {
+        return Err(format!("Headers: found {}, expected at most {HEADERS_MAX}", all.len()));
     }
     let mut headers = HeaderMap::new();
-    for (number, (name, raw)) in (1..).zip(&found) {
+    for (number, (name, raw)) in (1..).zip(&all) {
         let place = format!("Headers, the {number}. by name");
         let name = HeaderName::try_from(name)
             .map_err(|_| format!("{place}: found no name of a header"))?;
@@ -174,25 +188,11 @@ fn timeout(fields: &Fields) -> Result<Option<Duration>, String> {
     let Some(raw) = fields.get("Timeout") else { return Ok(None) };
     let seconds =
         raw.parse().ok().filter(|seconds| (0.001..=TIMEOUT_MAX_SECONDS).contains(seconds));
-    let expected = "expected seconds, a number from 0.001 to 600";
-    let seconds = seconds.ok_or_else(|| format!("Timeout: found {}, {expected}", kind(raw)))?;
+    let expected = "seconds, a number from 0.001 to 600";
+    let seconds = seconds.ok_or_else(|| found("Timeout", raw, expected).to_string())?;
     Ok(Some(Duration::from_secs_f64(seconds)))
 }
 
 fn text(name: &str, raw: &str) -> Result<String, String> {
-    serde_json::from_str(raw).map_err(|_| {
-        format!("{name}: found {}, expected a string of Unicode characters", kind(raw))
-    })
-}
-
-/// What a JSON value is.
-fn kind(raw: &str) -> &'static str {
-    match raw.as_bytes().first() {
-        Some(b'"') => "a string",
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b't' | b'f') => "a truth value",
-        Some(b'n') => "null",
-        _ => "a number",
-    }
+    string(name, raw).map_err(|error| error.to_string())
 }

@@ -5,7 +5,7 @@
 //!                (a host)
 //! ```
 
-mod exchange;
+mod batch;
 mod fate;
 mod job;
 pub mod service;

@@ -20,8 +20,9 @@ pub fn main() -> ExitCode {
         .about("Takes webhook jobs from Kafka, posts them and reports the results")
         .executor(executor)
         .topology_with(|settings, it, executor| {
-            let limits = KeyLimits::new();
-            stages(it, executor, limits.executing_jobs(Some(settings.host_connections)))
+            // A batch needs as many places as it has jobs.
+            let executing = settings.host_connections.max(settings.batch.jobs);
+            stages(it, executor, KeyLimits::new().executing_jobs(Some(executing)))
         })
         .main()
 }
@@ -51,5 +52,10 @@ fn executor(
         };
         Ok(format!("webhooks: {signed}, TLS with {authorities} authorities"))
     });
-    Ok(Arc::new(Webhook::new(settings.clone(), Arc::<Tcp>::default(), Arc::new(environment::now))))
+    let network = Arc::<Tcp>::default();
+    let webhook = Webhook::new(settings.clone(), network, Arc::new(environment::now));
+    Ok(match settings.batch.jobs {
+        1 => Arc::new(webhook),
+        _ => Arc::new(webhook.in_batches()),
+    })
 }

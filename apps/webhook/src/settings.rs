@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use crate::signature::Secrets;
+use jobstream::sinks::BatchLimits;
 use jobstream_service::outbound::Trust;
 use jobstream_service::settings::{Settings, SettingsError, Variables};
+
+use crate::signature::Secrets;
 
 /// How webhooks are posted.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct WebhookSettings {
     pub connect_timeout: Duration,
     /// The attempts of one host at once, of a worker.
     pub host_connections: usize,
+    /// The jobs that one request carries, and how long they wait for each other.
+    pub batch: BatchLimits,
     /// The most that is read of an answer's body, in bytes.
     pub answer_bytes: usize,
     /// The redirects that are followed, at most.
@@ -48,6 +52,13 @@ impl Settings for WebhookSettings {
             timeout: seconds("WEBHOOK_TIMEOUT", 30)?,
             connect_timeout: seconds("WEBHOOK_CONNECT_TIMEOUT", 10)?,
             host_connections: variables.number("WEBHOOK_HOST_CONNECTIONS", 1..=10_000, 8)?,
+            batch: BatchLimits::new()
+                .jobs(variables.number("WEBHOOK_BATCH_JOBS", 1..=100, 1)?)
+                .wait(variables.seconds(
+                    "WEBHOOK_BATCH_WAIT",
+                    0.0..=60.0,
+                    Duration::from_millis(10),
+                )?),
             answer_bytes: variables.number("WEBHOOK_ANSWER_BYTES", 0..=16 << 20, 64 << 10)?,
             redirects: variables.number("WEBHOOK_REDIRECTS", 0..=10, 0)?,
             allow_private: variables.boolean("WEBHOOK_ALLOW_PRIVATE", false)?,

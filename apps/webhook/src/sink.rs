@@ -15,10 +15,9 @@ use hyper::{Method, StatusCode};
 use jobstream::record::ConsumerRecord;
 use jobstream::sinks::ledger::WallClock;
 use jobstream::sinks::{Circuits, Effect, JobError, JobErrorKind, JobSink};
-use jobstream_service::outbound::{ConnectError, Connector, Network, Stream};
+use jobstream_service::outbound::{ConnectError, Connector, Network, Stream, exchange};
 use tokio::time::{Instant, timeout_at};
 
-use crate::exchange::exchange;
 use crate::fate::{Answer, behind, fate};
 use crate::job::{Request, WebhookJob};
 use crate::settings::WebhookSettings;
@@ -29,7 +28,7 @@ const AGENT: HeaderValue =
 
 /// Posts webhooks.
 pub struct Webhook {
-    settings: WebhookSettings,
+    pub(crate) settings: WebhookSettings,
     connector: Connector,
     circuits: Circuits,
     clock: WallClock,
@@ -43,10 +42,36 @@ impl Webhook {
         Self { settings, connector, circuits: Circuits::new(), clock }
     }
 
+    /// Posts a webhook of this id once, and says what its answer means.
+    pub(crate) async fn deliver(
+        &self,
+        id: &str,
+        request: &Request,
+        effect: &Effect,
+    ) -> Result<Answer, JobError> {
+        let trial = self.circuits.admit(request.target.host())?;
+        let limit = self.settings.timeout;
+        let limit = request.timeout.map_or(limit, |timeout| timeout.min(limit));
+        let answer = match self.post(id, request, effect, Instant::now() + limit).await {
+            Ok(answer) => answer,
+            Err(error) if error.kind() == JobErrorKind::Permanent => {
+                trial.answered();
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        let outcome = fate(answer.status, &answer.headers, (self.clock)());
+        match outcome.as_ref().err().and_then(JobError::earliest) {
+            Some(pause) => trial.asked_for(pause),
+            None => trial.answered(),
+        }
+        outcome
+    }
+
     /// Posts a webhook, and follows redirects as far as they are allowed. Fails if there is no answer.
     async fn post(
         &self,
-        job: &WebhookJob,
+        id: &str,
         request: &Request,
         effect: &Effect,
         until: Instant,
@@ -56,11 +81,11 @@ impl Webhook {
         loop {
             let answer = async {
                 let stream = self.connected(&target, until).await?;
-                let signed = self.signed(job, request, &target);
+                let signed = self.signed(id, request, &target);
                 let signed = signed.map_err(|error| JobError::permanent(error.to_string()))?;
                 effect.begin();
-                let limits = (self.settings.answer_bytes, until);
-                exchange(stream, signed, limits).await.map_err(JobError::ambiguous)
+                let answer = exchange(stream, signed, self.settings.answer_bytes, until).await;
+                answer.map_err(JobError::ambiguous)
             };
             let answer = answer.await.map_err(|error| behind(redirected, error))?;
             let Some(location) = redirect(&answer).filter(|_| redirects > 0) else {
@@ -91,7 +116,7 @@ impl Webhook {
     /// The request to a target, signed now. Credentials are for the origin alone that the job names.
     fn signed(
         &self,
-        job: &WebhookJob,
+        id: &str,
         request: &Request,
         target: &Target,
     ) -> Result<hyper::Request<Full<bytes::Bytes>>, hyper::http::Error> {
@@ -100,17 +125,17 @@ impl Webhook {
             headers.remove(AUTHORIZATION);
             headers.remove(COOKIE);
         }
-        self.sign(&job.webhook_id(), &request.body, &mut headers)?;
+        self.sign(id, &request.body, &mut headers)?;
         // hyper leaves out that of an empty body, which RFC 9110 section 8.6 wants.
         if request.method != Method::DELETE {
             headers.insert(CONTENT_LENGTH, request.body.len().into());
         }
-        headers.insert(HOST, target.authority());
+        headers.insert(HOST, target.authority.clone());
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         headers.entry(USER_AGENT).or_insert(AGENT);
         let mut signed = hyper::Request::builder()
             .method(request.method.clone())
-            .uri(target.uri())
+            .uri(target.uri.clone())
             .body(Full::new(request.body.clone()))?;
         *signed.headers_mut() = headers;
         Ok(signed)
@@ -145,25 +170,7 @@ impl JobSink<WebhookJob, Answer> for Webhook {
         effect: &Effect,
     ) -> Result<Answer, JobError> {
         let request = job.request().map_err(JobError::permanent)?;
-        let trial = self.circuits.admit(request.target.host())?;
-        let limit = self.settings.timeout;
-        let limit = request.timeout.map_or(limit, |timeout| timeout.min(limit));
-        let posted = self.post(job, request, effect, Instant::now() + limit).await;
-        let answer = match posted {
-            Ok(answer) => answer,
-            Err(error) => {
-                if error.kind() == JobErrorKind::Permanent {
-                    trial.answered();
-                }
-                return Err(error);
-            }
-        };
-        let outcome = fate(answer.status, &answer.headers, (self.clock)());
-        match outcome.as_ref().err().and_then(JobError::earliest) {
-            Some(pause) => trial.asked_for(pause),
-            None => trial.answered(),
-        }
-        outcome
+        self.deliver(&job.webhook_id(), request, effect).await
     }
 }
 

@@ -13,8 +13,10 @@ pub(crate) struct Target {
     url: Url,
     /// Without brackets, and without the dot that a name may end with.
     host: String,
-    uri: Uri,
-    authority: HeaderValue,
+    /// Its path and query, as a request has them.
+    pub(crate) uri: Uri,
+    /// The value of the header `Host`.
+    pub(crate) authority: HeaderValue,
 }
 
 impl Target {
@@ -90,15 +92,5 @@ impl Target {
     /// Whether a request to the other one may have the same credentials.
     pub(crate) fn has_origin_of(&self, other: &Self) -> bool {
         self.url.origin() == other.url.origin()
-    }
-
-    /// Its path and query, as a request has them.
-    pub(crate) fn uri(&self) -> Uri {
-        self.uri.clone()
-    }
-
-    /// The value of the header `Host`.
-    pub(crate) fn authority(&self) -> HeaderValue {
-        self.authority.clone()
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod address;
+mod exchange;
 mod lookups;
 mod network;
 mod tls;
@@ -20,6 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 pub use address::is_public;
+pub use exchange::exchange;
 pub use network::{Network, Stream, Tcp};
 pub use tls::Trust;
 

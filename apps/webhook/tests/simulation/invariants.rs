@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jobstream_testkit::simulation::History;
+use serde_json::value::RawValue;
 use webhook::Secrets;
 
 use crate::effects::{Effects, are_accounted_for, are_bounded, header, none_is_second, results};
@@ -10,15 +11,51 @@ use crate::jobs::number;
 use crate::outside::SECRET;
 use crate::receiver::{Posted, Receiver};
 
-fn number_of(posted: &Posted) -> u64 {
-    posted.path.split('/').nth(1).and_then(|number| number.parse().ok()).expect("a number")
+/// A job of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct JobOfRequest {
+    number: u64,
+    id: String,
+    /// As it was sent.
+    body: String,
+}
+
+impl JobOfRequest {
+    fn new(id: &str, body: &str) -> Self {
+        let read: Body = serde_json::from_str(body).unwrap();
+        Self { number: read.number, id: id.to_owned(), body: body.to_owned() }
+    }
+
+    /// The jobs of a request: its body is that of one, or an array.
+    fn all(posted: &Posted) -> Vec<Self> {
+        let body = std::str::from_utf8(&posted.body).unwrap();
+        match serde_json::from_str::<Vec<Element<'_>>>(body) {
+            Ok(elements) => elements.iter().map(|it| Self::new(it.id, it.body.get())).collect(),
+            Err(_) => vec![Self::new(&posted.headers["webhook-id"], body)],
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Body {
+    number: u64,
+}
+
+/// A job of a request that may have several.
+#[derive(serde::Deserialize)]
+struct Element<'a> {
+    id: &'a str,
+    #[serde(borrow)]
+    body: &'a RawValue,
 }
 
 /// How often the receiver has done what each job asks for.
 fn deliveries(receiver: &Receiver) -> Effects {
     let mut deliveries = Effects::new();
     for posted in receiver.posted().iter().filter(|posted| posted.is_done) {
-        *deliveries.entry(number_of(posted)).or_default() += 1;
+        for job in JobOfRequest::all(posted) {
+            *deliveries.entry(job.number).or_default() += 1;
+        }
     }
     deliveries
 }
@@ -60,24 +97,30 @@ pub(crate) fn results_are_true(history: &History, receiver: &Receiver) -> Result
 
 /// Whether a job may have been taken though it never is: a misfortune strikes whoever comes.
 fn is_struck(receiver: &Receiver, job: u64) -> bool {
-    receiver.posted().iter().any(|posted| number_of(posted) == job && posted.is_done)
+    deliveries(receiver).contains_key(&job)
 }
 
-/// Requests of one job have one id and are equal byte for byte but for their time; each is signed.
+/// A job has one id and one body in every request that carries it; each request is signed, and those of
+/// one id are equal byte for byte but for their time.
 pub(crate) fn requests_are_repeatable(_: &History, receiver: &Receiver) -> Result<(), String> {
     let secrets = Secrets::parse(SECRET)?;
-    let (mut bodies, mut ids) = (BTreeMap::new(), BTreeMap::new());
+    let (mut jobs, mut ids, mut bodies) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for posted in receiver.posted() {
-        let (number, id) = (number_of(&posted), posted.headers["webhook-id"].clone());
-        let of_id = *ids.entry(id.clone()).or_insert(number);
-        let first = bodies.entry(number).or_insert_with(|| (id.clone(), posted.body.clone()));
-        if of_id != number || *first != (id.clone(), posted.body.clone()) {
-            return Err(format!("job {number}: another request has another id or body"));
+        let id = posted.headers["webhook-id"].clone();
+        if *bodies.entry(id.clone()).or_insert_with(|| posted.body.clone()) != posted.body {
+            return Err(format!("{id}: another request of this id has another body"));
+        }
+        for job in JobOfRequest::all(&posted) {
+            let of_id = *ids.entry(job.id.clone()).or_insert(job.number);
+            let first = jobs.entry(job.number).or_insert_with(|| job.clone());
+            if of_id != job.number || *first != job {
+                return Err(format!("job {}: another request has another id or body", job.number));
+            }
         }
         let time = posted.headers["webhook-timestamp"].parse().map_err(|_| "no time")?;
         let signature = posted.headers.get("webhook-signature");
         if signature != secrets.sign(&id, time, &posted.body).as_ref() {
-            return Err(format!("job {number}: found another signature"));
+            return Err(format!("{id}: found another signature"));
         }
     }
     Ok(())

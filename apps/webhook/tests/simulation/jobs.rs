@@ -16,8 +16,9 @@ pub(crate) const BUSY: &str = "busy";
 /// Is taken, and may have been acted on.
 pub(crate) const FAILS: &str = "fails";
 
-/// A job's number is in its `ScheduleTime` and its path; its `Id` it shares with others.
-pub(crate) fn job(number: u64) -> ProducerRecord {
+/// A job's number is in its `ScheduleTime` and its body, and in its path if jobs have one each; its `Id`
+/// it shares with others.
+fn job(number: u64, has_own_path: bool) -> ProducerRecord {
     let id = format!("{:024x}", number % IDS);
     let (mut status, mut kind, mut to, mut scheme) = (2, 2, "", "http");
     match number % 16 {
@@ -31,15 +32,16 @@ pub(crate) fn job(number: u64) -> ProducerRecord {
         _ => {}
     }
     let host = number % HOSTS;
+    let path = if has_own_path { number.to_string() } else { "hooks".to_owned() };
     let value = format!(
-        r#"{{"Id":"{id}","ScheduleTime":"2024-01-01T00:00:00.{number:09}Z","Status":{status},"JobType":{kind},"JobData":{{"Url":"{scheme}://host-{host}.example/{number}/{to}","Body":{{"number":{number}}}}}}}"#,
+        r#"{{"Id":"{id}","ScheduleTime":"2024-01-01T00:00:00.{number:09}Z","Status":{status},"JobType":{kind},"JobData":{{"Url":"{scheme}://host-{host}.example/{path}/{to}","Body":{{"number":{number}}}}}}}"#,
     );
     ProducerRecord::to(Topics::default().jobs).key(id).value(value)
 }
 
 /// Jobs of every fate; which stand together is a function of the seed.
-pub(crate) fn jobs(seed: u64, count: u64) -> Vec<ProducerRecord> {
-    (0..count).map(|number| job(number + seed % 16)).collect()
+pub(crate) fn jobs(seed: u64, count: u64, have_own_paths: bool) -> Vec<ProducerRecord> {
+    (0..count).map(|number| job(number + seed % 16, have_own_paths)).collect()
 }
 
 /// Outputs have the number of their job; what is skipped has no output.

@@ -60,15 +60,28 @@ impl Network for InWorld {
     }
 }
 
+/// How jobs are posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Posting {
+    /// Each by itself.
+    Single,
+    /// Up to four by one request.
+    Batches,
+}
+
 /// The webhook executor of one member.
-pub(crate) fn executor(member: &Member<Receiver>) -> Topology {
-    topology(Executor::Sink(Arc::new(Resolving::new(sink(member)))), Ambiguous::Resend)
+pub(crate) fn executor(member: &Member<Receiver>, posting: Posting) -> Topology {
+    topology(Executor::Sink(Arc::new(Resolving::new(sink(member, posting)))), Ambiguous::Resend)
 }
 
 /// The webhook executor of one member with a ledger.
-pub(crate) fn executor_with_ledger(member: &Member<Receiver>, ambiguous: Ambiguous) -> Topology {
+pub(crate) fn executor_with_ledger(
+    member: &Member<Receiver>,
+    posting: Posting,
+    ambiguous: Ambiguous,
+) -> Topology {
     let limits = LedgerLimits::new().retention(LEDGER_RETENTION).entries_max(1_000);
-    let ledger = jobs::ledger(sink(member), clock(member.world()), ambiguous, limits);
+    let ledger = jobs::ledger(sink(member, posting), clock(member.world()), ambiguous, limits);
     topology(Executor::Ledger(Arc::new(ledger)), ambiguous)
 }
 
@@ -78,7 +91,7 @@ fn topology(executor: Executor<WebhookJob, Answer>, ambiguous: Ambiguous) -> Top
         .first_delay(Duration::from_millis(300))
         .max_delay(Duration::from_secs(2))
         .ambiguous(ambiguous);
-    let limits = KeyLimits::new().executing_jobs(Some(2));
+    let limits = KeyLimits::new().executing_jobs(Some(4));
     stages(Stages::new(Topics::default(), retry), executor, limits)
 }
 
@@ -90,11 +103,15 @@ fn clock(world: &World) -> WallClock {
     })
 }
 
-fn sink(member: &Member<Receiver>) -> Arc<dyn JobSink<WebhookJob, Answer>> {
+fn sink(member: &Member<Receiver>, posting: Posting) -> Arc<dyn JobSink<WebhookJob, Answer>> {
     let (world, receiver) = (member.world().clone(), member.outside().clone());
     let clock = clock(&world);
     let network = Arc::new(InWorld { world, receiver });
-    member.watched(Webhook::new(settings(), network, clock))
+    let webhook = Webhook::new(settings(), network, clock);
+    match posting {
+        Posting::Single => member.watched(webhook),
+        Posting::Batches => member.watched(webhook.in_batches()),
+    }
 }
 
 /// The certificates of the system are read once.
@@ -104,6 +121,7 @@ fn settings() -> WebhookSettings {
             ("KAFKA_BROKERS", "localhost:9092"),
             ("WEBHOOK_SECRET", SECRET),
             ("WEBHOOK_TIMEOUT", "4"),
+            ("WEBHOOK_BATCH_JOBS", "4"),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let read = |_: &Path| Err(io::ErrorKind::NotFound.into());

@@ -12,7 +12,7 @@ use crate::invariants::{
     results_are_true,
 };
 use crate::jobs::{identity, jobs};
-use crate::outside::{ATTEMPTS, executor, executor_with_ledger, receiver};
+use crate::outside::{ATTEMPTS, Posting, executor, executor_with_ledger, receiver};
 use crate::receiver::{Act, Receiver};
 use crate::stream::POST;
 
@@ -20,17 +20,22 @@ use crate::stream::POST;
 const LEDGER: &str = "topic-job-run-ledger-webhook";
 
 /// Schedules with so many jobs each, and every misfortune that there is.
-pub(crate) fn search(delivery: Delivery, count: u64) -> Search<Receiver> {
-    search_of(executor, delivery, count)
+pub(crate) fn search(delivery: Delivery, posting: Posting, count: u64) -> Search<Receiver> {
+    search_of(move |member| executor(member, posting), posting, delivery, count)
 }
 
 /// The same with a ledger.
-pub(crate) fn search_with_ledger(ambiguous: Ambiguous, count: u64) -> Search<Receiver> {
-    let executor = move |member: &Member<Receiver>| executor_with_ledger(member, ambiguous);
+pub(crate) fn search_with_ledger(
+    ambiguous: Ambiguous,
+    posting: Posting,
+    count: u64,
+) -> Search<Receiver> {
+    let executor = move |member: &_| executor_with_ledger(member, posting, ambiguous);
     let seconds = Duration::from_secs;
     // Drains that time out at times, since a receiver that stalls takes longer.
     let limits = Limits::new().drain_timeout(seconds(1)).shutdown_timeout(seconds(2));
-    let search = search_of(executor, Delivery::ExactlyOnce, count).state(LEDGER).limits(limits);
+    let search =
+        search_of(executor, posting, Delivery::ExactlyOnce, count).state(LEDGER).limits(limits);
     match ambiguous {
         Ambiguous::Resend => search.invariant("requests are bounded", requests_are_bounded),
         Ambiguous::Park => search.invariant("no second delivery", no_second_delivery),
@@ -39,12 +44,13 @@ pub(crate) fn search_with_ledger(ambiguous: Ambiguous, count: u64) -> Search<Rec
 
 fn search_of(
     executor: impl Fn(&Member<Receiver>) -> Topology + 'static,
+    posting: Posting,
     delivery: Delivery,
     count: u64,
 ) -> Search<Receiver> {
     let topics = Topics::default();
     let search = Search::within(receiver, executor)
-        .workload(topics.jobs, 3, move |seed| jobs(seed, count))
+        .workload(topics.jobs, 3, move |seed| jobs(seed, count, posting == Posting::Single))
         .outputs(topics.results, 2)
         .outputs(topics.dead_letters, 1)
         .identified_by(identity)

@@ -18,7 +18,7 @@ async fn a_job_that_can_not_be_used_fails_by_the_name_of_the_field_and_shows_not
     for (data, expected) in [
         (json!({}), "Url: found nothing"),
         (json!({"Url": null}), "Url: found nothing"),
-        (json!({"Url": 7}), "Url: found a number"),
+        (json!({"Url": 7}), "Url: found an integer"),
         (json!({"Url": "hunter2"}), "Url: found no URL"),
         (json!({"Url": "ftp://hunter2/"}), "Url: found another scheme"),
         (json!({"Url": "https://hunter2@example.org/"}), "Url: found a user"),
@@ -43,8 +43,8 @@ async fn a_job_that_can_not_be_used_fails_by_the_name_of_the_field_and_shows_not
         (json!({"Url": url, "Headers": {"Transfer-Encoding": SECRET}}), "Headers: found transfer"),
         (json!({"Url": url, "Headers": {"HTTP2-Settings": SECRET}}), "Headers: found http2-"),
         (json!({"Url": url, "Timeout": "7"}), "Timeout: found a string"),
-        (json!({"Url": url, "Timeout": 0}), "Timeout: found a number"),
-        (json!({"Url": url, "Timeout": 601}), "Timeout: found a number"),
+        (json!({"Url": url, "Timeout": 0}), "Timeout: found an integer"),
+        (json!({"Url": url, "Timeout": 601}), "Timeout: found an integer"),
         (json!("hunter2"), "JobData"),
         (json!([SECRET]), "JobData"),
     ] {

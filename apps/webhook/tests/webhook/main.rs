@@ -1,6 +1,7 @@
 //! The job sink and the topology, on a network in memory.
 #![expect(clippy::unwrap_used, reason = "a test panics where it can't go on")]
 
+mod batches;
 mod data;
 mod documented;
 mod encrypted;

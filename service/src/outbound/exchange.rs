@@ -1,6 +1,6 @@
 //! One request and its answer, on a connection of their own.
 //!
-//! A kept connection may be closed by the receiver just as the next webhook is written, and nobody
+//! A kept connection may be closed by the receiver just as the next request is written, and nobody
 //! could say whether that one was taken. So each has its own; TLS sessions are resumed.
 
 use std::pin::Pin;
@@ -14,22 +14,27 @@ use hyper::client::conn::http1;
 use hyper::http::response::Parts;
 use hyper::{Error, Request};
 use hyper_util::rt::TokioIo;
-use jobstream_service::outbound::Stream;
 use tokio::select;
 use tokio::time::{Instant, timeout_at};
+
+use super::network::Stream;
 
 /// The longest head of an answer, in bytes.
 const HEAD_LIMIT_BYTES: usize = 64 * 1024;
 
-/// Sends a request, and completes with the head of its answer. Of the body as many bytes are read as
-/// may be, and it has until then; what becomes of it changes nothing.
+/// Sends a request in HTTP/1.1, and completes with the head of its answer. Of the body at most
+/// `answer_bytes` are read, until the same time; what becomes of it changes nothing.
+///
+/// # Cancellation
+/// Dropping the future closes the connection; of the request any part may have arrived.
 ///
 /// # Errors
-/// If no answer has come by then; of the request any part may have arrived.
-pub(crate) async fn exchange(
+/// If no answer has come by `until`; of the request any part may have arrived.
+pub async fn exchange(
     stream: Box<dyn Stream>,
     request: Request<Full<Bytes>>,
-    (answer_bytes, until): (usize, Instant),
+    answer_bytes: usize,
+    until: Instant,
 ) -> Result<Parts, String> {
     let lost = |error: Error| format!("the answer was lost: {error}");
     let mut builder = http1::Builder::new();
