@@ -5,9 +5,6 @@
 //! unreachable from here. An error of a call names no broker, so the report quotes librdkafka's
 //! log, which does.
 
-use std::io::{self, Write as _};
-use std::sync::{Mutex, PoisonError};
-
 use futures::future::join_all;
 use jobstream::kafka::{
     KafkaConfig, Subject, TopicError, Topics, Untaken, try_member, try_transactions,
@@ -16,10 +13,11 @@ use jobstream::position::Position;
 
 use crate::Context;
 use crate::Delivery;
-use crate::ensure::named;
+use crate::ensure::{named, unreached};
 use crate::jobs::UNKEYED_JOBS;
 use crate::operations::{OperationError, shown};
-use crate::run::{Fitness, ServiceError, compacted, refusal, unreached};
+use crate::report::{Checked, Report, topic};
+use crate::run::{Fitness, ServiceError, compacted, refusal};
 use crate::settings::{Accepted, ServiceSettings, TopicSettings, accept};
 
 /// Checks everything, and prints a line for each thing checked. `executor` adds its checks to the
@@ -50,38 +48,6 @@ pub(crate) async fn run(
         return Err(ServiceError::Checks(failed).into());
     }
     shown(report.end().map_err(OperationError::Output))
-}
-
-type Checked = Result<String, String>;
-
-/// What is printed, a line for each thing, and why one could not be.
-#[derive(Default)]
-struct Report(Mutex<Option<io::Error>>);
-
-impl Report {
-    /// Prints what was found; 1 if that is a failure.
-    fn tell(&self, checked: Checked) -> usize {
-        match checked {
-            Ok(found) => {
-                self.say("ok", &found);
-                0
-            }
-            Err(found) => {
-                self.say("failed", &found);
-                1
-            }
-        }
-    }
-
-    fn say(&self, word: &str, text: &str) {
-        if let Err(error) = writeln!(anstream::stdout(), "{word:<8}{text}") {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        }
-    }
-
-    fn end(self) -> io::Result<()> {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
-    }
 }
 
 async fn kafka(config: &KafkaConfig, settings: &ServiceSettings, report: &Report) -> Vec<Checked> {
@@ -215,13 +181,4 @@ fn transactions_refused(error: &Untaken, settings: &TopicSettings) -> String {
         _ => "; see JOB_DELIVERY".to_owned(),
     };
     format!("transactions: {error}{expected}")
-}
-
-fn topic(name: &str, partitions: Option<usize>, create: bool) -> Checked {
-    match (partitions, create) {
-        (Some(1), _) => Ok(format!("topic '{name}': 1 partition")),
-        (Some(partitions), _) => Ok(format!("topic '{name}': {partitions} partitions")),
-        (None, true) => Ok(format!("topic '{name}': missing, created by 'run'")),
-        (None, false) => Err(format!("topic '{name}': missing")),
-    }
 }

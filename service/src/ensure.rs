@@ -46,6 +46,17 @@ pub(crate) fn named(error: &TopicError) -> String {
     format!("{}; see {see}", error.reason)
 }
 
+/// The error of a client that asks every broker, after one broker has named them all.
+pub(crate) fn unreached(error: &TopicError) -> String {
+    match error.kind {
+        ErrorKind::Unreachable => {
+            let reason = &error.reason;
+            format!("{reason}; see advertised.listeners of the brokers, who name this address")
+        }
+        _ => named(error),
+    }
+}
+
 /// Completes when the topic is there, created if it may be and was missing, and logs which; waits
 /// for brokers that can't be reached. Dropped, it asks no more.
 ///

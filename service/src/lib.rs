@@ -101,6 +101,8 @@ mod log;
 mod manual;
 #[cfg(feature = "kafka")]
 pub mod metrics;
+#[cfg(feature = "kafka")]
+mod needs;
 #[cfg(feature = "run")]
 mod operations;
 #[cfg(feature = "outbound")]
@@ -111,6 +113,8 @@ mod parked;
 mod plain;
 #[cfg(feature = "kafka")]
 mod process;
+#[cfg(feature = "kafka")]
+mod report;
 #[cfg(feature = "run")]
 mod run;
 #[cfg(feature = "run")]
@@ -142,6 +146,8 @@ pub use failure::Failure;
 pub use ids::random_id;
 #[cfg(feature = "kafka")]
 pub use log::{KafkaLog, Log, RunLog, log_to_stdout, start_log};
+#[cfg(feature = "kafka")]
+pub use needs::{Needs, check};
 #[cfg(feature = "kafka")]
 pub(crate) use plain::json_line;
 pub use plain::{is_plain, one_line, without_addresses};

@@ -20,8 +20,8 @@ use tokio::time::sleep;
 
 use crate::cli::SubmitArgs;
 use crate::defaults::Defaults;
-use crate::ensure::named;
-use crate::run::{ServiceError, unreached};
+use crate::ensure::{named, unreached};
+use crate::run::ServiceError;
 use crate::settings::{Accepted, ProducerSettings, SettingsError, accept, foreign_encoding};
 use crate::{EXIT_FAILURE, EXIT_USAGE, Failure, environment};
 

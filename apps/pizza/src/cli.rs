@@ -46,8 +46,11 @@ pub(crate) enum Command {
     /// Run the service that keeps what the web app shows
     #[command(after_help = SETTINGS)]
     Status(KafkaArgs),
+    /// Read the settings, ask Kafka for all that the shop needs, and say what is wrong
+    #[command(after_help = SETTINGS)]
+    Check(ConfigArgs),
     /// Ask the process with these settings whether it is well, at METRICS_ADDRESS
-    Healthcheck(HealthcheckArgs),
+    Healthcheck(ConfigArgs),
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -68,7 +71,7 @@ impl DemoArgs {
 }
 
 #[derive(Clone, Debug, Args)]
-pub(crate) struct HealthcheckArgs {
+pub(crate) struct ConfigArgs {
     /// The file that the process reads librdkafka's properties from
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

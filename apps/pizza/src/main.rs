@@ -15,7 +15,7 @@ mod demo;
 mod open;
 mod shop;
 
-use cli::{Command, HealthcheckArgs};
+use cli::{Command, ConfigArgs};
 use open::Component;
 use shop::until_signal;
 
@@ -47,6 +47,7 @@ async fn run(command: &Command) -> Result<(), Failure> {
         Command::Bake(args) => (&[Component::Bake], args),
         Command::Deliver(args) => (&[Component::Deliver], args),
         Command::Status(args) => (&[Component::Status], args),
+        Command::Check(args) => return open::check(args.config.as_deref()).await,
         Command::Healthcheck(args) => return healthcheck(args).await,
     };
     open::check_in_sync(args)?;
@@ -61,7 +62,7 @@ async fn run(command: &Command) -> Result<(), Failure> {
 }
 
 /// Prints what the process with these settings says of its health.
-async fn healthcheck(args: &HealthcheckArgs) -> Result<(), Failure> {
+async fn healthcheck(args: &ConfigArgs) -> Result<(), Failure> {
     let address = open::settings(args.config.as_deref())?.metrics_address.ok_or_else(|| {
         Failure::usage("METRICS_ADDRESS: found nothing, expected where health is served")
     })?;

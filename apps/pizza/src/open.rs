@@ -13,7 +13,7 @@ use jobstream_service::metrics::Told;
 use jobstream_service::settings::ProcessSettings;
 use jobstream_service::traces::Traces;
 use jobstream_service::{
-    Failure, KafkaSettings, Part, Process, Program, SettingsError, Variables, ensure_topic,
+    Failure, KafkaSettings, Needs, Part, Process, Program, SettingsError, Variables, ensure_topic,
     environment,
 };
 use pizza::clock::{self, WallClock};
@@ -217,6 +217,25 @@ pub(crate) fn settings(config: Option<&Path>) -> Result<ProcessSettings, Failure
         }
     }
     Ok(settings)
+}
+
+/// Checks the settings, and what the whole shop needs of Kafka.
+///
+/// # Errors
+/// If something is wrong.
+pub(crate) async fn check(config: Option<&Path>) -> Result<(), Failure> {
+    let services = [
+        (assemble::GROUP, topics::ORDERED),
+        (bake::GROUP, topics::ASSEMBLED),
+        (deliver::GROUP, topics::BAKED),
+        (status::GROUP, topics::STATUS),
+    ];
+    let needs = Needs::new().transactions("pizza-check");
+    let needs = topics::ALL
+        .iter()
+        .fold(needs, |needs, topic| needs.topic(topic, topics::PARTITIONS as usize));
+    let needs = services.iter().fold(needs, |needs, (group, topic)| needs.group(group, topic));
+    jobstream_service::check(&settings(config)?, &needs).await
 }
 
 /// Topics whose records need more replicas than there are would refuse every record.

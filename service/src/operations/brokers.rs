@@ -5,8 +5,9 @@ use jobstream::record::Topic;
 
 use super::OperationError;
 use crate::defaults::Defaults;
+use crate::ensure::unreached;
 use crate::environment;
-use crate::run::{ServiceError, unreached};
+use crate::run::ServiceError;
 use crate::settings::{Accepted, ProducerSettings, TopicSettings, accept};
 
 /// Where Kafka is, and the names of the topics and the group.

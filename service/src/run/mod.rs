@@ -35,7 +35,7 @@ use crate::{
 pub(crate) use error::ServiceError;
 pub(crate) use ledger::Fitness;
 pub(crate) use owner::refusal;
-pub(crate) use topics::{compacted, unreached};
+pub(crate) use topics::compacted;
 
 /// Makes the topology of the service; its ledger, if it has one, notifies the observer.
 pub(crate) type MakeTopology<'a> = &'a (

@@ -1,6 +1,6 @@
 //! The topics before the first record.
 
-use jobstream::kafka::{ErrorKind, NewTopic, TopicError, TopicState, Topics};
+use jobstream::kafka::{ErrorKind, NewTopic, TopicState, Topics};
 use jobstream::record::Topic;
 use tracing::{info, warn};
 
@@ -69,16 +69,5 @@ pub(super) fn say(topic: &NewTopic, state: TopicState) {
         && i32::try_from(partitions) != Ok(expected)
     {
         info!("Topic '{name}' has {partitions} partitions, not {expected}; it stays so");
-    }
-}
-
-/// The error of a client that asks every broker, after one broker has named them all.
-pub(crate) fn unreached(error: &TopicError) -> String {
-    match error.kind {
-        ErrorKind::Unreachable => {
-            let reason = &error.reason;
-            format!("{reason}; see advertised.listeners of the brokers, who name this address")
-        }
-        _ => named(error),
     }
 }

@@ -1,6 +1,7 @@
 //! One of each, in one process and in several.
 
 use jobstream::record::ConsumerRecord;
+use jobstream_testkit::broker::Broker;
 use pizza::customer_id::CustomerId;
 use pizza::order_id::OrderId;
 use pizza::topics;
@@ -87,4 +88,49 @@ async fn what_deliver_has_heard_survives_its_kill() {
     for process in [assemble, bake, deliver, status] {
         process.terminate().await;
     }
+}
+
+/// Runs `pizza check`: its exit code, and what it prints.
+async fn checked(bootstrap: &str) -> (Option<i32>, String, String) {
+    let command = tokio::process::Command::new(env!("CARGO_BIN_EXE_pizza"))
+        .arg("check")
+        .env_clear()
+        .env("KAFKA_BROKERS", bootstrap)
+        .kill_on_drop(true)
+        .output();
+    let ended = timeout(LIMIT, command).await.expect("an end").unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (ended.status.code(), text(ended.stdout), text(ended.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_names_what_is_missing_and_what_is_wrong() {
+    let broker = Broker::new();
+    let listener = broker.listen("127.0.0.1:0").await.unwrap();
+    let (code, found, _) = checked(&listener.bootstrap()).await;
+    assert_eq!(code, Some(0), "{found}");
+    let missing =
+        topics::ALL.map(|it| format!("ok      topic '{it}': missing, created at the start"));
+    assert_eq!(
+        found.lines().collect::<Vec<_>>(),
+        [
+            &["ok      settings", "ok      Kafka: 1 broker"],
+            &*missing.iter().map(|line| &**line).collect::<Vec<_>>(),
+            &["ok      transactions"],
+        ]
+        .concat()
+    );
+    for topic in topics::ALL {
+        broker.create_topic(topic, if topic == topics::BAKED { 3 } else { 6 });
+    }
+    let (code, found, error) = checked(&listener.bootstrap()).await;
+    assert_eq!((code, &*error), (Some(1), "pizza: 1 of the checks failed\n"), "{found}");
+    assert!(found.contains("failed  topic 'pizza-baked': found 3 partitions, expected 6\n"));
+    for group in ["pizza-assemble", "pizza-bake", "pizza-deliver", "pizza-status"] {
+        assert!(found.contains(&format!("ok      group '{group}'\n")), "{found}");
+    }
+    drop(listener);
+    let (code, found, _) = checked("127.0.0.1:1").await;
+    assert_eq!(code, Some(1));
+    assert!(found.contains("failed  Kafka: ") && found.contains("127.0.0.1:1"), "{found}");
 }
