@@ -1,8 +1,9 @@
-//! What can't happen: faults that ask a request for names that are not read of its API.
+//! What can't happen: faults that ask a request for names that are not read of its API, and conditions
+//! that exclude each other.
 
 use kafka_protocol::messages::ApiKey;
 
-use super::fault::{FaultAct, FaultMoment, WireFault};
+use super::fault::{FaultAct, FaultMoment, FaultOccasion, WireFault};
 use crate::script::Mistake;
 
 /// What requests name, as [`Subject`](super::Subject) reads it.
@@ -59,6 +60,9 @@ impl Names {
 /// The condition or the act that can't be, and what could stand there.
 pub(super) fn mistake(fault: &WireFault) -> Option<Mistake> {
     let WireFault { occasion, act } = fault;
+    if let Some(mistake) = excluded(occasion) {
+        return Some(mistake);
+    }
     let names = Names::at(occasion.moment);
     let is_connect = occasion.moment == FaultMoment::Connect;
     let condition = |key: &str, value: &Option<String>, is_named: bool, expected| {
@@ -85,6 +89,20 @@ pub(super) fn mistake(fault: &WireFault) -> Option<Mistake> {
             };
             Some((act.to_string(), expected))
         })
+}
+
+/// The condition with which no other one holds.
+fn excluded(occasion: &FaultOccasion) -> Option<Mistake> {
+    let FaultOccasion { nth, every, after, probability, .. } = occasion;
+    let of_nth = |other: &Option<u64>| nth.zip(*other);
+    if let Some((_, after)) = of_nth(after).filter(|(nth, after)| after >= nth) {
+        return Some((format!("after={after}"), "less than nth: it would never strike"));
+    }
+    if let Some((_, every)) = of_nth(every).filter(|(nth, every)| !nth.is_multiple_of(*every)) {
+        return Some((format!("every={every}"), "a divisor of nth: it would never strike"));
+    }
+    let never = probability.filter(|probability| *probability == 0.0)?;
+    Some((format!("probability={never}"), "more than 0: it would never strike"))
 }
 
 const NO_TOPIC: &str = "something else: faults see no topic there";
