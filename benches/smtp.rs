@@ -12,6 +12,9 @@
 //! Then the mail sink alone, with 1,000 connections and with the 256 that the server serves: `smtp-sink`
 //! takes the others, and does not greet them.
 //!
+//! As many mails wait for the mail sink's connections as `mailjob run` executes at once, 1,024, so that the
+//! next one can follow while an answer is on its way; lettre, which can't do that, has as many as connections.
+//!
 //! Every run asserts at its end that the server has counted each mail once. Without Postfix the server
 //! is the fake one of the testkit, and there are no bars.
 
@@ -89,12 +92,7 @@ fn main() {
         let mut best: [Option<Figure>; 3] = [None; 3];
         for _ in 0..rounds {
             let figures = [
-                Some(run_sink(
-                    smtp_sink.as_deref(),
-                    plan.connections,
-                    plan.connections,
-                    plan.mails,
-                )),
+                Some(run_sink(smtp_sink.as_deref(), plan.connections, AT_ONCE, plan.mails)),
                 Some(run_lettre(smtp_sink.as_deref(), &plan)),
                 smtp_source
                     .as_deref()
@@ -133,8 +131,7 @@ fn report(plan: &Plan, figures: [Option<Figure>; 3]) -> usize {
     println!("{:>24} {to_lettre:.1} x lettre, {to_source:.2} x smtp-source, CPU {cpu:.2} x", "");
     let bars = match plan.connections {
         1 => vec![to_lettre >= 50.0, to_source >= 1.5, cpu <= 1.0],
-        100 => vec![to_source >= 1.3, cpu <= 1.0],
-        _ => vec![cpu <= 1.0],
+        _ => vec![to_source >= 2.0, cpu <= 1.0],
     };
     let missed = bars.iter().filter(|met| !**met).count();
     if missed > 0 {
