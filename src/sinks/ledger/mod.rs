@@ -18,7 +18,7 @@
 //! | the last attempt | the entry | the job, when it comes again |
 //! |---|---|---|
 //! | succeeded | done, durable before the result | is not executed; [`Recorded::Duplicate`] |
-//! | [permanent](crate::sinks::JobErrorKind::Permanent) | none, durable before the result | is executed |
+//! | [permanent](crate::sinks::JobErrorKind::Permanent) | none, or "not executed" where resends count; durable before the result | is executed |
 //! | [transient](crate::sinks::JobErrorKind::Transient), [unavailable](crate::sinks::JobErrorKind::Unavailable) | not executed, durable before the wait | is executed |
 //! | [ambiguous](crate::sinks::JobErrorKind::Ambiguous), or cut off by a crash or a lost assignment | the intent | by policy |
 //!

@@ -188,6 +188,11 @@ impl<In: Sync, Out> Ledger<In, Out> {
         };
         let error = match (error.kind(), self.ambiguous) {
             (JobErrorKind::Ambiguous, Ambiguous::Resend) => return Err(error),
+            // Before the result is durable the job may be executed again, which then counts all resends.
+            (JobErrorKind::Permanent, _) if resends > 0 => {
+                self.put(job, Outcome::NotExecuted, resends);
+                error
+            }
             (JobErrorKind::Permanent, _) => {
                 job.state.remove(&job.key);
                 error

@@ -113,6 +113,8 @@ impl Assignments {
         for unpublished in unpublished {
             match self.find(unpublished.place().0) {
                 _ if !self.leftovers.counts(&unpublished) => {}
+                // Another member may have changed the state meanwhile: what follows from it is found anew.
+                _ if unpublished.finished.changes.is_some() => {}
                 Ok(index) => self.assigned[index].1.inherit(unpublished),
                 Err(_) => self.leftovers.keep(unpublished),
             }

@@ -6,7 +6,8 @@
 //!
 //! A producer that is fenced costs its member the assignment, which it may regain a moment later.
 //! What it had executed is published then, not executed again. What the committed position counts
-//! as finished has been published, here or by another member, and is forgotten.
+//! as finished has been published, here or by another member, and is forgotten. So is what has changed
+//! keyed state: another member may have changed it meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -97,7 +97,12 @@ impl Commits {
         };
         let (is, unstable) = (goes_on_at(&was, end), broker.unstable(name, &partition));
         // The newer commit counts, also where the transaction ends after it.
-        let before = unstable.map_or_else(|| is.clone(), |unstable| goes_on_at(&unstable, end));
+        // What it counts as finished is worked on again, also where the log has lost its end just now.
+        let finished = |commit: &CommittedOffset| match commit.position() {
+            Ok(position) if commit.offset < BEYOND_THE_END => position,
+            _ => goes_on_at(commit, end),
+        };
+        let before = finished(unstable.as_ref().unwrap_or(&was));
         let after = match offset {
             _ if offset > end => Position::at(0),
             _ if offset == was.offset && metadata.is_none() => is,

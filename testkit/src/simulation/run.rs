@@ -14,7 +14,7 @@ use jobstream::sinks::Sink;
 use jobstream::state::Store;
 use jobstream::topology::{Event, Topology, Worker};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::cast::Cast;
 use super::fault::{Fault, Planned};
@@ -25,7 +25,7 @@ use super::member::{Member, noted};
 use super::schedule::Schedule;
 use super::scheduler::{Crashes, Scheduler};
 use super::search::Search;
-use super::setup::Setup;
+use super::setup::{Setup, TRANSACTION_TIMEOUT};
 use super::slot::Life;
 use super::workload::Workload;
 use super::world::{Effect, World};
@@ -112,6 +112,9 @@ impl<O: Send + Sync + 'static> Stage<'_, O> {
         let crashes = std::mem::take(&mut scheduler.crashes);
         let gone = scheduler.input.end();
         drop(scheduler);
+        // A replaced member leaves its transaction open, and a reader waits for its end.
+        sleep(TRANSACTION_TIMEOUT).await;
+        self.broker.change(|state| state.expire_overdue(Instant::now()));
         let counts = std::mem::take(&mut self.world.state().counts);
         let history = self.history(settled && stopped, &gone);
         Outcome { history, outside: self.outside, steps, polls, counts, crashes }

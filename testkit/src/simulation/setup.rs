@@ -28,7 +28,7 @@ pub(super) struct Setup<O> {
 
 /// Short enough that a session, or a transaction, times out while a member is paused.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// A position without a set fits; no position with a set does.
 const LITTLE_METADATA_BYTES: usize = 40;
 

@@ -10,6 +10,7 @@
 mod doubt;
 #[path = "../../../../tests/effects/mod.rs"]
 mod effects;
+mod found;
 mod invariants;
 mod jobs;
 mod ledgers;
