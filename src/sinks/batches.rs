@@ -198,9 +198,15 @@ where
         let joined = Joined { job, effect: effect.clone(), outcome: outcome.clone() };
         let group = (self.group_of)(input);
         let mut all = locked(&self.open);
-        let open = all.remove(&group).filter(|open| open.batch.has_room(self.limits));
-        let Gathering { batch, run } = open.unwrap_or_else(|| self.begin());
-        let number = batch.add(joined, self.limits);
+        let mut open = all.remove(&group).unwrap_or_else(|| self.begin());
+        let mut joined = Some(joined);
+        let number = loop {
+            match open.batch.add(&mut joined, self.limits) {
+                Some(number) => break number,
+                None => open = self.begin(),
+            }
+        };
+        let Gathering { batch, run } = open;
         all.insert(group.clone(), Gathering { batch: batch.clone(), run: run.clone() });
         Place { batch, number, outcome, run, group, open: self.open.clone() }
     }
@@ -214,20 +220,16 @@ where
 }
 
 impl<In, Out> Batch<In, Out> {
-    fn has_room(&self, limits: BatchLimits) -> bool {
-        locked(&self.jobs).as_ref().is_some_and(|jobs| jobs.len() < limits.jobs.max(1))
-    }
-
-    /// Adds a job to a batch that has room; gives its number.
-    fn add(&self, joined: Joined<In, Out>, limits: BatchLimits) -> usize {
+    /// Takes in a job, and gives its number; none if the batch has begun or is full.
+    fn add(&self, joined: &mut Option<Joined<In, Out>>, limits: BatchLimits) -> Option<usize> {
         let mut jobs = locked(&self.jobs);
-        let jobs = jobs.get_or_insert_default();
+        let jobs = jobs.as_mut().filter(|jobs| jobs.len() < limits.jobs.max(1))?;
         let number = jobs.last_key_value().map_or(0, |(last, _)| last + 1);
-        jobs.insert(number, joined);
+        jobs.insert(number, joined.take()?);
         if jobs.len() >= limits.jobs.max(1) {
             self.is_full.notify_one();
         }
-        number
+        Some(number)
     }
 }
 

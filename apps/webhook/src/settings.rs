@@ -56,7 +56,7 @@ impl Settings for WebhookSettings {
                 .jobs(variables.number("WEBHOOK_BATCH_JOBS", 1..=100, 1)?)
                 .wait(variables.seconds(
                     "WEBHOOK_BATCH_WAIT",
-                    0.0..=60.0,
+                    0.0..=1.0,
                     Duration::from_millis(10),
                 )?),
             answer_bytes: variables.number("WEBHOOK_ANSWER_BYTES", 0..=16 << 20, 64 << 10)?,

@@ -1,17 +1,18 @@
 //! The job sink: posts webhooks.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
 use http_body_util::Full;
+use hyper::Method;
 use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue,
     InvalidHeaderValue, LOCATION, USER_AGENT,
 };
 use hyper::http::response::Parts;
-use hyper::{Method, StatusCode};
 use jobstream::record::ConsumerRecord;
 use jobstream::sinks::ledger::WallClock;
 use jobstream::sinks::{Circuits, Effect, JobError, JobErrorKind, JobSink};
@@ -32,6 +33,8 @@ pub struct Webhook {
     connector: Connector,
     circuits: Circuits,
     clock: WallClock,
+    /// The ids of jobs whose batch was refused: each goes alone.
+    pub(crate) alone: Mutex<BTreeSet<String>>,
 }
 
 impl Webhook {
@@ -39,7 +42,7 @@ impl Webhook {
     pub fn new(settings: WebhookSettings, network: Arc<dyn Network>, clock: WallClock) -> Self {
         let connector = Connector::new(network, &settings.trust, settings.connect_timeout);
         let connector = connector.allow_private(settings.allow_private);
-        Self { settings, connector, circuits: Circuits::new(), clock }
+        Self { settings, connector, circuits: Circuits::new(), clock, alone: Mutex::default() }
     }
 
     /// Posts a webhook of this id once, and says what its answer means.
@@ -177,13 +180,8 @@ impl JobSink<WebhookJob, Answer> for Webhook {
 /// Where an answer redirects to, if what it was given is to be given to somebody else; after a 303 it
 /// would be asked for.
 fn redirect(answer: &Parts) -> Option<&str> {
-    let redirects = [
-        StatusCode::MOVED_PERMANENTLY,
-        StatusCode::FOUND,
-        StatusCode::TEMPORARY_REDIRECT,
-        StatusCode::PERMANENT_REDIRECT,
-    ];
-    let location = answer.headers.get(LOCATION).filter(|_| redirects.contains(&answer.status))?;
+    let is_redirect = matches!(answer.status.as_u16(), 301 | 302 | 307 | 308);
+    let location = answer.headers.get(LOCATION).filter(|_| is_redirect)?;
     location.to_str().ok()
 }
 

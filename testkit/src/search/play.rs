@@ -299,7 +299,8 @@ impl<'a> Play<'a> {
             let mut members = self.members.iter().enumerate();
             let all_read = members.all(|(number, member)| member.is_up() && stage.reads(number));
             let is_quiet = all_read && self.is_undisturbed(now) && busy > QUIET_UNCOMMITTED;
-            if is_quiet || (account.is_committed() && busy > QUIET) {
+            let is_over = account.is_committed() && self.is_undisturbed(now) && busy > QUIET;
+            if is_quiet || is_over {
                 return Some(Verdict::Kept);
             }
         }

@@ -103,22 +103,26 @@ async fn an_answer_counts_for_every_job_of_its_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_is_refused_for_good_is_posted_job_by_job() {
+async fn the_jobs_of_a_batch_that_is_refused_for_good_go_alone() {
     let jobs: Vec<_> = (0..4).map(|id| job(id, &json!({"Url": URL, "Body": id}))).collect();
     let receiver = Receiver::always(Act::answer(200));
-    for act in [Act::answer(422), Act::answer(200), Act::answer(422), Act::answer(503)] {
+    let (sink, record) = (sink_with(settings(), &InMemory::to(&receiver)).in_batches(), record());
+    let outcomes = async || {
+        let outcomes = join_all(jobs.iter().map(|job| sink.execute(job, &record))).await;
+        let kind =
+            |outcome: Result<_, jobstream::sinks::JobError>| outcome.err().map(|it| it.kind());
+        outcomes.into_iter().map(kind).collect::<Vec<_>>()
+    };
+    receiver.once(Act::answer(422));
+    assert_eq!(outcomes().await, [Some(JobErrorKind::Unavailable); 4], "no attempt is spent");
+    for act in [Act::answer(200), Act::answer(422), Act::answer(503), Act::answer(200)] {
         receiver.once(act);
     }
-    let refused = (JobErrorKind::Permanent, "HTTP 422 Unprocessable Entity".to_owned());
-    let busy = (JobErrorKind::Transient, "HTTP 503 Service Unavailable".to_owned());
-    let outcomes = executed(&receiver, &jobs).await;
-    assert_eq!(outcomes, [Ok(Some(200)), Err(refused.clone()), Err(busy), Ok(Some(200))]);
+    let (refused, busy) = (Some(JobErrorKind::Permanent), Some(JobErrorKind::Transient));
+    assert_eq!(outcomes().await, [None, refused, busy, None]);
+    assert_eq!(outcomes().await, [None; 4]);
     let sizes: Vec<_> = receiver.posted().iter().map(|posted| elements(posted).len()).collect();
-    assert_eq!(sizes, [4, 1, 1, 1, 1]);
-    // One alone is not asked for twice.
-    receiver.once(Act::answer(422));
-    assert_eq!(executed(&receiver, &jobs[..1]).await, [Err(refused)]);
-    assert_eq!(receiver.posted().len(), 6);
+    assert_eq!(sizes, [4, 1, 1, 1, 1, 4]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -239,7 +239,7 @@ impl Options {
             None => Ok(Some(schedule)),
             Some(member) => Err(named(&format!(
                 "found a fault at member {member}, expected --members {} or more",
-                member + 1
+                member.saturating_add(1)
             ))),
         }
     }
